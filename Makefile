@@ -1,0 +1,53 @@
+# One verb a target. Every target sets up what it needs; `make setup` alone does just that.
+SHELL := /bin/bash
+PY := .venv/bin/python
+STAMP := .venv/.ready
+
+.PHONY: setup demo test check bench manifests clean pure compile protos lock help
+
+help:            ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 12
+
+setup: $(STAMP) compile  ## install everything: Debian packages (as root), the venvs, the compiled extension
+
+$(STAMP): requirements.lock requirements-envoy.lock tools/setup.sh
+	@tools/setup.sh
+	@touch $@
+
+compile: $(STAMP)  ## build the compiled modules in place
+	@$(PY) setup.py -q build_ext --inplace
+
+pure: $(STAMP)     ## run the data plane's tests without the compiled modules
+	@find dataplane -name '*.so' -delete
+	@$(PY) -m pytest tests/dataplane $(ARGS)
+	@$(MAKE) -s compile
+
+demo: setup      ## a cluster, the mesh and a shop on this machine; ARGS="--once --json demo.json" runs it once
+	@$(PY) -m tulle demo $(ARGS)
+
+test: setup      ## all tests; T=<path or pytest expression> runs a part
+	@$(PY) -m pytest $(if $(T),$(if $(wildcard $(firstword $(subst ::, ,$(T)))),$(T),-k "$(T)")) $(ARGS)
+
+check: setup     ## style, types and import directions, without the behaviour tests
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@$(PY) -m pytest tests/architecture
+
+bench: setup     ## side by side with real peers; writes benchmarks/results/ and docs/performance.md
+	@$(PY) -m benchmarks $(ARGS)
+
+manifests: setup ## render manifests/install.yaml from the chart
+	@$(PY) tools/render_manifests.py
+
+protos:          ## rebuild meshapi/descriptors.binpb from the xDS protos and ca.proto
+	@test -d .venv-xds || (python3 -m venv .venv-xds && .venv-xds/bin/pip install -q -r requirements-xds.lock)
+	@.venv-xds/bin/python tools/gen_xds.py
+
+lock: $(STAMP)   ## resolve the versions in pyproject.toml anew
+	@.venv/bin/uv pip compile -q --universal --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
+
+clean:           ## remove everything made by the other targets
+	rm -rf .venv .venv-xds .venv-envoy build *.egg-info .devcluster demo.json .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find dataplane \( -name '*.so' -o -name '*.c' \) -delete

@@ -1,0 +1,335 @@
+"""The sidecar's frozen nouns: what it was told to do, in its own words.
+
+`xds/decode.py` makes them from xDS messages (or `xds/file.py` from a file), `tables/` compiles them into what the hot
+path reads. They say nothing about sockets or time and refuse nothing: decoding has checked them.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+
+class AppProtocol(enum.Enum):
+    """How HTTP is spoken towards an endpoint outside mesh TLS."""
+
+    HTTP1 = "http/1.1"
+    HTTP2 = "h2c"
+    AS_DOWNSTREAM = "as downstream"
+    """The version the client spoke."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StringMatch:
+    """One way to match a string: exactly one of the fields is set; `invert` turns the verdict round."""
+
+    exact: str | None = None
+    prefix: str | None = None
+    suffix: str | None = None
+    contains: str | None = None
+    regex: str | None = None
+    """A whole-string match (RE2 syntax as far as Python's `re` shares it)."""
+    ignore_case: bool = False
+    invert: bool = False
+    present: bool = False
+    """Only presence is asked for (headers, query parameters)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteMatch:
+    """What a request must look like for its route to apply; all parts must hold."""
+
+    path: str | None = None
+    """The exact path, without query."""
+    separated_prefix: str | None = None
+    """A prefix of whole path segments."""
+    prefix: str | None = None
+    regex: str | None = None
+    method: StringMatch | None = None
+    headers: tuple[tuple[str, StringMatch], ...] = ()
+    """Lower-case header name and what its value must be."""
+    query: tuple[tuple[str, StringMatch], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderChange:
+    """Header modifications in the order set, add, remove."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A cluster with its share of the traffic."""
+
+    cluster: str
+    weight: int = 1
+    request_headers: HeaderChange | None = None
+    response_headers: HeaderChange | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When and how often a request may be tried again."""
+
+    on: frozenset[str] = frozenset()
+    """Envoy's words: connect-failure, refused-stream, 5xx, gateway-error, reset, retriable-status-codes, unavailable ..."""
+    codes: frozenset[int] = frozenset()
+    attempts: int = 1
+    """Retries after the first try."""
+    per_try_timeout: float = 0.0
+    """Seconds; 0 is none."""
+    backoff: tuple[float, float] = (0.025, 0.25)
+    """Base and highest back-off, seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """An answer that sends the client elsewhere; None keeps the request's own part."""
+
+    status: int = 302
+    scheme: str | None = None
+    host: str | None = None
+    port: int | None = None
+    path: str | None = None
+    prefix: str | None = None
+    """Replaces the matched prefix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectResponse:
+    """An answer the proxy gives itself."""
+
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Send the request on to one of the targets by weight."""
+
+    targets: tuple[Target, ...]
+    timeout: float = 0.0
+    """Seconds for the whole request with all tries; 0 is none."""
+    retry: RetryPolicy | None = None
+    prefix_rewrite: str | None = None
+    regex_rewrite: tuple[str, str] | None = None
+    host_rewrite: str | None = None
+    mirrors: tuple[tuple[str, float], ...] = ()
+    """Cluster and the fraction (0 to 1) of requests copied to it."""
+    not_found_status: int = 503
+    """Answered when the chosen cluster does not exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row of a route table."""
+
+    match: RouteMatch
+    action: Forward | Redirect | DirectResponse
+    name: str = ""
+    """Where it comes from, e.g. `HTTPRoute/shop/reviews#0`; shown by `tulle routes`."""
+    request_headers: HeaderChange | None = None
+    response_headers: HeaderChange | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualHost:
+    """Routes for some authorities, tried in order."""
+
+    domains: tuple[str, ...]
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTable:
+    """An xDS RouteConfiguration."""
+
+    name: str
+    hosts: tuple[VirtualHost, ...]
+    request_headers: HeaderChange | None = None
+    response_headers: HeaderChange | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsTrust:
+    """Whom to believe: secrets by name or PEM given inline, and the names the peer must carry one of."""
+
+    trust_secret: str = ""
+    roots: bytes = b""
+    """PEM; used when no secret is named."""
+    uris: tuple[StringMatch, ...] = ()
+    """Acceptable URI SANs; empty accepts any that the roots vouch for."""
+    dns: tuple[StringMatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsContext:
+    """One side of a TLS connection."""
+
+    identity_secret: str = ""
+    certificate: bytes = b""
+    """PEM chain when the identity is given inline (file config)."""
+    key: bytes = field(default=b"", repr=False)
+    trust: TlsTrust | None = None
+    alpn: tuple[str, ...] = ()
+    sni: str = ""
+    require_client_certificate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTimeouts:
+    """Seconds; 0 is none."""
+
+    idle: float = 3600.0
+    stream_idle: float = 300.0
+    request: float = 0.0
+    request_headers: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpFilter:
+    """Treat the connection as HTTP."""
+
+    stat_prefix: str = ""
+    route_name: str = ""
+    """RouteTable by name (pushed), or else `routes` inline."""
+    routes: RouteTable | None = None
+    timeouts: HttpTimeouts = HttpTimeouts()
+    use_remote_address: bool = False
+    trusted_hops: int = 0
+    codec: str = "auto"
+    """`auto`, `http1` or `http2`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpFilter:
+    """Relay bytes."""
+
+    targets: tuple[Target, ...]
+    stat_prefix: str = ""
+    idle_timeout: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainMatch:
+    """Which connections a filter chain is for; unset parts match all. The most specific chain wins, in field order."""
+
+    destination_port: int = 0
+    transport: str = ""
+    """`tls` or `raw_buffer`."""
+    alpn: tuple[str, ...] = ()
+    """For TLS what the ClientHello offers; for plaintext `http/1.0`, `http/1.1`, `h2c` as detected."""
+    sni: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterChain:
+    """What to do with the connections that match."""
+
+    name: str
+    match: ChainMatch
+    filter: HttpFilter | TcpFilter
+    tls: TlsContext | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """An xDS Listener: inbound, one outbound destination, or (file config) a bound address."""
+
+    name: str
+    address: str
+    port: int
+    chains: tuple[FilterChain, ...]
+    default_chain: FilterChain | None = None
+    bind: bool = True
+    detect: bool = False
+    """Whether plaintext protocols are detected (http_inspector present)."""
+    detect_timeout: float = 10.0
+    """Seconds of silence after which a connection goes on without a detected protocol."""
+    use_original_dst: bool = False
+    inbound: bool = False
+    metadata: tuple[tuple[str, object], ...] = ()
+    """Tulle's own facts (docs/xds-contract.md), sorted by key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One address of a cluster."""
+
+    address: str
+    port: int
+    weight: int = 1
+    priority: int = 0
+    zone: str = ""
+    mesh: bool = False
+    """Speaks mesh TLS."""
+    identity: str = ""
+    """The SPIFFE URI it must show, when known."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Telemetry facts: pod, workload, app, version, namespace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """An xDS ClusterLoadAssignment: the endpoints that may be used."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitLimits:
+    """Bounds on what a cluster is given at once."""
+
+    max_connections: int = 1024
+    max_pending: int = 1024
+    max_requests: int = 1024
+    max_retries: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """An xDS Cluster."""
+
+    name: str
+    kind: str
+    """`eds`, `static` or `original_dst`."""
+    endpoints_name: str = ""
+    static: Endpoints | None = None
+    connect_timeout: float = 1.0
+    protocol: AppProtocol = AppProtocol.HTTP1
+    tls: TlsContext | None = None
+    """For every endpoint (file config), or, with `mesh_tls`, for none."""
+    mesh_tls: TlsContext | None = None
+    """For endpoints with `mesh` set."""
+    policy: str = "round_robin"
+    limits: CircuitLimits = CircuitLimits()
+    max_streams: int = 0
+    """Streams a connection may carry; 0 leaves it to the peer's SETTINGS."""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A trust bundle (roots) or, from a file, an identity (certificate and key), all PEM."""
+
+    name: str
+    roots: bytes = b""
+    certificate: bytes = b""
+    key: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarConfig:
+    """Everything the sidecar holds, by name. A change makes a new one; nothing is edited in place."""
+
+    listeners: dict[str, Listener] = field(default_factory=dict)
+    routes: dict[str, RouteTable] = field(default_factory=dict)
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+    endpoints: dict[str, Endpoints] = field(default_factory=dict)
+    secrets: dict[str, Secret] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
+    """Names the control plane said do not exist (outbound listeners of destinations outside the mesh)."""

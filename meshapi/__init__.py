@@ -1,0 +1,8 @@
+"""The contract between the planes: the only package both of them import.
+
+names.py     labels, annotations, ports, paths and environment names both sides agree on
+identity.py  SPIFFE ids
+xds.py       xDS types in push order, and the grammar of resource names
+protos.py    the private descriptor pool: Envoy's v3 messages and Tulle's own ca.proto
+ca.proto     certificate request and answer (built into descriptors.binpb by tools/gen_xds.py)
+"""

@@ -1,0 +1,94 @@
+"""Names both planes, the chart and the command line agree on.
+
+Nothing here is computed: labels and annotations users write, ports the parts listen on, environment
+variables the injector sets and the sidecar reads, and paths inside a pod.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "tulle.dev"
+"""API group of Tulle's own kinds and prefix of its labels and annotations."""
+VERSION: Final = "v1alpha1"
+CONTROLLER_NAME: Final = "tulle.dev/mesh-controller"
+"""The `controllerName` in Gateway API route status."""
+FIELD_MANAGER: Final = "tulle"
+FINALIZER: Final = "tulle.dev/finalizer"
+
+# --- opting in (on a pod template, a workload, a namespace) -----------------------------------------------------------
+INJECT: Final = "tulle.dev/inject"
+"""`enabled` or `disabled`; annotation on pods and workloads, label on namespaces (annotation there works too)."""
+ENABLED: Final = "enabled"
+DISABLED: Final = "disabled"
+INJECTED_BY: Final = "tulle.dev/injected-by"
+"""On a pod template: the operator put `tulle.dev/inject` here on behalf of the workload's own annotation."""
+STATUS: Final = "tulle.dev/status"
+"""On an injected pod: JSON of what was injected (version, containers, volumes)."""
+SKIPPED: Final = "tulle.dev/skipped"
+"""On a pod that asked for a sidecar and did not get one: the reason, in a sentence."""
+MESH_LABEL: Final = "tulle.dev/mesh"
+"""Label `tulle.dev/mesh=enabled` on every injected pod: its endpoints speak mesh TLS."""
+
+# --- annotations that tune one pod's sidecar --------------------------------------------------------------------------
+EXCLUDE_INBOUND_PORTS: Final = "tulle.dev/exclude-inbound-ports"
+EXCLUDE_OUTBOUND_PORTS: Final = "tulle.dev/exclude-outbound-ports"
+EXCLUDE_OUTBOUND_CIDRS: Final = "tulle.dev/exclude-outbound-cidrs"
+OPAQUE_PORTS: Final = "tulle.dev/opaque-ports"
+"""Ports of this pod (inbound) relayed as TCP without looking inside; on a Service: ports clients treat so."""
+PROXY_CPU_REQUEST: Final = "tulle.dev/proxy-cpu-request"
+PROXY_CPU_LIMIT: Final = "tulle.dev/proxy-cpu-limit"
+PROXY_MEMORY_REQUEST: Final = "tulle.dev/proxy-memory-request"
+PROXY_MEMORY_LIMIT: Final = "tulle.dev/proxy-memory-limit"
+PROXY_LOG_LEVEL: Final = "tulle.dev/proxy-log-level"
+PROXY_CONCURRENCY: Final = "tulle.dev/proxy-concurrency"
+PROXY_IMAGE: Final = "tulle.dev/proxy-image"
+DRAIN_SECONDS: Final = "tulle.dev/drain-seconds"
+
+# --- ports ------------------------------------------------------------------------------------------------------------
+OUTBOUND_PORT: Final = 15001
+INBOUND_PORT: Final = 15006
+XDS_PORT: Final = 15012
+"""ADS and CA, gRPC over TLS."""
+CONTROL_ADMIN_PORT: Final = 15014
+WEBHOOK_PORT: Final = 15017
+PROXY_ADMIN_PORT: Final = 15020
+
+# --- inside an injected pod -------------------------------------------------------------------------------------------
+PROXY_UID: Final = 1337
+PROXY_CONTAINER: Final = "tulle-proxy"
+INIT_CONTAINER: Final = "tulle-init"
+TOKEN_AUDIENCE: Final = "tulle-ca"  # noqa: S105 - an audience, not a secret
+TOKEN_DIR: Final = "/var/run/secrets/tulle.dev"  # noqa: S105 - a path, not a secret
+TOKEN_PATH: Final = "/var/run/secrets/tulle.dev/token"  # noqa: S105 - a path, not a secret
+STATE_DIR: Final = "/var/run/tulle"
+"""An emptyDir (Memory) of the sidecar: the trust bundle it learned last, so a restarted container trusts rotated roots."""
+
+# --- environment of the sidecar ---------------------------------------------------------------------------------------
+ENV_XDS_ADDRESS: Final = "TULLE_XDS_ADDRESS"
+"""`host:port` of the control plane's ADS and CA; the host is also the name its certificate must carry."""
+ENV_TRUST_DOMAIN: Final = "TULLE_TRUST_DOMAIN"
+ENV_CA_ROOTS: Final = "TULLE_CA_ROOTS"
+"""PEM of the roots trusted when the pod was made (public; newer ones come over SDS)."""
+ENV_POD: Final = "TULLE_POD"
+ENV_NAMESPACE: Final = "TULLE_NAMESPACE"
+ENV_POD_IP: Final = "TULLE_POD_IP"
+ENV_POD_IPS: Final = "TULLE_POD_IPS"
+ENV_SERVICE_ACCOUNT: Final = "TULLE_SERVICE_ACCOUNT"
+ENV_WORKLOAD: Final = "TULLE_WORKLOAD"
+"""`kind/name` of the owner as far as the injector knows it, e.g. `Deployment/web`."""
+ENV_APP_PROBES: Final = "TULLE_APP_PROBES"
+"""JSON {path: {"port": int, "path": str, "scheme": str, "headers": [[k, v]], "tcp": bool, "timeout": seconds}}: the app's
+own probes, which the kubelet now asks of the sidecar at `:15020<path>` (path `/app-health/<container>/<livez|readyz|startupz>`)."""
+ENV_LOG_LEVEL: Final = "TULLE_LOG_LEVEL"
+ENV_CONCURRENCY: Final = "TULLE_CONCURRENCY"
+ENV_DRAIN_SECONDS: Final = "TULLE_DRAIN_SECONDS"
+
+# --- words on the wire ------------------------------------------------------------------------------------------------
+ALPN_H2: Final = "tulle-h2"
+ALPN_HTTP1: Final = "tulle-http/1.1"
+ALPN_TCP: Final = "tulle-tcp"
+ERROR_HEADER: Final = "x-tulle-error"
+"""On every response the proxy makes itself: the reason, a word from docs/reference/errors.md."""
+ORIGINAL_PROTOCOL_HEADER: Final = "x-tulle-original-protocol"
+"""On requests between sidecars: the version the app spoke (`HTTP/1.1`, `HTTP/1.0`), so it comes out as it went in."""

@@ -1,0 +1,118 @@
+"""What is spoken over xDS: the types in push order, and the grammar of resource names.
+
+The messages are Envoy's own v3 ones; only the names are Tulle's. `docs/xds-contract.md` says what each resource holds.
+A name is made and taken apart here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from typing import NewType
+
+ResourceName = NewType("ResourceName", str)
+"""A resource's name, unique within its type."""
+
+_PREFIX = "type.googleapis.com/"
+
+
+class Type(enum.Enum):
+    """Resource types; the order is make-before-break push order (xDS protocol, "Eventual consistency")."""
+
+    SECRET = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+    CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
+    ENDPOINTS = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
+    LISTENER = _PREFIX + "envoy.config.listener.v3.Listener"
+    ROUTES = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
+
+    @property
+    def url(self) -> str:
+        """The type URL as it stands in discovery requests."""
+        return self.value
+
+
+PUSH_ORDER: tuple[Type, ...] = tuple(Type)
+
+TRUST_BUNDLE = ResourceName("trust")
+"""Secret with the roots peers are checked against (a validation context)."""
+IDENTITY = ResourceName("identity")
+"""Secret name of the sidecar's own certificate; it never travels, each sidecar resolves it itself."""
+PASSTHROUGH = ResourceName("passthrough")
+"""Cluster: the connection's original destination, untouched plaintext."""
+INVALID = ResourceName("invalid")
+"""Cluster that is never there: the weight share of a backendRef that does not resolve answers 500."""
+
+METADATA = "tulle.dev"
+"""Key of Tulle's own facts in the `metadata` of listeners, clusters and endpoints."""
+TRANSPORT_MATCH = "envoy.transport_socket_match"
+MESH_MATCH = "tulle.dev/mesh"
+"""Endpoint metadata key (in TRANSPORT_MATCH) and value "true" of endpoints that speak mesh TLS."""
+
+# ADS and CA methods, as gRPC paths.
+ADS_DELTA = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+ADS_SOTW = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
+CA_ISSUE = "/tulle.ca.v1.CertificateAuthority/Issue"
+
+
+class BadNameError(ValueError):
+    """A resource name outside the grammar; the message says what was expected."""
+
+
+def inbound_listener(namespace: str, pod: str) -> ResourceName:
+    """Name the listener that holds everything a pod accepts: `inbound/<namespace>/<pod>`."""
+    return ResourceName(f"inbound/{namespace}/{pod}")
+
+
+def parse_inbound_listener(name: str) -> tuple[str, str]:
+    """Return (namespace, pod) of an inbound listener's name; raises BadNameError."""
+    parts = name.split("/")
+    if len(parts) != 3 or parts[0] != "inbound" or not all(parts):
+        raise BadNameError(f"{name!r} is not of the form inbound/<namespace>/<pod>")
+    return parts[1], parts[2]
+
+
+def outbound_listener(ip: str, port: int) -> ResourceName:
+    """Name the listener for one destination address: `outbound/<ip>:<port>`, IPv6 in brackets."""
+    host = f"[{ip}]" if ":" in ip else ip
+    return ResourceName(f"outbound/{host}:{port}")
+
+
+def parse_outbound_listener(name: str) -> tuple[str, int]:
+    """Return (ip, port) of an outbound listener's name, the ip in canonical form; raises BadNameError."""
+    head, _, address = name.partition("/")
+    host, _, port = address.rpartition(":")
+    try:
+        if head != "outbound" or not 0 < int(port) < 65536:
+            raise ValueError(port)
+        return str(ipaddress.ip_address(host.strip("[]"))), int(port)
+    except ValueError:
+        raise BadNameError(f"{name!r} is not of the form outbound/<ip>:<port>") from None
+
+
+def service_cluster(namespace: str, service: str, port: int) -> ResourceName:
+    """Name a service port's cluster, its endpoints and its producer routes: `<namespace>/<service>:<port>`."""
+    return ResourceName(f"{namespace}/{service}:{port}")
+
+
+def parse_service_cluster(name: str) -> tuple[str, str, int]:
+    """Return (namespace, service, port) of a service port's name; raises BadNameError."""
+    namespace, _, rest = name.partition("/")
+    service, _, port = rest.partition(":")
+    if not namespace or not service or not port.isdigit() or "/" in rest:
+        raise BadNameError(f"{name!r} is not of the form <namespace>/<service>:<port>")
+    return namespace, service, int(port)
+
+
+def consumer_routes(namespace: str, service: str, port: int, client_namespace: str) -> ResourceName:
+    """Name the routes one client namespace uses instead of the producer's: `<namespace>/<service>:<port>@<client>`."""
+    return ResourceName(f"{namespace}/{service}:{port}@{client_namespace}")
+
+
+def pod_cluster(namespace: str, pod: str, port: int) -> ResourceName:
+    """Name the cluster of one pod reached by its own IP: `pod/<namespace>/<pod>:<port>`."""
+    return ResourceName(f"pod/{namespace}/{pod}:{port}")
+
+
+def inbound_cluster(port: int) -> ResourceName:
+    """Name the cluster of the pod's own app at one port: `inbound:<port>`."""
+    return ResourceName(f"inbound:{port}")

@@ -1,0 +1,122 @@
+"""The size budgets and layout rules every module keeps (exceptions stand here by name, each with its reason)."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("meshapi", "controlplane", "dataplane", "devcluster", "tulle")
+FILE_LINES = 400
+FUNCTION_LINES = 50
+PARAMETERS = 6
+MEDIAN_LINES = 150
+
+LONG_FILES: dict[str, str] = {}
+LONG_FUNCTIONS: dict[str, str] = {}
+WIDE_FUNCTIONS: dict[str, str] = {}
+
+
+def modules() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{name(path)}:{node.name}", node
+
+
+def test_no_module_is_longer_than_its_budget() -> None:
+    """A module holds one concept, so it stays under 400 lines."""
+    long = {name(p): n for p in modules() if (n := len(p.read_text().splitlines())) > FILE_LINES}
+
+    assert long.keys() == LONG_FILES.keys(), long
+
+
+def test_the_median_module_is_short() -> None:
+    """Half of the modules can be read in one sitting."""
+    sizes = [n for p in modules() if (n := len(p.read_text().splitlines())) > 5]
+
+    assert statistics.median(sizes) <= MEDIAN_LINES
+
+
+def test_no_function_is_longer_than_its_budget() -> None:
+    """A function fits a screen."""
+    long = {
+        label: node.end_lineno - node.lineno + 1
+        for path in modules()
+        for label, node in functions(path)
+        if node.end_lineno and node.end_lineno - node.lineno + 1 > FUNCTION_LINES
+    }
+
+    assert long.keys() == LONG_FUNCTIONS.keys(), long
+
+
+def test_no_function_takes_too_many_parameters() -> None:
+    """More than six parameters are a noun nobody named."""
+    wide = {}
+    for path in modules():
+        for label, node in functions(path):
+            arguments = [a.arg for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs]
+            count = len([a for a in arguments if a not in {"self", "cls"}])
+            if count > PARAMETERS:
+                wide[label] = count
+
+    assert wide.keys() == WIDE_FUNCTIONS.keys(), wide
+
+
+def test_every_module_says_why_it_exists() -> None:
+    """A module opens with a docstring."""
+    silent = [name(p) for p in modules() if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))]
+
+    assert silent == []
+
+
+def test_package_files_hold_only_a_map() -> None:
+    """`__init__.py` has a docstring and re-exports, no logic."""
+    busy = []
+    for path in modules():
+        if path.name != "__init__.py":
+            continue
+        allowed = (ast.Import, ast.ImportFrom, ast.Expr)
+        for node in ast.parse(path.read_text()).body:
+            is_all = isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["__all__"]
+            if not isinstance(node, allowed) and not is_all:
+                busy.append(name(path))
+
+    assert busy == []
+
+
+def test_no_module_reads_the_environment_but_settings() -> None:
+    """The environment is read in `settings.py` alone (the command line and devcluster read it where they start)."""
+    readers = [
+        name(path)
+        for path in modules()
+        if path.parts[len(ROOT.parts)] in {"controlplane", "dataplane", "meshapi"}
+        and path.name != "settings.py"
+        and ("os.environ" in path.read_text() or "os.getenv" in path.read_text())
+    ]
+
+    assert readers == []
+
+
+def test_test_files_have_unique_names() -> None:
+    """Test modules are collected without packages, so their names must differ."""
+    names = [p.name for p in (ROOT / "tests").rglob("test_*.py")]
+
+    assert sorted({n for n in names if names.count(n) > 1}) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_opens_with_its_map(package: str) -> None:
+    """A newcomer finds the place for a change from the package's docstring."""
+    assert ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text()))
