@@ -1,0 +1,39 @@
+"""Fixtures every tier may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Kube, fresh_namespace, running_cluster
+from tests.support.mesh import Mesh, installed_mesh
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cluster of this session (KUBECONFIG's, or a devcluster)."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def kube(kubeconfig: Path) -> Iterator[Kube]:
+    """Kubectl in a namespace of the module's own."""
+    with fresh_namespace(kubeconfig, "test") as kube:
+        yield kube
+
+
+@pytest.fixture(scope="session")
+def mesh(kubeconfig: Path) -> Iterator[Mesh]:
+    """Tulle, installed in the session's cluster."""
+    with installed_mesh(kubeconfig) as mesh:
+        yield mesh
+
+
+@pytest.fixture(scope="module")
+def shop(kubeconfig: Path, mesh: Mesh) -> Iterator[Kube]:
+    """Kubectl in a namespace of the module's own, in a cluster with the mesh."""
+    with fresh_namespace(kubeconfig, "mesh") as kube:
+        yield kube

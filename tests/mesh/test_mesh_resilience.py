@@ -1,0 +1,96 @@
+"""What goes on when something else stops: the control plane, a pod under load, a certificate's half-life."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tests.support.cluster import Kube
+from tests.support.mesh import Mesh, ask
+from tests.support.objects import container, deployment, pod, service
+
+ON = {"tulle.dev/inject": "enabled"}
+
+HAMMER = (
+    "import http.client,json,sys,time\n"
+    "seconds=float(sys.argv[1]); end=time.time()+seconds; bad=[]; n=0; c=None\n"
+    "while time.time()<end:\n"
+    "  n+=1\n"
+    "  try:\n"
+    "    c=c or http.client.HTTPConnection('server',80,timeout=5); c.request('GET','/'); r=c.getresponse(); b=r.read()\n"
+    "    if r.status!=200: bad.append([r.status,b.decode()])\n"
+    "    if r.will_close: c.close(); c=None\n"
+    "  except Exception as x: bad.append([0,repr(x)]); c=None\n"
+    "  time.sleep(0.01)\n"
+    "print(json.dumps({'requests':n,'bad':bad}))\n"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pair(shop: Kube) -> None:
+    """Two servers and a client in the mesh."""
+    shop.apply(deployment("server", replicas=2, annotations=ON), service("server"), pod("client", annotations=ON))
+    shop("rollout", "status", "deployment/server", "--timeout=60s")
+    shop("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+
+
+def hammering(shop: Kube, seconds: float) -> subprocess.Popen[str]:
+    """Requests in a row from the client pod, in the background."""
+    command = shop.command("exec", "client", "-c", "app", "--", "python", "-c", HAMMER, str(seconds))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def outcome(process: subprocess.Popen[str]) -> dict:
+    out, _ = process.communicate(timeout=90)
+    result: dict = json.loads(out)
+    return result
+
+
+def test_rolling_restart_under_load_loses_no_request(shop: Kube) -> None:
+    """Pods come and go; the client sees only answers."""
+    with hammering(shop, 12) as load:
+        shop("rollout", "restart", "deployment/server")
+        shop("rollout", "status", "deployment/server", "--timeout=60s")
+        seen = outcome(load)
+
+    assert seen["requests"] > 100
+    assert seen["bad"] == []
+
+
+def test_traffic_goes_on_while_the_control_plane_is_away(shop: Kube, mesh: Mesh) -> None:
+    """Known destinations are served and unknown ones pass through as plain Kubernetes."""
+    shop.apply(deployment("unknown"), service("unknown"))
+    shop("rollout", "status", "deployment/unknown", "--timeout=60s")
+    mesh.system("scale", "deploy/tulle", "--replicas=0")
+    try:
+        mesh.system("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=tulle", "--timeout=40s")
+        answers = ask(shop, "client", "http://server/", count=20)
+        assert [s for s, _ in answers] == [200] * 20
+        assert ask(shop, "client", "http://unknown/")[0][0] == 200
+    finally:
+        mesh.system("scale", "deploy/tulle", "--replicas=1")
+        mesh.system("rollout", "status", "deploy/tulle", "--timeout=60s")
+
+
+def test_control_plane_restart_is_not_seen_by_traffic(shop: Kube, mesh: Mesh) -> None:
+    """Streams drain, sidecars reconnect and resume; no request fails."""
+    with hammering(shop, 12) as load:
+        mesh.system("rollout", "restart", "deploy/tulle")
+        mesh.system("rollout", "status", "deploy/tulle", "--timeout=60s")
+        seen = outcome(load)
+
+    assert seen["bad"] == []
+    shop.until(lambda: "client" in mesh.tulle("proxy-status").stdout, 30, "reconnection")
+
+
+def test_config_follows_after_a_control_plane_restart(shop: Kube) -> None:
+    """A pod made afterwards is reached: streams really work again."""
+    shop.apply(
+        deployment("later", annotations=ON, containers=[container(env=[{"name": "SAY", "value": "later"}])]),
+        service("later"),
+    )
+    shop("rollout", "status", "deployment/later", "--timeout=60s")
+
+    assert shop.until(lambda: ask(shop, "client", "http://later/") == [(200, "later")], 20)
