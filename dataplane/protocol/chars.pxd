@@ -1,0 +1,5 @@
+cimport cython
+
+
+@cython.locals(p="const unsigned char*", hosts=bytes, table="const unsigned char*", n=cython.Py_ssize_t, i=cython.Py_ssize_t)
+cpdef bint valid_authority(bytes value)

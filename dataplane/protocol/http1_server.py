@@ -1,0 +1,198 @@
+"""The HTTP/1 codec of the side that takes requests (RFC 9112).
+
+In: a client's bytes; `send_response` and the rest of `interface.ServerCodec`. Out: one request at a time, pipelined
+ones after the response before them is finished. A broken request is answered here with its status and
+`x-tulle-error`, and reported as a Failure.
+"""
+
+from http import HTTPStatus
+
+from dataplane.protocol.body import CHUNKED, LENGTH, NONE, TO_EOF, TUNNEL
+from dataplane.protocol.events import Event, Headers, RequestHead
+from dataplane.protocol.http1 import WAIT, WANT_BODY, WANT_HEAD, Http1Connection
+from dataplane.protocol.interface import MisuseError
+from dataplane.protocol.limits import Limits
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_LINES = {value: b"HTTP/1.1 %d %s\r\n" % (value, phrase) for value, phrase in _PHRASES.items()}
+
+
+class Http1Server(Http1Connection):
+    """One accepted HTTP/1 connection."""
+
+    __slots__ = ("_head_only", "_protocol", "_responding", "_scheme", "_started", "_tunnel_asked", "_version")
+
+    def __init__(self, limits: Limits, scheme: bytes = b"http") -> None:
+        super().__init__(limits)
+        self._scheme = scheme
+        self._head_only = False
+        self._protocol = b""
+        self._responding = False
+        self._started = False
+        self._tunnel_asked = False
+        self._version = 11
+
+    def send_response(self, stream: int, status: int, reason: bytes, headers: Headers, end: bool) -> None:
+        """Answer the current request; see `interface.ServerCodec`."""
+        if stream != self._stream or not self._responding or self._started:
+            return
+        if status < 200:
+            self._informational(status, reason, headers)
+            return
+        out = self._out
+        self._started = True
+        self._write_line(status, reason)
+        if self._tunnel_asked and 200 <= status < 300 and not self._protocol:
+            self._write_tunnel_head(headers)
+            return
+        bodyless = self._head_only or status in {304, 204}
+        if status == 204:
+            headers = [field for field in headers if field[0] != b"content-length"]
+        length = self._write_fields(headers, False)
+        mode = NONE
+        if not bodyless:
+            if length >= 0:
+                mode = LENGTH
+            elif end:
+                out.append(b"content-length: 0\r\n")
+            elif self._version == 11:
+                mode = CHUNKED
+                out.append(b"transfer-encoding: chunked\r\n")
+            else:
+                mode = TO_EOF
+                self.closing = True
+        if self.closing:
+            out.append(b"connection: close\r\n\r\n")
+        elif self._version == 10:
+            out.append(b"connection: keep-alive\r\n\r\n")
+        else:
+            out.append(b"\r\n")
+        self._start_sending(mode, length)
+        if end:
+            self._end_sending()
+
+    def _informational(self, status: int, reason: bytes, headers: Headers) -> None:
+        """Send a 1xx, or switch protocols."""
+        if status == 101:
+            if not self._protocol:
+                raise MisuseError("101 was sent to a request that asked for no upgrade")
+            self._started = True
+            self._write_line(status, reason)
+            self._out.append(b"connection: Upgrade\r\nupgrade: " + self._protocol + b"\r\n")
+            self._write_tunnel_head(headers)
+        elif self._version == 11:
+            self._write_line(status, reason)
+            self._write_fields(headers, True)
+            self._out.append(b"\r\n")
+
+    def _write_tunnel_head(self, headers: Headers) -> None:
+        self._write_fields(headers, True)
+        self._out.append(b"\r\n")
+        self._tunnel()
+
+    def _write_line(self, status: int, reason: bytes) -> None:
+        line = _LINES.get(status)
+        if line is not None and (not reason or reason == _PHRASES[status]):
+            self._out.append(line)
+        else:
+            self._out.append(b"HTTP/1.1 %d %s\r\n" % (status, reason))
+
+    def _read_head(self, data: bytes, pos: int, events: list[Event]) -> int:
+        p = data
+        n = len(data)
+        if p[pos] == 13:  # RFC 9112, 2.2: empty lines before a request are skipped
+            if pos + 1 == n:
+                return -1
+            if p[pos + 1] == 10:
+                return pos + 2
+        scanner = self._scanner
+        end = scanner.locate(data, pos, pos + self._searched)
+        if end == 0:
+            self._searched = n - pos
+            return -1
+        self._searched = 0
+        self._stream += 1
+        if end < 0:
+            reason = f"the request head is longer than {self._limits.header_bytes} bytes"
+            return self._fail(431, reason, "http1_header_bytes", events)
+        if not scanner.request(data, pos):
+            return self._fail(scanner.status, scanner.reason, scanner.counter, events)
+        self._begin(events)
+        return end
+
+    def _begin(self, events: list[Event]) -> None:
+        """Turn the head just read into an event, and get ready for its body."""
+        scanner = self._scanner
+        method = scanner.method
+        connect = method == b"CONNECT"
+        self._head_only = method == b"HEAD"
+        self._protocol = scanner.protocol
+        self._tunnel_asked = connect or scanner.protocol != b""
+        self._version = scanner.version
+        self._responding = True
+        self._started = False
+        self.active = 1
+        if scanner.close or (scanner.version == 10 and not scanner.keep_alive):
+            self.closing = True
+        mode = self._body_mode(NONE)
+        self._body.start(self._stream, mode, scanner.length)
+        done = self._body.done
+        self._state = WAIT if done else WANT_BODY
+        events.append(
+            RequestHead(
+                self._stream,
+                method,
+                scanner.scheme or self._scheme,
+                scanner.authority,
+                scanner.path,
+                scanner.headers,
+                done and not self._tunnel_asked,
+                scanner.version,
+                scanner.protocol,
+            )
+        )
+
+    def _body_read(self, events: list[Event]) -> None:  # noqa: ARG002 - a hook both ends share
+        if self._body.mode == TUNNEL:
+            if not self._send_open:
+                self._die()
+            else:
+                self._state = WAIT
+            return
+        self._state = WAIT
+        if not self._responding:
+            self._finish()
+
+    def _message_sent(self) -> None:
+        self._responding = False
+        if self._body.mode == TUNNEL:
+            if self._body.done:
+                self._die()
+            return
+        if self._state == WAIT:
+            self._finish()
+        else:
+            # The answer came before the end of the body: what is still to come cannot be told from a new request.
+            self._die()
+
+    def _finish(self) -> None:
+        """Both messages are complete: wait for the next request, if there may be one."""
+        self.active = 0
+        if self.closing or (self._eof and not self._buffer):
+            self._die()
+        else:
+            self._state = WANT_HEAD
+
+    def _check_held(self, size: int, events: list[Event]) -> None:
+        if size > self._pipeline and self._body.mode != TUNNEL:
+            self._fail(
+                400, f"more than {self._pipeline} bytes were sent ahead of a response", "http1_pipeline_bytes", events
+            )
+
+    def _refuse(self, status: int, counter: str) -> None:
+        """Answer a broken request, unless a response is on its way already."""
+        if self._started and self.active:
+            return
+        reason = counter.encode()
+        self._out.append(_LINES.get(status, _LINES[400]))
+        self._out.append(b"content-length: 0\r\nconnection: close\r\nx-tulle-error: " + reason + b"\r\n\r\n")

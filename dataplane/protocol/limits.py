@@ -1,0 +1,61 @@
+"""What one peer may cost us: every bound a codec enforces, with its default and the reason for it.
+
+In: values from configuration. Out: a frozen `Limits`, copied into the codecs when a connection opens.
+Refuses, with ValueError, values no codec can keep.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one connection; sizes in bytes."""
+
+    header_count: int = 100
+    """Fields in one head or trailer part; Envoy's default too."""
+    header_bytes: int = 60 * 1024
+    """A whole HTTP/1 head; the decoded and the compressed size of an HTTP/2 field section."""
+    uri_bytes: int = 8 * 1024
+    """The request target (RFC 9110 asks for at least 8,000)."""
+    chunk_extension_bytes: int = 4 * 1024
+    """Chunk extensions of one message in all (they are read and dropped)."""
+    pipeline_bytes: int = 1024 * 1024
+    """Bytes an HTTP/1 client may send ahead while its response is being made."""
+    concurrent_streams: int = 100
+    """HTTP/2 streams open at once, as announced."""
+    hpack_table_bytes: int = 4096
+    """HPACK dynamic table, each way."""
+    stream_window: int = 256 * 1024
+    """Body bytes a peer may send on a stream before we have handed them on; at least 65,535."""
+    connection_window: int = 2 * 1024 * 1024
+    """The same over all streams of a connection; bounds what a connection can make us hold."""
+    low_watermark: int = 32 * 1024
+    """`Writable` is told when a stream's waiting bytes fall to this."""
+    control_frames: int = 1000
+    """Credit for PING, SETTINGS, PRIORITY and unknown frames; earned back by traffic (CVE-2019-9512, 9515)."""
+    window_frames: int = 1000
+    """Credit for WINDOW_UPDATE frames; earned back by DATA we send."""
+    empty_frames: int = 100
+    """Credit for frames without payload that end nothing (CVE-2019-9518); earned back by traffic."""
+    premature_resets: int = 500
+    """Credit for streams the peer resets or breaks before their end (CVE-2023-44487, CVE-2025-8671); earned back by
+    completed streams."""
+    continuation_frames: int = 16
+    """CONTINUATION frames of one field section (CVE-2024-27316)."""
+
+    def __post_init__(self) -> None:
+        """Refuse windows and sizes the protocol does not allow.
+
+        Raises:
+            ValueError: naming the field, its value and what is allowed.
+
+        """
+        for field in ("stream_window", "connection_window"):
+            value = getattr(self, field)
+            if not 65535 <= value < 2**31:
+                raise ValueError(f"{field} is {value}; allowed is 65535 to {2**31 - 1}")
+        for field in self.__slots__:
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} is {getattr(self, field)}; it cannot be negative")
+        if self.hpack_table_bytes > 1024 * 1024:
+            raise ValueError(f"hpack_table_bytes is {self.hpack_table_bytes}; allowed is 0 to {1024 * 1024}")

@@ -1,0 +1,39 @@
+"""The Cython extensions and their flags, nothing else; `python setup.py build_ext --inplace` builds them beside their sources.
+
+Not building is the pure variant (`make pure`): every module here also runs uncompiled, slower, with the same tests.
+"""
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+MODULES = [
+    "dataplane/protocol/events.py",
+    "dataplane/protocol/headers.py",
+    "dataplane/protocol/chars.py",
+    "dataplane/protocol/scan.py",
+    "dataplane/protocol/body.py",
+    "dataplane/protocol/http1.py",
+    "dataplane/protocol/http1_server.py",
+    "dataplane/protocol/http1_client.py",
+]
+FLAGS = ["-O2", "-g0"]
+DIRECTIVES = {"annotation_typing": False, "language_level": 3}
+
+
+def extensions() -> list[Extension]:
+    """Translate the modules to C; refuses, in one sentence, where no compiler could build that."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if not shutil.which(compiler):
+        raise SystemExit(
+            f"no C compiler: '{compiler}' is not on PATH; install gcc (Debian: apt-get install gcc) or run `make pure`"
+        )
+    names = {source: str(Path(source).with_suffix("")).replace("/", ".") for source in MODULES}
+    found = [Extension(name, [source], extra_compile_args=FLAGS) for source, name in names.items()]
+    return list(cythonize(found, compiler_directives=DIRECTIVES, quiet=True))
+
+
+setup(ext_modules=extensions())
