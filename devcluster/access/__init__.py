@@ -1,0 +1,38 @@
+"""Who asks, may they, and what admission says.
+
+How the API calls it (`Object` is `dict[str, Any]`, refusals are `StatusError`):
+
+    issuer = TokenIssuer(registry, key=None)                 # key: PEM bytes, or a new one
+    authenticator = Authenticator(issuer, static={"admin-token": User(name="admin", groups=("system:masters",))})
+    user = authenticator.authenticate(request.headers.items(), peer_certificate)   # ssl getpeercert() dict or None; 401
+    authorizer = Authorizer(registry)
+    user = authenticator.impersonate(user, request.headers.items(), authorizer)    # 403
+    attributes = Attributes(verb="get", group="", version="v1", resource="pods", subresource="log",
+                            namespace="shop", name="web-1")  # or Attributes(verb="get", path="/healthz")
+    ok, reason = authorizer.allowed(user, attributes)
+    raise forbidden(user, attributes, reason)                # StatusError 403 in the server's words (access.rbac)
+    authorizer.check_escalation(user, resource, obj)         # on create/update of roles and bindings; 403
+
+    issuer.request(namespace, service_account, token_request) -> Object   # the token subresource; fills status
+    reviews = Reviews(authorizer, issuer)
+    reviews.answer(kind, obj, user) -> Object    # TokenReview, SubjectAccessReview, SelfSubjectAccessReview,
+                                                 # LocalSubjectAccessReview, SelfSubjectRulesReview, SelfSubjectReview
+
+    admission = Admission(registry)              # also: namespace lifecycle, service accounts, Pod Security
+    request = AdmissionRequest(resource=..., namespace=..., name=..., operation="CREATE", user=user,
+                               subresource="", dry_run=False, options={}, warnings=[])
+    obj = await admission.mutate(request, obj, old)     # obj/old None where the operation has none; returns the new obj
+    await admission.validate(request, obj, old)         # warnings of both are appended to request.warnings
+    await admission.close()
+
+- `users`           the caller as a noun
+- `authentication`  headers and certificates to a user
+- `tokens`          service-account tokens: made, checked, reviewed
+- `rbac`            roles and bindings to yes or no
+- `reviews`         the review kinds
+- `admission`       the chain, built-in plugins and webhooks in order
+- `webhooks`        one call to one webhook
+- `matching`        which webhooks a request concerns
+- `podsecurity`     the baseline and restricted profiles
+- `accounts`        the service account every pod runs as
+"""
