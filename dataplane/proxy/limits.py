@@ -1,0 +1,34 @@
+"""What traffic may cost the sidecar as a whole, beside the bounds of one connection in `protocol.limits`.
+
+In: values from settings. Out: a frozen `ProxyLimits`. Refuses nothing: zero means no bound where said so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dataplane.protocol.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyLimits:
+    """Bounds over all connections; times in seconds."""
+
+    protocol: Limits = field(default_factory=Limits)
+    """Of every downstream and upstream connection."""
+    active_requests: int = 100_000
+    """Requests at once; more are shed with 503 `overloaded`."""
+    replay_bytes: int = 64 * 1024
+    """Request body bytes kept so a request the server never saw can be sent again."""
+    pending_bytes: int = 256 * 1024
+    """Bytes waiting for a peer before the other side is no longer read."""
+    connect_tries: int = 3
+    """Endpoints tried before giving up on connecting."""
+    upstream_idle: float = 55.0
+    """How long an unused connection to a server is kept; below the usual 60 s of servers."""
+    upstream_life: float = 3600.0
+    """Age at which a connection to a server takes no more requests."""
+    head_timeout: float = 10.0
+    """From the first byte of a request head to its last."""
+    sweep: float = 5.0
+    """How often idle limits are looked at."""

@@ -1,0 +1,9 @@
+"""What the sidecar tells about the traffic it carries.
+
+The map:
+
+- `labels`: who talked to whom, in Istio's words; a pair of peers is named once and then held.
+- `metrics`: the series themselves: plain integers bumped through objects bound beforehand.
+- `exposition`: the text a scrape gets.
+- `accesslog`: one line a request, when asked for, written off the hot path.
+"""

@@ -1,0 +1,229 @@
+"""The series the sidecar counts in: looked up once per pair of peers, then bumped as plain integers.
+
+In: `Peers` when a connection or endpoint is bound, numbers after that. Out: families for `exposition`.
+Bounded: pairs beyond the limit share one overflow pair, and series idle for two expiry rounds are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from dataplane.telemetry import flags
+from dataplane.telemetry.labels import OVERFLOW, Peers
+
+DURATION_BOUNDS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 60000.0)
+"""Milliseconds."""
+SIZE_BOUNDS = (100.0, 1000.0, 10000.0, 100000.0, 1000000.0, 10000000.0, 100000000.0)
+"""Bytes of a body."""
+GROUP_LIMIT = 4000
+"""Pairs of peers counted apart."""
+
+
+class Histogram:
+    """Counts by upper bound; the last bucket takes the rest."""
+
+    __slots__ = ("bounds", "buckets", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def note(self, value: float) -> None:
+        """Count one observation."""
+        bounds = self.bounds
+        buckets = self.buckets
+        index = 0
+        for bound in bounds:
+            if value <= bound:
+                break
+            index += 1
+        buckets[index] += 1
+        self.total += value
+
+
+class RequestSeries:
+    """Requests between two peers that ended alike."""
+
+    __slots__ = ("count", "duration", "labels", "request_size", "response_size", "touched")
+
+    def __init__(self, labels: str) -> None:
+        self.labels = labels
+        self.count = 0
+        self.touched = True
+        self.duration = Histogram(DURATION_BOUNDS)
+        self.request_size = Histogram(SIZE_BOUNDS)
+        self.response_size = Histogram(SIZE_BOUNDS)
+
+    def note(self, milliseconds: float, received: int, sent: int) -> None:
+        """Count one request; sizes are body bytes."""
+        self.count += 1
+        self.touched = True
+        self.duration.note(milliseconds)
+        self.request_size.note(received)
+        self.response_size.note(sent)
+
+
+class RequestGroup:
+    """All series of one pair of peers; holders keep it as long as they like, expired or not."""
+
+    __slots__ = ("_last", "_last_key", "_owner", "listed", "peers", "prefix", "series")
+
+    def __init__(self, owner: Metrics, peers: Peers) -> None:
+        self._owner = owner
+        self.peers = peers
+        self.prefix = render(peers.pairs())
+        self.series: dict[int, RequestSeries] = {}
+        self.listed = False
+        self._last_key = -1
+        self._last: RequestSeries | None = None
+
+    def of(self, code: int, grpc_status: int, grpc: bool, flag: int) -> RequestSeries:
+        """Return the series of this outcome; `grpc_status` is -1 when there is none."""
+        key = ((code * 32 + grpc_status + 1) * 2 + grpc) * 32 + flag
+        if key == self._last_key and self._last is not None:
+            return self._last
+        found = self.series.get(key)
+        if found is None:
+            found = self._make(key, code, grpc_status, grpc, flag)
+        self._last_key = key
+        self._last = found
+        return found
+
+    def _make(self, key: int, code: int, grpc_status: int, grpc: bool, flag: int) -> RequestSeries:
+        status = str(grpc_status) if grpc_status >= 0 else ""
+        pairs = [
+            ("request_protocol", "grpc" if grpc else "http"),
+            ("response_code", str(code)),
+            ("grpc_response_status", status),
+            ("response_flags", flags.NAMES[flag]),
+        ]
+        found = RequestSeries(f"{self.prefix},{render(pairs)}")
+        self.series[key] = found
+        if not self.listed:
+            self._owner.relist(self)
+        return found
+
+    def forget(self) -> None:
+        """Drop series nothing was counted in since the last call."""
+        self.series = {key: kept for key, kept in self.series.items() if kept.touched}
+        for kept in self.series.values():
+            kept.touched = False
+        self._last_key = -1
+        self._last = None
+
+
+class TcpSeries:
+    """Opaque connections between two peers; bump the fields."""
+
+    __slots__ = ("closed", "labels", "opened", "received", "sent", "touched")
+
+    def __init__(self, labels: str) -> None:
+        self.labels = labels
+        self.opened = 0
+        self.closed = 0
+        self.sent = 0
+        """Bytes towards the client (responses), as Istio counts them."""
+        self.received = 0
+        self.touched = True
+
+
+class Counter:
+    """One plain counter; bump `value`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class Family:
+    """Counters of one name, apart by one label."""
+
+    __slots__ = ("help", "label", "name", "values")
+
+    def __init__(self, name: str, help_: str, label: str) -> None:
+        self.name = name
+        self.help = help_
+        self.label = label
+        self.values: dict[str, Counter] = {}
+
+    def of(self, value: str) -> Counter:
+        """Return the counter of a label value (a word of our own, never outside input)."""
+        found = self.values.get(value)
+        if found is None:
+            found = self.values[value] = Counter()
+        return found
+
+
+class Metrics:
+    """Everything a scrape shows."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Peers, RequestGroup] = {}
+        self.tcps: dict[Peers, TcpSeries] = {}
+        self.refused = Family("tulle_refused_total", "Requests and connections refused, by reason.", "reason")
+        """Broken rules and limits of protocols; the reason is the codecs' `counter`."""
+        self.errors = Family("tulle_errors_total", "Responses the sidecar made itself, by reason.", "reason")
+        self.events = Family("tulle_proxy_events_total", "What happened inside the sidecar, by kind.", "kind")
+        self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+
+    def requests(self, peers: Peers) -> RequestGroup:
+        """Return the group of a pair of peers; keep it, it is not for the hot path."""
+        found = self.groups.get(peers)
+        if found is None:
+            if len(self.groups) >= GROUP_LIMIT and peers is not OVERFLOW:
+                return self.requests(OVERFLOW)
+            found = RequestGroup(self, peers)
+            self.relist(found)
+        return found
+
+    def relist(self, group: RequestGroup) -> None:
+        """Show a group (again): something is to be counted in it."""
+        group.listed = True
+        self.groups[group.peers] = group
+
+    def tcp(self, peers: Peers) -> TcpSeries:
+        """Return the connection series of a pair of peers; set `touched` when bumping it."""
+        found = self.tcps.get(peers)
+        if found is None:
+            if len(self.tcps) >= GROUP_LIMIT and peers is not OVERFLOW:
+                return self.tcp(OVERFLOW)
+            tcp_labels = [("request_protocol", "tcp"), ("response_flags", "-")]
+            found = self.tcps[peers] = TcpSeries(f"{render(peers.pairs())},{render(tcp_labels)}")
+        return found
+
+    def gauge(self, name: str, help_: str, read: Callable[[], float]) -> None:
+        """Show what `read` returns at each scrape."""
+        self.gauges[name] = (help_, read)
+
+    def families(self) -> Iterator[Family]:
+        """Yield the plain counter families."""
+        yield from (self.refused, self.errors, self.events)
+
+    def expire(self) -> None:
+        """Drop what nothing was counted in since the last call; call it every few minutes."""
+        for group in list(self.groups.values()):
+            group.forget()
+            if not group.series:
+                group.listed = False
+                del self.groups[group.peers]
+        for peers, series in list(self.tcps.items()):
+            if not series.touched and series.opened == series.closed:
+                del self.tcps[peers]
+            series.touched = False
+
+
+def render(pairs: list[tuple[str, str]]) -> str:
+    """Write labels as they stand between the braces of the exposition format."""
+    return ",".join(f'{name}="{escape(value)}"' for name, value in pairs)
+
+
+def escape(value: str) -> str:
+    """Escape a label value; control characters and braces, which break naive scrapers, become `?`."""
+    plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return (
+        plain
+        if plain.isprintable() and "}" not in plain
+        else "".join(c if c.isprintable() and c != "}" else "?" for c in plain)
+    )
