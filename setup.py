@@ -19,6 +19,23 @@ MODULES = [
     "dataplane/protocol/http1.py",
     "dataplane/protocol/http1_server.py",
     "dataplane/protocol/http1_client.py",
+    "dataplane/protocol/huffman.py",
+    "dataplane/protocol/hpack_decoder.py",
+    "dataplane/protocol/hpack_encoder.py",
+    "dataplane/protocol/http2_frames.py",
+    "dataplane/protocol/http2_stream.py",
+    "dataplane/protocol/http2_flood.py",
+    "dataplane/protocol/http2_rules.py",
+    "dataplane/protocol/http2_sending.py",
+    "dataplane/protocol/http2.py",
+    "dataplane/protocol/http2_server.py",
+    "dataplane/protocol/http2_client.py",
+    "dataplane/telemetry/metrics.py",
+    "dataplane/proxy/runtime.py",
+    "dataplane/net/system.pyx",
+    "dataplane/net/timers.py",
+    "dataplane/net/poller.py",
+    "dataplane/net/stream.py",
 ]
 FLAGS = ["-O2", "-g0"]
 DIRECTIVES = {"annotation_typing": False, "language_level": 3}

@@ -1,0 +1,27 @@
+cimport cython
+
+from dataplane.protocol cimport http2_frames as frames
+from dataplane.protocol.events cimport RequestHead
+from dataplane.protocol.hpack_encoder cimport Encoder
+from dataplane.protocol.headers cimport content_length, get
+from dataplane.protocol.http2 cimport Http2Connection
+from dataplane.protocol.http2_stream cimport Stream
+
+cdef class Http2Server(Http2Connection):
+    cdef int _concurrent
+    cdef bint _going
+    cdef long _ignored
+    cdef bint _shut
+    cdef Py_ssize_t _uri
+
+    @cython.locals(entry=Stream, length=bytes, encoder=Encoder)
+    cpdef object send_response(self, long stream, int status, bytes reason, list headers, bint end)
+    cpdef object goaway(self)
+    cpdef object shutdown(self)
+    cdef bint _idle(self, long stream) except -1
+    @cython.locals(entry=Stream)
+    cdef object _section_read(self, long stream, list fields, bint last, list events)
+    @cython.locals(head=RequestHead)
+    cdef object _open(self, Stream entry, list fields, bint last, list events)
+    cdef object _answer(self, Stream entry, int status, bytes counter, list events)
+    cdef object _half_closed(self, Stream entry)

@@ -1,0 +1,17 @@
+cdef class Stream:
+    cdef public long id
+    cdef public bint receive_open
+    cdef public bint send_open
+    cdef public bint final
+    cdef public bint bodyless
+    cdef public long long receive_left
+    cdef public long long send_left
+    cdef public long long receive_window
+    cdef public long long send_window
+    cdef public Py_ssize_t unconsumed
+    cdef public Py_ssize_t returned
+    cdef public Py_ssize_t pending
+    cdef public bint blocked
+    cdef public object queue
+    cdef public bint end_queued
+    cdef public list trailers
