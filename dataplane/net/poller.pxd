@@ -1,0 +1,48 @@
+cimport cython
+
+from dataplane.net.system cimport Kernel
+from dataplane.net.timers cimport Timers
+
+cdef class Pollable:
+    cdef readonly Poller poller
+    cdef readonly int fd
+    cdef public bint dirty
+
+    cpdef object ready(self, unsigned int mask)
+    cpdef object flush(self)
+    cpdef object failed(self, object error)
+
+cdef class Poller:
+    cdef readonly Kernel kernel
+    cdef readonly Timers timers
+    cdef public double now
+    cdef public long connections
+    cdef public long long bytes_in
+    cdef public long long bytes_out
+    cdef public long failures
+    cdef object _loop
+    cdef list _handlers
+    cdef list _dirty
+    cdef list _again
+    cdef list _dying
+    cdef bint _turning
+    cdef bint _asked
+
+    cpdef object close(self)
+    cpdef object add(self, Pollable pollable, unsigned int mask)
+    cpdef object replace(self, Pollable old, Pollable new)
+    cpdef object remove(self, Pollable pollable)
+    cpdef object mark(self, Pollable pollable)
+    cpdef object again(self, Pollable pollable)
+    cdef object _ask(self)
+    @cython.locals(count=int, repeated=list)
+    cpdef object turn(self)
+    @cython.locals(handlers=list, kernel=Kernel, handler=Pollable, i=int, mask="unsigned int")
+    cdef object _dispatch(self, int count)
+    @cython.locals(handler=Pollable, i=Py_ssize_t, count=Py_ssize_t)
+    cdef object _repeat(self, list repeated)
+    @cython.locals(dirty=list, handler=Pollable, i=Py_ssize_t)
+    cdef object _flush(self)
+    cdef object _supervise(self, Pollable handler, object error)
+    @cython.locals(dying=list, kernel=Kernel, fd=int)
+    cdef object _reap(self)

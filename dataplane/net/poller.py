@@ -1,0 +1,224 @@
+"""Turns readiness of many sockets into plain calls: one epoll set inside the event loop, flushed once a turn.
+
+In: descriptors with a `Pollable` each. Out: `ready(mask)` on it, and, after a batch, `flush()` on every one that was
+marked dirty, so everything written in a batch leaves in one call a socket. Refuses nothing: what a Pollable raises ends
+that one alone (`failed`), is counted and logged once. Sockets are watched edge-triggered, so a connection costs one
+`epoll_ctl` in its life; who stops reading early calls `again()`.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from dataplane.net.system import Kernel
+from dataplane.net.timers import Timers
+
+IN: Final = 0x001
+OUT: Final = 0x004
+ERR: Final = 0x008
+HUP: Final = 0x010
+RDHUP: Final = 0x2000
+EDGE: Final = 1 << 31
+
+ROUNDS: Final = 4
+"""Batches taken in one turn while they keep coming; then the event loop has its turn."""
+
+_log = logging.getLogger("tulle.net")
+
+
+class Pollable:
+    """Something with a descriptor in a Poller."""
+
+    __slots__ = ("dirty", "fd", "poller")
+
+    def __init__(self, poller: "Poller", fd: int) -> None:
+        self.poller = poller
+        self.fd = fd
+        self.dirty = False
+
+    def ready(self, mask: int) -> None:
+        """The descriptor has something (epoll's bits), or `again()` was asked for (0)."""
+
+    def flush(self) -> None:
+        """Send what waits; called once after a batch when marked dirty."""
+
+    def failed(self, error: BaseException) -> None:
+        """A call above raised: end, disturbing nobody else."""
+
+
+class Poller:
+    """One epoll set and everything that hangs on it."""
+
+    __slots__ = (
+        "_again",
+        "_asked",
+        "_dirty",
+        "_dying",
+        "_handlers",
+        "_loop",
+        "_turning",
+        "bytes_in",
+        "bytes_out",
+        "connections",
+        "failures",
+        "kernel",
+        "now",
+        "timers",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.kernel = Kernel()
+        self.timers = Timers(loop, self.kernel)
+        self.now = self.kernel.now()
+        self.connections = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.failures = 0
+        self._loop = loop
+        self._handlers: list[Pollable | None] = [None] * 64
+        self._dirty: list[Pollable] = []
+        self._again: list[Pollable] = []
+        self._dying: list[int] = []
+        self._turning = False
+        self._asked = False
+        loop.add_reader(self.kernel.epoll, self.turn)
+
+    @property
+    def open(self) -> int:
+        """Descriptors watched now."""
+        return sum(handler is not None for handler in self._handlers)
+
+    def close(self) -> None:
+        """Let go of the event loop; what is still open is closed without a word to anybody."""
+        self._loop.remove_reader(self.kernel.epoll)
+        self.timers.stop()
+        for handler in self._handlers:
+            if handler is not None:
+                self.remove(handler)
+        self._reap()
+        self.kernel.shut()
+
+    def add(self, pollable: Pollable, mask: int) -> None:
+        """Watch its descriptor."""
+        fd = pollable.fd
+        if fd >= len(self._handlers):
+            self._handlers.extend([None] * (fd + 64 - len(self._handlers)))
+        self.kernel.add(fd, mask)
+        self._handlers[fd] = pollable
+
+    def replace(self, old: Pollable, new: Pollable) -> None:
+        """Let another Pollable have the descriptor; the old one hears of it no more."""
+        self._handlers[old.fd] = new
+
+    def remove(self, pollable: Pollable) -> None:
+        """Watch it no more and close its descriptor when the batch is over, so its number is not reused within it."""
+        fd = pollable.fd
+        if self._handlers[fd] is pollable:
+            self._handlers[fd] = None
+            self._dying.append(fd)
+            self._ask()
+
+    def mark(self, pollable: Pollable) -> None:
+        """Have it flushed at the end of the batch."""
+        if not pollable.dirty:
+            pollable.dirty = True
+            self._dirty.append(pollable)
+            self._ask()
+
+    def again(self, pollable: Pollable) -> None:
+        """Have its `ready(0)` called in the next batch."""
+        self._again.append(pollable)
+        self._ask()
+
+    def _ask(self) -> None:
+        if not self._turning and not self._asked:
+            self._asked = True
+            self._loop.call_soon(self.turn)
+
+    def turn(self) -> None:
+        """Take what is ready, in a few batches; called by the event loop, never fails."""
+        if self.kernel.epoll < 0:
+            return
+        self._turning = True
+        self._asked = False
+        self.now = self.kernel.now()
+        for _ in range(ROUNDS):
+            repeated = self._again
+            count = self.kernel.wait()
+            if count == 0 and not repeated and not self._dirty:
+                break
+            if repeated:
+                self._again = []
+                self._repeat(repeated)
+            if count:
+                self._dispatch(count)
+            if self._dirty:
+                self._flush()
+            self._reap()
+        self._reap()
+        self._turning = False
+        if self._again or self._dirty:
+            self._ask()
+
+    def _dispatch(self, count: int) -> None:
+        handlers = self._handlers
+        kernel = self.kernel
+        handler: Pollable | None = None
+        i = 0
+        while i < count:
+            try:
+                while i < count:
+                    handler = handlers[kernel.event_fd(i)]
+                    mask = kernel.event_mask(i)
+                    i += 1
+                    if handler is not None:
+                        handler.ready(mask)
+            except Exception as error:  # noqa: BLE001 - see _supervise
+                self._supervise(handler, error)
+
+    def _repeat(self, repeated: list[Pollable]) -> None:
+        i = 0
+        count = len(repeated)
+        handler: Pollable | None = None
+        while i < count:
+            try:
+                while i < count:
+                    handler = repeated[i]
+                    i += 1
+                    handler.ready(0)
+            except Exception as error:  # noqa: BLE001 - see _supervise
+                self._supervise(handler, error)
+
+    def _flush(self) -> None:
+        """Flush the dirty ones, and those that become so meanwhile."""
+        dirty = self._dirty
+        i = 0
+        handler: Pollable | None = None
+        while i < len(dirty):
+            try:
+                while i < len(dirty):
+                    handler = dirty[i]
+                    i += 1
+                    handler.dirty = False
+                    handler.flush()
+            except Exception as error:  # noqa: BLE001 - see _supervise
+                self._supervise(handler, error)
+        dirty.clear()
+
+    def _supervise(self, handler: Pollable | None, error: Exception) -> None:
+        """The one place where what a connection raised ends: that connection is aborted, nothing else."""
+        self.failures += 1
+        _log.error("a connection was aborted because of a defect: %r", error, exc_info=error)
+        if handler is not None:
+            try:
+                handler.failed(error)
+            except Exception:  # noqa: BLE001 - the last resort
+                _log.exception("aborting it failed too")
+
+    def _reap(self) -> None:
+        dying = self._dying
+        if dying:
+            kernel = self.kernel
+            for fd in dying:
+                kernel.close(fd)
+            dying.clear()

@@ -1,0 +1,87 @@
+cimport cython
+
+from dataplane.net.poller cimport Pollable, Poller
+from dataplane.net.system cimport Kernel
+from dataplane.net.timers cimport Timer
+
+cdef unsigned int _EVERYTHING
+cdef unsigned int _WRITABLE
+cdef unsigned int _READABLE
+cdef unsigned int _LAST
+cdef unsigned int _OUT
+cdef unsigned int _ERR
+cdef Py_ssize_t _CHUNK
+cdef Py_ssize_t _HIGH
+cdef Py_ssize_t _LOW
+cdef int _READS
+
+cdef class Receiver:
+    cpdef object opened(self)
+    cpdef object received(self, bytes data)
+    cpdef object ended(self)
+    cpdef object drained(self)
+    cpdef object lost(self, str reason)
+
+cdef class Stream(Pollable):
+    cdef public Receiver receiver
+    cdef public tuple peer
+    cdef public tuple target
+    cdef public str alpn
+    cdef public str identity
+    cdef public str detail
+    cdef public double seen
+    cdef readonly Py_ssize_t waiting
+    cdef readonly bint high
+    cdef readonly bint open
+    cdef readonly bint at_end
+    cdef list _chunks
+    cdef Py_ssize_t _offset
+    cdef str _reason
+    cdef Timer _timer
+    cdef bint _reading
+    cdef bint _readable
+    cdef bint _last
+    cdef bint _blocked
+    cdef bint _connecting
+    cdef bint _closing
+    cdef bint _lingering
+    cdef bint _end_wanted
+    cdef bint _end_sent
+    cdef bint _queued
+
+    cpdef object start(self, bint connecting=*, double timeout=*)
+    @cython.locals(size=Py_ssize_t)
+    cpdef object write(self, bytes data)
+    cpdef object write_eof(self)
+    cpdef object pause(self)
+    cpdef object resume(self)
+    cpdef object close(self)
+    cpdef object abort(self)
+    cpdef object ready(self, unsigned int mask)
+    cpdef object failed(self, object error)
+    @cython.locals(chunks=list, kernel=Kernel, sent=Py_ssize_t)
+    cpdef object flush(self)
+    @cython.locals(chunks=list, done=Py_ssize_t, count=Py_ssize_t, size=Py_ssize_t)
+    cdef object _forget(self, Py_ssize_t sent)
+    cdef object _flushed(self)
+    cdef object _send_end(self)
+    cdef object _finish(self)
+    @cython.locals(poller=Poller, kernel=Kernel, reads=int, data=bytes, size=Py_ssize_t)
+    cdef object _read(self)
+    cdef object _take(self, bytes data)
+    cdef object _take_end(self)
+    @cython.locals(kernel=Kernel, data=bytes)
+    cdef object _linger(self)
+    @cython.locals(error=int)
+    cdef bint _connected(self) except -1
+    cdef object _established(self)
+    cdef object _broken(self, int error)
+    cpdef object _too_late(self)
+    cdef object _die(self, str reason)
+    cdef object _release(self)
+    @cython.locals(receiver=Receiver, reason=str)
+    cdef object _tell(self)
+    cdef object _repeat(self)
+    cdef object _stop_timer(self)
+
+cpdef tuple local_address(int fd)

@@ -1,0 +1,445 @@
+"""A TCP connection as the proxy sees it: bytes in by plain calls, bytes out at the end of the turn, both bounded.
+
+In: a connected (or connecting) descriptor and a `Receiver`. Out: calls on the receiver; never from inside its own call
+to the stream: `lost` too comes later in the same turn, once, last. Refuses nothing; what is written to a dead stream is
+dropped. Who writes looks at `high` and pauses its source until `drained`. `close()` sends what waits first, bounded in
+time, and then lets the peer finish (a reset would destroy bytes still on their way to it).
+"""
+
+import errno
+import os
+import socket
+from typing import Final
+
+from dataplane.net.poller import EDGE, ERR, HUP, IN, OUT, RDHUP, Pollable, Poller
+from dataplane.net.system import RECEIVE_SIZE
+from dataplane.net.timers import Timer
+
+HIGH_MARK: Final = 256 * 1024
+LOW_MARK: Final = 64 * 1024
+READS: Final = 4
+"""Receives of one stream in a batch, so that one fast peer does not keep the others waiting."""
+CLOSE_SECONDS: Final = 10.0
+"""How long `close()` tries to send what waits."""
+LINGER_SECONDS: Final = 1.0
+"""How long the peer has to close its side after we closed ours."""
+
+CLOSED: Final = "closed"
+"""We closed it, all was sent."""
+ABORTED: Final = "aborted"
+"""We gave it up."""
+ENDED: Final = "ended"
+"""Both sides ended what they send."""
+RESET: Final = "reset"
+"""The peer (or the network) broke it."""
+CLOSE_TIMEOUT: Final = "close_timeout"
+"""The peer did not take what waited when we closed."""
+FAILED: Final = "internal_error"
+"""The receiver raised."""
+TRUNCATED: Final = "truncated"
+"""TLS: the connection ended without the peer saying that this was all."""
+CONNECT_REFUSED: Final = "connect_refused"
+CONNECT_TIMEOUT: Final = "connect_timeout"
+CONNECT_UNREACHABLE: Final = "connect_unreachable"
+CONNECT_FAILED: Final = "connect_failed"
+TLS_FAILED: Final = "tls_failed"
+"""The handshake failed; `detail` says why."""
+TLS_TIMEOUT: Final = "tls_timeout"
+IDENTITY_MISMATCH: Final = "identity_mismatch"
+"""The peer's certificate is good, but is not whom we wanted."""
+
+# The same for the hot path: C integers when compiled.
+_HIGH = HIGH_MARK
+_LOW = LOW_MARK
+_READS = READS
+_OUT = OUT
+_ERR = ERR
+_EVERYTHING = IN | OUT | RDHUP | EDGE
+_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL}
+_CHUNK = RECEIVE_SIZE
+_WRITABLE = OUT | ERR | HUP
+_READABLE = IN | RDHUP | HUP | ERR
+_LAST = RDHUP | HUP | ERR
+
+
+class Receiver:
+    """What takes a stream's bytes; the proxy's classes are subclasses."""
+
+    __slots__ = ()
+
+    def opened(self) -> None:
+        """A dialled stream is connected (TLS: handshake done, peer checked); accepted ones are open from the start."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes arrived."""
+
+    def ended(self) -> None:
+        """The peer will send no more; we still may."""
+
+    def drained(self) -> None:
+        """What waits fell to the low mark after it was above the high one."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone, also after our own `close()`: called once, and last."""
+
+
+_NOBODY: Final = Receiver()
+
+
+class Stream(Pollable):
+    """One plaintext TCP connection."""
+
+    __slots__ = (
+        "_blocked",
+        "_chunks",
+        "_closing",
+        "_connecting",
+        "_end_sent",
+        "_end_wanted",
+        "_last",
+        "_lingering",
+        "_offset",
+        "_queued",
+        "_readable",
+        "_reading",
+        "_reason",
+        "_timer",
+        "alpn",
+        "at_end",
+        "detail",
+        "high",
+        "identity",
+        "open",
+        "peer",
+        "receiver",
+        "seen",
+        "target",
+        "waiting",
+    )
+
+    def __init__(self, poller: Poller, fd: int, receiver: Receiver, peer: tuple[str, int]) -> None:
+        super().__init__(poller, fd)
+        self.receiver = receiver
+        self.peer = peer
+        self.target: tuple[str, int] | None = None
+        self.alpn = ""
+        self.identity = ""
+        self.detail = ""
+        self.waiting = 0
+        self.high = False
+        self.open = True
+        self.at_end = False
+        self.seen = poller.now
+        self._chunks: list[bytes] = []
+        self._offset = 0
+        self._reason = ""
+        self._timer: Timer | None = None
+        self._reading = True
+        self._readable = False
+        self._last = False
+        self._blocked = False
+        self._connecting = False
+        self._closing = False
+        self._lingering = False
+        self._end_wanted = False
+        self._end_sent = False
+        self._queued = False
+        poller.connections += 1
+
+    def start(self, connecting: bool = False, timeout: float = 0.0) -> None:
+        """Be watched; a connecting stream is given up after `timeout` seconds."""
+        self._connecting = connecting
+        if connecting:
+            self._timer = self.poller.timers.after(timeout, self._too_late)
+        self.poller.add(self, _EVERYTHING)
+
+    # --- what the owner asks ------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes at the end of the turn; never blocks, never fails here."""
+        size = len(data)
+        if size and self.open and not self._end_wanted:
+            self._chunks.append(data)
+            self.waiting += size
+            if self.waiting > _HIGH:
+                self.high = True
+            if not self.dirty:
+                self.poller.mark(self)
+
+    def write_eof(self) -> None:
+        """End what we send (half-close) once all of it has left."""
+        if self.open and not self._end_wanted:
+            self._end_wanted = True
+            self.poller.mark(self)
+
+    def pause(self) -> None:
+        """Receive nothing until `resume()`; the kernel's buffer then slows the peer."""
+        self._reading = False
+
+    def resume(self) -> None:
+        """Receive again."""
+        if not self._reading:
+            self._reading = True
+            if self._readable:
+                self._repeat()
+
+    def close(self) -> None:
+        """Send what waits, then close; nothing more is received."""
+        if self.open and not self._closing:
+            self._closing = True
+            self._reading = True
+            if self._readable:
+                self._repeat()
+            if self._connecting:
+                self._die(CLOSED)
+                return
+            self.write_eof()
+            self.poller.mark(self)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._die(ABORTED)
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """Our own address of the connection."""
+        return local_address(self.fd) if self.open else ("", 0)
+
+    # --- what the poller calls ----------------------------------------------------------------------------------------
+
+    def ready(self, mask: int) -> None:
+        """Read, write, or deliver a loss put off."""
+        if mask == 0:
+            self._queued = False
+            if not self.open:
+                self._tell()
+                return
+        if mask & _READABLE:
+            self._readable = not self.at_end or self._lingering
+            if mask & _LAST:
+                self._last = True
+        if self._connecting:
+            if not mask & _WRITABLE or not self._connected():
+                return
+        elif mask & _OUT and self._blocked:
+            self._blocked = False
+            self.flush()
+        if self._readable:
+            if self._lingering:
+                self._linger()
+            elif self.open:
+                if self._reading:
+                    self._read()
+                elif mask & _ERR:
+                    self._die(RESET)
+        elif mask & _ERR and self.open:
+            self._die(RESET)
+
+    def failed(self, error: BaseException) -> None:
+        """The receiver raised: this connection ends, no other."""
+        self.detail = repr(error)
+        self._die(FAILED)
+
+    def flush(self) -> None:
+        """Hand what waits to the kernel."""
+        if not self.open or self._blocked or self._connecting:
+            return
+        chunks = self._chunks
+        kernel = self.poller.kernel
+        while chunks:
+            if len(chunks) == 1:
+                sent = kernel.send(self.fd, chunks[0], self._offset)
+            else:
+                sent = kernel.send_list(self.fd, chunks, self._offset)
+            if sent < 0:
+                if kernel.error:
+                    self._broken(kernel.error)
+                    return
+                self._blocked = True
+                break
+            self.waiting -= sent
+            self.poller.bytes_out += sent
+            self._forget(sent)
+        self._flushed()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _forget(self, sent: int) -> None:
+        """Drop what the kernel has taken from the front of the queue."""
+        chunks = self._chunks
+        sent += self._offset
+        done = 0
+        count = len(chunks)
+        while done < count:
+            size = len(chunks[done])
+            if sent < size:
+                break
+            sent -= size
+            done += 1
+        if done == count:
+            chunks.clear()
+        elif done:
+            del chunks[:done]
+        self._offset = sent
+
+    def _flushed(self) -> None:
+        """Tell the owner that there is room, and go on with an end that was asked for."""
+        if self.high and self.waiting <= _LOW:
+            self.high = False
+            if not self._closing:
+                self.receiver.drained()
+        if self._end_wanted and not self._chunks and not self._end_sent:
+            self._end_sent = True
+            self._send_end()
+            self._finish()
+        elif self._closing and self.open and not self._end_sent and self._timer is None:
+            self._timer = self.poller.timers.after(CLOSE_SECONDS, self._too_late)
+
+    def _send_end(self) -> None:
+        self.poller.kernel.end(self.fd)
+
+    def _finish(self) -> None:
+        """Our side has ended: the connection is over if the peer's has too, or if we are closing."""
+        if not self.open or not self._end_sent:
+            return
+        if self.at_end:
+            self._die(CLOSED if self._closing else ENDED)
+        elif self._closing:
+            self.open = False
+            self._lingering = True
+            self._stop_timer()
+            self._timer = self.poller.timers.after(LINGER_SECONDS, self._too_late)
+            self._reason = CLOSED
+            self._repeat()
+
+    def _read(self) -> None:
+        """Receive until nothing is there, the share is used up, or the owner pauses."""
+        poller = self.poller
+        kernel = poller.kernel
+        reads = _READS
+        self.seen = poller.now
+        while reads and self._reading and self.open:
+            reads -= 1
+            data = kernel.receive(self.fd)
+            if data is None:
+                self._readable = False
+                if kernel.error:
+                    self._broken(kernel.error)
+                return
+            size = len(data)
+            if size == 0:
+                self._readable = False
+                self._take_end()
+                return
+            poller.bytes_in += size
+            # A short read empties the socket (epoll(7)), unless the end has been announced and is still to be read.
+            if size < _CHUNK and not self._last:
+                self._readable = False
+                self._take(data)
+                return
+            self._take(data)
+        if self._readable and self._reading and self.open:
+            self._repeat()
+
+    def _take(self, data: bytes) -> None:
+        if not self._closing:
+            self.receiver.received(data)
+
+    def _take_end(self) -> None:
+        self.at_end = True
+        if not self._closing:
+            self.receiver.ended()
+        self._finish()
+
+    def _linger(self) -> None:
+        """Throw away what comes after our close until the peer closes too."""
+        kernel = self.poller.kernel
+        for _ in range(_READS):
+            data = kernel.receive(self.fd)
+            if data is None and kernel.error == 0:
+                self._readable = False
+                return
+            if not data:
+                self._release()
+                return
+        self._repeat()
+
+    def _connected(self) -> bool:
+        """Learn how connecting went."""
+        error = self.poller.kernel.socket_error(self.fd)
+        if error:
+            self._broken(error)
+            return False
+        self._connecting = False
+        self._established()
+        if self.open and (self._chunks or self._end_wanted):
+            self.poller.mark(self)
+        return self.open
+
+    def _established(self) -> None:
+        self._stop_timer()
+        self.receiver.opened()
+
+    def _broken(self, error: int) -> None:
+        self.detail = os.strerror(error)
+        if not self._connecting:
+            self._die(RESET)
+        elif error == errno.ECONNREFUSED:
+            self._die(CONNECT_REFUSED)
+        elif error == errno.ETIMEDOUT:
+            self._die(CONNECT_TIMEOUT)
+        else:
+            self._die(CONNECT_UNREACHABLE if error in _UNREACHABLE else CONNECT_FAILED)
+
+    def _too_late(self) -> None:
+        self._timer = None
+        if self._lingering:
+            self._release()
+        else:
+            self._die(CONNECT_TIMEOUT if self._connecting else CLOSE_TIMEOUT)
+
+    def _die(self, reason: str) -> None:
+        """Let go of the socket; the receiver hears of it in the next batch."""
+        if self.open:
+            self.open = False
+            self._reason = reason
+            self._release()
+            self._repeat()
+
+    def _release(self) -> None:
+        self._lingering = False
+        self._readable = False
+        self._stop_timer()
+        self._chunks.clear()
+        self.waiting = 0
+        self.high = False
+        self.poller.connections -= 1
+        self.poller.remove(self)
+
+    def _tell(self) -> None:
+        reason = self._reason
+        if reason:
+            self._reason = ""
+            receiver = self.receiver
+            self.receiver = _NOBODY
+            receiver.lost(reason)
+
+    def _repeat(self) -> None:
+        if not self._queued:
+            self._queued = True
+            self.poller.again(self)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def local_address(fd: int) -> tuple[str, int]:
+    """Ask the kernel for the address a socket is bound to."""
+    borrowed = socket.socket(fileno=fd)
+    try:
+        name = borrowed.getsockname()
+        return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)
+    finally:
+        borrowed.detach()
