@@ -51,6 +51,8 @@ class Settings:
     cluster_domain: str = "cluster.local"
     trust_domain: str = "cluster.local"
     ca_secret: str = "tulle-ca"  # noqa: S105 - the name of a Secret
+    ca_create: bool = True
+    """Make the CA Secret when it is not there; false when the user brings one (TULLE_CA_CREATE)."""
     certificate_seconds: int = 24 * 3600
     kubeconfig: Path | None = None
     """For development; in a pod the service account is used (KUBECONFIG)."""
@@ -131,6 +133,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         cluster_domain=read.text("TULLE_CLUSTER_DOMAIN", "cluster.local"),
         trust_domain=trust_domain,
         ca_secret=read.text("TULLE_CA_SECRET", "tulle-ca"),
+        ca_create=read.word("TULLE_CA_CREATE", "true", ("true", "false")) == "true",
         certificate_seconds=read.number("TULLE_CERTIFICATE_SECONDS", 24 * 3600, 60, 30 * 24 * 3600),
         kubeconfig=Path(kubeconfig) if kubeconfig else None,
         log_level=read.word("TULLE_LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper(),

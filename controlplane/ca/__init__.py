@@ -1,0 +1,9 @@
+"""The certificate authority of the mesh: who is asking, may they have that name, a chain for a day.
+
+authority.py   pure: an issuer, a CSR and an identity in, a chain out
+issuer.py      the issuer as it lies in a Secret: made by the leader, or brought by the user; roots that overlap
+keeper.py      follows that Secret and its trust bundle, and tells who depends on them
+tokens.py      who is asking: TokenReview, remembered briefly
+service.py     the gRPC method Issue
+serving.py     the control plane's own certificate, renewed at half its life without a restart
+"""

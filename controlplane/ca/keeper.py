@@ -1,0 +1,129 @@
+"""Keep the issuer and the roots as the cluster has them, and tell who depends on them when they change.
+
+In: the Secret with the issuer and the ConfigMap with roots trusted before, from reflectors; `found` from the leader, who makes what is
+missing. Out: `issuer`, `roots_pem`, and a call to each listener on change. All roots seen and not over stay trusted, so that an issuer can
+be replaced while certificates of the former are still out. A Secret nobody can use is logged once and the last good issuer stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from cryptography import x509
+
+from controlplane.ca import issuer as issuers
+from controlplane.ca.issuer import BadIssuerError, Issuer
+from controlplane.settings import Settings
+from controlplane.watch.cluster import APPLY_PATCH, ApiError, Cluster, path_of
+from controlplane.watch.shapes import Data, Kind
+from meshapi import names
+
+SECRET = Kind(name="Secret", api="v1", plural="secrets", shape=Data)
+BUNDLE = Kind(name="ConfigMap", api="v1", plural="configmaps", shape=Data)
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """The mesh's issuer, as a sink of two reflectors."""
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime.datetime]) -> None:
+        self._settings = settings
+        self._now = now
+        self._listeners: list[Callable[[], None]] = []
+        self._bundle: tuple[x509.Certificate, ...] = ()
+        self._extra: tuple[x509.Certificate, ...] = ()
+        self.issuer: Issuer | None = None
+        self.roots_pem = ""
+        self.ready = asyncio.Event()
+        """Set once there is an issuer."""
+
+    @property
+    def bundle_name(self) -> str:
+        """The ConfigMap that remembers roots."""
+        return f"{self._settings.service}-trust"
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call back when issuer or roots change."""
+        self._listeners.append(listener)
+
+    def apply(self, kind: str, obj: dict[str, Any]) -> None:
+        """Take in the Secret or the ConfigMap as it is now."""
+        name, data = obj["metadata"]["name"], obj.get("data") or {}
+        try:
+            if kind == SECRET.name and name == self._settings.ca_secret:
+                issuer = issuers.from_secret(data, now=self._now())
+                self._extra = issuers.bundle_in(data)
+                changed = self.issuer is None or self.issuer.certificate != issuer.certificate
+                self.issuer = issuer
+                self._settle(changed=changed)
+            elif kind == BUNDLE.name and name == self.bundle_name:
+                self._bundle = issuers.parse_bundle(data.get(issuers.ROOTS, ""))
+                self._settle(changed=False)
+        except BadIssuerError as error:
+            log.error("%s %s/%s cannot be used: %s", kind, self._settings.namespace, name, error)  # noqa: TRY400 - a sentence
+
+    def remove(self, kind: str, namespace: str, name: str) -> None:
+        """A removed Secret does not stop the mesh: the last issuer stays until there is another."""
+        log.warning("%s %s/%s was removed; going on with what it held", kind, namespace, name)
+
+    def replace(self, kind: str, objects: list[dict[str, Any]]) -> None:
+        """Take in a list."""
+        for obj in objects:
+            self.apply(kind, obj)
+
+    def missing(self) -> bool:
+        """Tell whether the leader should make an issuer."""
+        return self.issuer is None and self._settings.ca_create
+
+    def bundle_behind(self) -> bool:
+        """Tell whether the ConfigMap lacks a root that is trusted."""
+        known = set(self._bundle)
+        return self.issuer is not None and not set(self._trusted()) <= known
+
+    async def make(self, cluster: Cluster) -> None:
+        """Make the issuer's Secret; another replica may have been faster."""
+        namespace, name = self._settings.namespace, self._settings.ca_secret
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "tulle"}},
+            "data": issuers.new_root(self._settings.trust_domain, now=self._now()),
+        }
+        try:
+            await cluster.create(path_of("v1", "secrets", namespace), secret)
+            log.info("made a root for trust domain %s in Secret %s/%s", self._settings.trust_domain, namespace, name)
+        except ApiError as error:
+            if error.code != 409:
+                raise
+
+    async def write_bundle(self, cluster: Cluster) -> None:
+        """Write the trusted roots where later replicas find them."""
+        namespace = self._settings.namespace
+        config_map = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self.bundle_name, "namespace": namespace},
+            "data": {issuers.ROOTS: issuers.pem(self._trusted())},
+        }
+        path = path_of("v1", "configmaps", namespace, self.bundle_name)
+        await cluster.patch(path, config_map, content=APPLY_PATCH, manager=names.FIELD_MANAGER)
+
+    def _trusted(self) -> tuple[x509.Certificate, ...]:
+        roots = self.issuer.roots if self.issuer else ()
+        return issuers.union(roots, self._extra, self._bundle, now=self._now())
+
+    def _settle(self, *, changed: bool) -> None:
+        trusted = issuers.pem(self._trusted())
+        if not changed and trusted == self.roots_pem:
+            return
+        self.roots_pem = trusted
+        if self.issuer is not None:
+            self.ready.set()
+        for listener in self._listeners:
+            listener()

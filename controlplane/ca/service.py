@@ -1,0 +1,111 @@
+"""The gRPC method `/tulle.ca.v1.CertificateAuthority/Issue`: bytes of a request in, bytes of a chain out.
+
+In: a CertificateRequest and the call's metadata. Out: a CertificateChain with every root trusted now. Refuses with a status and one log line: no or
+a bad token UNAUTHENTICATED, somebody else's name or pod PERMISSION_DENIED, a request that is none INVALID_ARGUMENT, no issuer or no API server UNAVAILABLE.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from controlplane.ca import authority
+from controlplane.ca.authority import Issued, RefusedError
+from controlplane.ca.keeper import Keeper
+from controlplane.ca.tokens import BadTokenError, Caller, TokenCheckError, Tokens
+from meshapi import protos
+
+log = logging.getLogger(__name__)
+
+
+class Denied(Exception):  # noqa: N818 - a verdict with its status, not a failure of ours
+    """A call that is refused: the gRPC status and the sentence."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(slots=True)
+class Certificates:
+    """What was issued: counts, and when each pod's certificate is over."""
+
+    issued: int = 0
+    refused: int = 0
+    expires: dict[tuple[str, str], datetime.datetime] = field(default_factory=dict)
+
+
+class Issuing:
+    """The method, as grpc.aio calls it."""
+
+    def __init__(
+        self, keeper: Keeper, tokens: Tokens, seconds: int, now: Callable[[], datetime.datetime], book: Certificates
+    ) -> None:
+        self._keeper = keeper
+        self._tokens = tokens
+        self._seconds = seconds
+        self._now = now
+        self._book = book
+
+    async def __call__(self, raw: bytes, context: Any) -> bytes:
+        """Answer one request."""
+        try:
+            return await self.issue(raw, authorization_of(context.invocation_metadata()))
+        except Denied as denied:
+            self._book.refused += 1
+            log.warning("certificate refused to %s: %s", context.peer(), denied)
+            await context.abort(denied.code, str(denied))
+            raise
+
+    async def issue(self, raw: bytes, authorization: str) -> bytes:
+        """Answer one request; raises Denied."""
+        try:
+            request = protos.message("tulle.ca.v1.CertificateRequest").FromString(raw)
+        except DecodeError:
+            raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "these bytes are no CertificateRequest") from None
+        caller = await identified(self._tokens, authorization)
+        if caller.pod and request.pod and request.pod != caller.pod:
+            raise Denied(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"the request is for pod {request.pod!r}, the token is bound to pod {caller.pod!r}",
+            )
+        issued = self._sign(request.csr, caller)
+        pod = caller.pod or request.pod
+        self._book.issued += 1
+        self._book.expires[caller.identity.namespace, pod] = issued.expires
+        log.info("issued %x to %s in pod %s until %s", issued.serial, caller.identity, pod, issued.expires.isoformat())
+        chain = protos.message("tulle.ca.v1.CertificateChain")(chain=issued.chain, roots=self._keeper.roots_pem)
+        answer: bytes = chain.SerializeToString()
+        return answer
+
+    def _sign(self, csr: bytes, caller: Caller) -> Issued:
+        if self._keeper.issuer is None:
+            raise Denied(grpc.StatusCode.UNAVAILABLE, "there is no issuer yet, try again")
+        try:
+            return authority.sign(
+                self._keeper.issuer, csr, caller.identity, now=self._now(), seconds=self._seconds
+            )
+        except RefusedError as error:
+            raise Denied(grpc.StatusCode.PERMISSION_DENIED, f"{caller.identity}: {error}") from error
+
+
+def authorization_of(metadata: Any) -> str:
+    """Read the authorization header of a call's metadata."""
+    return next((str(value) for key, value in metadata or () if key == "authorization"), "")
+
+
+async def identified(tokens: Tokens, authorization: str) -> Caller:
+    """Find out who calls; raises Denied."""
+    try:
+        return await tokens.check(authorization)
+    except BadTokenError as error:
+        raise Denied(grpc.StatusCode.UNAUTHENTICATED, str(error)) from error
+    except TokenCheckError as error:
+        raise Denied(grpc.StatusCode.UNAVAILABLE, str(error)) from error

@@ -1,0 +1,109 @@
+"""The control plane's own certificate: for ADS and CA over gRPC, and for the webhooks, renewed at half its life without a restart.
+
+In: the issuer and the DNS names of the Service. Out: gRPC credentials that ask for the certificate at each handshake, and an ssl context
+whose chain is replaced in place. The key lives in memory only. It refuses nothing; without an issuer it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from controlplane.ca import authority
+from controlplane.ca.keeper import Keeper
+from controlplane.watch.connect import load_chain
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPair:
+    """A certificate and its key, PEM."""
+
+    chain: bytes
+    key: bytes
+    expires: datetime.datetime
+
+
+class Serving:
+    """The serving certificate and everybody who uses it."""
+
+    def __init__(self, keeper: Keeper, dns_names: tuple[str, ...], seconds: int, now: Callable[[], datetime.datetime]) -> None:
+        self._keeper = keeper
+        self._names = [x509.DNSName(name) for name in dns_names]
+        self._seconds = seconds
+        self._now = now
+        self._pair: KeyPair | None = None
+        self._changed = asyncio.Event()
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        keeper.listen(self._changed.set)
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For the webhooks; stays the same object, its chain is replaced in place."""
+        return self._context
+
+    @property
+    def expires(self) -> datetime.datetime | None:
+        """When the certificate in use is over."""
+        return self._pair.expires if self._pair else None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For gRPC: asks at each handshake whether there is a newer certificate."""
+        pair = self._required()
+        served = [pair]
+
+        def newer() -> grpc.ServerCertificateConfiguration | None:
+            current = self._required()
+            if current is served[0]:
+                return None
+            served[0] = current
+            return _configuration(current)
+
+        return grpc.dynamic_ssl_server_credentials(_configuration(pair), newer, require_client_authentication=False)
+
+    async def run(self) -> None:
+        """Renew at half life, and at once when the issuer changes, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._seconds / 2):
+                    await self._changed.wait()
+            except TimeoutError:
+                log.info("renewing the control plane's certificate")
+            self.renew()
+
+    def renew(self) -> None:
+        """Make a new key and certificate now."""
+        self._changed.clear()
+        issuer = self._keeper.issuer
+        if issuer is None:
+            return
+        key = ec.generate_private_key(ec.SECP256R1())
+        issued = authority.certify(issuer, key.public_key(), list(self._names), now=self._now(), seconds=self._seconds)
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        self._pair = KeyPair(chain=issued.chain.encode(), key=private, expires=issued.expires)
+        load_chain(self._context, self._pair.chain, self._pair.key)
+        log.info("serving as %s until %s", self._names[0].value, issued.expires.isoformat())
+
+    def _required(self) -> KeyPair:
+        if self._pair is None:
+            self.renew()
+        if self._pair is None:
+            raise RuntimeError("the serving certificate was asked for before there was an issuer")
+        return self._pair
+
+
+def _configuration(pair: KeyPair) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pair.key, pair.chain)], None)

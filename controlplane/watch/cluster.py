@@ -1,0 +1,144 @@
+"""The thin Kubernetes client of the control plane: get, list in chunks, watch, create, patch.
+
+In: paths as the API has them (`path_of` makes them) and plain dicts. Out: decoded JSON. Refuses everything that is not success with
+an ApiError that carries code, reason and the server's sentence. It keeps no cache and retries nothing: callers know what a retry means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from controlplane.watch.connect import Connection
+
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+CHUNK = 500
+MAX_LINE = 16 * 1024 * 1024
+"""No object of Kubernetes comes near; a longer line of a watch is not one."""
+
+
+class ApiError(Exception):
+    """The API server said no; `code` and `reason` are its own."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+def path_of(api: str, plural: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    """Make the path of a resource: `api` is `v1` or `<group>/<version>`."""
+    root = f"/api/{api}" if "/" not in api else f"/apis/{api}"
+    parts = [root, *(["namespaces", namespace] if namespace else []), plural]
+    return "/".join(parts + [part for part in (name, subresource) if part])
+
+
+class Cluster:
+    """One API server, through one pool of connections; made inside the running loop."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        connector = aiohttp.TCPConnector(ssl=connection.ssl_context() if connection.server.startswith("https") else False)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=30, sock_connect=10), trust_env=False
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Any = None, content: str = ""
+    ) -> bytes:
+        """Do one request and return the answer's body; raises ApiError, or aiohttp.ClientError when nobody answers."""
+        headers = self._headers()
+        data = None if body is None else msgspec.json.encode(body)
+        if data is not None:
+            headers["content-type"] = content or "application/json"
+        url = self.connection.server + path
+        async with self._session.request(method, url, params=params, data=data, headers=headers) as response:
+            payload = await response.read()
+            if response.status >= 300:
+                raise _error(response.status, payload)
+            return payload
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Read one object (or one page of a list)."""
+        found: dict[str, Any] = msgspec.json.decode(await self.request("GET", path, params=params))
+        return found
+
+    async def create(self, path: str, body: Any) -> dict[str, Any]:
+        """POST an object."""
+        made: dict[str, Any] = msgspec.json.decode(await self.request("POST", path, body=body))
+        return made
+
+    async def update(self, path: str, body: Any) -> dict[str, Any]:
+        """PUT an object; a stale resourceVersion is a 409."""
+        made: dict[str, Any] = msgspec.json.decode(await self.request("PUT", path, body=body))
+        return made
+
+    async def patch(self, path: str, body: Any, *, content: str = MERGE_PATCH, manager: str = "") -> dict[str, Any]:
+        """Change an object; with APPLY_PATCH and a manager this is server-side apply."""
+        params = {"fieldManager": manager, "force": "true"} if content == APPLY_PATCH else {}
+        made: dict[str, Any] = msgspec.json.decode(
+            await self.request("PATCH", path, params=params, body=body, content=content)
+        )
+        return made
+
+    async def pages(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
+        """Read a list in chunks; each item is one page, undecoded."""
+        token = ""
+        while True:
+            page = await self.request(
+                "GET", path, params={**(params or {}), "limit": str(CHUNK), **({"continue": token} if token else {})}
+            )
+            yield page
+            token = msgspec.json.decode(page, type=_Page).metadata.continue_
+            if not token:
+                return
+
+    async def watch(self, path: str, params: Mapping[str, str], silence: float) -> AsyncIterator[bytes]:
+        """Follow a watch; each item is one line. Ends when the server ends it; raises TimeoutError after `silence` seconds without a byte."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
+        url = self.connection.server + path
+        async with self._session.get(url, params={**params, "watch": "true"}, headers=self._headers(), timeout=timeout) as answer:
+            if answer.status >= 300:
+                raise _error(answer.status, await answer.read())
+            rest = b""
+            async for piece in answer.content.iter_any():
+                *lines, rest = (rest + piece).split(b"\n")
+                if len(rest) > MAX_LINE:
+                    raise ApiError(500, "TooLarge", f"watch of {path}: a line longer than {MAX_LINE} bytes")
+                for line in lines:
+                    if line:
+                        yield line
+
+    def _headers(self) -> dict[str, str]:
+        token = self.connection.token()
+        headers = {"accept": "application/json", "user-agent": "tulle-controlplane"}
+        return headers | ({"authorization": f"Bearer {token}"} if token else {})
+
+
+class _PageMeta(msgspec.Struct, rename={"continue_": "continue"}):
+    continue_: str = ""
+
+
+class _Page(msgspec.Struct):
+    metadata: _PageMeta
+
+
+class _Status(msgspec.Struct):
+    reason: str = ""
+    message: str = ""
+
+
+def _error(code: int, payload: bytes) -> ApiError:
+    try:
+        status = msgspec.json.decode(payload, type=_Status)
+    except msgspec.MsgspecError:
+        status = _Status(message=payload[:200].decode(errors="replace"))
+    return ApiError(code, status.reason, status.message or f"the API server answered {code}")

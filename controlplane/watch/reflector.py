@@ -1,0 +1,150 @@
+"""Follow one kind of object: list it in chunks, then watch it, for ever.
+
+In: a Cluster and a Kind. Out: `replace`, `apply` and `remove` on a sink, and `synced` set after the first whole list. It resumes from the
+last resourceVersion (bookmarks keep that fresh), lists again after 410 Gone, waits longer and longer with jitter between failures, and
+takes a silent connection for a dead one. It raises nothing but cancellation: whatever goes wrong is logged once a change of cause and retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+
+from controlplane.watch.cluster import ApiError, Cluster, path_of
+from controlplane.watch.shapes import Kind, Meta, plain
+
+WATCH_SECONDS = 280
+SILENCE_SECONDS = 150.0
+"""Bookmarks come about once a minute."""
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 30.0
+STEADY_SECONDS = 5.0
+"""A watch that lasted so long was no failure: go on at once."""
+
+log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Where objects go; ObjectStore is one."""
+
+    def apply(self, kind: str, obj: dict[str, Any]) -> object:
+        """An object is there, or changed."""
+
+    def remove(self, kind: str, namespace: str, name: str) -> object:
+        """An object is gone."""
+
+    def replace(self, kind: str, objects: list[dict[str, Any]]) -> object:
+        """These are all there are."""
+
+
+class _ListMeta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Marked(msgspec.Struct):
+    metadata: Meta
+
+
+class _Failure(msgspec.Struct):
+    code: int = 500
+    reason: str = ""
+    message: str = ""
+
+
+class _GoneError(Exception):
+    """The version to resume from is no longer kept by the server."""
+
+
+class Reflector:
+    """The feed of one kind into a sink."""
+
+    def __init__(
+        self, cluster: Cluster, kind: Kind, sink: Sink, *, namespace: str = "", params: Mapping[str, str] | None = None
+    ) -> None:
+        self._cluster = cluster
+        self._kind = kind
+        self._sink = sink
+        self._path = path_of(kind.api, kind.plural, namespace)
+        self._params = dict(params or {})
+        self._page = msgspec.defstruct("Page", [("items", list[kind.shape]), ("metadata", _ListMeta)])  # type: ignore[name-defined]
+        self._decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(kind.shape).decode
+        self._version = ""
+        self._said = ""
+        self.synced = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the kind until cancelled."""
+        wait = FIRST_WAIT
+        clock = asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+            except _GoneError:
+                self._version = ""
+            except (ApiError, aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+                self._say(error)
+            if clock() - began > STEADY_SECONDS:
+                wait = FIRST_WAIT
+                continue
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    async def _list(self) -> None:
+        objects: list[dict[str, Any]] = []
+        version = ""
+        async for raw in self._cluster.pages(self._path, self._params):
+            page = msgspec.json.decode(raw, type=self._page)
+            version = page.metadata.resource_version
+            objects.extend(plain(obj) for obj in page.items)
+        self._sink.replace(self._kind.name, objects)
+        self._version = version
+        self._said = ""
+        self.synced.set()
+
+    async def _watch(self) -> None:
+        seconds = str(int(WATCH_SECONDS * random.uniform(0.8, 1.0)))  # noqa: S311 - spread over the replicas
+        params = {**self._params, "resourceVersion": self._version, "allowWatchBookmarks": "true", "timeoutSeconds": seconds}
+        try:
+            async for line in self._cluster.watch(self._path, params, SILENCE_SECONDS):
+                self._take(msgspec.json.decode(line, type=_Event))
+        except ApiError as error:
+            if error.code == 410:
+                raise _GoneError from error
+            raise
+
+    def _take(self, event: _Event) -> None:
+        if event.type == "BOOKMARK":
+            self._version = msgspec.json.decode(event.object, type=_Marked).metadata.resource_version or self._version
+            return
+        if event.type == "ERROR":
+            failure = msgspec.json.decode(event.object, type=_Failure)
+            if failure.code == 410:
+                raise _GoneError
+            raise ApiError(failure.code, failure.reason, failure.message)
+        obj = self._decode(event.object)
+        metadata: Meta = obj.metadata
+        self._version = metadata.resource_version or self._version
+        if event.type == "DELETED":
+            self._sink.remove(self._kind.name, metadata.namespace or "", metadata.name)
+        else:
+            self._sink.apply(self._kind.name, plain(obj))
+
+    def _say(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if text != self._said:
+            self._said = text
+            log.warning("following %s: %s; trying again", self._kind.plural, text)

@@ -1,0 +1,11 @@
+"""Resources to gRPC: what each sidecar, Envoy or gRPC client is told, when, and what it thought of it.
+
+subscription.py  sans-io: what one stream knows of one type, delta or state of the world; nonces, versions, ACK and NACK
+wire.py          discovery messages taken apart and put together around resources encoded once
+pushqueue.py     none or one pending push a stream; newer ones merge into it
+source.py        resources by type, name and client, encoded once; warm lists
+stream.py        one ADS stream: requests in, responses out, in push order
+callers.py       who is at the other end, and may it have that node's configuration
+server.py        the grpc.aio shell: port, limits, drain
+publisher.py     store to snapshot to streams, after each burst of changes
+"""

@@ -1,0 +1,35 @@
+"""None or one pending push a stream: what changes while a stream is still busy merges into the next push.
+
+In: sets of changed (type, name) pairs. Out: `take`, which waits for something and hands over all of it. So a slow client costs one set,
+not a queue, and gets the newest state when it is ready for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from meshapi.xds import Type
+
+Key = tuple[Type, str]
+
+
+class PushQueue:
+    """The one pending push of a stream."""
+
+    def __init__(self) -> None:
+        self._pending: set[Key] = set()
+        self._some = asyncio.Event()
+
+    def add(self, keys: Iterable[Key]) -> None:
+        """Merge changed resources into the pending push."""
+        self._pending.update(keys)
+        if self._pending:
+            self._some.set()
+
+    async def take(self) -> set[Key]:
+        """Wait for a push and take it whole."""
+        await self._some.wait()
+        self._some.clear()
+        taken, self._pending = self._pending, set()
+        return taken

@@ -1,0 +1,188 @@
+"""One ADS stream as a conversation: a request or a push in, the responses it calls for out. Sans-io.
+
+In: `received` with a request's bytes, `push` with the resources that changed. Out: response bytes, already in make-before-break order
+(xDS protocol, "Eventual consistency considerations"): clusters, endpoints, listeners, routes, and only then removals of clusters
+and endpoints. Envoy warms a cluster only when its endpoints are answered after it, so endpoints follow each cluster sent, changed
+or not. Refuses what is no discovery request: BadRequestError. A NACK is handed to `on_nack` and otherwise changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from controlplane.xds import wire
+from controlplane.xds.pushqueue import Key
+from controlplane.xds.subscription import WILDCARD, Subscription
+from controlplane.xds.wire import Encoded
+from meshapi.xds import PUSH_ORDER, Type
+
+_WHOLE = frozenset({Type.LISTENER, Type.CLUSTER})
+"""State of the world: types of which every response holds all that is subscribed; absence means deletion."""
+_LATE = frozenset({Type.CLUSTER, Type.ENDPOINTS})
+"""Types whose removals wait until nothing refers to them any more."""
+MAX_NAMES = 50_000
+"""Names one stream may subscribe to; far above any real client, and a bound all the same."""
+
+
+class Catalogue(Protocol):
+    """The resources of one client's view."""
+
+    exhaustive: bool
+    """Changes are not told by name for this client: every push compares all it subscribes to."""
+
+    def fetch(self, type_: Type, name: str) -> Encoded | None:
+        """A resource, or None when there is no such thing."""
+
+    def names(self, type_: Type) -> Iterable[str]:
+        """What a wildcard covers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nack:
+    """A client refused a response."""
+
+    type: Type
+    names: tuple[str, ...]
+    sentence: str
+
+
+class Conversation:
+    """The protocol state of one stream over one client's catalogue."""
+
+    def __init__(self, catalogue: Catalogue, *, delta: bool, on_nack: Callable[[Nack], None]) -> None:
+        self._catalogue = catalogue
+        self._delta = delta
+        self._on_nack = on_nack
+        self.subscriptions: dict[Type, Subscription] = {}
+
+    def received(self, raw: bytes) -> list[bytes]:
+        """Take a request; raises BadRequestError."""
+        type_, ask, _ = wire.decode(raw, delta=self._delta)
+        if type_ is None:
+            return self._nothing_of(raw)
+        subscription = self.subscriptions.setdefault(type_, Subscription(delta=self._delta))
+        if len(subscription.names) + len(ask.subscribe) > MAX_NAMES:
+            raise wire.BadRequestError(f"more than {MAX_NAMES} names of type {type_.name.lower()} on one stream")
+        refused = subscription.refused(ask)
+        if ask.error is not None:
+            self._on_nack(Nack(type=type_, names=tuple(refused), sentence=ask.error))
+        known = set(ask.known)
+        answer = subscription.ask(ask)
+        if not answer:
+            return []
+        if not self._delta:
+            return [self._world(type_, subscription, answer)]
+        names = self._spread(type_, subscription, answer) | (known if WILDCARD in answer else set())
+        return self._delta_messages(type_, subscription, names, asked=answer - {WILDCARD}, always=WILDCARD in answer)
+
+    def push(self, keys: Iterable[Key]) -> list[bytes]:
+        """Say what of the changed resources concerns this stream."""
+        changed: dict[Type, set[str]] = {}
+        for type_, name in keys:
+            changed.setdefault(type_, set()).add(name)
+        return self._push_delta(changed) if self._delta else self._push_world(changed)
+
+    def _push_delta(self, changed: dict[Type, set[str]]) -> list[bytes]:
+        out: list[bytes] = []
+        late: list[tuple[Type, Subscription, list[str]]] = []
+        follow: set[str] = set()
+        for type_ in PUSH_ORDER:
+            subscription = self.subscriptions.get(type_)
+            if subscription is None:
+                continue
+            names = self._concerned(type_, subscription, changed.get(type_, set()))
+            found, gone = self._split(type_, subscription, names)
+            if type_ is Type.CLUSTER:
+                follow = {one.name for one in found}
+            elif type_ is Type.ENDPOINTS:
+                found += self._fetched(type_, (follow & subscription.names) - {one.name for one in found})
+            if type_ in _LATE and gone:
+                late.append((type_, subscription, gone))
+                gone = []
+            out += self._send_delta(type_, subscription, found, gone)
+        for type_, subscription, gone in late:
+            out += self._send_delta(type_, subscription, [], gone)
+        return out
+
+    def _push_world(self, changed: dict[Type, set[str]]) -> list[bytes]:
+        out: list[bytes] = []
+        follow: set[str] = set()
+        for type_ in PUSH_ORDER:
+            subscription = self.subscriptions.get(type_)
+            if subscription is None:
+                continue
+            names = self._concerned(type_, subscription, changed.get(type_, set()))
+            found, gone = self._split(type_, subscription, names)
+            lacking = {one.name for one in found}
+            if type_ is Type.CLUSTER:
+                follow = lacking
+            elif type_ is Type.ENDPOINTS:
+                lacking |= follow & subscription.names
+            if lacking or (gone and type_ in _WHOLE):
+                out.append(self._world(type_, subscription, lacking))
+        return out
+
+    def _concerned(self, type_: Type, subscription: Subscription, changed: set[str]) -> set[str]:
+        if self._catalogue.exhaustive:
+            everything = set(self._catalogue.names(type_)) if subscription.wildcard else set()
+            return everything | subscription.names | (set(subscription.progress) if subscription.wildcard else set())
+        names = changed & subscription.names
+        if subscription.wildcard:
+            names |= changed & (set(self._catalogue.names(type_)) | set(subscription.progress))
+        return names
+
+    def _split(self, type_: Type, subscription: Subscription, names: set[str]) -> tuple[list[Encoded], list[str]]:
+        found: list[Encoded] = []
+        gone: list[str] = []
+        visible = set(self._catalogue.names(type_)) if subscription.wildcard else set()
+        for name in sorted(names):
+            resource = self._catalogue.fetch(type_, name) if name in visible or subscription.covers(name) else None
+            if resource is None:
+                if name in subscription.progress:
+                    gone.append(name)
+            elif subscription.lacks(name, resource.version):
+                found.append(resource)
+        return found, gone
+
+    def _delta_messages(
+        self, type_: Type, subscription: Subscription, names: set[str], *, asked: set[str], always: bool
+    ) -> list[bytes]:
+        found, gone = self._split(type_, subscription, names)
+        had = {one.name for one in found} | set(subscription.progress)
+        gone = sorted({*gone, *(name for name in asked if name not in had)})
+        return self._send_delta(type_, subscription, found, gone, always=always)
+
+    def _send_delta(
+        self, type_: Type, subscription: Subscription, found: list[Encoded], gone: list[str], *, always: bool = False
+    ) -> list[bytes]:
+        if not found and not gone and not always:
+            return []
+        out = []
+        for batch in wire.portions(found):
+            nonce = subscription.sent({one.name: one.version for one in batch}, gone)
+            out.append(wire.delta_response(type_, nonce, batch, gone))
+            gone = []
+        return out
+
+    def _world(self, type_: Type, subscription: Subscription, names: set[str]) -> bytes:
+        whole = type_ in _WHOLE or WILDCARD in names
+        wanted = self._spread(type_, subscription, {WILDCARD} | subscription.names) if whole else names
+        found = self._fetched(type_, wanted)
+        held = {one.name: one.version for one in found}
+        dropped = set(subscription.progress) - held.keys() if whole else set()
+        return wire.world_response(type_, subscription.sent(held, dropped), found)
+
+    def _spread(self, type_: Type, subscription: Subscription, names: set[str]) -> set[str]:
+        """Replace the wildcard by what it covers."""
+        covered = set(self._catalogue.names(type_)) if subscription.wildcard and WILDCARD in names else set()
+        return (names - {WILDCARD}) | covered
+
+    def _fetched(self, type_: Type, names: Iterable[str]) -> list[Encoded]:
+        found = (self._catalogue.fetch(type_, name) for name in sorted(names))
+        return [one for one in found if one is not None]
+
+    def _nothing_of(self, raw: bytes) -> list[bytes]:
+        """A type nobody serves: say once that there is nothing, so that a client waiting for it (Envoy at start) goes on."""
+        return wire.nothing(raw, delta=self._delta)

@@ -1,0 +1,168 @@
+"""What one stream knows of one resource type: names asked for, versions sent, accepted and refused. Sans-io.
+
+In: requests (`Ask`, transport-neutral for delta and state of the world), and `sent` when a response goes out. Out: which names need an
+answer now, and for a push which of the changed names this stream still lacks. Rules: the xDS protocol, "ACK/NACK and resource type
+instance version", "Incremental xDS" (resubscribed names are sent again; subscription changes count even with a stale nonce; a refusal
+is recognised by `error_detail` alone). It refuses nothing a client says; a nonce it does not know it ignores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+WILDCARD = "*"
+MAX_INFLIGHT = 64
+"""Responses remembered until acknowledged; a client that acknowledges none of so many loses only its display in `/proxies`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A discovery request, after decoding."""
+
+    subscribe: frozenset[str] = frozenset()
+    unsubscribe: frozenset[str] = frozenset()
+    known: Mapping[str, str] = field(default_factory=dict)
+    """Delta: initial_resource_versions."""
+    nonce: str = ""
+    error: str | None = None
+    """The sentence of a NACK."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one resource has come with this client."""
+
+    sent: str
+    acked: str = ""
+    nacked: str = ""
+    reason: str = ""
+
+
+class Subscription:
+    """One type on one stream. `wildcard` is both the explicit `*` and the legacy form: never a name given on this stream."""
+
+    def __init__(self, *, delta: bool) -> None:
+        self.delta = delta
+        self.names: set[str] = set()
+        self.wildcard = False
+        self.progress: dict[str, Progress] = {}
+        """By name: what was sent last, and what came of it."""
+        self.missing: set[str] = set()
+        """Names asked for that do not exist; delta clients were told so."""
+        self._first = True
+        self._named = False
+        self._nonce = 0
+        self._inflight: dict[str, dict[str, str]] = {}
+
+    def ask(self, request: Ask) -> set[str]:
+        """Take a request; return the names (WILDCARD among them for everything) that must be answered now."""
+        self._acknowledge(request)
+        answer = self._take_delta(request) if self.delta else self._take_world(request)
+        self._first = False
+        return answer
+
+    def refused(self, request: Ask) -> list[str]:
+        """Names a NACK speaks of: those its sentence mentions, or else all of that response. Call before `ask`."""
+        if request.error is None:
+            return []
+        batch = self._inflight.get(request.nonce, {})
+        named = [name for name in batch if name in request.error]
+        return named or list(batch)
+
+    def lacks(self, name: str, version: str) -> bool:
+        """Tell whether this client was not sent that version of a resource it subscribes to."""
+        seen = self.progress.get(name)
+        return seen is None or seen.sent != version
+
+    def covers(self, name: str) -> bool:
+        """Tell whether the stream is subscribed to a name."""
+        return name in self.names
+
+    def sent(self, resources: Mapping[str, str], removed: Iterable[str] = ()) -> str:
+        """Note a response going out ({name: version}, and names told to be gone); returns its nonce."""
+        self._nonce += 1
+        nonce = str(self._nonce)
+        for name, version in resources.items():
+            seen = self.progress.get(name)
+            if seen is None:
+                self.progress[name] = Progress(version)
+            else:
+                seen.sent = version
+            self.missing.discard(name)
+        for name in removed:
+            self.progress.pop(name, None)
+            if name in self.names:
+                self.missing.add(name)
+        self._inflight[nonce] = dict(resources)
+        if len(self._inflight) > MAX_INFLIGHT:
+            self._inflight.pop(next(iter(self._inflight)))
+        return nonce
+
+    def _acknowledge(self, request: Ask) -> None:
+        batch = self._inflight.pop(request.nonce, None)
+        if batch is None:
+            return
+        refused = set(self._named_in(batch, request.error))
+        for name, version in batch.items():
+            seen = self.progress.get(name)
+            if seen is None:
+                continue
+            if name in refused:
+                seen.nacked, seen.reason = version, request.error or "refused without a reason"
+            elif request.error is None:
+                seen.acked = version
+                if seen.nacked:
+                    seen.nacked = seen.reason = ""
+
+    @staticmethod
+    def _named_in(batch: Mapping[str, str], error: str | None) -> list[str]:
+        if error is None:
+            return []
+        return [name for name in batch if name in error] or list(batch)
+
+    def _take_delta(self, request: Ask) -> set[str]:
+        if self._first and not request.subscribe:
+            self.wildcard = True
+        self._named = self._named or bool(request.subscribe)
+        for name, version in request.known.items() if self._first else ():
+            self.progress[name] = Progress(version, acked=version)
+        if WILDCARD in request.unsubscribe:
+            self.wildcard = False
+        for name in request.unsubscribe:
+            self._forget(name)
+        answer = set(request.subscribe)
+        if not self._first:
+            # A name subscribed again is sent again even if the client should still have it.
+            for name in request.subscribe:
+                self.progress.pop(name, None)
+        if WILDCARD in request.subscribe or (self._first and self.wildcard):
+            self.wildcard = True
+            answer.add(WILDCARD)
+        self.names |= request.subscribe - {WILDCARD}
+        if self.wildcard:
+            # What is still covered by the wildcard is answered when its own subscription ends.
+            answer |= request.unsubscribe - {WILDCARD}
+        return answer
+
+    def _take_world(self, request: Ask) -> set[str]:
+        wanted = set(request.subscribe)
+        if not wanted and not self._named:
+            self.wildcard = True
+            return {WILDCARD} if self._first else set()
+        self._named = True
+        wildcard = WILDCARD in wanted
+        wanted.discard(WILDCARD)
+        fresh = wanted - self.names
+        for name in self.names - wanted:
+            self._forget(name)
+        for name in fresh:
+            self.progress.pop(name, None)
+        answer = fresh | ({WILDCARD} if wildcard and not self.wildcard else set())
+        self.names, self.wildcard = wanted, wildcard
+        return answer
+
+    def _forget(self, name: str) -> None:
+        self.names.discard(name)
+        self.missing.discard(name)
+        self.progress.pop(name, None)

@@ -1,0 +1,138 @@
+"""Discovery messages taken apart and put together.
+
+In: the bytes of a request, or resources already encoded. Out: a `Hello` or an `Ask`, or the bytes of a response. A protobuf message is
+the concatenation of its fields (encoding, "Last One Wins" and repeated fields), so each resource is encoded once as the field it will be
+in a response, and every response is a small header followed by shared bytes. Refuses bytes that are no discovery request: BadRequestError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from controlplane.xds.subscription import Ask
+from meshapi import protos
+from meshapi.xds import Type
+
+_DISCOVERY = "envoy.service.discovery.v3."
+MAX_DELTA_BYTES = 2 * 1024 * 1024
+"""A delta response is split above this; clients refuse messages over 4 MiB (gRPC's default)."""
+
+
+class BadRequestError(ValueError):
+    """Bytes that are no discovery request, or one for a type nobody serves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A resource, encoded once for both variants of the protocol."""
+
+    name: str
+    version: str
+    in_delta: bytes
+    """Field 2 of DeltaDiscoveryResponse."""
+    in_world: bytes
+    """Field 2 of DiscoveryResponse."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """Who a client says it is, in the first message of a stream."""
+
+    id: str
+    user_agent: str
+    metadata: dict[str, Any]
+
+
+def encode(type_: Type, name: str, version: str, body: bytes) -> Encoded:
+    """Encode a resource's serialised message for both variants."""
+    wrapped = protos.message("google.protobuf.Any")(type_url=type_.url, value=body)
+    resource = protos.message(_DISCOVERY + "Resource")(name=name, version=version, resource=wrapped)
+    return Encoded(
+        name=name,
+        version=version,
+        in_delta=protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(resources=[resource]).SerializeToString(),
+        in_world=protos.message(_DISCOVERY + "DiscoveryResponse")(resources=[wrapped]).SerializeToString(),
+    )
+
+
+def decode(raw: bytes, *, delta: bool) -> tuple[Type | None, Ask, Node | None]:
+    """Read a request: its type (None for one that is not served), what it asks, and the node if it says; raises BadRequestError."""
+    try:
+        message = protos.message(_DISCOVERY + ("DeltaDiscoveryRequest" if delta else "DiscoveryRequest")).FromString(raw)
+    except DecodeError as error:
+        raise BadRequestError("these bytes are no discovery request") from error
+    error = message.error_detail.message or "refused without a sentence" if message.HasField("error_detail") else None
+    if delta:
+        ask = Ask(
+            subscribe=frozenset(message.resource_names_subscribe),
+            unsubscribe=frozenset(message.resource_names_unsubscribe),
+            known=dict(message.initial_resource_versions),
+            nonce=message.response_nonce,
+            error=error,
+        )
+    else:
+        ask = Ask(subscribe=frozenset(message.resource_names), nonce=message.response_nonce, error=error)
+    try:
+        type_ = Type(message.type_url)
+    except ValueError:
+        type_ = None
+    return type_, ask, _node(message.node) if message.HasField("node") else None
+
+
+def _node(node: Any) -> Node:
+    metadata = json_format.MessageToDict(node.metadata) if node.HasField("metadata") else {}
+    return Node(id=node.id, user_agent=node.user_agent_name, metadata=metadata)
+
+
+def delta_response(type_: Type, nonce: str, resources: Iterable[Encoded], removed: Iterable[str]) -> bytes:
+    """Put a delta response together."""
+    head = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(
+        type_url=type_.url, nonce=nonce, removed_resources=sorted(removed)
+    )
+    return b"".join((head.SerializeToString(), *(resource.in_delta for resource in resources)))
+
+
+def world_response(type_: Type, nonce: str, resources: Iterable[Encoded]) -> bytes:
+    """Put a state-of-the-world response together; its version is the hash of what it holds."""
+    held = list(resources)
+    digest = hashlib.sha256("\n".join(f"{one.name}={one.version}" for one in held).encode()).hexdigest()[:16]
+    head = protos.message(_DISCOVERY + "DiscoveryResponse")(type_url=type_.url, nonce=nonce, version_info=digest)
+    return b"".join((head.SerializeToString(), *(resource.in_world for resource in held)))
+
+
+def portions(resources: Iterable[Encoded], limit: int = MAX_DELTA_BYTES) -> list[list[Encoded]]:
+    """Split resources into responses of bearable size; one that is too large by itself travels alone."""
+    batches: list[list[Encoded]] = [[]]
+    size = 0
+    for resource in resources:
+        if batches[-1] and size + len(resource.in_delta) > limit:
+            batches.append([])
+            size = 0
+        batches[-1].append(resource)
+        size += len(resource.in_delta)
+    return batches
+
+
+def nothing(raw: bytes, *, delta: bool) -> list[bytes]:
+    """Answer the first request of a stream for a type that is not served: there is nothing of it."""
+    if not delta:
+        request = protos.message(_DISCOVERY + "DiscoveryRequest").FromString(raw)
+        if request.response_nonce:
+            return []
+        empty = protos.message(_DISCOVERY + "DiscoveryResponse")
+        return [empty(type_url=request.type_url, nonce="0", version_info="0").SerializeToString()]
+    request = protos.message(_DISCOVERY + "DeltaDiscoveryRequest").FromString(raw)
+    if request.response_nonce and not request.resource_names_subscribe:
+        return []
+    gone = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")
+    return [
+        gone(
+            type_url=request.type_url, nonce="0", removed_resources=list(request.resource_names_subscribe)
+        ).SerializeToString()
+    ]
