@@ -1,0 +1,17 @@
+"""Injection: a pod that opted in gets the sidecar, at admission or offline by `tulle inject`, by the same code.
+
+options.py      what the operator set (`InjectSettings`)
+annotations.py  what the pod's owner asked for, validated; a bad value is refused with a sentence
+containers.py   the init container, the sidecar and their volumes, as Kubernetes objects
+probes.py       the app's probes, asked through the sidecar
+patch.py        `inject`: pod in, injected pod or the reason against out (pure)
+workload.py     a new Deployment's own annotation copied into its template; who owns a pod
+jsonpatch.py    the difference of two objects as RFC 6902
+webhook.py      the HTTPS face the API server calls
+"""
+
+from controlplane.inject.annotations import BadAnnotationError
+from controlplane.inject.options import InjectSettings
+from controlplane.inject.patch import Injection, inject
+
+__all__ = ["BadAnnotationError", "InjectSettings", "Injection", "inject"]

@@ -1,0 +1,208 @@
+"""The HTTPS face of injection: the API server asks here before it stores a pod, a workload or one of Tulle's kinds.
+
+In: AdmissionReview v1 by POST on `/inject` (pods), `/workload` (Deployments and the like, decision 0003) and `/validate` (Tulle's
+kinds). Out: AdmissionReview v1 with a JSON patch, or a refusal whose sentence kubectl shows. Refuses what is no AdmissionReview with
+400 and one log line. A fault of our own is 500 and logged, so that the webhook's failurePolicy decides.
+
+    face = Webhook(settings=lambda: InjectSettings(...), namespace_labels=lambda name: {...}, validate=lambda obj: [], count=...)
+    runner = await serve(face, tls=ssl_context, port=15017)        # later: await runner.cleanup()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from controlplane.inject import jsonpatch, workload
+from controlplane.inject.annotations import BadAnnotationError
+from controlplane.inject.options import InjectSettings
+from controlplane.inject.patch import inject
+
+Object = dict[str, Any]
+
+MAX_BYTES = 4 << 20
+"""The API server's own objects are bounded near 1.5 MB (etcd); a review holds at most two of them."""
+
+logger = logging.getLogger(__name__)
+
+
+class BadReviewError(ValueError):
+    """The body is no AdmissionReview; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """What the webhooks need to know, each asked anew for every review."""
+
+    settings: Callable[[], InjectSettings]
+    """Called a review: roots rotate."""
+    namespace_labels: Callable[[str], Mapping[str, str]]
+    """A namespace's labels laid over its annotations; empty when it is not known (yet)."""
+    validate: Callable[[Object], list[str]]
+    """Sentences against one of Tulle's own objects; empty when it is good."""
+    count: Callable[[str, str], None]
+    """Told (webhook, outcome): injected, copied, untouched, skipped, allowed, rejected, malformed or failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The part of an AdmissionReview's request that matters here."""
+
+    uid: str
+    namespace: str
+    kind: str
+    obj: Object
+
+    @property
+    def name(self) -> str:
+        """How the log calls the object: kind, namespace, name or what it is generated from."""
+        metadata = self.obj.get("metadata") or {}
+        return f"{self.kind} {self.namespace}/{metadata.get('name') or metadata.get('generateName') or '?'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is answered: the object as it should be, or why not at all."""
+
+    outcome: str
+    after: Object | None = None
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def parse(body: bytes) -> Request:
+    """Read an AdmissionReview; raises BadReviewError."""
+    try:
+        review = json.loads(body)
+    except ValueError as error:
+        raise BadReviewError(f"the body is no JSON: {error}") from None
+    request = review.get("request") if isinstance(review, dict) else None
+    if not isinstance(request, dict) or not isinstance(request.get("uid"), str):
+        raise BadReviewError("the body is no admission.k8s.io/v1 AdmissionReview with a request and its uid")
+    obj = request.get("object")
+    if not isinstance(obj, dict) or not isinstance(obj.get("metadata") or {}, dict):
+        raise BadReviewError(f"the request {request['uid']} carries no object")
+    kind = request.get("kind")
+    return Request(
+        uid=request["uid"],
+        namespace=str(request.get("namespace") or ""),
+        kind=str(kind.get("kind") if isinstance(kind, dict) else obj.get("kind")),
+        obj=obj,
+    )
+
+
+def decide_pod(face: Webhook, request: Request) -> Verdict:
+    """Inject, leave alone or refuse one pod."""
+    try:
+        injection = inject(
+            request.obj,
+            face.settings(),
+            namespace=request.namespace,
+            namespace_labels=face.namespace_labels(request.namespace),
+            workload=workload.owner_of(request.obj),
+        )
+    except BadAnnotationError as error:
+        return Verdict(outcome="rejected", refusal=str(error))
+    outcome = "injected" if injection.injected else "skipped" if injection.skipped else "untouched"
+    return Verdict(outcome=outcome, after=injection.pod, warnings=injection.warnings)
+
+
+def decide_workload(face: Webhook, request: Request) -> Verdict:
+    """Copy a new workload's annotation into its template."""
+    if request.namespace in face.settings().excluded_namespaces:
+        return Verdict(outcome="untouched")
+    try:
+        after = workload.opt_in(request.obj)
+    except BadAnnotationError as error:
+        return Verdict(outcome="rejected", refusal=str(error))
+    return Verdict(outcome="copied" if after != request.obj else "untouched", after=after)
+
+
+def decide_validity(face: Webhook, request: Request) -> Verdict:
+    """Let one of Tulle's own objects in, or say what is wrong with it."""
+    sentences = face.validate(request.obj)
+    if sentences:
+        return Verdict(outcome="rejected", refusal="; ".join(sentences))
+    return Verdict(outcome="allowed")
+
+
+def render(request: Request, verdict: Verdict) -> Object:
+    """Write the AdmissionReview that answers a request."""
+    response: Object = {"uid": request.uid, "allowed": not verdict.refusal}
+    if verdict.refusal:
+        response["status"] = {"code": 400, "reason": "BadRequest", "message": verdict.refusal}
+    if verdict.warnings:
+        response["warnings"] = list(verdict.warnings)
+    if verdict.after is not None and (operations := jsonpatch.diff(request.obj, verdict.after)):
+        response["patchType"] = "JSONPatch"
+        response["patch"] = base64.b64encode(json.dumps(operations).encode()).decode()
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+
+
+Decide = Callable[[Webhook, Request], Verdict]
+
+PATHS: Mapping[str, Decide] = {"/inject": decide_pod, "/workload": decide_workload, "/validate": decide_validity}
+
+
+def build_app(face: Webhook) -> web.Application:
+    """Build the aiohttp application that serves the three paths."""
+    app = web.Application(client_max_size=MAX_BYTES)
+    for path, decide in PATHS.items():
+        app.router.add_post(path, _handler(face, path.strip("/"), decide))
+    return app
+
+
+def _handler(face: Webhook, hook: str, decide: Decide) -> Callable[[web.Request], Any]:
+    async def handle(http: web.Request) -> web.Response:
+        try:
+            request = parse(await http.read())
+        except web.HTTPRequestEntityTooLarge:
+            face.count(hook, "malformed")
+            logger.warning("webhook /%s: the body is larger than %d bytes", hook, MAX_BYTES)
+            return web.Response(status=413, text=f"the body is larger than {MAX_BYTES} bytes\n")
+        except BadReviewError as error:
+            face.count(hook, "malformed")
+            logger.warning("webhook /%s: %s", hook, error)
+            return web.Response(status=400, text=f"{error}\n")
+        return _answer(face, hook, decide, request)
+
+    return handle
+
+
+def _answer(face: Webhook, hook: str, decide: Decide, request: Request) -> web.Response:
+    """Decide and answer; the one place where a fault of our own is caught."""
+    try:
+        verdict = decide(face, request)
+        answer = render(request, verdict)
+    except Exception:
+        face.count(hook, "failed")
+        logger.exception("webhook /%s: %s could not be decided", hook, request.name)
+        return web.Response(status=500, text="the control plane failed to decide; its log says why\n")
+    face.count(hook, verdict.outcome)
+    if verdict.outcome not in {"untouched", "allowed"}:
+        logger.info("webhook /%s: %s %s%s", hook, request.name, verdict.outcome, _because(verdict))
+    return web.json_response(answer)
+
+
+def _because(verdict: Verdict) -> str:
+    return f": {verdict.refusal}" if verdict.refusal else ""
+
+
+async def serve(face: Webhook, *, tls: ssl.SSLContext | None, port: int, host: str | None = None) -> web.AppRunner:
+    """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it."""
+    runner = web.AppRunner(build_app(face), access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+    except (OSError, asyncio.CancelledError):
+        await runner.cleanup()
+        raise
+    return runner

@@ -1,0 +1,290 @@
+"""Injection as a function: who gets a sidecar, what it looks like, and that doing it twice is doing it once."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controlplane.inject import BadAnnotationError, InjectSettings, inject
+from meshapi import names
+
+Object = dict[str, Any]
+
+SETTINGS = InjectSettings(ca_roots="-----BEGIN CERTIFICATE-----", trust_domain="mesh.example")
+CLASSIC = replace(SETTINGS, native_sidecar=False)
+ON = {names.INJECT: names.ENABLED}
+OFF = {names.INJECT: names.DISABLED}
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def pod(annotations: dict[str, str] | None = None, labels: dict[str, str] | None = None, **spec: Any) -> Object:
+    app = {
+        "name": "app",
+        "image": "app:1",
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}},
+        "securityContext": RESTRICTED,
+    }
+    spec.setdefault("containers", [app])
+    return {"metadata": {"name": "p", "annotations": annotations, "labels": labels}, "spec": spec}
+
+
+def names_of(containers: list[Object]) -> list[str]:
+    return [c["name"] for c in containers]
+
+
+def container(injected: Object, name: str) -> Object:
+    spec = injected["spec"]
+    found: Object = next(c for c in spec.get("initContainers", []) + spec["containers"] if c["name"] == name)
+    return found
+
+
+def environment(injected: Object) -> dict[str, Any]:
+    return {e["name"]: e.get("value", e.get("valueFrom")) for e in container(injected, names.PROXY_CONTAINER)["env"]}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "labels", "namespace", "wanted"),
+    [
+        (None, None, {}, False),
+        (ON, None, {}, True),
+        (None, ON, {}, True),
+        (None, None, ON, True),
+        (OFF, None, ON, False),
+        (None, OFF, ON, False),
+        (ON, None, OFF, True),
+        (ON, OFF, OFF, True),
+        (None, None, OFF, False),
+    ],
+)
+def test_word_nearest_the_pod_wins(
+    annotations: dict[str, str] | None, labels: dict[str, str] | None, namespace: dict[str, str], wanted: bool
+) -> None:
+    """The pod's annotation goes before its label, and both before the namespace."""
+    given = pod(annotations, labels)
+    found = inject(given, SETTINGS, namespace="shop", namespace_labels=namespace)
+
+    assert found.injected is wanted
+    assert (found.pod is given) is not wanted
+
+
+@pytest.mark.parametrize("namespace", sorted(SETTINGS.excluded_namespaces))
+def test_system_namespaces_are_never_touched(namespace: str) -> None:
+    """The control plane must come up without itself."""
+    assert not inject(pod(ON), SETTINGS, namespace=namespace).injected
+
+
+@pytest.mark.parametrize("where", ["annotation", "label", "namespace"])
+def test_word_that_is_none_is_refused_wherever_it_stands(where: str) -> None:
+    """Nobody is left guessing whether `yes` meant anything."""
+    bad = {names.INJECT: "yes"}
+    given = pod(bad if where == "annotation" else None, bad if where == "label" else None)
+
+    with pytest.raises(BadAnnotationError, match=r"tulle.dev/inject.*'yes'"):
+        inject(given, SETTINGS, namespace="shop", namespace_labels=bad if where == "namespace" else {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"hostNetwork": True}, "hostNetwork"),
+        ({"os": {"name": "windows"}}, "Windows"),
+        ({"containers": [{"name": "tulle-proxy"}]}, "already has a container named tulle-proxy"),
+    ],
+)
+def test_skip_is_recorded_with_its_reason(spec: Object, reason: str) -> None:
+    """Who asked and got nothing finds out why on the pod."""
+    found = inject(pod(ON, **spec), SETTINGS)
+
+    assert not found.injected
+    assert reason in found.skipped
+    assert found.pod["metadata"]["annotations"][names.SKIPPED] == found.skipped
+    assert inject(pod(OFF, **spec), SETTINGS).pod["metadata"]["annotations"] == OFF
+
+
+def test_native_sidecar_comes_before_the_apps_own_init_containers() -> None:
+    """The rules first, then the sidecar, then init containers that have a network, then the app."""
+    found = inject(pod(ON, initContainers=[{"name": "migrate"}]), SETTINGS).pod
+
+    assert names_of(found["spec"]["initContainers"]) == ["tulle-init", "tulle-proxy", "migrate"]
+    assert names_of(found["spec"]["containers"]) == ["app"]
+    proxy = container(found, "tulle-proxy")
+    assert proxy["restartPolicy"] == "Always"
+    assert proxy["startupProbe"]["httpGet"]["path"] == "/healthz/ready"
+    assert proxy["startupProbe"]["periodSeconds"] == 1
+
+
+def test_plain_container_holds_the_app_and_captures_after_its_init_containers() -> None:
+    """Before Kubernetes 1.29 the sidecar is the first container and its postStart hook the gate."""
+    found = inject(pod(ON, initContainers=[{"name": "migrate"}]), CLASSIC).pod
+
+    assert names_of(found["spec"]["initContainers"]) == ["migrate", "tulle-init"]
+    assert names_of(found["spec"]["containers"]) == ["tulle-proxy", "app"]
+    proxy = container(found, "tulle-proxy")
+    assert "restartPolicy" not in proxy
+    assert "healthz/ready" in proxy["lifecycle"]["postStart"]["exec"]["command"][-1]
+    assert proxy["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "25"]
+
+
+def test_sidecar_is_told_what_it_needs() -> None:
+    """Addresses, trust, identity's parts and the app's probes."""
+    told = environment(inject(pod(ON), SETTINGS, workload="Deployment/web").pod)
+
+    assert told[names.ENV_XDS_ADDRESS] == "tulle.tulle-system.svc:15012"
+    assert told[names.ENV_TRUST_DOMAIN] == "mesh.example"
+    assert told[names.ENV_CA_ROOTS].startswith("-----BEGIN")
+    assert told[names.ENV_WORKLOAD] == "Deployment/web"
+    assert told[names.ENV_POD] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert told[names.ENV_SERVICE_ACCOUNT] == {"fieldRef": {"fieldPath": "spec.serviceAccountName"}}
+    assert json.loads(told[names.ENV_APP_PROBES])["/app-health/app/readyz"]["port"] == 8080
+
+
+def test_token_is_projected_for_the_mesh_alone_and_state_is_in_memory() -> None:
+    """The token is of no use to anybody but the certificate authority."""
+    volumes = {v["name"]: v for v in inject(pod(ON), SETTINGS).pod["spec"]["volumes"]}
+    token = volumes["tulle-token"]["projected"]["sources"][0]["serviceAccountToken"]
+
+    assert token["audience"] == names.TOKEN_AUDIENCE
+    assert token["expirationSeconds"] >= 3600
+    assert volumes["tulle-state"]["emptyDir"]["medium"] == "Memory"
+
+
+def test_annotations_reach_init_container_and_sidecar() -> None:
+    """Exclusions are the init container's arguments; the rest is the sidecar's."""
+    asked = {
+        names.EXCLUDE_INBOUND_PORTS: "9000,9001",
+        names.EXCLUDE_OUTBOUND_PORTS: "5432",
+        names.EXCLUDE_OUTBOUND_CIDRS: "10.0.0.0/8",
+        names.PROXY_CPU_REQUEST: "300m",
+        names.PROXY_LOG_LEVEL: "debug",
+        names.PROXY_IMAGE: "mine:2",
+    }
+    found = inject(pod(ON | asked), SETTINGS).pod
+
+    assert container(found, "tulle-init")["args"] == [
+        "--exclude-inbound-ports=9000,9001",
+        "--exclude-outbound-ports=5432",
+        "--exclude-outbound-cidrs=10.0.0.0/8",
+    ]
+    proxy = container(found, "tulle-proxy")
+    assert proxy["resources"]["requests"]["cpu"] == "300m"
+    assert "cpu" not in proxy["resources"]["limits"]
+    assert proxy["image"] == "mine:2"
+    assert environment(found)[names.ENV_LOG_LEVEL] == "debug"
+
+
+def test_pod_carries_its_label_and_its_status() -> None:
+    """Endpoints are known to speak mesh TLS, and people see what was added."""
+    metadata = inject(pod(ON | {names.SKIPPED: "once"}), SETTINGS).pod["metadata"]
+    status = json.loads(metadata["annotations"][names.STATUS])
+
+    assert metadata["labels"][names.MESH_LABEL] == names.ENABLED
+    assert status["initContainers"] == ["tulle-init", "tulle-proxy"]
+    assert status["containers"] == []
+    assert status["version"] == SETTINGS.version
+    assert names.SKIPPED not in metadata["annotations"]
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, CLASSIC], ids=["native", "plain"])
+def test_injecting_twice_is_injecting_once(settings: InjectSettings) -> None:
+    """Re-invocation changes nothing, probes included."""
+    once = inject(pod(ON), settings, workload="Deployment/web").pod
+    kept = copy.deepcopy(once)
+
+    assert inject(once, settings, workload="Deployment/web").pod == kept
+
+
+def test_what_other_webhooks_add_later_is_taken_in_and_kept() -> None:
+    """A container added after us has its probes rewritten; a mount hung on our sidecar stays."""
+    once = inject(pod(ON), SETTINGS).pod
+    once["spec"]["containers"].append({"name": "late", "livenessProbe": {"tcpSocket": {"port": 70}}})
+    container(once, "tulle-proxy")["volumeMounts"].append({"name": "kube-api", "mountPath": "/var/run/other"})
+    container(once, "tulle-proxy")["env"].append({"name": "ZONE", "value": "a"})
+    again = inject(once, SETTINGS).pod
+
+    probes = json.loads(environment(again)[names.ENV_APP_PROBES])
+    assert set(probes) == {"/app-health/app/readyz", "/app-health/late/livez"}
+    assert environment(again)["ZONE"] == "a"
+    assert container(again, "tulle-proxy")["volumeMounts"][-1]["mountPath"] == "/var/run/other"
+
+
+def test_newer_roots_replace_those_of_an_offline_injection() -> None:
+    """A manifest injected last month trusts today's roots when it is applied."""
+    old = inject(pod(ON), replace(SETTINGS, ca_roots="old")).pod
+
+    assert environment(inject(old, SETTINGS).pod)[names.ENV_CA_ROOTS] == SETTINGS.ca_roots
+
+
+@pytest.mark.parametrize("forged", ["{", "[]", '{"x": 1}', '"x"'])
+def test_forged_probe_table_is_ignored(forged: str) -> None:
+    """A table nobody can read costs nothing but itself."""
+    once = inject(pod(ON), SETTINGS).pod
+    for entry in container(once, "tulle-proxy")["env"]:
+        if entry["name"] == names.ENV_APP_PROBES:
+            entry["value"] = forged
+
+    assert inject(once, SETTINGS).injected
+
+
+def test_app_that_runs_as_the_sidecars_user_is_warned_of() -> None:
+    """Its traffic would leave uncaptured, which nobody would notice."""
+    found = inject(pod(ON, securityContext={"runAsUser": names.PROXY_UID}), SETTINGS)
+
+    assert "app" in found.warnings[0]
+
+
+def restricted_violations(spec: Object) -> list[str]:
+    """What the restricted Pod Security profile (1.29) has against a pod spec."""
+    found = []
+    general = spec.get("securityContext") or {}
+    if any(set(volume) & {"hostPath", "nfs", "iscsi"} for volume in spec.get("volumes", ())):
+        found.append("volumes")
+    for each in [*spec.get("initContainers", ()), *spec["containers"]]:
+        own = each.get("securityContext") or {}
+        name = each["name"]
+        capabilities = own.get("capabilities") or {}
+        if own.get("privileged"):
+            found.append(f"{name}: privileged")
+        if own.get("allowPrivilegeEscalation") is not False:
+            found.append(f"{name}: allowPrivilegeEscalation")
+        if "ALL" not in capabilities.get("drop", ()):
+            found.append(f"{name}: drop")
+        found += [f"{name}: {c}" for c in capabilities.get("add", ()) if c != "NET_BIND_SERVICE"]
+        if own.get("runAsNonRoot", general.get("runAsNonRoot")) is not True:
+            found.append(f"{name}: runAsNonRoot")
+        if own.get("runAsUser", general.get("runAsUser")) == 0:
+            found.append(f"{name}: runAsUser")
+        profile = own.get("seccompProfile", general.get("seccompProfile")) or {}
+        if profile.get("type") not in ("RuntimeDefault", "Localhost"):
+            found.append(f"{name}: seccompProfile")
+    return found
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, CLASSIC], ids=["native", "plain"])
+def test_restricted_pod_stays_restricted_but_for_the_init_containers_capabilities(settings: InjectSettings) -> None:
+    """NET_ADMIN and NET_RAW, and user 0 without whom they have no effect, are all that is outside the profile."""
+    assert restricted_violations(pod()["spec"]) == []
+    assert restricted_violations(inject(pod(ON), settings).pod["spec"]) == [
+        "tulle-init: NET_ADMIN",
+        "tulle-init: NET_RAW",
+        "tulle-init: runAsNonRoot",
+        "tulle-init: runAsUser",
+    ]
+
+
+def test_what_was_given_is_not_changed() -> None:
+    """Pure: the caller's pod is the caller's."""
+    given = pod(ON)
+    before = copy.deepcopy(given)
+    inject(given, SETTINGS)
+
+    assert given == before

@@ -1,0 +1,162 @@
+"""The HTTPS face: reviews in, verdicts out, and nothing that is thrown at it stops it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import jsonpatch
+import pytest
+
+from controlplane.inject import InjectSettings
+from controlplane.inject.webhook import MAX_BYTES, Webhook, serve
+from meshapi import names
+
+Object = dict[str, Any]
+ON = {names.INJECT: names.ENABLED}
+
+
+class Bench:
+    """A webhook served on a port of its own, and its counts."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.labels: dict[str, dict[str, str]] = {}
+        self.base = ""
+        self.http: aiohttp.ClientSession
+
+    def count(self, hook: str, outcome: str) -> None:
+        self.counts[hook, outcome] += 1
+
+    async def post(self, path: str, body: bytes) -> tuple[int, str]:
+        async with self.http.post(self.base + path, data=io.BytesIO(body)) as answer:
+            return answer.status, await answer.text()
+
+    async def review(self, path: str, obj: Object, kind: str = "Pod", namespace: str = "shop") -> Object:
+        request = {"uid": "u1", "namespace": namespace, "kind": {"kind": kind}, "object": obj}
+        status, text = await self.post(path, json.dumps({"request": request}).encode())
+        assert status == 200, text
+        answer = json.loads(text)
+        assert (answer["apiVersion"], answer["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
+        assert answer["response"]["uid"] == "u1"
+        response: Object = answer["response"]
+        return response
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """A webhook whose validator dislikes the name `bad` and breaks on `broken`."""
+    own = Bench()
+
+    def validate(obj: Object) -> list[str]:
+        if obj["metadata"]["name"] == "broken":
+            raise RuntimeError("a fault of our own")
+        return ["spec.mode is 'x'; allowed is STRICT"] if obj["metadata"]["name"] == "bad" else []
+
+    face = Webhook(
+        settings=InjectSettings, namespace_labels=lambda n: own.labels.get(n, {}), validate=validate, count=own.count
+    )
+    runner = await serve(face, tls=None, port=0, host="127.0.0.1")
+    own.base = "http://{}:{}".format(*runner.addresses[0][:2])
+    async with aiohttp.ClientSession() as own.http:
+        yield own
+    await runner.cleanup()
+
+
+def patched(obj: Object, response: Object) -> Object:
+    after: Object = jsonpatch.apply_patch(obj, json.loads(base64.b64decode(response["patch"])))
+    return after
+
+
+def pod(annotations: dict[str, str]) -> Object:
+    return {"metadata": {"generateName": "p-", "annotations": annotations}, "spec": {"containers": [{"name": "app"}]}}
+
+
+async def test_pod_is_patched_by_rfc_6902(bench: Bench) -> None:
+    """What the API server applies is the injected pod."""
+    response = await bench.review("/inject", pod(ON))
+
+    assert response["allowed"]
+    assert response["patchType"] == "JSONPatch"
+    after = patched(pod(ON), response)
+    assert [c["name"] for c in after["spec"]["initContainers"]] == ["tulle-init", "tulle-proxy"]
+    assert bench.counts["inject", "injected"] == 1
+
+
+async def test_namespace_speaks_for_pods_that_do_not(bench: Bench) -> None:
+    """Labels are asked anew for every review."""
+    assert "patch" not in await bench.review("/inject", pod({}))
+    bench.labels["shop"] = ON
+    assert "patch" in await bench.review("/inject", pod({}))
+    assert bench.counts["inject", "untouched"] == 1
+
+
+async def test_bad_annotation_is_a_refusal_with_its_sentence(bench: Bench) -> None:
+    """The sentence is what kubectl prints."""
+    response = await bench.review("/inject", pod(ON | {names.PROXY_LOG_LEVEL: "chatty"}))
+
+    assert not response["allowed"]
+    assert names.PROXY_LOG_LEVEL in response["status"]["message"]
+    assert "chatty" in response["status"]["message"]
+    assert bench.counts["inject", "rejected"] == 1
+
+
+async def test_new_workload_is_opted_in(bench: Bench) -> None:
+    """Decision 0003."""
+    obj = {"kind": "Deployment", "metadata": {"name": "web", "annotations": ON}, "spec": {"template": {"spec": {}}}}
+    after = patched(obj, await bench.review("/workload", obj, "Deployment"))
+
+    assert after["spec"]["template"]["metadata"]["annotations"][names.INJECT] == names.ENABLED
+    assert "patch" not in await bench.review("/workload", obj, "Deployment", namespace="kube-system")
+
+
+async def test_own_kinds_are_judged_by_the_validator(bench: Bench) -> None:
+    """Good ones pass, bad ones come back with what is wrong."""
+    good = await bench.review("/validate", {"metadata": {"name": "good"}}, "PeerAuthentication")
+    bad = await bench.review("/validate", {"metadata": {"name": "bad"}}, "PeerAuthentication")
+
+    assert good["allowed"]
+    assert (bad["allowed"], bad["status"]["message"]) == (False, "spec.mode is 'x'; allowed is STRICT")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe", b"[]", b"{}", b'{"request": 1}', b'{"request": {"uid": 1}}', b'{"request": {"uid": "u"}}'],
+)
+async def test_broken_review_is_answered_and_logged_once(
+    bench: Bench, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Garbage gets 400 and a sentence, one line is logged, and the next review is served."""
+    with caplog.at_level(logging.INFO, logger="controlplane.inject"):
+        status, text = await bench.post("/inject", body)
+
+    assert status == 400
+    assert text.startswith(("the body", "the request"))
+    assert len(caplog.records) == 1
+    assert bench.counts["inject", "malformed"] == 1
+    assert (await bench.review("/inject", pod(ON)))["allowed"]
+
+
+async def test_review_beyond_all_bounds_is_refused(bench: Bench) -> None:
+    """Memory is not for whoever sends most."""
+    status, text = await bench.post("/inject", b" " * (MAX_BYTES + 1))
+
+    assert (status, "larger than" in text) == (413, True)
+
+
+async def test_fault_of_our_own_is_500_so_that_the_failure_policy_decides(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a dropped connection nor a guess."""
+    request = {"uid": "u", "kind": {"kind": "Mesh"}, "object": {"metadata": {"name": "broken"}}}
+    status, _ = await bench.post("/validate", json.dumps({"request": request}).encode())
+
+    assert status == 500
+    assert "Mesh /broken" in caplog.text
+    assert bench.counts["validate", "failed"] == 1

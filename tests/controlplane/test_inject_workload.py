@@ -1,0 +1,71 @@
+"""Workloads at admission: opting in at creation, and whose pod it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controlplane.inject.annotations import BadAnnotationError
+from controlplane.inject.workload import opt_in, owner_of, template_of
+from meshapi import names
+
+ON = {names.INJECT: names.ENABLED}
+
+
+def workload(kind: str, annotations: dict[str, str] | None, template: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = {"template": template}
+    if kind == "CronJob":
+        spec = {"jobTemplate": {"spec": spec}}
+    return {"kind": kind, "metadata": {"name": "w", "annotations": annotations}, "spec": spec}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
+def test_annotation_is_copied_into_the_template_and_signed(kind: str) -> None:
+    """What the operator would write is written at once, so it has nothing left to do."""
+    before = workload(kind, ON, {"metadata": {"labels": {"app": "w"}}, "spec": {}})
+    template = template_of(opt_in(before))
+
+    assert template is not None
+    assert template["metadata"]["annotations"] == ON | {names.INJECTED_BY: "operator"}
+    assert template["metadata"]["labels"] == {"app": "w"}
+    assert names.INJECT not in str(template_of(before))
+
+
+@pytest.mark.parametrize(
+    ("annotations", "template"),
+    [
+        (None, {"spec": {}}),
+        ({}, {"metadata": None}),
+        (ON, {"metadata": {"annotations": {names.INJECT: names.DISABLED}}}),
+        (ON, {"metadata": {"labels": {names.INJECT: names.DISABLED}}}),
+    ],
+    ids=["silent", "empty", "template's annotation", "template's label"],
+)
+def test_template_that_speaks_for_itself_or_nobody_asked_for_is_left_alone(
+    annotations: dict[str, str] | None, template: dict[str, Any]
+) -> None:
+    """The word nearest the pod wins."""
+    before = workload("Deployment", annotations, template)
+
+    assert opt_in(before) is before
+
+
+def test_word_that_is_none_is_refused() -> None:
+    """A typo is told when the workload is made, not when its pods are."""
+    with pytest.raises(BadAnnotationError, match=r"tulle.dev/inject is 'on'"):
+        opt_in(workload("Job", {names.INJECT: "on"}, {}))
+
+
+def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:
+    owner = {"kind": kind, "name": name, "controller": True}
+    return {"metadata": {"generateName": "x-", "labels": labels, "ownerReferences": [owner]}}
+
+
+def test_owner_is_named_as_the_user_knows_it() -> None:
+    """A ReplicaSet made by a Deployment is the Deployment."""
+    assert owner_of(owned("ReplicaSet", "web-5d9", **{"pod-template-hash": "5d9"})) == "Deployment/web"
+    assert owner_of(owned("ReplicaSet", "web")) == "ReplicaSet/web"
+    assert owner_of(owned("StatefulSet", "db")) == "StatefulSet/db"
+    assert owner_of({"metadata": {"name": "alone"}}) == "Pod/alone"
+    assert owner_of({}) == ""
