@@ -6,7 +6,7 @@ It refuses only a stale expected version; what an object may look like is decide
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from devcluster.api.errors import Object
@@ -26,6 +26,7 @@ class Store:
         self.version = FIRST_VERSION
         self._objects: dict[Kind, dict[tuple[str, str], Object]] = {}
         self._logs: dict[Kind, EventLog] = {}
+        self._listeners: list[Callable[[Kind, WatchEvent], None]] = []
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Find one object."""
@@ -45,7 +46,7 @@ class Store:
         old = objects.get(key)
         objects[key] = obj
         type_ = "MODIFIED" if old is not None else "ADDED"
-        self.log(kind).append(WatchEvent(type=type_, object=obj, old=old, version=self.version))
+        self._tell(kind, WatchEvent(type=type_, object=obj, old=old, version=self.version))
         return obj
 
     def remove(self, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -55,8 +56,13 @@ class Store:
             return None
         self.version += 1
         last: dict[str, Any] = old | {"metadata": old["metadata"] | {"resourceVersion": str(self.version)}}
-        self.log(kind).append(WatchEvent(type="DELETED", object=last, old=old, version=self.version))
+        self._tell(kind, WatchEvent(type="DELETED", object=last, old=old, version=self.version))
         return last
+
+    def _tell(self, kind: Kind, event: WatchEvent) -> None:
+        self.log(kind).append(event)
+        for listener in self._listeners:
+            listener(kind, event)
 
     def log(self, kind: Kind) -> EventLog:
         """Give the event log of a kind."""
@@ -67,6 +73,16 @@ class Store:
     def subscribe(self, kind: Kind, listener: Listener) -> Callable[[], None]:
         """Call `listener` at every change of a kind; the returned function ends that."""
         return self.log(kind).listen(listener)
+
+    def subscribe_all(self, listener: Callable[[Kind, WatchEvent], None]) -> None:
+        """Call `listener` at every change of every kind, for as long as the store lives."""
+        self._listeners.append(listener)
+
+    def everything(self) -> Iterator[tuple[Kind, Object]]:
+        """Give all objects of all kinds."""
+        for kind, objects in tuple(self._objects.items()):
+            for obj in tuple(objects.values()):
+                yield kind, obj
 
 
 def _key(obj: Object) -> tuple[str, str]:
