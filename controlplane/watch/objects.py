@@ -76,6 +76,9 @@ class ObjectStore:
         self._touch(ref)
         objects = self._kinds.setdefault(kind, {})
         old = objects.get((ref.namespace, ref.name))
+        if old == obj:
+            # The old one stays, so that readers who know objects by identity see that nothing happened.
+            return False
         objects[ref.namespace, ref.name] = obj
         if old is not None and _essence(kind, old) == _essence(kind, obj):
             if old.get("status") != obj.get("status"):

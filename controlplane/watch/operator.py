@@ -1,0 +1,121 @@
+"""Run kopf beside the control plane: a thread and a loop of its own, started again when it fails.
+
+In: a Desk in the control plane's loop and a connection. Out: events across, by `call_soon_threadsafe`. The thread is needed, not a convenience: when kopf ends it cancels
+every task of its loop that began after it did ("the loop is not fully ours", its source says), which would be all streams of all sidecars; it also takes
+SIGTERM for itself where it can, and a burst of its events must not hold up a push (decision 0006). Refuses nothing: a failure is logged and kopf begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import threading
+from typing import Any
+
+import kopf
+
+from controlplane.watch import handlers
+from controlplane.watch.connect import Connection
+from controlplane.watch.handlers import Desk
+
+LOGIN_MINUTES = 20
+"""A service-account token on disk lives an hour or more and is renewed at four fifths; so often it is read again."""
+RESTART_SECONDS = 3.0
+JOIN_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+def login(connection: Connection) -> kopf.ConnectionInfo:
+    """Credentials for kopf from our own connection."""
+    expires = None
+    if connection.token_file is not None:
+        expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=LOGIN_MINUTES)
+    return kopf.ConnectionInfo(
+        server=connection.server,
+        ca_data=connection.ca or None,
+        insecure=connection.insecure or None,
+        token=connection.token() or None,
+        certificate_data=connection.certificate or None,
+        private_key_data=connection.key or None,
+        expiration=expires,
+    )
+
+
+class Crossing:
+    """A Desk for kopf's thread that hands everything to the one in the control plane's loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, desk: Desk) -> None:
+        self._loop = loop
+        self._desk = desk
+
+    def fed(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
+        """A route or policy."""
+        self._loop.call_soon_threadsafe(lambda: self._desk.fed(kind, obj, deleted=deleted))
+
+    def workload(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
+        """A workload."""
+        self._loop.call_soon_threadsafe(lambda: self._desk.workload(kind, obj, deleted=deleted))
+
+    def registration(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
+        """A webhook configuration."""
+        self._loop.call_soon_threadsafe(lambda: self._desk.registration(kind, obj, deleted=deleted))
+
+
+class Operator:
+    """kopf in its thread."""
+
+    def __init__(self, desk: Desk, connection: Connection) -> None:
+        self._desk = desk
+        self._connection = connection
+        self._stop = threading.Event()
+        self.restarts = 0
+
+    async def run(self) -> None:
+        """Run until cancelled, then end the thread."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        thread = threading.Thread(
+            target=self._thread, args=(Crossing(loop, self._desk), loop, ended), name="kopf", daemon=True
+        )
+        thread.start()
+        try:
+            await ended.wait()
+        finally:
+            self._stop.set()
+            if not ended.is_set():
+                try:
+                    async with asyncio.timeout(JOIN_SECONDS):
+                        await ended.wait()
+                except TimeoutError:
+                    log.warning("kopf did not end within %s s", JOIN_SECONDS)
+
+    def _thread(self, desk: Desk, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+        try:
+            while not self._stop.is_set():
+                self._once(desk)
+                if not self._stop.wait(RESTART_SECONDS):
+                    self.restarts += 1
+        finally:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ended.set)
+
+    def _once(self, desk: Desk) -> None:
+        """One life of kopf; the supervisor of whatever goes wrong in it."""
+        registry = handlers.build_registry(desk, lambda: login(self._connection))
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=registry,
+                    settings=handlers.operator_settings(),
+                    standalone=True,
+                    clusterwide=True,
+                    stop_flag=self._stop,
+                )
+            )
+        except Exception:
+            log.exception("kopf failed; it begins anew in %s s", RESTART_SECONDS)
+        else:
+            if not self._stop.is_set():
+                log.warning("kopf ended by itself; it begins anew in %s s", RESTART_SECONDS)

@@ -1,0 +1,95 @@
+"""Opting workloads in and out: an annotation on a Deployment, StatefulSet or DaemonSet, carried into its pod template (decision 0003).
+
+In: each workload as kopf sees it. Out: the patch that makes its template say what the workload says, handed to the Writer, which rolls it by that. Pure but
+for that hand-over. It leaves alone a template that speaks for itself, and takes out only what the operator put in. A word that is neither
+`enabled` nor `disabled` is logged once and changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from controlplane.watch.cluster import Cluster, path_of
+from controlplane.watch.writer import Writer
+from meshapi import names
+
+OPERATOR = "operator"
+PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+EXCLUDED = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+_API = "apps/v1"
+
+log = logging.getLogger(__name__)
+
+
+class BadWordError(ValueError):
+    """An annotation with a word nobody knows; the message names it."""
+
+
+def decide(workload: Mapping[str, Any]) -> dict[str, str | None] | None:
+    """Say how the template's annotations must change (None removes one); None when they are right. Raises BadWordError."""
+    metadata = workload.get("metadata") or {}
+    word = (metadata.get("annotations") or {}).get(names.INJECT)
+    template = ((workload.get("spec") or {}).get("template") or {}).get("metadata") or {}
+    inside = template.get("annotations") or {}
+    ours = inside.get(names.INJECTED_BY) == OPERATOR
+    if word is None:
+        return {names.INJECT: None, names.INJECTED_BY: None} if ours else None
+    if word not in {names.ENABLED, names.DISABLED}:
+        raise BadWordError(
+            f"annotation {names.INJECT} is {word!r}, it must be {names.ENABLED!r} or {names.DISABLED!r}"
+        )
+    speaks_itself = names.INJECT in inside or names.INJECT in (template.get("labels") or {})
+    if (speaks_itself and not ours) or (ours and inside.get(names.INJECT) == word):
+        return None
+    return {names.INJECT: word, names.INJECTED_BY: OPERATOR}
+
+
+class Rolls:
+    """Wishes for workloads whose template does not say what they say."""
+
+    def __init__(self, cluster: Cluster, writer: Writer, own_namespace: str) -> None:
+        self._cluster = cluster
+        self._writer = writer
+        self._excluded = EXCLUDED | {own_namespace}
+        self._complained: dict[tuple[str, str, str], str] = {}
+
+    def seen(self, kind: str, workload: Mapping[str, Any]) -> None:
+        """Look at a workload as it is now."""
+        metadata = workload.get("metadata") or {}
+        namespace, name = str(metadata.get("namespace", "")), str(metadata.get("name", ""))
+        key = (kind, namespace, name)
+        if namespace in self._excluded or metadata.get("deletionTimestamp"):
+            return
+        try:
+            change = decide(workload)
+        except BadWordError as error:
+            if self._complained.get(key) != str(error):
+                self._complained[key] = str(error)
+                log.warning("%s %s/%s: %s", kind, namespace, name, error)
+            change = None
+        else:
+            self._complained.pop(key, None)
+        if change is None:
+            self._writer.want(("roll", *key), None)
+            return
+        self._want(key, change, str(metadata.get("resourceVersion", "")))
+
+    def gone(self, kind: str, namespace: str, name: str) -> None:
+        """A workload was deleted."""
+        self._complained.pop((kind, namespace, name), None)
+        self._writer.want(("roll", kind, namespace, name), None)
+
+    def _want(self, key: tuple[str, str, str], change: dict[str, str | None], version: str) -> None:
+        kind, namespace, name = key
+        body = {"spec": {"template": {"metadata": {"annotations": change}}}}
+        if version:
+            # On a conflict the newer object comes as an event of its own, with a newer wish.
+            body["metadata"] = {"resourceVersion": version}
+
+        async def roll() -> None:
+            await self._cluster.patch(path_of(_API, PLURALS[kind], namespace, name), body)
+            log.info("%s %s/%s rolled: template annotations %s", kind, namespace, name, change)
+
+        self._writer.want(("roll", *key), roll)
