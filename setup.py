@@ -36,6 +36,7 @@ MODULES = [
     "dataplane/net/timers.py",
     "dataplane/net/poller.py",
     "dataplane/net/stream.py",
+    "dataplane/net/tls_stream.py",
 ]
 FLAGS = ["-O2", "-g0"]
 DIRECTIVES = {"annotation_typing": False, "language_level": 3}

@@ -50,6 +50,7 @@ cdef class Stream(Pollable):
     cdef bint _queued
 
     cpdef object start(self, bint connecting=*, double timeout=*)
+    cpdef object stillborn(self, str reason, str detail)
     @cython.locals(size=Py_ssize_t)
     cpdef object write(self, bytes data)
     cpdef object write_eof(self)
@@ -57,13 +58,14 @@ cdef class Stream(Pollable):
     cpdef object resume(self)
     cpdef object close(self)
     cpdef object abort(self)
+    cpdef unsigned int give_away(self, Pollable heir) except 0xffffffff
     cpdef object ready(self, unsigned int mask)
     cpdef object failed(self, object error)
     @cython.locals(chunks=list, kernel=Kernel, sent=Py_ssize_t)
     cpdef object flush(self)
     @cython.locals(chunks=list, done=Py_ssize_t, count=Py_ssize_t, size=Py_ssize_t)
     cdef object _forget(self, Py_ssize_t sent)
-    cdef object _flushed(self)
+    cdef object _flushed(self, bint left)
     cdef object _send_end(self)
     cdef object _finish(self)
     @cython.locals(poller=Poller, kernel=Kernel, reads=int, data=bytes, size=Py_ssize_t)

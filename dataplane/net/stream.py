@@ -153,6 +153,16 @@ class Stream(Pollable):
             self._timer = self.poller.timers.after(timeout, self._too_late)
         self.poller.add(self, _EVERYTHING)
 
+    def stillborn(self, reason: str, detail: str) -> None:
+        """It could not even begin: only `lost` is to come. The descriptor is closed, if there is one."""
+        self.detail = detail
+        self.open = False
+        self._reason = reason
+        self.poller.connections -= 1
+        if self.fd >= 0:
+            self.poller.kernel.close(self.fd)
+        self._repeat()
+
     # --- what the owner asks ------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
@@ -204,6 +214,16 @@ class Stream(Pollable):
     def local(self) -> tuple[str, int]:
         """Our own address of the connection."""
         return local_address(self.fd) if self.open else ("", 0)
+
+    def give_away(self, heir: Pollable) -> int:
+        """Let another object have the descriptor; returns what is known to be ready. Nothing may wait to be sent."""
+        known = (IN if self._readable else 0) | (RDHUP if self._last else 0)
+        self.poller.replace(self, heir)
+        self.open = False
+        self._stop_timer()
+        self.receiver = _NOBODY
+        self.poller.connections -= 1
+        return known
 
     # --- what the poller calls ----------------------------------------------------------------------------------------
 
@@ -260,7 +280,7 @@ class Stream(Pollable):
             self.waiting -= sent
             self.poller.bytes_out += sent
             self._forget(sent)
-        self._flushed()
+        self._flushed(bool(chunks))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -282,13 +302,13 @@ class Stream(Pollable):
             del chunks[:done]
         self._offset = sent
 
-    def _flushed(self) -> None:
-        """Tell the owner that there is room, and go on with an end that was asked for."""
+    def _flushed(self, left: bool) -> None:
+        """Tell the owner that there is room, and go on with an end that was asked for once nothing is left."""
         if self.high and self.waiting <= _LOW:
             self.high = False
             if not self._closing:
                 self.receiver.drained()
-        if self._end_wanted and not self._chunks and not self._end_sent:
+        if self._end_wanted and not left and not self._end_sent:
             self._end_sent = True
             self._send_end()
             self._finish()

@@ -28,6 +28,8 @@ cdef class Timers:
 
     @cython.locals(timer=Timer, now="long long")
     cpdef Timer after(self, double seconds, object callback)
+    @cython.locals(count=int, ring=Timer, timer=Timer)
+    cpdef int pending(self) except -1
     cdef long long _now(self) except -2
     @cython.locals(due="long long", rounds="long long", last="long long", index="Py_ssize_t", slots=list)
     cdef object _place(self, Timer timer)

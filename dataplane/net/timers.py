@@ -89,16 +89,14 @@ class Timers:
             self._schedule(timer.due, now)
         return timer
 
-    @property
     def pending(self) -> int:
-        """How many timers are to come (counted; for tests and the admin page)."""
+        """Count the timers to come (for tests and the admin page)."""
         count = 0
-        for rings in (self._near, self._far):
-            for ring in rings:
-                timer = ring.following
-                while timer is not ring:
-                    count += 1
-                    timer = timer.following
+        for ring in self._near + self._far:
+            timer = ring.following
+            while timer is not ring:
+                count += 1
+                timer = timer.following
         return count
 
     def stop(self) -> None:

@@ -1,0 +1,63 @@
+"""Makes connections: at once a stream to write to, later `opened()` or `lost(reason)`.
+
+In: an address, a receiver, a TLS setup or none, a time-out that covers the handshake too. Out: a stream. Refuses
+nothing itself: what cannot work is told by `lost` with a reason that says which part failed (see `stream`).
+"""
+
+import errno
+import socket
+
+from dataplane.net.poller import Poller
+from dataplane.net.stream import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_UNREACHABLE, Receiver, Stream
+from dataplane.net.tls import ClientTls
+from dataplane.net.tls_stream import TlsStream
+
+_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL}
+
+
+class Dialer:
+    """Connects from this poller."""
+
+    __slots__ = ("_poller",)
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
+
+    def dial(
+        self, address: str, port: int, receiver: Receiver, *, tls: ClientTls | None = None, timeout: float = 1.0
+    ) -> Stream:
+        """Begin to connect to a numeric address; returns at once."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        connecting, error = self._begin(family, address, port)
+        peer = (address, port)
+        poller = self._poller
+        stream = (
+            Stream(poller, connecting, receiver, peer)
+            if tls is None
+            else TlsStream(poller, connecting, receiver, peer, tls)
+        )
+        if error in {0, errno.EINPROGRESS}:
+            poller.kernel.nodelay(connecting)
+            stream.start(connecting=True, timeout=timeout)
+        else:
+            stream.stillborn(_reason(error), f"{address} port {port}: {errno.errorcode.get(error, error)}")
+        return stream
+
+    @staticmethod
+    def _begin(family: int, address: str, port: int) -> tuple[int, int]:
+        """Make a socket and connect; returns its descriptor (-1 without one) and the error number."""
+        try:
+            made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as failure:
+            return -1, failure.errno or errno.EIO
+        try:
+            error = made.connect_ex((address, port))
+        except OSError:
+            error = errno.EINVAL
+        return made.detach(), error
+
+
+def _reason(error: int) -> str:
+    if error == errno.ECONNREFUSED:
+        return CONNECT_REFUSED
+    return CONNECT_UNREACHABLE if error in _UNREACHABLE else CONNECT_FAILED
