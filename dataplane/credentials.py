@@ -1,0 +1,126 @@
+"""The sidecar's identity: the key it made, the chain it was given, the roots it trusts; and when to renew.
+
+In: a key and request from `keymaker`, a chain from the CA, trust bundles from xDS. Out: PEM bytes for `net.tls`, which
+rebuilds its contexts when `generation` moves. The key never leaves this process's memory. Refuses chains that cannot be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataplane.certificate import Validity, validity
+
+log = logging.getLogger(__name__)
+
+_KEYMAKER_SECONDS = 30.0
+_JITTER = 0.1
+"""Share of the life by which renewal is spread, so that pods made together do not renew together."""
+_BUNDLE = "roots.pem"
+
+
+class NoKeyError(RuntimeError):
+    """The helper that makes keys did not; the message has its words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRequest:
+    """A new key and the request for its certificate."""
+
+    key: bytes = field(repr=False)
+    csr: bytes
+    """PKCS#10, DER."""
+
+
+@dataclass(slots=True)
+class Credentials:
+    """What this sidecar shows and whom it believes, now."""
+
+    roots_pem: bytes
+    certificate_pem: bytes = b""
+    key_pem: bytes = field(default=b"", repr=False)
+    generation: int = 0
+    """Moves with every change, so contexts built from older ones are known to be stale."""
+    validity: Validity | None = None
+    changed: list[Callable[[], None]] = field(default_factory=list)
+    """Called after a change."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a certificate to show."""
+        return bool(self.certificate_pem)
+
+    def install(self, key: bytes, chain: bytes) -> None:
+        """Show this certificate from now on; connections made with the old one live on. Raises BadCertificateError."""
+        self.validity = validity(chain)
+        self.key_pem, self.certificate_pem = key, chain
+        self._tell()
+
+    def trust(self, roots: bytes) -> bool:
+        """Believe these roots from now on; tell whether they are others than before."""
+        if not roots or roots == self.roots_pem:
+            return False
+        self.roots_pem = roots
+        self._tell()
+        return True
+
+    def renew_in(self, now: float, dice: float) -> float:
+        """Seconds until the certificate should be renewed: half its life, up to a tenth of it earlier by `dice` in [0, 1)."""
+        if self.validity is None:
+            return 0.0
+        life = self.validity.ends - self.validity.begins
+        return max(0.0, self.validity.begins + life * (0.5 - _JITTER * dice) - now)
+
+    def _tell(self) -> None:
+        self.generation += 1
+        for listener in self.changed:
+            listener()
+
+
+async def make_key(uri: str) -> KeyRequest:
+    """Make a key in a short-lived helper process; raises NoKeyError."""
+    helper = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "dataplane.keymaker",
+        uri,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(helper.communicate(), _KEYMAKER_SECONDS)
+    except TimeoutError:
+        helper.kill()
+        await helper.wait()
+        raise NoKeyError(f"no key was made in {_KEYMAKER_SECONDS:.0f} s") from None
+    key, mark, csr = out.partition(b"-----BEGIN CERTIFICATE REQUEST-----")
+    if helper.returncode or not mark or b"PRIVATE KEY" not in key:
+        words = err.decode(errors="replace").strip().splitlines()
+        raise NoKeyError(f"the key maker failed: {words[-1] if words else f'exit code {helper.returncode}'}")
+    body = csr.partition(b"-----END")[0]
+    return KeyRequest(key=key, csr=base64.b64decode(body))
+
+
+def remembered_roots(directory: Path, given: bytes) -> bytes:
+    """Return the bundle a former container of this pod learned, else the one the pod was made with (decision 0002)."""
+    try:
+        kept = (directory / _BUNDLE).read_bytes()
+    except OSError:
+        return given
+    return kept if b"BEGIN CERTIFICATE" in kept else given
+
+
+def remember_roots(directory: Path, roots: bytes) -> None:
+    """Keep the newest bundle for the next container of this pod; where that cannot be written the old one stays."""
+    fresh = directory / (_BUNDLE + ".new")
+    try:
+        fresh.write_bytes(roots)
+        fresh.replace(directory / _BUNDLE)
+    except OSError as problem:
+        log.warning("the trust bundle cannot be kept in %s: %s", directory, problem)

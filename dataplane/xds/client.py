@@ -1,0 +1,254 @@
+"""The sidecar's connection to the control plane: certificate first, then the delta ADS stream, and again after every loss.
+
+In: where the control plane is, the credentials, a sans-io `session`. Out: certificates into the credentials, messages into the
+session, and `on_update` after each that changed something. A lost connection is dialled again with jittered back-off and the
+session resumes by the versions it holds; traffic goes on meanwhile (D11). Every refusal is logged once, in a sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dataplane.config import StringMatch, TlsContext, TlsTrust
+from dataplane.credentials import Credentials, NoKeyError, make_key, remember_roots
+from dataplane.net.dial import Dialer
+from dataplane.net.tls import TlsContexts
+from dataplane.settings import Mesh
+from dataplane.xds.channel import CallListener, Channel
+from meshapi import protos, xds
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0
+ISSUE_SECONDS = 20.0
+CHECK_SECONDS = 20.0
+"""Between two questions whether the control plane is still there; a dead one is noticed after two."""
+BACKOFF = (0.2, 10.0)
+"""First and longest wait before another try, seconds."""
+_CALM = 20.0
+"""A connection that held so long starts the back-off anew."""
+
+
+class ControlPlaneError(RuntimeError):
+    """The control plane cannot be reached or said no; the message says which and why."""
+
+
+class Session(Protocol):
+    """The sans-io ADS session (`xds.session`)."""
+
+    def connected(self) -> list[bytes]:
+        """Begin on a new stream; returns what to send."""
+
+    def receive(self, raw: bytes) -> list[bytes]:
+        """Take a response; returns what to send."""
+
+    def pending(self) -> list[bytes]:
+        """Return subscription changes to send since the last call."""
+
+
+@dataclass(slots=True)
+class _Future(CallListener):
+    """A unary call's answer, awaited."""
+
+    done: asyncio.Future[bytes]
+
+    def message(self, data: bytes) -> None:
+        if not self.done.done():
+            self.done.set_result(data)
+
+    def finished(self, status: int, words: str) -> None:
+        if not self.done.done():
+            self.done.set_exception(ControlPlaneError(f"gRPC status {status}: {words}"))
+
+
+class _Stream(CallListener):
+    """The ADS stream."""
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self.take = take
+        self.over = asyncio.get_running_loop().create_future()
+
+    def message(self, data: bytes) -> None:
+        self.take(data)
+
+    def finished(self, status: int, words: str) -> None:
+        if not self.over.done():
+            self.over.set_result(f"gRPC status {status}{': ' if words else ''}{words}")
+
+
+class ControlPlane:
+    """Keeps the sidecar connected; `run` ends only when it is cancelled."""
+
+    def __init__(self, mesh: Mesh, credentials: Credentials, session: Session, dialer: Dialer) -> None:
+        self._mesh = mesh
+        self._credentials = credentials
+        self._session = session
+        self._dialer = dialer
+        self._tls = TlsContexts(credentials)
+        self._channel: Channel | None = None
+        self._stream: Callable[[bytes], None] | None = None
+        self._said = ""
+        self.connected = False
+        self.on_update: Callable[[], None] = lambda: None
+        self.on_connection: Callable[[bool], None] = lambda _: None
+
+    async def run(self) -> None:
+        """Connect, stay connected, connect again."""
+        wait, longest = BACKOFF
+        while True:
+            begin = time.monotonic()
+            why = "the connection ended"
+            try:
+                why = await self._once()
+            except (ControlPlaneError, NoKeyError, OSError, ValueError) as problem:
+                why = str(problem)
+            finally:
+                self._down()
+            if time.monotonic() - begin > _CALM:
+                wait = BACKOFF[0]
+            self._log_once(why)
+            await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, hides nothing
+            wait = min(wait * 2, longest)
+
+    def flush(self) -> None:
+        """Send what the session wants to say (subscriptions made since)."""
+        if self._stream is not None:
+            for message in self._session.pending():
+                self._stream(message)
+
+    async def _once(self) -> str:
+        """Go through one connection's life; return why it ended."""
+        lost = asyncio.get_running_loop().create_future()
+        channel = self._channel = await self._connect(lost)
+        if not self._credentials.ready or self._renewal_due():
+            await self._renew(channel)
+        listener = _Stream(self._receive)
+        call = channel.call(xds.ADS_DELTA, self._metadata(), listener)
+        self._stream = call.send
+        for message in self._session.connected():
+            call.send(message)
+        async with asyncio.TaskGroup() as group:
+            upkeep = [group.create_task(self._keep_alive(channel)), group.create_task(self._keep_fresh(channel))]
+            await asyncio.wait([lost, listener.over], return_when=asyncio.FIRST_COMPLETED)
+            for task in upkeep:
+                task.cancel()
+        return str(listener.over.result() if listener.over.done() else lost.result())
+
+    async def _connect(self, lost: asyncio.Future[str]) -> Channel:
+        """Dial each address of the control plane until one answers; raises ControlPlaneError."""
+        mesh, loop = self._mesh, asyncio.get_running_loop()
+        where = f"{mesh.xds_host}:{mesh.xds_port}"
+        try:
+            found = await loop.getaddrinfo(mesh.xds_host, mesh.xds_port, type=1)
+        except OSError as problem:
+            raise ControlPlaneError(f"{mesh.xds_host} cannot be resolved: {problem.strerror or problem}") from None
+        why = "it has no address"
+        for *_, address in found:
+            opened = loop.create_future()
+
+            def on_lost(reason: str, opened: asyncio.Future[str] = opened) -> None:
+                for future in (opened, lost):
+                    if not future.done():
+                        future.set_result(reason)
+                        return
+
+            channel = Channel(where, lambda opened=opened: opened.done() or opened.set_result(""), on_lost)  # type: ignore[misc]
+            noun = TlsContext(
+                sni=mesh.xds_host,
+                alpn=("h2",),
+                trust=TlsTrust(roots=self._credentials.roots_pem, dns=(StringMatch(exact=mesh.xds_host),)),
+            )
+            tls = self._tls.client(noun)
+            channel.attach(
+                self._dialer.dial(str(address[0]), int(address[1]), channel, tls=tls, timeout=CONNECT_SECONDS)
+            )
+            why = await opened
+            if not why:
+                return channel
+        raise ControlPlaneError(f"{where} cannot be reached: {why}")
+
+    def _receive(self, raw: bytes) -> None:
+        """Take a response; the first one shows that the control plane takes us."""
+        if not self.connected:
+            self.connected = True
+            log.info("connected to the control plane at %s:%d", self._mesh.xds_host, self._mesh.xds_port)
+            self._said = ""
+            self.on_connection(True)
+        replies = self._session.receive(raw)
+        if self._stream is not None:
+            for message in replies:
+                self._stream(message)
+        self.on_update()
+        self.flush()
+
+    def _down(self) -> None:
+        channel, self._channel, self._stream = self._channel, None, None
+        if channel is not None:
+            channel.close()
+        if self.connected:
+            self.connected = False
+            self.on_connection(False)
+
+    def _log_once(self, why: str) -> None:
+        """Say why there is no connection, but the same reason only once in a row."""
+        if why != self._said:
+            self._said = why
+            log.warning("no connection to the control plane, trying again: %s", why)
+
+    async def _keep_alive(self, channel: Channel) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            channel.check()
+
+    async def _keep_fresh(self, channel: Channel) -> None:
+        """Renew the certificate at half its life; a failure is tried again, long before the end."""
+        while True:
+            await asyncio.sleep(self._credentials.renew_in(time.time(), random.random()))  # noqa: S311 - spreads load
+            try:
+                await self._renew(channel)
+            except (ControlPlaneError, NoKeyError, ValueError) as problem:
+                log.warning("the certificate could not be renewed, trying again: %s", problem)
+                await asyncio.sleep(BACKOFF[1] * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+
+    def _renewal_due(self) -> bool:
+        return self._credentials.renew_in(time.time(), 0.0) == 0
+
+    async def _renew(self, channel: Channel) -> None:
+        """Make a key, have it certified, and show the new certificate from then on."""
+        made = await make_key(str(self._mesh.identity))
+        request = protos.message("tulle.ca.v1.CertificateRequest")(csr=made.csr, pod=self._mesh.pod)
+        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        call = channel.call(xds.CA_ISSUE, self._metadata(), _Future(done))
+        call.send(request.SerializeToString(), last=True)
+        try:
+            raw = await asyncio.wait_for(done, ISSUE_SECONDS)
+        except TimeoutError:
+            call.cancel()
+            raise ControlPlaneError(f"no certificate came in {ISSUE_SECONDS:.0f} s") from None
+        answer = protos.message("tulle.ca.v1.CertificateChain").FromString(raw)
+        self._credentials.install(made.key, answer.chain.encode())
+        self.trust(answer.roots.encode())
+        assert self._credentials.validity is not None  # noqa: S101 - `install` read it
+        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._credentials.validity.ends))
+        log.info("certificate of %s until %s", self._mesh.identity, ends)
+
+    def trust(self, roots: bytes) -> None:
+        """Believe these roots and remember them for this pod's next container."""
+        if self._credentials.trust(roots):
+            remember_roots(self._mesh.state_dir, roots)
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        """Show the pod's token; the kubelet renews the file, so it is read each time."""
+        try:
+            token = self._mesh.token_path.read_text().strip()
+        except OSError as problem:
+            raise ControlPlaneError(
+                f"the pod's token {self._mesh.token_path} cannot be read: {problem.strerror}"
+            ) from None
+        return [("authorization", f"Bearer {token}")]

@@ -1,0 +1,115 @@
+"""The admin port, spoken to over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dataplane.admin import Admin, Answer, Request, as_json, text
+from dataplane.net.listen import Listener, bind
+from dataplane.net.poller import Poller
+from dataplane.probes import Probes
+from dataplane.settings import Probe
+
+
+async def slow(request: Request) -> Answer:
+    await asyncio.sleep(0)
+    return text(f"slow {request.one('x')}")
+
+
+def broken(request: Request) -> Answer:
+    raise ValueError("on purpose")
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    poller = Poller(asyncio.get_running_loop())
+    admin = Admin(poller.timers)
+    admin.routes = {
+        ("GET", "/json"): lambda request: as_json({"peer": request.peer, "local": request.local}),
+        ("GET", "/slow"): slow,
+        ("GET", "/under/"): lambda request: text(request.path),
+        ("GET", "/broken"): broken,
+    }
+    listener = Listener(poller, bind("127.0.0.1", 0), admin.accept)
+    yield listener.address[1]
+    listener.close()
+    poller.close()
+
+
+async def ask(port: int, raw: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(raw)
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_json_is_answered_and_the_caller_is_known(port: int) -> None:
+    """A local caller is told apart."""
+    answer = await ask(port, b"GET /json HTTP/1.1\r\nhost: a\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert json.loads(answer.split(b"\r\n\r\n")[1]) == {"peer": "127.0.0.1", "local": True}
+
+
+async def test_pipelined_requests_are_answered_in_order(port: int) -> None:
+    """A slow answer does not let a quick one overtake it."""
+    answer = await ask(port, b"GET /slow?x=1 HTTP/1.1\r\nhost: a\r\n\r\nGET /under/b HTTP/1.1\r\nhost: a\r\n\r\n")
+
+    assert answer.index(b"slow 1") < answer.index(b"/under/b")
+
+
+async def test_unknown_path_lists_what_there_is(port: int) -> None:
+    """A person with curl finds the way."""
+    answer = await ask(port, b"GET /nope HTTP/1.1\r\nhost: a\r\n\r\n")
+
+    assert b" 404 " in answer.splitlines()[0]
+    assert b"GET /json" in answer
+
+
+async def test_broken_handler_and_broken_request_disturb_nobody(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """500 for our fault, 400 for theirs, and the next request is served."""
+    assert b" 500 " in (await ask(port, b"GET /broken HTTP/1.1\r\nhost: a\r\n\r\n")).splitlines()[0]
+    assert b" 400 " in (await ask(port, b"\x00\x01\x02\r\n\r\n")).splitlines()[0]
+    assert b" 200 " in (await ask(port, b"GET /json HTTP/1.1\r\nhost: a\r\n\r\n")).splitlines()[0]
+
+
+def request(path: str) -> Request:
+    return Request(method="GET", path=path, query={}, headers={}, peer="10.0.0.1")
+
+
+async def test_probe_is_passed_on_to_the_app() -> None:
+    """Path and headers reach it, its status comes back, silence and refusal are told apart."""
+    seen: list[bytes] = []
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        if b"/hang" not in seen[-1]:
+            writer.write(b"HTTP/1.1 302 Found\r\n\r\n" if b"/ok" in seen[-1] else b"HTTP/1.1 503 No\r\n\r\n")
+            await writer.drain()
+        else:
+            await reader.read()
+        writer.close()
+
+    served = await asyncio.start_server(app, "127.0.0.1", 0)
+    async with served:
+        port = served.sockets[0].getsockname()[1]
+        table = {
+            "/a": Probe(port=port, path="/ok", headers=(("Host", "me"), ("X-A", "b"))),
+            "/b": Probe(port=port, path="/bad"),
+            "/c": Probe(port=port, path="/hang", timeout=0.05),
+            "/t": Probe(port=port, tcp=True),
+            "/r": Probe(port=1, tcp=True),
+        }
+        probes = Probes(table, "127.0.0.1")
+        found = {path: (await probes.answer(request(path))).status for path in [*table, "/none"]}
+
+    assert found == {"/a": 200, "/b": 503, "/c": 504, "/t": 200, "/r": 502, "/none": 404}
+    assert b"Host: me\r\n" in seen[0]
+    assert b"X-A: b\r\n" in seen[0]
