@@ -15,6 +15,7 @@ from devcluster.api.errors import Object, StatusError
 from devcluster.api.kinds import Resource
 from devcluster.api.lifecycle import timestamp
 from devcluster.api.registry import Registry
+from devcluster.api.store import Kind
 from devcluster.api.users import User
 from devcluster.api.watch import WatchEvent
 
@@ -30,7 +31,7 @@ def row_of(definition: Object) -> Resource:
     names = spec["names"]
     served = [v for v in spec["versions"] if v.get("served")]
     stored = next((v["name"] for v in spec["versions"] if v.get("storage")), spec["versions"][0]["name"])
-    subresources = (next((v for v in served if v["name"] == stored), {}) or {}).get("subresources") or {}
+    subresources = next((v.get("subresources") for v in served if v["name"] == stored), None) or {}
     return Resource(
         group=spec["group"],
         version=stored,
@@ -53,6 +54,12 @@ class Definitions:
         self._registry = registry
         self._todo: asyncio.Queue[str] = asyncio.Queue()
         registry.subscribe(NAME, self._seen)
+        registry.store.subscribe_all(self._emptied)
+
+    def _emptied(self, kind: Kind, event: WatchEvent) -> None:
+        row = self._registry.resources.by_plural(*kind)
+        if event.type == "DELETED" and row is not None and row.definition is not None:
+            self._todo.put_nowait(row.definition["metadata"]["name"])
 
     def _seen(self, event: WatchEvent) -> None:
         definition = event.object
@@ -114,7 +121,7 @@ class Definitions:
             await self._registry.update(NAME, fresh, user=_CONTROLLER)
 
     async def _clean_up(self, definition: Object) -> None:
-        """Delete every object of the kind, then let the definition go; called again when an object that was held is gone."""
+        """Delete every object of the kind, then let the definition go; the last of them to go brings us here again."""
         if CLEANUP not in (definition["metadata"].get("finalizers") or []):
             return
         row = row_of(definition)
@@ -123,14 +130,10 @@ class Definitions:
             if not metadata.get("deletionTimestamp"):
                 await self._registry.delete(row, metadata.get("namespace", ""), metadata["name"], user=_CONTROLLER)
         if self._registry.store.list(row.key):
-            stop = self._registry.store.subscribe(row.key, lambda _: (stop(), self._again(definition)))
             return
         fresh = copy.deepcopy(self._registry.get(NAME, "", definition["metadata"]["name"]))
         fresh["metadata"]["finalizers"] = [f for f in fresh["metadata"]["finalizers"] if f != CLEANUP]
         await self._registry.update(NAME, fresh, user=_CONTROLLER)
-
-    def _again(self, definition: Object) -> None:
-        self._todo.put_nowait(definition["metadata"]["name"])
 
 
 def _condition(type_: str, status: str, reason: str, message: str) -> Object:
