@@ -3,7 +3,7 @@
 How the API calls it (`Object` is `dict[str, Any]`, refusals are `StatusError`):
 
     issuer = TokenIssuer(registry, key=None)                 # key: PEM bytes, or a new one
-    authenticator = Authenticator(issuer, static={"admin-token": User(name="admin", groups=("system:masters",))})
+    authenticator = Authenticator(issuer, static={"admin-token": User(name="admin", groups=("system:masters",))})  # api.users.User
     user = authenticator.authenticate(request.headers.items(), peer_certificate)   # ssl getpeercert() dict or None; 401
     authorizer = Authorizer(registry)
     user = authenticator.impersonate(user, request.headers.items(), authorizer)    # 403
@@ -25,10 +25,12 @@ How the API calls it (`Object` is `dict[str, Any]`, refusals are `StatusError`):
     await admission.validate(request, obj, old)         # warnings of both are appended to request.warnings
     await admission.close()
 
-- `users`           the caller as a noun
+    bootstrap.objects() -> list[Object]          # cluster roles and bindings to create at start
+
 - `authentication`  headers and certificates to a user
 - `tokens`          service-account tokens: made, checked, reviewed
 - `rbac`            roles and bindings to yes or no
+- `bootstrap`       the roles of a new cluster
 - `reviews`         the review kinds
 - `admission`       the chain, built-in plugins and webhooks in order
 - `webhooks`        one call to one webhook

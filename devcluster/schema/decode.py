@@ -1,6 +1,6 @@
 """Strict decoding of built-in kinds: unknown fields by their paths, wrong types as the server's decoder says them.
 
-In: an object and the model of its kind. Out: paths of unknown fields. Raises `StatusError` 400 at the first value of a wrong type.
+In: an object and the model of its kind. Out: the object without unknown fields, and their paths. Raises `StatusError` 400 at the first value of a wrong type.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ class Decoder:
         self._said = f'{kind} in version "{version}" cannot be handled as a {kind}'
 
     def unknown(self, model: Model, value: Any, path: str = "") -> Iterator[str]:
-        """Give the paths of fields the model does not have."""
-        for name, item in value.items():
+        """Take out the fields the model does not have, and give their paths."""
+        for name, item in list(value.items()):
             where = f"{path}.{name}" if path else name
             field = model.fields.get(name)
             if field is None:
+                del value[name]
                 yield where
             elif item is not None:
                 yield from self._field(model, field, item, where)
