@@ -1,0 +1,40 @@
+"""One pass's results, each with what it was made of, so the next pass makes only what changed.
+
+In: a key, the inputs its value depends on, and how to make it. Out: the value made before when the inputs are equal (and, when
+remaking gave an equal value, the old one too, so that everything downstream sees that nothing changed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Memo(Generic[K, V]):
+    """Values by key. Keys not asked for in a pass are forgotten by it."""
+
+    __slots__ = ("_old", "entries")
+
+    def __init__(self, previous: Memo[K, V] | None = None) -> None:
+        self._old: dict[K, tuple[tuple[Any, ...], V]] = previous.entries if previous else {}
+        self.entries: dict[K, tuple[tuple[Any, ...], V]] = {}
+
+    def get(self, key: K, inputs: tuple[Any, ...], make: Callable[[], V]) -> V:
+        """Return the value of a key."""
+        seen = self._old.get(key)
+        # Comparing tuples compares identity first, so unchanged nouns cost a pointer comparison each.
+        if seen is not None and seen[0] == inputs:
+            self.entries[key] = seen
+            return seen[1]
+        value = make()
+        if seen is not None and seen[1] == value:
+            value = seen[1]
+        self.entries[key] = (inputs, value)
+        return value
+
+    def close(self) -> None:
+        """End the pass: let go of what the pass before it remembered."""
+        self._old = {}

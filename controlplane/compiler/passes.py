@@ -1,0 +1,79 @@
+"""Model to snapshot: the passes, in order.
+
+In: a model, and the snapshot made before it. Out: a `MeshSnapshot`, in which everything that did not change is the very same object as
+before. Pure and total: any model compiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from controlplane.compiler.attach import PRODUCER, attach
+from controlplane.compiler.memo import Memo
+from controlplane.compiler.policies import compile_policies, policy_statuses
+from controlplane.compiler.routes import backends_of, merge
+from controlplane.compiler.services import compile_pods, compile_services
+from controlplane.compiler.snapshot import MeshSnapshot, ParentStatus, PortKey, PortRoutes, PortTraffic
+from controlplane.compiler.status import route_statuses
+from controlplane.model.mesh import Model
+from controlplane.model.meta import RouteKey
+
+Traffic = Mapping[PortKey, PortTraffic]
+Statuses = Mapping[RouteKey, tuple[ParentStatus, ...]]
+
+
+def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: bytes = b"") -> MeshSnapshot:
+    """Compile a model; `roots` are the certificates (PEM) trusted now."""
+    memos = {name: _next(previous, name) for name in ("policies", "services", "pods", "routes")}
+    policies = compile_policies(model, memos["policies"])
+    services = compile_services(model, policies, memos["services"])
+    pods = compile_pods(model, services, policies, memos["pods"])
+    traffic, statuses = _compile_traffic(model, previous, memos["routes"])
+    for memo in memos.values():
+        memo.close()
+    return MeshSnapshot(
+        trust_domain=model.trust_domain,
+        roots=roots,
+        mesh=model.mesh,
+        services=services,
+        service_ips={ip: key for key, entry in services.items() for ip in entry.service.ips},
+        pods=pods,
+        pod_ips={ip: key for key, entry in pods.items() for ip in entry.pod.ips},
+        traffic=traffic,
+        route_statuses=statuses,
+        policy_statuses=policy_statuses(model),
+        user_problems=model.problems,
+        model=model,
+        memos=memos,
+    )
+
+
+def _next(previous: MeshSnapshot | None, name: str) -> Memo[Any, Any]:
+    return Memo(cast("Memo[Any, Any] | None", previous.memos.get(name) if previous else None))
+
+
+def _compile_traffic(model: Model, previous: MeshSnapshot | None, memo: Memo[Any, Any]) -> tuple[Traffic, Statuses]:
+    if previous and model.routes is previous.model.routes and model.services is previous.model.services:
+        # Endpoints and pods come and go all the time and no route depends on them.
+        memo.entries.update(cast("Memo[Any, Any]", previous.memos["routes"]).entries)
+        return previous.traffic, previous.route_statuses
+    attachments = attach(model.routes, model.services)
+    producers: dict[PortKey, PortRoutes] = {}
+    consumers: dict[PortKey, dict[str, PortRoutes]] = {}
+    for (port, client), routes in attachments.routes.items():
+        backends = [model.services.get(backend.key) for route in routes for backend in backends_of(route)]
+        merged: PortRoutes = memo.get(
+            (port, client),
+            (*routes, *backends),
+            lambda r=routes: merge(r[0].key.kind, r, model.services),  # type: ignore[misc]
+        )
+        if client == PRODUCER:
+            producers[port] = merged
+        else:
+            consumers.setdefault(port, {})[client] = merged
+    traffic = {
+        port: PortTraffic(producer=producers.get(port), consumers=consumers.get(port, {}))
+        for port in producers.keys() | consumers.keys()
+    }
+    return traffic, route_statuses(model.routes, attachments, model.services)

@@ -1,0 +1,139 @@
+"""All objects to one model, each object read once.
+
+In: the raw objects by kind, and the model made before. Out: a `Model`; nouns of objects that did not change are the same objects
+as before, and so is the mapping of a kind in which nothing changed, which is how the compiler knows what to leave alone. Refuses
+nothing: what cannot be read becomes a `Problem` and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from controlplane.ingest.core import key_of, read_node, read_pod, read_service, read_slice
+from controlplane.ingest.policies import read_authentication, read_mesh
+from controlplane.ingest.reading import Cursor, UnreadableError
+from controlplane.ingest.routes import read_route
+from controlplane.model.mesh import MESH_NAME, MeshSettings, Model
+from controlplane.model.meta import Key, Problem, RouteKey
+from controlplane.model.traffic import ROUTE_KINDS, Route
+
+KINDS = ("Node", "Pod", "Service", "EndpointSlice", *ROUTE_KINDS, "PeerAuthentication", "Mesh")
+"""Everything `ingest` reads."""
+
+Noun = TypeVar("Noun")
+
+
+class Objects(Protocol):
+    """The raw objects of the cluster. An object that changed is a new object: readers go by identity."""
+
+    def of(self, kind: str, /) -> Iterable[Mapping[str, Any]]:
+        """All objects of a kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen(Generic[Noun]):
+    """One raw object and what it was read as."""
+
+    raw: object
+    noun: Noun | None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Read(Generic[Noun]):
+    """One kind, read."""
+
+    seen: Mapping[Key, _Seen[Noun]] = field(default_factory=dict)
+    nouns: Mapping[Key, Noun] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> list[Problem]:
+        return [one.problem for one in self.seen.values() if one.problem]
+
+
+def ingest(objects: Objects, previous: Model | None = None, *, trust_domain: str = "cluster.local") -> Model:
+    """Read all objects that changed since `previous` and put the model together."""
+    memo = previous.memo if previous else {}
+    read: dict[str, _Read[Any]] = {}
+    for kind in KINDS:
+        old = cast("_Read[Any]", memo.get(kind) or _Read())
+        read[kind] = _read_kind(kind, objects.of(kind), old)
+    problems = tuple(sorted(problem for one in read.values() for problem in one.problems))
+    mesh = read["Mesh"].nouns.get(Key("", MESH_NAME), MeshSettings())
+    return Model(
+        trust_domain=trust_domain,
+        mesh=previous.mesh if previous and previous.mesh == mesh else mesh,
+        nodes=read["Node"].nouns,
+        pods=read["Pod"].nouns,
+        services=read["Service"].nouns,
+        slices=read["EndpointSlice"].nouns,
+        routes=_routes(read, previous),
+        authentications=read["PeerAuthentication"].nouns,
+        problems=previous.problems if previous and previous.problems == problems else problems,
+        memo=read,
+    )
+
+
+def _routes(read: Mapping[str, _Read[Any]], previous: Model | None) -> Mapping[RouteKey, Route]:
+    """Put the kinds of routes into one mapping; the same one as before when no kind changed."""
+    kinds = [read[kind] for kind in ROUTE_KINDS]
+    if previous and all(_nouns(previous.memo.get(kind)) is read[kind].nouns for kind in ROUTE_KINDS):
+        return previous.routes
+    return {route.key: route for one in kinds for route in one.nouns.values()}
+
+
+def _nouns(read: object) -> object:
+    return read.nouns if isinstance(read, _Read) else None
+
+
+_READERS: Mapping[str, Callable[[Cursor], Any]] = {
+    "Node": read_node,
+    "Pod": read_pod,
+    "Service": read_service,
+    "EndpointSlice": read_slice,
+    "PeerAuthentication": read_authentication,
+    "Mesh": read_mesh,
+    **dict.fromkeys(ROUTE_KINDS, read_route),
+}
+
+
+def _read_kind(kind: str, objects: Iterable[Mapping[str, Any]], old: _Read[Any]) -> _Read[Any]:
+    seen: dict[Key, _Seen[Any]] = {}
+    changed = False
+    for raw in objects:
+        key = _key(raw)
+        if not key.name:
+            continue
+        before = old.seen.get(key)
+        if before is not None and before.raw is raw:
+            seen[key] = before
+            continue
+        now = _read_one(kind, key, raw)
+        if before is not None and now.noun == before.noun:
+            # A new form of the object that says nothing new keeps its old noun, so nothing downstream stirs.
+            now = _Seen(raw, before.noun, now.problem)
+        changed = changed or before is None or now.noun is not before.noun or now.problem != before.problem
+        seen[key] = now
+    if not changed and len(seen) == len(old.seen):
+        # Same nouns; only the raw objects behind them are remembered anew, which costs nothing when there are none.
+        return old if all(seen[key] is old.seen[key] for key in seen) else _Read(seen, old.nouns)
+    return _Read(seen, {key: one.noun for key, one in seen.items() if one.noun is not None})
+
+
+def _key(raw: Mapping[str, Any]) -> Key:
+    try:
+        return key_of(Cursor(raw))
+    except UnreadableError:
+        return Key("", "")
+
+
+def _read_one(kind: str, key: Key, raw: Mapping[str, Any]) -> _Seen[Any]:
+    try:
+        # Objects from a list carry no kind of their own.
+        noun = _READERS[kind](Cursor({**raw, "kind": kind}))
+    except UnreadableError as error:
+        problem = Problem(kind=kind, namespace=key.namespace, name=key.name, reason="Unreadable", message=str(error))
+        return _Seen(raw, None, problem)
+    return _Seen(raw, noun)

@@ -1,0 +1,143 @@
+"""Nodes, Pods, Services and EndpointSlices, read into nouns.
+
+In: a cursor on one object. Out: its noun, or None where the mesh has no use for it (UDP-only Services, slices of no Service).
+Refuses shapes the API server would not let in, with UnreadableError.
+"""
+
+from __future__ import annotations
+
+import re
+
+from controlplane.ingest.protocols import protocol_of
+from controlplane.ingest.reading import Cursor, canonical_ip, port_list
+from controlplane.model.meta import Key
+from controlplane.model.services import EndpointSlice, Service, ServicePort, SliceEndpoint
+from controlplane.model.workloads import ContainerPort, Node, Pod
+from meshapi import names
+
+_ZONE = "topology.kubernetes.io/zone"
+_SLICE_SERVICE = "kubernetes.io/service-name"
+_TEMPLATE_HASH = "pod-template-hash"
+_CRON_SUFFIX = re.compile(r"-\d{8,10}\Z")
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+def key_of(raw: Cursor) -> Key:
+    """Read namespace and name off the metadata."""
+    metadata = raw.at("metadata")
+    return Key(metadata.text("namespace"), metadata.text("name"))
+
+
+def read_node(raw: Cursor) -> Node:
+    """Read a Node for its zone."""
+    metadata = raw.at("metadata")
+    return Node(name=metadata.text("name"), zone=metadata.texts("labels").get(_ZONE, ""))
+
+
+def read_pod(raw: Cursor) -> Pod:
+    """Read a Pod; one that shares its node's address or has ended has no address here."""
+    metadata, spec, status = raw.at("metadata"), raw.at("spec"), raw.at("status")
+    labels, annotations = metadata.texts("labels"), metadata.texts("annotations")
+    kind, workload = _workload(metadata, labels)
+    own_address = not spec.flag("hostNetwork", default=False) and status.text("phase") not in _ENDED
+    return Pod(
+        key=key_of(raw),
+        ips=_pod_ips(status) if own_address else (),
+        account=spec.text("serviceAccountName") or "default",
+        node=spec.text("nodeName"),
+        mesh=own_address and labels.get(names.MESH_LABEL) == names.ENABLED,
+        workload_kind=kind,
+        workload=workload,
+        app=labels.get("app.kubernetes.io/name") or labels.get("app", ""),
+        version=labels.get("app.kubernetes.io/version") or labels.get("version", ""),
+        ports=_container_ports(spec),
+        opaque=port_list(annotations.get(names.OPAQUE_PORTS, "")),
+        excluded=port_list(annotations.get(names.EXCLUDE_INBOUND_PORTS, "")),
+    )
+
+
+def _pod_ips(status: Cursor) -> tuple[str, ...]:
+    listed = [one.text("ip") for one in status.items("podIPs")] or [status.text("podIP")]
+    return tuple(ip for ip in map(canonical_ip, listed) if ip)
+
+
+def _container_ports(spec: Cursor) -> tuple[ContainerPort, ...]:
+    ports = {
+        port.number("containerPort"): port.text("name")
+        for container in spec.items("containers")
+        if container.text("name") != names.PROXY_CONTAINER
+        for port in container.items("ports")
+        if port.text("protocol", "TCP") == "TCP" and 0 < port.number("containerPort") < 65536
+    }
+    return tuple(ContainerPort(port=number, name=name) for number, name in sorted(ports.items()))
+
+
+def _workload(metadata: Cursor, labels: dict[str, str]) -> tuple[str, str]:
+    """Name the owner users know: a Deployment by its ReplicaSet's name without the hash, a CronJob by its Job's without the time."""
+    owners = [o for o in metadata.items("ownerReferences") if o.flag("controller", default=True)]
+    if not owners:
+        return "Pod", metadata.text("name")
+    kind, name = owners[0].text("kind"), owners[0].text("name")
+    suffix = f"-{labels.get(_TEMPLATE_HASH, '')}"
+    if kind == "ReplicaSet" and len(suffix) > 1 and name.endswith(suffix):
+        return "Deployment", name.removesuffix(suffix)
+    if kind == "Job" and _CRON_SUFFIX.search(name):
+        return "CronJob", _CRON_SUFFIX.sub("", name)
+    return kind, name
+
+
+def read_service(raw: Cursor) -> Service | None:
+    """Read a Service's addresses and TCP ports."""
+    spec = raw.at("spec")
+    opaque = port_list(raw.at("metadata").texts("annotations").get(names.OPAQUE_PORTS, ""))
+    external = spec.text("type") == "ExternalName"
+    ports = tuple(
+        ServicePort(
+            port=number,
+            name=port.text("name"),
+            protocol=protocol_of(port.text("appProtocol"), port.text("name"), number, opaque),
+        )
+        for port in spec.items("ports")
+        if port.text("protocol", "TCP") == "TCP" and (number := port.port("port"))
+    )
+    listed = spec.words("clusterIPs") or (spec.text("clusterIP"),)
+    ips = () if external else tuple(ip for ip in map(canonical_ip, listed) if ip)
+    return Service(key=key_of(raw), ips=ips, external=external, ports=ports)
+
+
+def read_slice(raw: Cursor) -> EndpointSlice | None:
+    """Read an EndpointSlice; one of no Service, or of names instead of addresses, is of no use."""
+    key = key_of(raw)
+    service = raw.at("metadata").texts("labels").get(_SLICE_SERVICE, "")
+    if not service or raw.text("addressType", "IPv4") not in {"IPv4", "IPv6"}:
+        return None
+    ports = tuple(
+        (port.text("name"), port.port("port")) for port in raw.items("ports") if port.text("protocol", "TCP") == "TCP"
+    )
+    endpoints = (_endpoint(one, key.namespace) for one in raw.items("endpoints"))
+    return EndpointSlice(
+        key=key,
+        service=Key(key.namespace, service),
+        ports=ports,
+        endpoints=tuple(one for one in endpoints if one is not None),
+    )
+
+
+def _endpoint(raw: Cursor, namespace: str) -> SliceEndpoint | None:
+    """Read one endpoint. Kubernetes says to use the first address only; unset `ready` and `serving` count as true."""
+    addresses = raw.words("addresses")
+    address = canonical_ip(addresses[0]) if addresses else ""
+    if not address:
+        return None
+    conditions, target = raw.at("conditions"), raw.at("targetRef")
+    ready = conditions.flag("ready", default=True)
+    is_pod = target.text("kind") == "Pod"
+    return SliceEndpoint(
+        address=address,
+        ready=ready,
+        serving=conditions.flag("serving", default=ready),
+        terminating=conditions.flag("terminating", default=False),
+        pod=Key(target.text("namespace") or namespace, target.text("name")) if is_pod else None,
+        node=raw.text("nodeName"),
+        zone=raw.text("zone"),
+    )

@@ -1,0 +1,9 @@
+"""The mesh in frozen nouns: what the cluster's objects say, freed of YAML.
+
+meta.py       keys, problems
+workloads.py  nodes and pods
+services.py   services, their ports and protocols, endpoint slices
+traffic.py    routes: parents, matches, filters, backends
+security.py   mTLS modes and who they are for
+mesh.py       mesh-wide settings, and Model: all of the above by key
+"""

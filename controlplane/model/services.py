@@ -1,0 +1,83 @@
+"""Services and their endpoints, as the cluster states them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from controlplane.model.meta import Key
+
+
+class Protocol(enum.Enum):
+    """What is spoken on a port; AUTO when nobody declared it and the sidecar finds out by itself."""
+
+    HTTP = "http"
+    HTTP2 = "http2"
+    GRPC = "grpc"
+    TLS = "tls"
+    TCP = "tcp"
+    AUTO = "auto"
+
+    @property
+    def is_http(self) -> bool:
+        """Whether connections are taken for HTTP without looking."""
+        return self in {Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC}
+
+    @property
+    def may_be_http(self) -> bool:
+        """Whether HTTP routes can apply."""
+        return self.is_http or self is Protocol.AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePort:
+    """A TCP port of a Service."""
+
+    port: int
+    name: str = ""
+    protocol: Protocol = Protocol.AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A name for a set of endpoints."""
+
+    key: Key
+    ips: tuple[str, ...] = ()
+    """ClusterIPs in canonical form; empty for headless and external Services."""
+    external: bool = False
+    """An alias of a name outside the cluster (type ExternalName)."""
+    ports: tuple[ServicePort, ...] = ()
+
+    def port(self, number: int) -> ServicePort | None:
+        """Find a port by number."""
+        return next((port for port in self.ports if port.port == number), None)
+
+    @property
+    def headless(self) -> bool:
+        """Whether clients reach its pods by their own addresses."""
+        return not self.ips and not self.external
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEndpoint:
+    """One address of an EndpointSlice."""
+
+    address: str
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    pod: Key | None = None
+    node: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSlice:
+    """Some of the endpoints of a Service, all on the same ports."""
+
+    key: Key
+    service: Key
+    ports: tuple[tuple[str, int], ...] = ()
+    """Port name and number; number 0 means the Service's own port."""
+    endpoints: tuple[SliceEndpoint, ...] = ()

@@ -1,0 +1,56 @@
+"""Load assignments: where the endpoints of a cluster are.
+
+In: a name and endpoints. Out: a ClusterLoadAssignment, one locality a zone, weighted by its endpoints so each gets the same share
+(gRPC skips localities without a weight).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from controlplane.compiler.snapshot import Endpoint
+from controlplane.resources.wire import address, labelled, make
+from meshapi import xds
+
+
+def assignment(name: str, endpoints: Iterable[Endpoint]) -> Any:
+    """Write the endpoints of a cluster."""
+    zones: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        zones.setdefault(endpoint.zone, []).append(endpoint)
+    return make(
+        "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        cluster_name=name,
+        endpoints=[
+            {
+                "locality": {"zone": zone},
+                "load_balancing_weight": {"value": len(members)},
+                "lb_endpoints": [_endpoint(member) for member in members],
+            }
+            for zone, members in sorted(zones.items())
+        ],
+    )
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    told = {
+        "identity": endpoint.identity,
+        "pod": endpoint.pod,
+        "namespace": endpoint.namespace,
+        "workload": endpoint.workload,
+        "app": endpoint.app,
+        "version": endpoint.version,
+    }
+    metadata: dict[str, dict[str, object]] = {}
+    if endpoint.mesh:
+        metadata[xds.TRANSPORT_MATCH] = {xds.MESH_MATCH: "true"}
+    known = {key: value for key, value in told.items() if value}
+    if known:
+        metadata[xds.METADATA] = dict(known)
+    return {
+        "endpoint": {"address": address(endpoint.address, endpoint.port)},
+        "health_status": "HEALTHY",
+        "load_balancing_weight": {"value": 1},
+        "metadata": labelled(metadata),
+    }

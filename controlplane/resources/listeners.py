@@ -1,0 +1,91 @@
+"""Inbound listeners: everything a mesh pod's sidecar accepts, by port, TLS and protocol.
+
+In: one mesh pod, the mesh's settings, what its workload is known to call. Out: a Listener as docs/xds-contract.md lays its chains out.
+In STRICT only mesh TLS has chains, so whatever else comes matches none and is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from controlplane.compiler.snapshot import PodEntry
+from controlplane.model.mesh import MeshSettings
+from controlplane.model.security import Mode
+from controlplane.model.services import Protocol
+from controlplane.resources import tls
+from controlplane.resources.routes import plain_routes
+from controlplane.resources.wire import (
+    PLAINTEXT_HTTP,
+    address,
+    facts,
+    http_filter,
+    listener_filters,
+    make,
+    seconds,
+    tcp_filter,
+)
+from meshapi import names, xds
+
+
+def inbound(entry: PodEntry, mesh: MeshSettings, trust_domain: str, warm: Sequence[str]) -> Any:
+    """Write a pod's inbound listener."""
+    pod = entry.pod
+    chains = [chain for port, protocol in entry.ports for chain in _chains(entry, port, protocol, trust_domain)]
+    chains += _chains(entry, 0, Protocol.AUTO, trust_domain)
+    return make(
+        "envoy.config.listener.v3.Listener",
+        name=xds.inbound_listener(pod.key.namespace, pod.key.name),
+        address=address("0.0.0.0", names.INBOUND_PORT),
+        use_original_dst={"value": True},
+        traffic_direction="INBOUND",
+        listener_filters=listener_filters("original_dst", "tls_inspector", "http_inspector"),
+        listener_filters_timeout=seconds(mesh.detection_timeout),
+        continue_on_listener_filters_timeout=True,
+        metadata=facts(
+            warm=list(warm),
+            outbound_policy="allow" if mesh.outbound_allowed else "deny",
+            mode=entry.policy.mode.value,
+            access_log="on" if mesh.access_log else "off",
+            workload=pod.workload,
+            namespace=pod.key.namespace,
+            service_account=pod.account,
+            app=pod.app,
+            version=pod.version,
+        ),
+        filter_chains=chains,
+    )
+
+
+def _chains(entry: PodEntry, port: int, protocol: Protocol, trust_domain: str) -> Iterator[dict[str, Any]]:
+    """Write the set of chains of one port; 0 is the set for all other ports."""
+    mode = entry.policy.at(port)
+    cluster = xds.inbound_cluster(port)
+    http = http_filter(cluster, route_config=plain_routes(cluster, cluster))
+    tcp = tcp_filter(cluster, [(cluster, 1)])
+    label = str(port or "*")
+
+    def chain(name: str, filter_: dict[str, Any], alpn: Sequence[str] = (), **match: Any) -> dict[str, Any]:
+        if port:
+            match["destination_port"] = {"value": port}
+        return {
+            "name": f"{label}/{name}",
+            "filter_chain_match": {**match, "application_protocols": list(alpn)},
+            "filters": [filter_],
+        }
+
+    def secured(name: str, filter_: dict[str, Any], *alpn: str) -> dict[str, Any]:
+        made = chain(name, filter_, alpn, transport_protocol="tls")
+        return {**made, "transport_socket": tls.server(trust_domain, alpn)}
+
+    if mode is not Mode.DISABLE:
+        if protocol.may_be_http:
+            yield secured("mesh-http", http, names.ALPN_H2, names.ALPN_HTTP1)
+        yield secured("mesh-tcp", tcp, names.ALPN_TCP)
+    if mode is not Mode.STRICT:
+        yield chain("app-tls", tcp, transport_protocol="tls")
+        if protocol.may_be_http:
+            alpn = () if protocol.is_http else PLAINTEXT_HTTP
+            yield chain("plain-http", http, alpn, transport_protocol="raw_buffer")
+        if not protocol.is_http:
+            yield chain("plain-tcp", tcp, transport_protocol="raw_buffer")
