@@ -122,7 +122,8 @@ def _run(command: list[str], timeout: float) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as late:
-        raise StageError(f"`{words}` did not end in {timeout:.0f} s: {late.stderr or late.stdout or ''}") from None
+        heard = (late.stderr or late.stdout or b"").decode(errors="replace")  # bytes, whatever `text` says
+        raise StageError(f"`{words}` did not end in {timeout:.0f} s: {heard.strip()}") from None
     if done.returncode:
         raise StageError(f"`{words}` failed ({done.returncode}): {(done.stderr or done.stdout).strip()}")
     return done.stdout

@@ -1,0 +1,102 @@
+"""`tulle check`: is this a cluster Tulle can go into, and if it is there, is the mesh well.
+
+In: what the API server says. Out: a line for each claim, ✓ where it holds, ‼ where it limps, ✗ where it does not, with what to do.
+Exit code 1 when a claim does not hold. The claims are functions of `Facts` in `claims.py`; here they are gathered and told.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tulle import claims, output
+from tulle.cli import Target
+from tulle.kube import Kube, KubeError
+from tulle.lookup import SYSTEM_SELECTOR, proxies
+from tulle.output import Failure
+
+_ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+_RIGHTS = (
+    ("", "namespaces"),
+    ("apps", "deployments"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+)
+"""What installing makes that only an administrator may make."""
+
+
+@click.command()
+@click.option("--pre", is_flag=True, help="Only whether the cluster can take Tulle.")
+@click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def check(target: Target, *, pre: bool, form: str) -> None:
+    """Tell whether the cluster can take Tulle, and whether the mesh is well."""
+    kube = target.kube()
+    told = claims.of_cluster(_cluster(kube))
+    deployment = None if pre else kube.find(f"/apis/apps/v1/namespaces/{target.system}/deployments/tulle")
+    if deployment is not None:
+        told += claims.of_mesh(_mesh(kube, target.system, deployment))
+    elif not pre:
+        told.append(claims.not_installed(target.system))
+    failed = any(claim.status == output.FAILED for claim in told)
+    if form == "json":
+        output.as_json({"ok": not failed, "checks": [claim.as_dict() for claim in told]})
+    else:
+        _tell(told)
+    sys.exit(1 if failed else 0)
+
+
+def _tell(told: list[claims.Claim]) -> None:
+    for claim in told:
+        click.echo(f"{claim.status} {claim.text}{f' ({claim.detail})' if claim.detail else ''}")
+        if claim.advice and claim.status != output.OK:
+            click.echo(f"    {claim.advice}")
+    counts = {status: sum(claim.status == status for claim in told) for status in (output.WARNING, output.FAILED)}
+    if any(counts.values()):
+        click.echo(f"\n{counts[output.FAILED]} failed, {counts[output.WARNING]} to look at, of {len(told)} checks.")
+    else:
+        click.echo(f"\nAll {len(told)} checks hold.")
+
+
+def _cluster(kube: Kube) -> claims.ClusterFacts:
+    version = kube.get("/version")
+    return claims.ClusterFacts(
+        server=kube.server,
+        version=str(version.get("gitVersion", "")),
+        gateway_kinds=tuple(
+            r["name"] for r in (kube.find("/apis/gateway.networking.k8s.io/v1") or {}).get("resources", ())
+        ),
+        forbidden=tuple(f"{plural}.{group}".rstrip(".") for group, plural in _RIGHTS if not _may(kube, group, plural)),
+    )
+
+
+def _may(kube: Kube, group: str, plural: str) -> bool:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"group": group, "resource": plural, "verb": "create"}},
+    }
+    answer = kube.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+def _mesh(kube: Kube, system: str, deployment: dict[str, object]) -> claims.MeshFacts:
+    try:
+        connected, reason = proxies(kube, system), ""
+    except (Failure, KubeError) as error:
+        connected, reason = [], str(error)
+    return claims.MeshFacts(
+        deployment=deployment,
+        replicas=tuple(kube.items(f"/api/v1/namespaces/{system}/pods", labelSelector=SYSTEM_SELECTOR)),
+        kinds=tuple(kube.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")),
+        mesh=kube.find("/apis/tulle.dev/v1alpha1/meshes/default"),
+        mutating=kube.find(f"{_ADMISSION}/mutatingwebhookconfigurations/tulle"),
+        validating=kube.find(f"{_ADMISSION}/validatingwebhookconfigurations/tulle"),
+        trust=kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust"),
+        pods=tuple(kube.items("/api/v1/pods")),
+        routes=tuple(kube.items("/apis/gateway.networking.k8s.io/v1/httproutes")),
+        proxies=tuple(connected),
+        proxies_unknown=reason,
+    )

@@ -1,0 +1,104 @@
+"""`tulle install`: the chart by Helm, installed or upgraded, and the wait until the mesh takes pods.
+
+In: values as Helm takes them. Values given before stay unless --reset is given, so an upgrade changes what it names only.
+Out: a running control plane. With --wait it ends when every webhook knows its certificate: a pod made afterwards is injected.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tulle import helm, output
+from tulle.cli import Target
+from tulle.kube import Kube, KubeError
+from tulle.output import Failure
+
+MADE_BY = {"app.kubernetes.io/managed-by": "tulle-cli"}
+"""On a namespace this command made, so that `uninstall` takes it away again."""
+_WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/"
+CONFIGURATIONS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+
+
+@click.command()
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A chart value; may be given often.")
+@click.option(
+    "-f",
+    "--values",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A values file.",
+)
+@click.option(
+    "--chart", type=click.Path(exists=True, path_type=Path), help="Another chart than the one that came along."
+)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the mesh takes pods.")
+@click.option("--timeout", default=120, show_default=True, help="Seconds to wait.")
+@click.option("--reset", is_flag=True, help="Forget the values given before.")
+@click.option("--dry-run", is_flag=True, help="Print what would be installed.")
+@click.pass_obj
+def install(target: Target, /, **options: Any) -> None:
+    """Install Tulle into the cluster, or upgrade it."""
+    kube = target.kube()
+    question = {
+        "namespace": target.system,
+        "kubeconfig": target.kubeconfig,
+        "context": target.context,
+        "chart": str(options["chart"] or helm.chart_path()),
+        "set": options["assignments"],
+        "values": [path.read_text() for path in options["files"]],
+        "wait": options["wait"],
+        "reset": options["reset"],
+        "dry_run": options["dry_run"],
+    }
+    deadline = time.monotonic() + options["timeout"]
+    try:
+        if options["dry_run"]:
+            click.echo(helm.call("install", timeout=options["timeout"], **question)["manifest"])
+            return
+        with output.progress(f"namespace {target.system}"):
+            ensure_namespace(kube, target.system)
+        with output.progress("the chart, by Helm"):
+            answer = helm.call("install", timeout=options["timeout"], **question)
+    except helm.HelmError as error:
+        raise Failure(f"Helm refused: {error}") from None
+    if options["wait"]:
+        with output.progress("the webhooks know the control plane"):
+            await_webhooks(kube, deadline)
+    click.echo(
+        f"Tulle is installed (revision {answer['revision']}). Next: kubectl annotate deployment <name> tulle.dev/inject=enabled"
+    )
+
+
+def ensure_namespace(kube: Kube, name: str) -> None:
+    """Make the control plane's namespace unless it is there."""
+    if kube.find(f"/api/v1/namespaces/{name}") is None:
+        metadata = {"name": name, "labels": MADE_BY}
+        try:
+            kube.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        except KubeError as error:
+            if error.code != 409:
+                raise
+
+
+def await_webhooks(kube: Kube, deadline: float) -> None:
+    """Follow the webhook configurations until each has its caBundle; raises Failure when it is too late."""
+    for plural in CONFIGURATIONS:
+        missing = ["its webhooks"]
+        while missing:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Failure(f"{plural}/tulle has no caBundle for {', '.join(missing)}; see `tulle check`")
+            for found in kube.watch(_WEBHOOKS + plural, left, fieldSelector="metadata.name=tulle"):
+                missing = without_bundle(found)
+                if not missing:
+                    break
+
+
+def without_bundle(configuration: dict[str, Any]) -> list[str]:
+    """Name the webhooks of a configuration that no API server could verify."""
+    return [hook["name"] for hook in configuration.get("webhooks") or () if not hook["clientConfig"].get("caBundle")]

@@ -1,0 +1,68 @@
+"""`tulle uninstall`: the release by Helm, then what the control plane made while it ran.
+
+Tulle's kinds and the objects of them stay unless --crds is given: they are the user's. Sidecars that run go on with what they
+know; the command names how many pods still carry one.
+"""
+
+from __future__ import annotations
+
+import click
+
+from meshapi import names
+from tulle import helm, output
+from tulle.cli import Target
+from tulle.commands.install import MADE_BY
+from tulle.kube import Kube
+from tulle.lookup import is_injected
+from tulle.output import Failure
+
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@click.command()
+@click.option("--crds", is_flag=True, help="Also remove Tulle's kinds and every object of them.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until everything is gone.")
+@click.option("--timeout", default=120, show_default=True, help="Seconds to wait.")
+@click.pass_obj
+def uninstall(target: Target, *, crds: bool, wait: bool, timeout: int) -> None:
+    """Take Tulle out of the cluster."""
+    kube = target.kube()
+    question = {"namespace": target.system, "kubeconfig": target.kubeconfig, "context": target.context}
+    try:
+        with output.progress("the release, by Helm"):
+            helm.call("uninstall", timeout=timeout, wait=wait, **question)
+    except helm.HelmError as error:
+        raise Failure(f"Helm refused: {error}") from None
+    with output.progress("what the control plane made"):
+        _remove_leftovers(kube, target.system)
+    if crds:
+        with output.progress("Tulle's kinds and their objects"):
+            for crd in _own_crds(kube):
+                kube.delete(f"{_CRDS}/{crd}")
+    still = sum(
+        is_injected(pod) for pod in kube.items("/api/v1/pods", labelSelector=f"{names.MESH_LABEL}={names.ENABLED}")
+    )
+    if still:
+        click.echo(
+            f"{output.WARNING} {still} pods still carry a sidecar; restart their workloads to take it out", err=True
+        )
+    click.echo("Tulle is uninstalled.")
+
+
+def _own_crds(kube: Kube) -> list[str]:
+    return [crd["metadata"]["name"] for crd in kube.items(_CRDS) if crd["spec"]["group"] == names.GROUP]
+
+
+def _remove_leftovers(kube: Kube, system: str) -> None:
+    """Remove the Mesh object and what the control plane made in its namespace, or the namespace if it was ours."""
+    kube.delete(f"/apis/{names.GROUP}/{names.VERSION}/meshes/default")
+    namespace = kube.find(f"/api/v1/namespaces/{system}")
+    if namespace is None:
+        return
+    if MADE_BY.items() <= (namespace["metadata"].get("labels") or {}).items():
+        kube.delete(f"/api/v1/namespaces/{system}")
+        return
+    inside = f"namespaces/{system}"
+    kube.delete(f"/api/v1/{inside}/secrets/tulle-ca")
+    kube.delete(f"/api/v1/{inside}/configmaps/tulle-trust")
+    kube.delete(f"/apis/coordination.k8s.io/v1/{inside}/leases/tulle")
