@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshapi import names
-from tulle.kube import Kube, KubeError
+from tulle.kube import Kube, KubeError, Query
 from tulle.output import Failure
 
 Object = dict[str, Any]
@@ -162,7 +162,7 @@ def proxies(kube: Kube, system: str) -> list[Object]:
     return [latest[key] for key in sorted(latest)]
 
 
-def ask_pod(kube: Kube, namespace: str, pod: str, port: int, path: str, **query: str | list[str]) -> Object:
+def ask_pod(kube: Kube, namespace: str, pod: str, port: int, path: str, query: Query | None = None) -> Object:
     """GET JSON from a port of a pod through the API server; raises Failure."""
     where = f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}"
     try:

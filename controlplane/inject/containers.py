@@ -25,13 +25,6 @@ READY = {"path": "/healthz/ready", "port": names.PROXY_ADMIN_PORT, "scheme": "HT
 _STARTUP_TRIES = 600
 """One a second: a sidecar waits for its certificate and first config as long as the control plane needs to come."""
 
-_LOCKED: Object = {
-    "allowPrivilegeEscalation": False,
-    "privileged": False,
-    "readOnlyRootFilesystem": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-
 _WAIT_UNTIL_READY = (
     "import time,urllib.request as u\n"
     "while True:\n"
@@ -57,7 +50,7 @@ def init_container(options: PodOptions, settings: InjectSettings) -> Object:
         "command": ["tulle-init"],
         "resources": _resources(options),
         "securityContext": {
-            **_LOCKED,
+            **_locked(),
             "runAsUser": 0,
             "runAsGroup": 0,
             "runAsNonRoot": False,
@@ -81,7 +74,7 @@ def proxy_container(options: PodOptions, settings: InjectSettings, workload: str
         "env": _environment(options, settings, workload, probes),
         "resources": _resources(options),
         "securityContext": {
-            **_LOCKED,
+            **_locked(),
             "runAsUser": names.PROXY_UID,
             "runAsGroup": names.PROXY_UID,
             "runAsNonRoot": True,
@@ -150,6 +143,16 @@ def _resources(options: PodOptions) -> Object:
     both = {"requests": requests, "limits": limits}
     kept = {kind: {name: value for name, value in each.items() if value} for kind, each in both.items()}
     return {kind: each for kind, each in kept.items() if each}
+
+
+def _locked() -> Object:
+    """What both containers give up; made anew each time, so that no two of them share a dict."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def _joined(items: tuple[object, ...]) -> str:

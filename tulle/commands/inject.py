@@ -80,6 +80,9 @@ def _inject_document(document: Object, settings: InjectSettings) -> Object:
         click.echo(f"{WARNING} {what} skipped: {done.skipped or 'opted out'}", err=True)
     for warning in done.warnings:
         click.echo(f"{FAILED} {what}: {warning}", err=True)
+    if done.injected:
+        # The webhook renews what is in here (the roots, say) when the pod is made, so the pod must ask for it itself.
+        done.pod["metadata"]["annotations"].setdefault(names.INJECT, names.ENABLED)
     if pod is document:
         return done.pod
     pod.clear()

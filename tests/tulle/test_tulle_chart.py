@@ -1,0 +1,182 @@
+"""The chart by real Helm, without a cluster: what it renders, what it refuses, and that what is rendered from it is fresh."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controlplane import settings
+from tests.support.cluster import ROOT
+from tulle import helm
+
+Object = dict[str, Any]
+CHART = str(ROOT / "charts" / "tulle")
+
+
+def render(*assignments: str) -> list[Object]:
+    """Every object of the chart with some values."""
+    files = helm.call("render", chart=CHART, namespace="tulle-system", set=list(assignments))["files"]
+    texts = [text for path, text in files.items() if path.endswith(".yaml")]
+    return [document for text in texts for document in yaml.safe_load_all(text) if document]
+
+
+@pytest.fixture(scope="module")
+def objects() -> list[Object]:
+    """The chart as it is by default."""
+    return render()
+
+
+def only(objects: list[Object], kind: str) -> Object:
+    (found,) = [obj for obj in objects if obj["kind"] == kind]
+    return found
+
+
+def test_helm_lints_the_chart_strictly() -> None:
+    """Nothing but the taste in icons is left to say."""
+    report = helm.call("lint", chart=CHART, namespace="tulle-system")
+
+    assert report["errors"] == []
+    assert [m["error"] for m in report["messages"] if m["severity"] > 1] == []
+
+
+def test_rendered_manifests_are_fresh() -> None:
+    """manifests/install.yaml and the chart's copies of the kinds are what `make manifests` would write."""
+    done = subprocess.run(
+        [sys.executable, "tools/render_manifests.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("assignment", "field"),
+    [
+        ("replicas=many", "replicas"),
+        ("logLevel=loud", "logLevel"),
+        ("mesh.mtls.mode=strict", "mode"),
+        ("injection.failurePolicy=Maybe", "failurePolicy"),
+        ("proxy.resources.limits.cpu=lots", "cpu"),
+        ("nosuch=1", "nosuch"),
+        ("mesh.nosuch=1", "nosuch"),
+    ],
+)
+def test_bad_value_is_refused_by_its_name(assignment: str, field: str) -> None:
+    """What the schema does not know is a mistake, and told as one."""
+    with pytest.raises(helm.HelmError, match=field):
+        render(assignment)
+
+
+def test_one_object_a_file() -> None:
+    """A reader finds an object by its file's name."""
+    for path in (Path(CHART) / "templates").glob("*.yaml"):
+        assert path.name == "crds.yaml" or path.read_text().count("\nkind: ") == 1, path
+
+
+def test_control_plane_is_valid_under_the_restricted_profile(objects: list[Object]) -> None:
+    """The mesh asks of its own pods what it asks of others."""
+    spec = only(objects, "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_environment_is_one_the_control_plane_reads(objects: list[Object]) -> None:
+    """Values reach the settings they are meant for."""
+    (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    given = {e["name"]: e.get("value", "x") for e in container["env"]}
+    read = settings.load(given)
+
+    assert read.trust_domain == "cluster.local"
+    assert read.proxy.image == container["image"]
+    source = (ROOT / "controlplane" / "settings.py").read_text()
+    assert [name for name in given if name not in source] == []
+
+
+def test_webhooks_stay_out_of_system_namespaces_and_leave_the_bundle_to_the_control_plane(
+    objects: list[Object],
+) -> None:
+    """The cluster's own parts and ours start without us; an upgrade never takes the caBundle away."""
+    hooks = only(objects, "MutatingWebhookConfiguration")["webhooks"]
+
+    for hook in hooks:
+        first = hook["namespaceSelector"]["matchExpressions"][0]
+        assert first["operator"] == "NotIn"
+        assert {"kube-system", "tulle-system"} <= set(first["values"])
+        assert "caBundle" not in hook["clientConfig"]
+        assert (hook["sideEffects"], hook["reinvocationPolicy"]) == ("None", "IfNeeded")
+    assert {hook["name"]: hook["failurePolicy"] for hook in hooks} == {
+        "pods.inject.tulle.dev": "Fail",
+        "namespaces.inject.tulle.dev": "Fail",
+        "annotated-namespaces.inject.tulle.dev": "Ignore",
+        "workloads.inject.tulle.dev": "Fail",
+    }
+
+
+def test_failure_policy_is_a_value() -> None:
+    """Who would rather run unmeshed than not at all may."""
+    hooks = only(render("injection.failurePolicy=Ignore"), "MutatingWebhookConfiguration")["webhooks"]
+
+    assert {hook["failurePolicy"] for hook in hooks} == {"Ignore"}
+
+
+def test_autoscaling_takes_the_replicas_over_and_extras_come_when_asked() -> None:
+    """A fixed count beside an autoscaler would fight it."""
+    rendered = render("autoscaling.enabled=true", "networkPolicy.enabled=true", "podDisruptionBudget.enabled=false")
+    kinds = {obj["kind"] for obj in rendered}
+
+    assert "replicas" not in only(rendered, "Deployment")["spec"]
+    assert {"HorizontalPodAutoscaler", "NetworkPolicy"} <= kinds
+    assert "PodDisruptionBudget" not in kinds
+
+
+def test_kinds_outlive_the_release_and_are_the_ones_in_manifests(objects: list[Object]) -> None:
+    """An uninstall does not take the users' objects along."""
+    crds = {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "CustomResourceDefinition"}
+    wanted = [crd for p in (ROOT / "manifests" / "crds").glob("*.yaml") for crd in yaml.safe_load_all(p.read_text())]
+
+    assert crds
+    assert sorted(crds) == sorted(crd["metadata"]["name"] for crd in wanted)
+    for crd in wanted:
+        rendered = crds[crd["metadata"]["name"]]
+        assert rendered["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        assert rendered["spec"] == crd["spec"]
+
+
+def test_mesh_object_says_the_values(objects: list[Object]) -> None:
+    """The first time it is a hook, because its kind comes with the same release."""
+    mesh = only(render("mesh.mtls.mode=STRICT", "mesh.outbound=DENY"), "Mesh")
+
+    assert (mesh["spec"]["mtls"]["mode"], mesh["spec"]["outbound"]) == ("STRICT", "DENY")
+    assert "post-install" in only(objects, "Mesh")["metadata"]["annotations"]["helm.sh/hook"]
+
+
+def test_rights_are_no_wider_than_the_work(objects: list[Object]) -> None:
+    """No wildcard verb, nothing deleted, no Secret outside the own namespace, no webhook but the own."""
+    rules = only(objects, "ClusterRole")["rules"]
+
+    for rule in rules + only(objects, "Role")["rules"]:
+        assert not {"*", "delete", "deletecollection", "escalate", "bind", "impersonate"} & set(rule["verbs"])
+    assert not [rule for rule in rules if "secrets" in rule["resources"]]
+    assert [rule["resourceNames"] for rule in rules if "mutatingwebhookconfigurations" in rule["resources"]] == [
+        ["tulle"]
+    ]
+
+
+def test_schema_knows_every_default() -> None:
+    """Each value of values.yaml is described, so none can be misspelt unseen."""
+    schema = json.loads((Path(CHART) / "values.schema.json").read_text())
+    values = yaml.safe_load((Path(CHART) / "values.yaml").read_text())
+
+    assert set(values) == set(schema["properties"]) - {"global"}

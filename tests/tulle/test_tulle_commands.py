@@ -1,0 +1,233 @@
+"""The commands against an API server that says what it is told: what they ask, what they tell, how they fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from meshapi import names
+from tests.support.fakeapi import FakeApi, fake_api
+from tulle.cli import cli
+
+Object = dict[str, Any]
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[FakeApi]:
+    """An API server of the test's own."""
+    with fake_api(tmp_path) as fake:
+        yield fake
+
+
+def run(api: FakeApi, *arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(cli, ["--kubeconfig", str(api.kubeconfig), *arguments], input=stdin)
+
+
+def pod(name: str, *, namespace: str = "shop", injected: bool = True) -> Object:
+    annotations = {names.STATUS: "{}"} if injected else {}
+    return {"metadata": {"name": name, "namespace": namespace, "annotations": annotations}, "status": READY}
+
+
+def proxy(name: str, since: str, **more: Any) -> Object:
+    synced = {"t.Listener": {"sent": "1", "acked": "1", "nacked_reason": ""}}
+    return {
+        "pod": name,
+        "namespace": "shop",
+        "identity": f"spiffe://cluster.local/ns/shop/sa/{name}",
+        "connected_since": since,
+        "version": "0.1.0",
+        "certificate_expires_at": "2999-01-01T00:00:00Z",
+        "resources": synced,
+    } | more
+
+
+@pytest.fixture
+def replicas(api: FakeApi) -> FakeApi:
+    """Two replicas of the control plane; both remember `web`, which moved from the first to the second."""
+    system = "/api/v1/namespaces/tulle-system/pods"
+    api.answers[system] = {"items": [pod("a", namespace="tulle-system"), pod("b", namespace="tulle-system")]}
+    api.answers[f"{system}/a:15014/proxy/proxies"] = {
+        "proxies": [proxy("web", "2026-01-01T00:00:00Z"), proxy("cart", "2026-01-01T00:00:00Z")]
+    }
+    refused = {"t.Listener": {"sent": "2", "acked": "1", "nacked_reason": "no such filter"}}
+    api.answers[f"{system}/b:15014/proxy/proxies"] = {
+        "proxies": [proxy("web", "2026-01-02T00:00:00Z", resources=refused)]
+    }
+    return api
+
+
+def test_proxy_status_merges_the_replicas(replicas: FakeApi) -> None:
+    """Each sidecar once, from the replica it is connected to now."""
+    found = json.loads(run(replicas, "proxy-status", "-o", "json").stdout)["proxies"]
+
+    assert [(p["pod"], p["control_plane"]) for p in found] == [("cart", "a"), ("web", "b")]
+
+
+def test_proxy_status_tells_what_was_refused(replicas: FakeApi) -> None:
+    """A NACK is seen in the table with its reason."""
+    said = run(replicas, "proxy-status").stdout
+
+    assert "in sync" in said
+    assert "REFUSED Listener: no such filter" in said
+
+
+def test_proxy_status_without_a_control_plane_is_one_sentence(api: FakeApi) -> None:
+    """Nothing to ask is no traceback."""
+    api.answers["/api/v1/namespaces/tulle-system/pods"] = {"items": []}
+    done = run(api, "proxy-status")
+
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "✗ no replica of the control plane is ready in namespace tulle-system; `tulle check` says more\n"
+    )
+
+
+@pytest.fixture
+def shop(api: FakeApi) -> FakeApi:
+    """A Deployment with one pod in the mesh, and a Service."""
+    base = "/apis/apps/v1/namespaces/shop/deployments"
+    api.answers[f"{base}/web"] = {"spec": {"selector": {"matchLabels": {"app": "web"}}}}
+    api.answers["/api/v1/namespaces/shop/pods"] = {"items": [pod("old", injected=False), pod("web-1")]}
+    api.answers["/api/v1/namespaces/shop/services/reviews"] = {"spec": {"clusterIP": "10.0.0.9"}}
+    api.answers["/api/v1/namespaces/shop/pods/web-1:15020/proxy/route"] = {
+        "route": "HTTPRoute/shop/told",
+        "clusters": [{"name": "shop/v2:80", "weight": 1}],
+        "empty": None,
+    }
+    return api
+
+
+def test_routes_asks_the_sidecar_as_the_app_would(shop: FakeApi) -> None:
+    """The Service's address is looked up, everything else is passed on as given."""
+    done = run(
+        shop,
+        *("routes", "deploy/web", "-n", "shop", "--host", "reviews:8080", "--path", "/r", "--method", "post"),
+        *("--header", "x-v: 2", "--header", "a:b"),
+    )
+
+    assert done.exit_code == 0, done.stderr
+    assert "told" in done.stdout
+    assert "shop/v2:80" in done.stdout
+    assert shop.asked[-1][2] == {
+        "host": ["reviews:8080"],
+        "path": ["/r"],
+        "method": ["POST"],
+        "header": ["x-v: 2", "a:b"],
+        "address": ["10.0.0.9:8080"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("workload", "host", "sentence"),
+    [
+        ("deploy/nobody", "reviews", "there is no deployment nobody in namespace shop"),
+        ("pod/nobody", "reviews", "there is no pod nobody in namespace shop"),
+        ("service/web", "reviews", "service/web names no workload"),
+        ("deploy/web", "missing:80", "there is no Service missing in namespace shop"),
+        ("deploy/web", "a:b:c:http", "is not of the form NAME[:PORT]"),
+        ("deploy/web", "web:http", "is not of the form NAME[:PORT]"),
+    ],
+)
+def test_routes_says_in_one_sentence_what_is_not_there(shop: FakeApi, workload: str, host: str, sentence: str) -> None:
+    """A mistake costs one line."""
+    done = run(shop, "routes", workload, "-n", "shop", "--host", host)
+
+    assert done.exit_code == 1
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_routes_of_a_workload_outside_the_mesh_says_so(shop: FakeApi) -> None:
+    """No sidecar, nothing to ask."""
+    shop.answers["/api/v1/namespaces/shop/pods"] = {"items": [pod("old", injected=False)]}
+
+    assert "is not in the mesh" in run(shop, "routes", "deploy/web", "--host", "reviews").stderr
+
+
+def test_version_tells_both(api: FakeApi) -> None:
+    """Client and control plane."""
+    path = "/apis/apps/v1/namespaces/tulle-system/deployments/tulle"
+    api.answers[path] = {"metadata": {"labels": {"app.kubernetes.io/version": "0.0.9"}}}
+
+    assert json.loads(run(api, "version", "-o", "json").stdout) == {"client": "0.1.0", "control_plane": "0.0.9"}
+
+
+def test_check_before_installing_says_what_to_do(api: FakeApi) -> None:
+    """An empty cluster is fine, and the next command is named."""
+    api.answers["/version"] = {"gitVersion": "v1.33.1"}
+    api.answers["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"] = {"status": {"allowed": True}}
+    done = run(api, "check")
+
+    assert done.exit_code == 0
+    assert "✓ Kubernetes is 1.29 or newer (v1.33.1)" in done.stdout
+    assert "‼ the Gateway API's kinds are defined" in done.stdout
+    assert "tulle install --wait" in done.stdout
+    assert "✗" not in done.stdout
+
+
+def test_check_fails_on_an_old_cluster(api: FakeApi) -> None:
+    """A claim that does not hold is an exit code, too."""
+    api.answers["/version"] = {"gitVersion": "v1.28.9"}
+    api.answers["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"] = {"status": {"allowed": False}}
+    done = run(api, "check", "-o", "json")
+    told = json.loads(done.stdout)
+
+    assert (done.exit_code, told["ok"]) == (1, False)
+    assert [c["claim"] for c in told["checks"] if c["status"] == "failed"] == ["Kubernetes is 1.29 or newer"]
+
+
+def manifest(kind: str, annotations: Object | None = None) -> Object:
+    inner = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": [{"name": "app"}]}}
+    if kind == "Pod":
+        return {"kind": kind, "metadata": {"name": "p", "annotations": annotations or {}}, "spec": inner["spec"]}
+    return {"kind": kind, "metadata": {"name": "w", "namespace": "shop"}, "spec": {"template": inner}}
+
+
+def test_inject_puts_the_sidecar_into_pods_and_templates(api: FakeApi) -> None:
+    """Everything else passes through, and standard error tells what was done."""
+    api.answers["/api/v1/namespaces/tulle-system/configmaps/tulle-trust"] = {"data": {"ca.crt": "ROOTS"}}
+    documents = [manifest("Pod"), manifest("Deployment"), {"kind": "Service", "metadata": {"name": "s"}}]
+    listed = {"kind": "List", "items": [manifest("Job")]}
+    done = run(api, "inject", "-", stdin=yaml.safe_dump_all([*documents, listed]))
+    out = list(yaml.safe_load_all(done.stdout))
+
+    assert out[0]["spec"]["initContainers"][1]["name"] == names.PROXY_CONTAINER
+    assert {"name": names.ENV_CA_ROOTS, "value": "ROOTS"} in out[0]["spec"]["initContainers"][1]["env"]
+    assert out[0]["metadata"]["annotations"][names.INJECT] == names.ENABLED
+    assert out[1]["spec"]["template"]["spec"]["initContainers"][0]["name"] == names.INIT_CONTAINER
+    assert out[2] == documents[2]
+    assert names.STATUS in str(out[3]["items"][0])
+    assert done.stderr.splitlines() == ["✓ pod/p injected", "✓ deployment/w injected", "✓ job/w injected"]
+
+
+def test_inject_leaves_out_who_said_no_and_refuses_what_is_wrong(api: FakeApi) -> None:
+    """The same rules and sentences as at admission."""
+    no = run(api, "inject", "--offline", "-", stdin=yaml.safe_dump(manifest("Pod", {names.INJECT: names.DISABLED})))
+    bad = run(api, "inject", "--offline", "-", stdin=yaml.safe_dump(manifest("Pod", {names.PROXY_LOG_LEVEL: "x"})))
+    broken = run(api, "inject", "--offline", "-", stdin="a: [")
+
+    assert "skipped: opted out" in no.stderr
+    assert names.STATUS not in no.stdout
+    assert (bad.exit_code, names.PROXY_LOG_LEVEL in bad.stderr) == (1, True)
+    assert (broken.exit_code, broken.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("command", [["check"], ["proxy-status"], ["routes", "web", "--host", "x"], ["install"]])
+def test_nobody_to_talk_to_is_one_sentence(tmp_path: Path, command: list[str]) -> None:
+    """No kubeconfig, or one that leads nowhere."""
+    missing = CliRunner().invoke(cli, ["--kubeconfig", str(tmp_path / "none"), *command])
+    fake = FakeApi(tmp_path)
+    fake.write_kubeconfig(1)
+    nowhere = CliRunner().invoke(cli, ["--kubeconfig", str(fake.kubeconfig), *command])
+
+    assert (missing.exit_code, nowhere.exit_code) == (1, 1)
+    assert "there is no kubeconfig at" in missing.stderr
+    assert "cannot be reached" in nowhere.stderr
+    assert "Traceback" not in missing.output + nowhere.output
