@@ -155,20 +155,21 @@ def proxies(kube: Kube, system: str) -> list[Object]:
     latest: dict[tuple[str, str], Object] = {}
     for replica in replicas:
         name = replica["metadata"]["name"]
-        for proxy in ask_pod(kube, system, name, names.CONTROL_ADMIN_PORT, "/proxies")["proxies"]:
+        for proxy in ask_pod(kube, replica, names.CONTROL_ADMIN_PORT, "/proxies")["proxies"]:
             key = (proxy["namespace"], proxy["pod"])
             if key not in latest or str(proxy["connected_since"]) > str(latest[key]["connected_since"]):
                 latest[key] = proxy | {"control_plane": name}
     return [latest[key] for key in sorted(latest)]
 
 
-def ask_pod(kube: Kube, namespace: str, pod: str, port: int, path: str, query: Query | None = None) -> Object:
+def ask_pod(kube: Kube, pod: Object, port: int, path: str, query: Query | None = None) -> Object:
     """GET JSON from a port of a pod through the API server; raises Failure."""
-    where = f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}"
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    where = f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{path}"
     try:
         found: Object = json.loads(kube.request("GET", where, query=query))
     except KubeError as error:
-        raise Failure(f"pod {pod} in namespace {namespace} did not answer at port {port}{path}: {error}") from None
+        raise Failure(f"pod {name} in namespace {namespace} did not answer at port {port}{path}: {error}") from None
     except ValueError:
-        raise Failure(f"pod {pod} in namespace {namespace} answered port {port}{path} with no JSON") from None
+        raise Failure(f"pod {name} in namespace {namespace} answered port {port}{path} with no JSON") from None
     return found

@@ -44,7 +44,7 @@ def routes(target: Target, /, workload: str, *, namespace: str | None, host: str
     if where.address:
         query["address"] = where.address
     name = pod["metadata"]["name"]
-    answer = ask_pod(kube, inside, name, names.PROXY_ADMIN_PORT, "/route", query)
+    answer = ask_pod(kube, pod, names.PROXY_ADMIN_PORT, "/route", query)
     if request["form"] == "json":
         output.as_json(answer)
         return
