@@ -1,0 +1,169 @@
+"""Listeners, from Envoy's messages to nouns.
+
+In: Listener messages. Out: `Listener`. Refuses filters it does not run, unless they are optional or switched off, and ways of choosing a chain
+it does not follow: both would let through what was to be stopped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataplane.config import ChainMatch, FilterChain, HttpFilter, HttpTimeouts, Listener, Target, TcpFilter
+from dataplane.xds.decode_routes import route_table
+from dataplane.xds.decode_tls import transport_socket
+from dataplane.xds.reading import (
+    RefusedError,
+    flag,
+    kind_of,
+    number,
+    plain,
+    refuse_fields,
+    seconds,
+    socket_address,
+    unpacked,
+)
+from meshapi import xds
+
+_INSPECTORS = {"OriginalDst": "original_dst", "TlsInspector": "tls", "HttpInspector": "http"}
+_CODECS = {"AUTO": "auto", "HTTP1": "http1", "HTTP2": "http2"}
+_UNFOLLOWED = (
+    "prefix_ranges",
+    "address_suffix",
+    "suffix_len",
+    "direct_source_prefix_ranges",
+    "source_type",
+    "source_prefix_ranges",
+    "source_ports",
+)
+
+
+def listener(message: Any) -> Listener:
+    """Read a Listener."""
+    where = f"listener {message.name}"
+    refuse_fields(
+        message, where, "api_listener", "filter_chain_matcher", "udp_listener_config", "additional_addresses",
+        "connection_balance_config", "internal_listener",
+    )  # fmt: skip
+    address, port = socket_address(message.address, where)
+    inspectors = {_inspector(one, where) for one in message.listener_filters}
+    chains = tuple(_chain(one, index, where) for index, one in enumerate(message.filter_chains))
+    default = _chain(message.default_filter_chain, -1, where) if message.HasField("default_filter_chain") else None
+    if not chains and default is None:
+        raise RefusedError(f"{where}: it has no filter chain")
+    facts = message.metadata.filter_metadata
+    return Listener(
+        name=message.name,
+        address=address,
+        port=port,
+        chains=chains,
+        default_chain=default,
+        bind=flag(message, "bind_to_port", default=True),
+        detect="http" in inspectors,
+        detect_timeout=seconds(message, "listener_filters_timeout", 15.0),
+        use_original_dst=flag(message, "use_original_dst", default=False) or "original_dst" in inspectors,
+        inbound=type(message)
+        .DESCRIPTOR.fields_by_name["traffic_direction"]
+        .enum_type.values_by_number[message.traffic_direction]
+        .name
+        == "INBOUND",
+        metadata=plain(facts[xds.METADATA]) if xds.METADATA in facts else (),
+    )
+
+
+def _inspector(message: Any, where: str) -> str:
+    kind = kind_of(unpacked(message.typed_config, f"{where}: listener filter {message.name}"))
+    if kind not in _INSPECTORS:
+        raise RefusedError(f"{where}: listener filter {message.name} ({kind}) is not supported")
+    return _INSPECTORS[kind]
+
+
+def _chain(message: Any, index: int, listener_: str) -> FilterChain:
+    name = message.name or ("default" if index < 0 else f"chain-{index}")
+    where = f"{listener_}, chain {name}"
+    refuse_fields(message, where, "on_demand_configuration", "use_proxy_proto")
+    match = message.filter_chain_match
+    refuse_fields(match, where, *_UNFOLLOWED)
+    if match.transport_protocol not in {"", "tls", "raw_buffer"}:
+        raise RefusedError(f"{where}: transport protocol {match.transport_protocol!r} is not supported")
+    return FilterChain(
+        name=name,
+        match=ChainMatch(
+            destination_port=number(match, "destination_port", 0),
+            transport=match.transport_protocol,
+            alpn=tuple(match.application_protocols),
+            sni=tuple(match.server_names),
+        ),
+        filter=_filter(message.filters, where),
+        tls=transport_socket(message.transport_socket, where) if message.HasField("transport_socket") else None,
+    )
+
+
+def _filter(filters: Any, where: str) -> HttpFilter | TcpFilter:
+    """Read the one filter of a chain."""
+    if len(filters) != 1:
+        names = ", ".join(one.name for one in filters) or "none"
+        raise RefusedError(
+            f"{where}: one network filter is needed, an HTTP connection manager or a TCP proxy, not {names}"
+        )
+    config = unpacked(filters[0].typed_config, f"{where}: network filter {filters[0].name}")
+    match kind_of(config):
+        case "HttpConnectionManager":
+            return _http(config, where)
+        case "TcpProxy":
+            return _tcp(config, where)
+        case other:
+            raise RefusedError(f"{where}: network filter {filters[0].name} ({other}) is not supported")
+
+
+def _http(config: Any, where: str) -> HttpFilter:
+    for one in config.http_filters:
+        _check_http_filter(one, where)
+    codec = _CODECS.get(type(config).CodecType.Name(config.codec_type))
+    if codec is None:
+        raise RefusedError(f"{where}: HTTP/3 is not supported")
+    route_name, routes = "", None
+    match config.WhichOneof("route_specifier"):
+        case "rds":
+            route_name = config.rds.route_config_name
+        case "route_config":
+            routes = route_table(config.route_config)
+        case other:
+            raise RefusedError(f"{where}: routes by {other or 'nothing'} are not supported")
+    return HttpFilter(
+        stat_prefix=config.stat_prefix,
+        route_name=route_name,
+        routes=routes,
+        timeouts=HttpTimeouts(
+            idle=seconds(config.common_http_protocol_options, "idle_timeout", 3600.0),
+            stream_idle=seconds(config, "stream_idle_timeout", 300.0),
+            request=seconds(config, "request_timeout", 0.0),
+            request_headers=seconds(config, "request_headers_timeout", 0.0),
+        ),
+        use_remote_address=flag(config, "use_remote_address", default=False),
+        trusted_hops=config.xff_num_trusted_hops,
+        codec=codec,
+    )
+
+
+def _check_http_filter(message: Any, where: str) -> None:
+    if message.disabled or message.is_optional:
+        return
+    kind = kind_of(unpacked(message.typed_config, f"{where}: HTTP filter {message.name}"))
+    if kind != "Router":
+        raise RefusedError(f"{where}: HTTP filter {message.name} ({kind}) is not supported")
+
+
+def _tcp(config: Any, where: str) -> TcpFilter:
+    refuse_fields(config, where, "tunneling_config", "metadata_match", "on_demand")
+    if config.WhichOneof("cluster_specifier") == "weighted_clusters":
+        clusters = config.weighted_clusters.clusters
+        targets = tuple(Target(cluster=one.name, weight=one.weight) for one in clusters)
+    else:
+        targets = (Target(cluster=config.cluster),)
+    if not any(target.cluster and target.weight for target in targets):
+        raise RefusedError(f"{where}: the TCP proxy leads to no cluster")
+    return TcpFilter(
+        targets=targets,
+        stat_prefix=config.stat_prefix,
+        idle_timeout=seconds(config, "idle_timeout", 3600.0),
+    )

@@ -1,0 +1,260 @@
+"""Route configurations, from Envoy's messages to nouns.
+
+In: RouteConfiguration messages, pushed or inline. Out: `RouteTable`. Refuses matches and actions it does not carry out, each with where
+it stands; ignoring one would send requests elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataplane.config import (
+    DirectResponse,
+    Forward,
+    Redirect,
+    RetryPolicy,
+    Route,
+    RouteMatch,
+    RouteTable,
+    StringMatch,
+    Target,
+    VirtualHost,
+)
+from dataplane.xds.reading import (
+    RefusedError,
+    both,
+    flag,
+    header_change,
+    number,
+    refuse_fields,
+    regex,
+    seconds,
+    string_match,
+)
+from meshapi import xds
+
+ENVOY_TIMEOUT = 15.0
+"""What a route without a timeout has in Envoy; Tulle's own routes always say."""
+_STATUS = {
+    "MOVED_PERMANENTLY": 301,
+    "FOUND": 302,
+    "SEE_OTHER": 303,
+    "TEMPORARY_REDIRECT": 307,
+    "PERMANENT_REDIRECT": 308,
+}
+_NOT_FOUND = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
+_FILTER_CONFIG = "typed_per_filter_config"
+
+
+def route_table(message: Any) -> RouteTable:
+    """Read a RouteConfiguration."""
+    where = f"route configuration {message.name}"
+    refuse_fields(message, where, "vhds", "cluster_specifier_plugins", _FILTER_CONFIG)
+    return RouteTable(
+        name=message.name,
+        hosts=tuple(_host(host, f"{where}, virtual host {host.name}") for host in message.virtual_hosts),
+        request_headers=header_change(message.request_headers_to_add, message.request_headers_to_remove, where),
+        response_headers=header_change(message.response_headers_to_add, message.response_headers_to_remove, where),
+    )
+
+
+def _host(message: Any, where: str) -> VirtualHost:
+    refuse_fields(message, where, "require_tls", "matcher", "rate_limits", "cors", _FILTER_CONFIG)
+    if not message.domains:
+        raise RefusedError(f"{where}: domains are missing")
+    routes = tuple(_route(r, message, f"{where}, route {r.name or index}") for index, r in enumerate(message.routes))
+    return VirtualHost(domains=tuple(message.domains), routes=routes)
+
+
+def _route(message: Any, host: Any, where: str) -> Route:
+    refuse_fields(message, where, _FILTER_CONFIG)
+    request, response = (
+        both(
+            header_change(
+                getattr(message, f"{side}_headers_to_add"), getattr(message, f"{side}_headers_to_remove"), where
+            ),
+            header_change(getattr(host, f"{side}_headers_to_add"), getattr(host, f"{side}_headers_to_remove"), where),
+        )
+        for side in ("request", "response")
+    )
+    return Route(
+        match=_match(message.match, where),
+        action=_action(message, host, where),
+        name=_name(message),
+        request_headers=request,
+        response_headers=response,
+    )
+
+
+def _name(message: Any) -> str:
+    """Name a route as users know it: `<Kind>/<namespace>/<name>#<rule>` where the control plane says, else Envoy's own name."""
+    facts = message.metadata.filter_metadata
+    if xds.METADATA in facts:
+        fields = facts[xds.METADATA].fields
+        if "route" in fields:
+            return f"{fields['route'].string_value}#{int(fields['rule'].number_value)}"
+    name: str = message.name
+    return name
+
+
+def _match(message: Any, where: str) -> RouteMatch:
+    refuse_fields(message, where, "runtime_fraction", "tls_context", "dynamic_metadata", "filter_state", "cookies")
+    if not flag(message, "case_sensitive", default=True):
+        raise RefusedError(f"{where}: paths are always compared with their case")
+    headers: list[tuple[str, StringMatch]] = []
+    method = None
+    for one in message.headers:
+        name, value = one.name.lower(), _header(one, where)
+        if name == ":method" and method is None:
+            method = value
+        else:
+            headers.append((name, value))
+    if message.HasField("grpc"):
+        headers.append(("content-type", StringMatch(prefix="application/grpc")))
+    which = message.WhichOneof("path_specifier")
+    kinds = {"path": "path", "prefix": "prefix", "path_separated_prefix": "separated_prefix", "safe_regex": "regex"}
+    if which not in kinds:
+        raise RefusedError(f"{where}: a match by {which or 'nothing'} is not supported")
+    path = getattr(message, which)
+    return RouteMatch(
+        **{kinds[which]: regex(path.regex, where) if which == "safe_regex" else path},
+        method=method,
+        headers=tuple(headers),
+        query=tuple((one.name, _query(one, where)) for one in message.query_parameters),
+    )
+
+
+def _header(message: Any, where: str) -> StringMatch:
+    if message.treat_missing_header_as_empty:
+        raise RefusedError(f"{where}: treat_missing_header_as_empty is not supported")
+    invert = bool(message.invert_match)
+    match message.WhichOneof("header_match_specifier"):
+        case "string_match":
+            return string_match(message.string_match, where, invert=invert)
+        case "present_match":
+            return StringMatch(present=True, invert=invert != (not message.present_match))
+        case None:
+            return StringMatch(present=True, invert=invert)
+        case "exact_match":
+            return StringMatch(exact=message.exact_match, invert=invert)
+        case "prefix_match":
+            return StringMatch(prefix=message.prefix_match, invert=invert)
+        case "suffix_match":
+            return StringMatch(suffix=message.suffix_match, invert=invert)
+        case "contains_match":
+            return StringMatch(contains=message.contains_match, invert=invert)
+        case "safe_regex_match":
+            return StringMatch(regex=regex(message.safe_regex_match.regex, where), invert=invert)
+        case other:
+            raise RefusedError(f"{where}: a header match by {other} is not supported")
+
+
+def _query(message: Any, where: str) -> StringMatch:
+    which = message.WhichOneof("query_parameter_match_specifier")
+    if which == "string_match":
+        return string_match(message.string_match, where)
+    return StringMatch(present=True, invert=which == "present_match" and not message.present_match)
+
+
+def _action(message: Any, host: Any, where: str) -> Forward | Redirect | DirectResponse:
+    match message.WhichOneof("action"):
+        case "route":
+            return _forward(message.route, host, where)
+        case "redirect":
+            return _redirect(message.redirect, where)
+        case "direct_response":
+            body = message.direct_response.body
+            if body.WhichOneof("specifier") in {"filename", "environment_variable"}:
+                raise RefusedError(f"{where}: the body of a direct response must be inline")
+            return DirectResponse(
+                status=message.direct_response.status, body=body.inline_bytes or body.inline_string.encode()
+            )
+        case other:
+            raise RefusedError(f"{where}: the action {other or 'nothing'} is not supported")
+
+
+def _redirect(message: Any, where: str) -> Redirect:
+    refuse_fields(message, where, "regex_rewrite", "strip_query")
+    scheme = message.scheme_redirect or ("https" if message.https_redirect else "")
+    return Redirect(
+        status=_STATUS[type(message).RedirectResponseCode.Name(message.response_code)],
+        scheme=scheme or None,
+        host=message.host_redirect or None,
+        port=message.port_redirect or None,
+        path=message.path_redirect or None,
+        prefix=message.prefix_rewrite if message.WhichOneof("path_rewrite_specifier") == "prefix_rewrite" else None,
+    )
+
+
+def _forward(message: Any, host: Any, where: str) -> Forward:
+    refuse_fields(
+        message, where, "metadata_match", "host_rewrite_header", "host_rewrite_path_regex", "rate_limits", "cors",
+        "internal_redirect_policy", "internal_redirect_action", "hedge_policy", "path_rewrite_policy", "early_data_policy",
+    )  # fmt: skip
+    rewrite = message.regex_rewrite
+    retry = message.retry_policy if message.HasField("retry_policy") else None
+    if retry is None and host.HasField("retry_policy"):
+        retry = host.retry_policy
+    return Forward(
+        targets=_targets(message, where),
+        timeout=seconds(message, "timeout", ENVOY_TIMEOUT),
+        retry=_retry(retry, where) if retry is not None else None,
+        prefix_rewrite=message.prefix_rewrite or None,
+        regex_rewrite=(regex(rewrite.pattern.regex, where), rewrite.substitution)
+        if message.HasField("regex_rewrite")
+        else None,
+        host_rewrite=message.host_rewrite_literal or None,
+        mirrors=tuple(_mirror(one, where) for one in message.request_mirror_policies),
+        not_found_status=_NOT_FOUND[
+            type(message).ClusterNotFoundResponseCode.Name(message.cluster_not_found_response_code)
+        ],
+    )
+
+
+def _targets(message: Any, where: str) -> tuple[Target, ...]:
+    match message.WhichOneof("cluster_specifier"):
+        case "cluster":
+            return (Target(cluster=message.cluster),)
+        case "weighted_clusters":
+            weighted = message.weighted_clusters
+            refuse_fields(weighted, where, "header_name", "use_hash_policy")
+            targets = tuple(_target(one, where) for one in weighted.clusters)
+            if not sum(target.weight for target in targets):
+                raise RefusedError(f"{where}: the weights of its clusters add up to nothing")
+            return targets
+        case other:
+            raise RefusedError(f"{where}: a cluster chosen by {other or 'nothing'} is not supported")
+
+
+def _target(message: Any, where: str) -> Target:
+    refuse_fields(message, where, "cluster_header", "metadata_match", "host_rewrite_literal", _FILTER_CONFIG)
+    return Target(
+        cluster=message.name,
+        weight=number(message, "weight", 0),
+        request_headers=header_change(message.request_headers_to_add, message.request_headers_to_remove, where),
+        response_headers=header_change(message.response_headers_to_add, message.response_headers_to_remove, where),
+    )
+
+
+def _mirror(message: Any, where: str) -> tuple[str, float]:
+    refuse_fields(message, where, "cluster_header")
+    if not message.HasField("runtime_fraction"):
+        return message.cluster, 1.0
+    share = message.runtime_fraction.default_value
+    scale = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
+    return message.cluster, share.numerator / scale[type(share).DenominatorType.Name(share.denominator)]
+
+
+def _retry(message: Any, where: str) -> RetryPolicy:
+    refuse_fields(message, where, "retry_priority", "retriable_headers", "retriable_request_headers")
+    base, longest = 0.025, 0.25
+    if message.HasField("retry_back_off"):
+        base = seconds(message.retry_back_off, "base_interval", base)
+        longest = seconds(message.retry_back_off, "max_interval", base * 10)
+    return RetryPolicy(
+        on=frozenset(word.strip() for word in message.retry_on.split(",") if word.strip()),
+        codes=frozenset(message.retriable_status_codes),
+        attempts=number(message, "num_retries", 1),
+        per_try_timeout=seconds(message, "per_try_timeout", 0.0),
+        backoff=(base, longest),
+    )

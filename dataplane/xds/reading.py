@@ -1,0 +1,152 @@
+"""What every decoder needs: refusals in sentences, and Envoy's small shared messages as plain values.
+
+In: parts of xDS messages. Out: strings, seconds, matches, header changes. Refuses, with RefusedError, what the sidecar would have to
+ignore although ignoring it changes what is let through or where it goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from dataplane.config import HeaderChange, StringMatch
+from meshapi import protos
+from meshapi.protos import UnknownTypeError
+
+SET, ADD = "OVERWRITE_IF_EXISTS_OR_ADD", "APPEND_IF_EXISTS_OR_ADD"
+
+
+class RefusedError(ValueError):
+    """A resource the sidecar cannot use; the message is the sentence of the NACK."""
+
+
+def refuse_fields(message: Any, where: str, *fields: str) -> None:
+    """Refuse a message in which one of some fields is set."""
+    for field, _ in message.ListFields():
+        if field.name in fields:
+            raise RefusedError(f"{where}: {field.name} is not supported")
+
+
+def unpacked(wrapped: Any, where: str) -> Any:
+    """Unpack an extension's configuration."""
+    if not wrapped.type_url:
+        raise RefusedError(f"{where}: typed_config is missing")
+    try:
+        return protos.unpack(wrapped)
+    except UnknownTypeError:
+        raise RefusedError(f"{where}: {wrapped.type_url.rpartition('/')[2]} is not supported") from None
+
+
+def kind_of(message: Any) -> str:
+    """Tell a message's short type name."""
+    name: str = message.DESCRIPTOR.name
+    return name
+
+
+def seconds(message: Any, field: str, default: float) -> float:
+    """Read a duration field."""
+    if not message.HasField(field):
+        return default
+    value = getattr(message, field)
+    return float(value.seconds) + float(value.nanos) / 1e9
+
+
+def number(message: Any, field: str, default: int) -> int:
+    """Read a wrapped number."""
+    return int(getattr(message, field).value) if message.HasField(field) else default
+
+
+def flag(message: Any, field: str, *, default: bool) -> bool:
+    """Read a wrapped boolean."""
+    return bool(getattr(message, field).value) if message.HasField(field) else default
+
+
+def socket_address(message: Any, where: str) -> tuple[str, int]:
+    """Read a TCP address by number."""
+    if message.WhichOneof("address") != "socket_address":
+        raise RefusedError(f"{where}: only socket addresses are supported")
+    address = message.socket_address
+    if address.protocol:
+        raise RefusedError(f"{where}: only TCP is supported")
+    if address.WhichOneof("port_specifier") == "named_port":
+        raise RefusedError(f"{where}: ports must be numbers")
+    return address.address, address.port_value
+
+
+def regex(pattern: str, where: str) -> str:
+    """Check a regular expression."""
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise RefusedError(f"{where}: {pattern!r} is no regular expression: {error}") from None
+    return pattern
+
+
+def string_match(matcher: Any, where: str, *, invert: bool = False) -> StringMatch:
+    """Read a StringMatcher."""
+    which = matcher.WhichOneof("match_pattern")
+    ignore = bool(matcher.ignore_case)
+    if which == "safe_regex":
+        return StringMatch(regex=regex(matcher.safe_regex.regex, where), invert=invert)
+    if which == "exact":
+        return StringMatch(exact=matcher.exact, ignore_case=ignore, invert=invert)
+    if which == "prefix":
+        return StringMatch(prefix=matcher.prefix, ignore_case=ignore, invert=invert)
+    if which == "suffix":
+        return StringMatch(suffix=matcher.suffix, ignore_case=ignore, invert=invert)
+    if which == "contains":
+        return StringMatch(contains=matcher.contains, ignore_case=ignore, invert=invert)
+    raise RefusedError(f"{where}: a string match by {which or 'nothing'} is not supported")
+
+
+def header_change(options: Iterable[Any], removed: Iterable[str], where: str) -> HeaderChange | None:
+    """Read header modifications; None when there are none."""
+    changes: dict[str, list[tuple[str, str]]] = {SET: [], ADD: []}
+    for option in options:
+        action = type(option).HeaderAppendAction.Name(option.append_action)
+        if option.HasField("append"):
+            action = ADD if option.append.value else SET
+        if action not in changes:
+            raise RefusedError(f"{where}: append_action {action} is not supported")
+        changes[action].append((option.header.key, _literal(option.header.value, where)))
+    change = HeaderChange(set=tuple(changes[SET]), add=tuple(changes[ADD]), remove=tuple(removed))
+    return change if change != HeaderChange() else None
+
+
+def both(inner: HeaderChange | None, outer: HeaderChange | None) -> HeaderChange | None:
+    """Put the changes of a route and of what it stands in one after the other."""
+    if inner is None or outer is None:
+        return inner or outer
+    return HeaderChange(set=inner.set + outer.set, add=inner.add + outer.add, remove=inner.remove + outer.remove)
+
+
+def _literal(value: str, where: str) -> str:
+    """Read a header value; `%%` is a percent sign, a single one begins a command, which would need an interpreter."""
+    if "%" not in value:
+        return value
+    if "%" in value.replace("%%", ""):
+        raise RefusedError(f"{where}: header value {value!r} holds a command, only plain text is supported")
+    return value.replace("%%", "%")
+
+
+def plain(struct: Any) -> tuple[tuple[str, object], ...]:
+    """Read a metadata Struct as sorted pairs of plain values."""
+    return tuple(sorted((key, _value(value)) for key, value in struct.fields.items()))
+
+
+def _value(value: Any) -> object:
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return str(value.string_value)
+        case "bool_value":
+            return bool(value.bool_value)
+        case "number_value":
+            number_ = value.number_value
+            return int(number_) if number_ == int(number_) else float(number_)
+        case "list_value":
+            return tuple(_value(one) for one in value.list_value.values)
+        case "struct_value":
+            return plain(value.struct_value)
+        case _:
+            return None

@@ -1,0 +1,192 @@
+"""The sidecar's side of delta ADS, without a socket: asks by name for what it needs, applies what comes, acknowledges or refuses.
+
+In: bytes of responses, and `want`/`drop` for destinations. Out: bytes of requests, and `config`, a new `SidecarConfig` whenever something in
+force changed. It subscribes by following references from its inbound listener and the wanted ones. A resource it cannot use is
+refused in a sentence, alone: the others of the same response apply, and the last good form stays. On a new stream it resumes with
+the versions it holds (xDS protocol, "Incremental xDS").
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from dataplane.config import Endpoints, Listener, SidecarConfig
+from dataplane.xds.decode import Noun, RefusedError, decode
+from dataplane.xds.settle import Held, Names, Settling
+from meshapi import protos, xds
+from meshapi.xds import PUSH_ORDER, Type
+
+log = logging.getLogger(__name__)
+
+_DISCOVERY = "envoy.service.discovery.v3."
+
+
+class Session:
+    """One sidecar's subscriptions and what came of them, across streams."""
+
+    def __init__(self, namespace: str, pod: str, metadata: Mapping[str, str] | None = None) -> None:
+        self.config = SidecarConfig()
+        """What is in force."""
+        self.refusals: dict[tuple[Type, str], str] = {}
+        """Sentences about resources whose last form could not be used."""
+        self._node = {
+            "id": f"{pod}.{namespace}",
+            "user_agent_name": "tulle-proxy",
+            "metadata": {"fields": {key: {"string_value": value} for key, value in (metadata or {}).items()}},
+        }
+        self._inbound = xds.inbound_listener(namespace, pod)
+        self._wanted: set[str] = set()
+        self._held: dict[Type, Held] = {type_: Held() for type_ in Type}
+        self._asked: Names = {type_: set() for type_ in Type}
+        self._streaming = False
+        self._stirred = True
+        """Whether what is needed may have changed since it was last asked for."""
+        self._spoken: set[Type] = set()
+        """Types a request was sent for on this stream."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the inbound listener, all warm destinations and the roots are known: what a pod must have before traffic."""
+        held = self._held[Type.LISTENER]
+        warm = all(name in self.config.listeners or name in held.gone for name in self._warm())
+        return self._inbound in self.config.listeners and warm and xds.TRUST_BUNDLE in self.config.secrets
+
+    def want(self, name: str) -> None:
+        """Subscribe to a listener; `pending` has the request."""
+        self._wanted.add(name)
+        self._stirred = True
+
+    def drop(self, name: str) -> None:
+        """Let a listener go, and all that only it needs."""
+        self._wanted.discard(name)
+        self._settle()
+
+    def known(self, name: str) -> bool | None:
+        """Tell whether a listener is there: yes, no, or not known yet."""
+        if name in self.config.listeners:
+            return True
+        return False if name in self._held[Type.LISTENER].gone else None
+
+    def connected(self) -> list[bytes]:
+        """Begin on a new stream; returns what to send."""
+        self._streaming = True
+        self._stirred = True
+        self._spoken.clear()
+        self._asked = {type_: set() for type_ in Type}
+        return self.pending()
+
+    def pending(self) -> list[bytes]:
+        """Return the subscription changes made since the last call."""
+        if not self._streaming or not self._stirred:
+            return []
+        self._stirred = False
+        needed = Settling(self._held, self.config).needed(self._roots())
+        requests = []
+        for type_ in PUSH_ORDER:
+            held = self._held[type_]
+            for name in (held.nouns.keys() | held.gone) - needed[type_]:
+                self._forget(type_, name)
+            fresh, stale = needed[type_] - self._asked[type_], self._asked[type_] - needed[type_]
+            if fresh or stale:
+                requests.append(self._subscription(type_, fresh, stale))
+        self._asked = needed
+        return requests
+
+    def receive(self, raw: bytes) -> list[bytes]:
+        """Take a response; returns what to send."""
+        try:
+            response = protos.message(_DISCOVERY + "DeltaDiscoveryResponse").FromString(raw)
+            type_ = Type(response.type_url)
+        except (DecodeError, ValueError):
+            log.warning("the control plane sent something that is no response for a type asked for; it is ignored")
+            return []
+        refused = self._apply(type_, response)
+        if not self._replaced_endpoints(type_, response):
+            self._settle()
+        fields: dict[str, Any] = {"type_url": type_.url, "response_nonce": response.nonce}
+        if refused:
+            sentence = "; ".join(refused)
+            log.warning("refused from the control plane: %s", sentence)
+            # INVALID_ARGUMENT (google.rpc.Code)
+            fields["error_detail"] = {"code": 3, "message": sentence}
+        return [self._request(**fields), *self.pending()]
+
+    def _apply(self, type_: Type, response: Any) -> list[str]:
+        """Take in each resource by itself; return the sentences about those that were refused."""
+        held, refused = self._held[type_], []
+        for resource in response.resources:
+            name = resource.name
+            if not resource.HasField("resource"):
+                continue  # a heartbeat of a resource with a time to live
+            try:
+                noun = decode(type_, name, resource.resource.value)
+            except RefusedError as error:
+                self.refusals[type_, name] = str(error)
+                refused.append(f"{name}: {error}" if name not in str(error) else str(error))
+                if name not in held.nouns:
+                    held.gone.add(name)
+                continue
+            self.refusals.pop((type_, name), None)
+            # Equal content keeps the old noun, so what is compiled from it stays as well.
+            held.nouns[name] = noun if held.nouns.get(name) != noun else held.nouns[name]
+            held.versions[name] = resource.version
+            held.gone.discard(name)
+        for name in response.removed_resources:
+            self._forget(type_, name)
+            held.gone.add(name)
+        return refused
+
+    def _forget(self, type_: Type, name: str) -> None:
+        held = self._held[type_]
+        held.nouns.pop(name, None)
+        held.versions.pop(name, None)
+        held.gone.discard(name)
+        self.refusals.pop((type_, name), None)
+
+    def _replaced_endpoints(self, type_: Type, response: Any) -> bool:
+        """Endpoints change most often and lead nowhere: put them in force without looking at everything else."""
+        names = [resource.name for resource in response.resources]
+        if type_ is not Type.ENDPOINTS or response.removed_resources or not self.config.endpoints.keys() >= set(names):
+            return False
+        nouns = {name: self._held[type_].nouns.get(name) for name in names}
+        changed = {k: v for k, v in nouns.items() if isinstance(v, Endpoints) and v is not self.config.endpoints[k]}
+        if changed:
+            self.config = replace(self.config, endpoints={**self.config.endpoints, **changed})
+        return True
+
+    def _settle(self) -> None:
+        self._stirred = True
+        self.config = Settling(self._held, self.config).next_config(self._roots(), self.config)
+
+    def _roots(self) -> set[str]:
+        return {self._inbound, *self._wanted, *self._warm()}
+
+    def _warm(self) -> tuple[str, ...]:
+        """Destinations this pod's workload is known to use, told by the control plane with the inbound listener."""
+        noun: Noun | None = self._held[Type.LISTENER].nouns.get(self._inbound)
+        told = dict(noun.metadata).get("warm") if isinstance(noun, Listener) else None
+        return tuple(str(name) for name in told) if isinstance(told, tuple) else ()
+
+    def _subscription(self, type_: Type, fresh: set[str], stale: set[str]) -> bytes:
+        fields: dict[str, Any] = {
+            "type_url": type_.url,
+            "resource_names_subscribe": sorted(fresh),
+            "resource_names_unsubscribe": sorted(stale),
+        }
+        if type_ not in self._spoken:
+            versions = self._held[type_].versions
+            fields["initial_resource_versions"] = {name: versions[name] for name in sorted(fresh & versions.keys())}
+        return self._request(**fields)
+
+    def _request(self, **fields: Any) -> bytes:
+        """Write a request; the node goes with the first of a stream only."""
+        if not self._spoken:
+            fields["node"] = self._node
+        self._spoken.add(Type(fields["type_url"]))
+        raw: bytes = protos.message(_DISCOVERY + "DeltaDiscoveryRequest")(**fields).SerializeToString()
+        return raw

@@ -1,0 +1,146 @@
+"""Which form of each resource is in force: new ones only once everything they lead to is there, so nothing breaks in between.
+
+In: what was received last and what is in force now. Out: the next `SidecarConfig`, and every name it, or what waits to replace it, needs.
+A listener or route table whose clusters have not arrived stays in its old form (xDS protocol, "Eventual consistency considerations");
+a name the control plane said does not exist counts as arrived. Refuses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from dataplane.config import Cluster, FilterChain, Forward, HttpFilter, Listener, RouteTable, SidecarConfig, TlsContext
+from dataplane.xds.decode import Noun
+from meshapi import xds
+from meshapi.xds import Type
+
+Names = dict[Type, set[str]]
+
+
+@dataclass(slots=True)
+class Held:
+    """What is known of the resources of one type."""
+
+    nouns: dict[str, Noun] = field(default_factory=dict)
+    """The last good form of each."""
+    versions: dict[str, str] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    """Names that do not exist, or never had a good form."""
+
+    def answered(self, name: str) -> bool:
+        """Whether anything is known of a name."""
+        return name in self.nouns or name in self.gone
+
+
+def references(noun: object) -> Iterator[tuple[Type, str]]:
+    """Name what a resource leads to directly."""
+    match noun:
+        case Listener():
+            for chain in (*noun.chains, *((noun.default_chain,) if noun.default_chain else ())):
+                yield from _of_chain(chain)
+        case RouteTable():
+            yield from ((Type.CLUSTER, name) for name in clusters_of(noun))
+        case Cluster():
+            if noun.kind == "eds":
+                yield Type.ENDPOINTS, noun.endpoints_name
+            for tls in (noun.tls, noun.mesh_tls):
+                yield from _of_tls(tls)
+        case _:
+            return
+
+
+def _of_chain(chain: FilterChain) -> Iterator[tuple[Type, str]]:
+    yield from _of_tls(chain.tls)
+    if not isinstance(chain.filter, HttpFilter):
+        yield from ((Type.CLUSTER, t.cluster) for t in chain.filter.targets if t.cluster != xds.INVALID)
+    elif chain.filter.routes is not None:
+        yield from references(chain.filter.routes)
+    else:
+        yield Type.ROUTES, chain.filter.route_name
+
+
+def _of_tls(tls: TlsContext | None) -> Iterator[tuple[Type, str]]:
+    """Trust bundles are pushed; the identity is the sidecar's own."""
+    if tls and tls.trust and tls.trust.trust_secret:
+        yield Type.SECRET, tls.trust.trust_secret
+
+
+def clusters_of(table: RouteTable) -> set[str]:
+    """Name all clusters a route table leads to."""
+    forwards = [r.action for host in table.hosts for r in host.routes if isinstance(r.action, Forward)]
+    targets = {target.cluster for forward in forwards for target in forward.targets}
+    return (targets | {name for forward in forwards for name, _ in forward.mirrors}) - {xds.INVALID}
+
+
+def in_force(config: SidecarConfig) -> dict[Type, Mapping[str, Noun]]:
+    """Sort what is in force by type."""
+    return {
+        Type.SECRET: config.secrets,
+        Type.CLUSTER: config.clusters,
+        Type.ENDPOINTS: config.endpoints,
+        Type.LISTENER: config.listeners,
+        Type.ROUTES: config.routes,
+    }
+
+
+class Settling:
+    """One pass over everything held."""
+
+    def __init__(self, held: Mapping[Type, Held], now: SidecarConfig) -> None:
+        self._held = held
+        self._now = in_force(now)
+        self._chosen: dict[tuple[Type, str], Noun | None] = {}
+
+    def next_config(self, roots: AbstractSet[str], before: SidecarConfig) -> SidecarConfig:
+        """Choose the form of every listener, and of all they lead to."""
+        chosen: dict[Type, dict[str, Noun]] = {type_: {} for type_ in Type}
+        todo = [(Type.LISTENER, name) for name in sorted(roots)]
+        todo += [(Type.SECRET, name) for name in self._held[Type.SECRET].nouns]
+        while todo:
+            type_, name = todo.pop()
+            if name in chosen[type_]:
+                continue
+            noun = self._choose(type_, name)
+            if noun is not None:
+                chosen[type_][name] = noun
+                todo.extend(references(noun))
+        absent = frozenset(roots & self._held[Type.LISTENER].gone)
+        made = SidecarConfig(
+            listeners={name: noun for name, noun in chosen[Type.LISTENER].items() if isinstance(noun, Listener)},
+            routes=chosen[Type.ROUTES],  # type: ignore[arg-type] # the decoder of a type makes its noun
+            clusters=chosen[Type.CLUSTER],  # type: ignore[arg-type]
+            endpoints=chosen[Type.ENDPOINTS],  # type: ignore[arg-type]
+            secrets=chosen[Type.SECRET],  # type: ignore[arg-type]
+            absent=absent,
+        )
+        return before if made == before else made
+
+    def needed(self, roots: AbstractSet[str]) -> Names:
+        """Name everything to be subscribed to: what is in force, and what is to replace it, all the way down."""
+        names: Names = {type_: set() for type_ in Type}
+        names[Type.SECRET].add(xds.TRUST_BUNDLE)
+        todo = [(Type.LISTENER, name) for name in roots]
+        while todo:
+            type_, name = todo.pop()
+            if name in names[type_]:
+                continue
+            names[type_].add(name)
+            for noun in (self._held[type_].nouns.get(name), self._now[type_].get(name)):
+                todo.extend(references(noun))
+        return names
+
+    def _choose(self, type_: Type, name: str) -> Noun | None:
+        """Take the last form when what it leads to can be used, else the one in force; None when there is neither."""
+        key = type_, name
+        if key not in self._chosen:
+            held = self._held[type_]
+            noun = held.nouns.get(name)
+            if noun is None or not all(self._usable(*reference) for reference in references(noun)):
+                noun = None if name in held.gone else self._now[type_].get(name)
+            self._chosen[key] = noun
+        return self._chosen[key]
+
+    def _usable(self, type_: Type, name: str) -> bool:
+        return name in self._held[type_].gone or self._choose(type_, name) is not None
