@@ -3,7 +3,7 @@
 How the API calls it, in the order of a write (`Object` is `dict[str, Any]`, refusals are `StatusError`):
 
     validator = Validator()
-    validator.install(crd) / validator.remove(crd)      # on every change of a CustomResourceDefinition
+    validator.install(crd) / validator.remove(crd)      # optional: a changed `resource.definition` is noticed
     warnings = validator.decode(resource, obj, "Strict" | "Warn" | "Ignore")
                                                         # unknown fields: 400, warnings, or nothing; wrong types: 400;
                                                         # custom objects are pruned in place

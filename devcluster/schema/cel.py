@@ -15,6 +15,8 @@ from typing import Any
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from devcluster.schema import formats
 from devcluster.schema.causes import Cause, invalid
@@ -195,11 +197,16 @@ def plain(schema: Schema, value: Any) -> Any:
 
 
 def _formatted(form: str | None, value: str) -> Any:
+    # The binding takes moments and durations as the well-known messages alone.
     try:
         if form in {"date-time", "datetime"}:
-            return datetime.fromisoformat(value)
+            moment = Timestamp()
+            moment.FromDatetime(datetime.fromisoformat(value))
+            return moment
         if form == "duration":
-            return timedelta(seconds=formats.duration(value) or 0)
+            length = Duration()
+            length.FromTimedelta(timedelta(seconds=formats.duration(value) or 0))
+            return length
         return base64.b64decode(value, validate=True) if form == "byte" else value
     except ValueError:
         return value

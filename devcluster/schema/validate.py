@@ -31,30 +31,34 @@ class Validator:
         self.models = models or Models()
         self._rules = Rules()
         self._conditions = Environment(*hooks.CONDITION_VARIABLES)
+        self._definitions: dict[tuple[str, str], Object] = {}
         self._schemas: dict[tuple[str, str, str], structural.Schema] = {}
+        """By group, kind and version."""
 
     def install(self, crd: Object) -> None:
-        """Know a custom kind, or know it anew."""
+        """Know a custom kind, or know it anew; asking for its schema does this too when its definition changed."""
         self.remove(crd)
         spec = crd["spec"]
+        self._definitions[spec["group"], spec["names"]["kind"]] = crd
         for version in spec.get("versions") or []:
             schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-            self._schemas[spec["group"], version["name"], spec["names"]["kind"]] = schema
+            self._schemas[spec["group"], spec["names"]["kind"], version["name"]] = schema
 
     def remove(self, crd: Object) -> None:
         """Forget a custom kind."""
-        spec = crd["spec"]
-        for key in [k for k in self._schemas if (k[0], k[2]) == (spec["group"], spec["names"]["kind"])]:
+        known = (crd["spec"]["group"], crd["spec"]["names"]["kind"])
+        self._definitions.pop(known, None)
+        for key in [key for key in self._schemas if key[:2] == known]:
             del self._schemas[key]
 
     def schema(self, resource: Resource, version: str = "") -> structural.Schema | None:
         """The schema of a custom kind, None for built-in ones."""
         if resource.definition is None:
             return None
-        key = (resource.group, version or resource.version, resource.kind)
-        if key not in self._schemas:
+        known = (resource.group, resource.kind)
+        if self._definitions.get(known) is not resource.definition:
             self.install(resource.definition)
-        return self._schemas.get(key, {"x-kubernetes-preserve-unknown-fields": True})
+        return self._schemas.get((*known, version or resource.version), {"x-kubernetes-preserve-unknown-fields": True})
 
     def decode(self, resource: Resource, obj: Object, checking: Checking = "Strict") -> list[str]:
         """Read an object as its kind; custom kinds are pruned. Returns warnings."""

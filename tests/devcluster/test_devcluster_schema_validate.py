@@ -61,12 +61,13 @@ def test_unknown_field_is_an_error_a_warning_or_nothing(validator: Validator) ->
     """`fieldValidation` decides; the sentence names the whole path."""
     bad = changed(service("s"), "spec.selctor", {})
     with pytest.raises(StatusError) as caught:
-        validator.decode(resource(bad), bad, "Strict")
+        validator.decode(resource(bad), copy.deepcopy(bad), "Strict")
 
     assert caught.value.code == 400
     assert 'strict decoding error: unknown field "spec.selctor"' in caught.value.message
-    assert validator.decode(resource(bad), bad, "Warn") == ['unknown field "spec.selctor"']
+    assert validator.decode(resource(bad), copy.deepcopy(bad), "Warn") == ['unknown field "spec.selctor"']
     assert validator.decode(resource(bad), bad, "Ignore") == []
+    assert "selctor" not in bad["spec"]
 
 
 @pytest.mark.parametrize(
