@@ -207,8 +207,10 @@ class Stream(Pollable):
             self.poller.mark(self)
 
     def abort(self) -> None:
-        """Close at once."""
-        self._die(ABORTED)
+        """Close at once, with a reset: the peer must not take it for a proper end."""
+        if self.open:
+            self.poller.kernel.reset_on_close(self.fd)
+            self._die(ABORTED)
 
     @property
     def local(self) -> tuple[str, int]:

@@ -22,6 +22,7 @@ cdef class Kernel:
     cpdef int socket_error(self, int fd) except -2
     cpdef bytes option(self, int fd, int level, int name, int size)
     cpdef object nodelay(self, int fd)
+    cpdef object reset_on_close(self, int fd)
     cpdef object end(self, int fd)
     cpdef object close(self, int fd)
     cpdef double now(self) except -1.0

@@ -8,6 +8,7 @@ import errno
 import os
 import select
 import socket
+import struct
 import time
 from typing import Final
 
@@ -124,6 +125,16 @@ class Kernel:
         borrowed = socket.socket(fileno=fd)
         try:
             borrowed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            self._note(error)
+        finally:
+            borrowed.detach()
+
+    def reset_on_close(self, fd: int) -> None:
+        """Have `close` send a reset and drop what is queued (SO_LINGER of zero)."""
+        borrowed = socket.socket(fileno=fd)
+        try:
+            borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError as error:
             self._note(error)
         finally:

@@ -37,7 +37,10 @@ cdef extern from "sys/socket.h" nogil:
     struct msghdr:
         iovec* msg_iov
         size_t msg_iovlen
-    int MSG_NOSIGNAL, MSG_DONTWAIT, SOL_SOCKET, SO_ERROR, SHUT_WR, AF_INET, AF_INET6, SOCK_NONBLOCK, SOCK_CLOEXEC
+    struct linger:
+        int l_onoff
+        int l_linger
+    int MSG_NOSIGNAL, MSG_DONTWAIT, SOL_SOCKET, SO_ERROR, SO_LINGER, SHUT_WR, AF_INET, AF_INET6, SOCK_NONBLOCK, SOCK_CLOEXEC
     ssize_t c_recv "recv"(int fd, void* buf, size_t size, int flags)
     ssize_t c_send "send"(int fd, const void* buf, size_t size, int flags)
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
@@ -261,6 +264,13 @@ cdef class Kernel:
         """Send small segments at once (TCP_NODELAY)."""
         cdef int one = 1
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+
+    cpdef object reset_on_close(self, int fd):
+        """Have `close` send a reset and drop what is queued (SO_LINGER of zero)."""
+        cdef linger value
+        value.l_onoff = 1
+        value.l_linger = 0
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof(value))
 
     cpdef object end(self, int fd):
         """Shut the sending side down."""

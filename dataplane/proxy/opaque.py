@@ -1,0 +1,326 @@
+"""Relays bytes nobody looks into: the client's stream, an endpoint's stream, back-pressure and half-close both ways.
+
+In: an accepted stream and its chain, or the address it was going to when the mesh does not know it. Out: the same bytes
+at the other side, counted. Refuses nothing; when no endpoint can be reached the client's connection is reset, as it
+would be without a proxy. A relay may begin before the client has spoken (`listen_first`): when the server speaks
+first, the protocol is one where servers do, and nobody has to wait for a time-out to know.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Protocol
+
+from dataplane.config import Endpoint
+from dataplane.net.stream import ABORTED, CLOSED, ENDED, Receiver, Stream
+from dataplane.net.timers import Timer
+from dataplane.net.tls import TlsUnavailableError
+from dataplane.proxy.runtime import Runtime
+from dataplane.tables.endpoints import ClusterTable, EndpointSlot
+from dataplane.tables.listeners import ChainTable
+from dataplane.telemetry import labels
+from dataplane.telemetry.metrics import TcpSeries
+from meshapi import names
+
+PASSTHROUGH = {"service": "passthrough", "host": "passthrough"}
+"""Telemetry name of destinations outside the mesh."""
+CONNECT_SECONDS = 5.0
+"""To a destination outside the mesh."""
+IDLE_SECONDS = 3600.0
+
+_CLEAN = {CLOSED, ENDED}
+_log = logging.getLogger("tulle.proxy")
+
+
+class Waiter(Protocol):
+    """Who waits to learn whether the server of a tentative relay speaks first."""
+
+    def server_spoke(self) -> None:
+        """It did: attach the client to the relay."""
+
+    def server_failed(self) -> None:
+        """It cannot be reached; there is no relay any more."""
+
+
+class Side(Receiver):
+    """One end of a relay."""
+
+    __slots__ = ("_counting_in", "other", "relay", "series", "stream")
+
+    def __init__(self, relay: Relay, from_client: bool) -> None:
+        self.relay = relay
+        self.other: Side = self
+        self.stream: Stream | None = None
+        self.series: TcpSeries | None = None
+        self._counting_in = from_client
+
+    def opened(self) -> None:
+        """The endpoint is reached."""
+        self.relay.connected()
+
+    def received(self, data: bytes) -> None:
+        """Hand bytes on; a full queue at the other end stops the reading here."""
+        series = self.series
+        if series is None:
+            self.relay.spoke()
+            series = self.series
+            if series is None:
+                return
+        if self._counting_in:
+            series.received += len(data)
+        else:
+            series.sent += len(data)
+        sink = self.other.stream
+        if sink is not None:
+            sink.write(data)
+            if sink.high and self.stream is not None:
+                self.stream.pause()
+
+    def ended(self) -> None:
+        """No more comes from here: tell the other end, which still may send."""
+        if self.series is None:
+            self.relay.spoke()
+        if self.other.stream is not None:
+            self.other.stream.write_eof()
+
+    def drained(self) -> None:
+        """There is room here: the other end may send again."""
+        if self.other.stream is not None:
+            self.other.stream.resume()
+
+    def lost(self, reason: str) -> None:
+        """The end of this end."""
+        self.relay.gone(self, reason)
+
+
+class Relay:
+    """Both ends, and how the second one is found."""
+
+    __slots__ = (
+        "_chain",
+        "_cluster",
+        "_first",
+        "_idle",
+        "_slot",
+        "_timer",
+        "_tried",
+        "_waiter",
+        "client",
+        "over",
+        "reached",
+        "runtime",
+        "server",
+        "target",
+    )
+
+    def __init__(self, runtime: Runtime, chain: ChainTable | None, target: tuple[str, int]) -> None:
+        self.runtime = runtime
+        self.target = target
+        self.client = Side(self, True)
+        self.server = Side(self, False)
+        self.client.other = self.server
+        self.server.other = self.client
+        self.over = False
+        self.reached = False
+        self._chain = chain
+        self._cluster: ClusterTable | None = None
+        self._slot: EndpointSlot | None = None
+        self._tried: list[EndpointSlot] = []
+        self._first = b""
+        self._waiter: Waiter | None = None
+        self._idle = IDLE_SECONDS if chain is None else chain.idle
+        self._timer: Timer | None = None
+
+    # --- beginning ----------------------------------------------------------------------------------------------------
+
+    def start(self, stream: Stream, first: bytes) -> None:
+        """Take the client's stream and what was read from it, and connect."""
+        self._take(stream, first)
+        self._connect()
+
+    def listen_first(self, waiter: Waiter) -> None:
+        """Connect without a client yet, to learn who speaks first."""
+        self._waiter = waiter
+        self._connect()
+
+    def attach(self, stream: Stream, first: bytes) -> None:
+        """Give a tentative relay its client."""
+        self._waiter = None
+        self._take(stream, first)
+        if self.reached:
+            self._join()
+
+    def drop(self) -> None:
+        """End a tentative relay that is not wanted."""
+        self._waiter = None
+        self.over = True
+        if self.server.stream is not None:
+            self.server.stream.close()
+
+    def spoke(self) -> None:
+        """The server sent something before the client did."""
+        if self._waiter is not None:
+            self._waiter.server_spoke()
+
+    def _take(self, stream: Stream, first: bytes) -> None:
+        self.client.stream = stream
+        self._first = first
+        stream.receiver = self.client
+        # Nothing is read that could not be handed on; a reset is told all the same.
+        stream.pause()
+
+    def _connect(self) -> None:
+        """Dial the next endpoint, or give up."""
+        slot = self._choose()
+        if slot is None:
+            self._fail("no endpoint to connect to")
+            return
+        cluster = self._cluster
+        context = None if cluster is None else cluster.mesh_tls if slot.mesh else cluster.tls
+        tls = None
+        if context is not None:
+            try:
+                tls = self.runtime.tls.client(context, (names.ALPN_TCP,) if slot.mesh else (), slot.identity)
+            except TlsUnavailableError as error:
+                self._fail(str(error))
+                return
+        self._slot = slot
+        self._tried.append(slot)
+        slot.active += 1
+        timeout = CONNECT_SECONDS if cluster is None else cluster.connect_timeout
+        self.server.stream = self.runtime.dialer.dial(slot.address, slot.port, self.server, tls=tls, timeout=timeout)
+
+    def _choose(self) -> EndpointSlot | None:
+        if self._chain is None:
+            passing = EndpointSlot(Endpoint(address=self.target[0], port=self.target[1]))
+            return None if self._tried else passing
+        if self._cluster is None:
+            row = self._chain.choose(random.random())  # noqa: S311 - shares of traffic, no secret
+            self._cluster = None if row is None else self.runtime.tables.clusters.get(row.cluster)
+        cluster = self._cluster
+        if cluster is None or len(self._tried) >= self.runtime.limits.connect_tries:
+            return None
+        slot = cluster.at(self.target[0], self.target[1]) if cluster.original else cluster.pick(self._tried)
+        return None if slot in self._tried else slot
+
+    # --- what the ends tell -------------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """The endpoint is there: let bytes flow."""
+        self.reached = True
+        if self.client.stream is not None:
+            self._join()
+
+    def _join(self) -> None:
+        client, server = self.client.stream, self.server.stream
+        if client is None or server is None:
+            return
+        series = self.runtime.metrics.tcp(self._peers(client))
+        series.opened += 1
+        series.touched = True
+        self.client.series = self.server.series = series
+        client.resume()
+        if self._first:
+            first, self._first = self._first, b""
+            self.client.received(first)
+        if client.at_end:
+            self.client.ended()
+        if self._idle > 0:
+            self._timer = self.runtime.timers.after(self._idle, self._look_idle)
+
+    def _peers(self, client: Stream) -> labels.Peers:
+        slot, cluster, chain = self._slot, self._cluster, self._chain
+        if chain is not None and chain.inbound:
+            return labels.inbound(self.runtime.own, client.identity, {}, secure=bool(client.identity))
+        if cluster is None or slot is None:
+            return labels.outbound(self.runtime.own, PASSTHROUGH, {}, "")
+        return labels.outbound(self.runtime.own, cluster.labels, slot.labels, slot.identity)
+
+    def gone(self, side: Side, reason: str) -> None:
+        """One end is lost: try another endpoint, or end the other end the same way."""
+        side.stream = None
+        if self.over and side.other.stream is None:
+            self._leave_slot()
+            self._dissolve()
+            return
+        if side is self.server and not self.reached:
+            self._unreached(reason)
+            return
+        if self.over:
+            return
+        if side is self.server and self.client.series is None:
+            self.spoke()
+        self._finish()
+        other = side.other.stream
+        if other is not None:
+            if reason in _CLEAN:
+                other.close()
+            else:
+                other.abort()
+
+    def _unreached(self, reason: str) -> None:
+        self._leave_slot()
+        if self.over:
+            return
+        if reason == ABORTED:
+            self._finish()
+            return
+        self.runtime.metrics.events.of("tcp_connect_failed").value += 1
+        slot = self._tried[-1]
+        _log.info("cannot connect to %s port %d: %s", slot.address, slot.port, reason)
+        self._connect()
+
+    def _fail(self, why: str) -> None:
+        """There is nobody to relay to."""
+        waiter = self._waiter
+        self.over = True
+        if waiter is not None:
+            self._waiter = None
+            waiter.server_failed()
+            return
+        self.runtime.metrics.errors.of("no_healthy_upstream").value += 1
+        _log.info("a connection to %s port %d was reset: %s", *self.target, why)
+        if self.client.stream is not None:
+            self.client.stream.abort()
+
+    def _finish(self) -> None:
+        """Account for the end, once."""
+        self.over = True
+        self._leave_slot()
+        series = self.client.series
+        if series is not None:
+            series.closed += 1
+            series.touched = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        server = self.server.stream
+        if not self.reached and server is not None:
+            server.abort()
+
+    def _dissolve(self) -> None:
+        """Let go of each other, so that memory is free at once and not when the collector comes by."""
+        client, server = self.client, self.server
+        client.other = client
+        server.other = server
+        self.client = server
+        self.server = client
+
+    def _leave_slot(self) -> None:
+        if self._slot is not None:
+            self._slot.active -= 1
+            self._slot = None
+
+    def _look_idle(self) -> None:
+        """Close when nothing came from either end for the idle time, else look again when it would be up."""
+        self._timer = None
+        client, server = self.client.stream, self.server.stream
+        if client is None or server is None or self.over:
+            return
+        quiet = self.runtime.poller.kernel.now() - max(client.seen, server.seen)
+        if quiet < self._idle:
+            self._timer = self.runtime.timers.after(self._idle - quiet, self._look_idle)
+        else:
+            client.close()
+            server.close()
