@@ -1,0 +1,130 @@
+"""What asks: h2load for requests, a plain socket for bytes, many idle connections, many short ones.
+
+In: a port and how much. Out: a `Load`: requests answered well, failures, latencies in milliseconds. A run with failures is
+said so, and the case that made it fails: figures of failed requests mean nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.certificates import Identity
+from benchmarks.peers import OTHER_CPU
+
+
+class LoadError(RuntimeError):
+    """A load that did not go as it should; the message says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What came of one run."""
+
+    requests: int
+    seconds: float
+    latencies: tuple[float, ...] = ()
+    """Milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http:
+    """How h2load is to ask."""
+
+    connections: int = 32
+    streams: int = 1
+    version: int = 1
+    path: str = "/"
+    grpc: bool = False
+    rate: int = 0
+    """Requests a second over all connections; 0 is as many as go."""
+
+
+_FINISHED = re.compile(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored")
+_STATUS = re.compile(r"status codes: (\d+) 2xx")
+_TOOK = re.compile(r"finished in ([\d.]+)(us|ms|s|m)")
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+def http(port: int, how: Http, seconds: float) -> Load:
+    """Ask for so many seconds; raises LoadError when any answer was not 2xx."""
+    with tempfile.TemporaryDirectory(prefix="tulle-load-") as folder:
+        log = Path(folder) / "log"
+        command = ["taskset", "-c", OTHER_CPU, "h2load", "-D", f"{seconds:g}", "--warm-up-time", "0.5"]
+        command += ["-c", str(how.connections), "-m", str(how.streams), "-t", "1"]
+        if how.version == 1:
+            command.append("--h1")
+        if how.rate:
+            command += ["--rps", f"{how.rate / how.connections:g}", f"--log-file={log}"]
+        if how.grpc:
+            body = Path(folder) / "body"
+            body.write_bytes(b"\0\0\0\0\x40" + b"y" * 64)
+            command += ["-d", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers"]
+        done = subprocess.run(
+            [*command, f"http://127.0.0.1:{port}{how.path}"], capture_output=True, text=True, check=False, timeout=120
+        )
+        found, status, took = _FINISHED.search(done.stdout), _STATUS.search(done.stdout), _TOOK.search(done.stdout)
+        if done.returncode or not found or not status or not took:
+            raise LoadError(f"h2load ended with {done.returncode}: {done.stdout[-800:]}{done.stderr[-800:]}")
+        answered, failed = int(status[1]), int(found[3]) + int(found[4])
+        if failed or answered < int(found[2]):
+            raise LoadError(f"{failed} requests failed, {int(found[1]) - answered} were not 2xx: {done.stdout[-800:]}")
+        latencies: tuple[float, ...] = ()
+        if how.rate:
+            latencies = tuple(int(line.split("\t")[2]) / 1000 for line in log.read_text().splitlines())
+        return Load(requests=answered, seconds=float(took[1]) * _UNITS[took[2]], latencies=latencies)
+
+
+def receive_bytes(port: int, count: int) -> None:
+    """Receive so many bytes over one connection; raises LoadError when fewer come."""
+    room = bytearray(1024 * 1024)
+    left = count
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(count.to_bytes(8, "big"))
+        while left:
+            got = connection.recv_into(room)
+            if not got:
+                raise LoadError(f"the connection ended {left} bytes too early")
+            left -= got
+
+
+def mutual_tls(me: Identity) -> ssl.SSLContext:
+    """Build the context of a client of the mesh: TLS 1.3, its own certificate, the mesh's root."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cadata=me.root)
+    context.set_alpn_protocols(["http/1.1"])
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(me.key + me.certificate)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+def hold(port: int, count: int, tls: ssl.SSLContext | None) -> list[socket.socket]:
+    """Open connections, ask once on each, and keep them open; raises LoadError when an answer is not 200."""
+    request = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
+    held = []
+    for _ in range(count):
+        connection = socket.create_connection(("127.0.0.1", port), 10)
+        if tls is not None:
+            connection = tls.wrap_socket(connection)
+        connection.sendall(request)
+        answer = connection.recv(4096)
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise LoadError(f"an answer was not 200: {answer[:200]!r}")
+        held.append(connection)
+    return held
+
+
+def churn(port: int, count: int, tls: ssl.SSLContext | None) -> None:
+    """Open a connection, ask, close; so many times."""
+    for _ in range(count):
+        for connection in hold(port, 1, tls):
+            connection.close()

@@ -1,0 +1,132 @@
+"""The proxies under test: pairs of our sidecar and of Envoy, started from the same configuration, pinned to one CPU.
+
+In: a `Plan`. Out: a running `Pair` with the process ids to measure. A proxy that does not get ready raises PeerError with the
+last lines it said. Everything listens on loopback only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import bootstrap, certificates
+from benchmarks.bootstrap import Plan, Ports
+from benchmarks.certificates import Identity
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVOY = Path(os.environ.get("TULLE_ENVOY", ROOT / ".venv-envoy" / "bin" / "envoy"))
+PROXY_CPU = "0"
+OTHER_CPU = "1"
+READY_SECONDS = 15.0
+
+
+class PeerError(RuntimeError):
+    """A proxy that did not start; the message has its last words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """One running proxy."""
+
+    pid: int
+    seconds_to_ready: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A caller's proxy and a callee's."""
+
+    outbound: Proxy
+    inbound: Proxy
+    ports: Ports
+    peer: str
+    caller: Identity
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports nobody uses now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+@contextmanager
+def pair(peer: str, plan: Plan, app_port: int) -> Iterator[Pair]:
+    """Run a pair of `tulle` or `envoy` proxies."""
+    first, second, third, fourth = free_ports(4)
+    ports = Ports(outbound=first, inbound=second, app=app_port, outbound_admin=third, inbound_admin=fourth)
+    caller, callee = certificates.make("caller", "callee")
+    with tempfile.TemporaryDirectory(prefix="tulle-bench-") as folder:
+        home = Path(folder)
+        documents = {
+            "inbound": (bootstrap.inbound(plan, ports, callee, caller), ports.inbound_admin),
+            "outbound": (bootstrap.outbound(plan, ports, caller, callee), ports.outbound_admin),
+        }
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            proxies = {}
+            for name, (document, admin) in documents.items():
+                path = home / f"{name}.json"
+                path.write_text(json.dumps(document))
+                proxies[name], process = start(peer, path, admin, home / f"{name}.log", started)
+            yield Pair(**proxies, ports=ports, peer=peer, caller=caller)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+
+
+def start(
+    peer: str, path: Path, admin: int, log: Path, started: list[subprocess.Popen[bytes]]
+) -> tuple[Proxy, subprocess.Popen[bytes]]:
+    """Start one proxy and wait until it is ready."""
+    begin = time.monotonic()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            ["taskset", "-c", PROXY_CPU, *_command(peer, path, admin)], stdout=out, stderr=out, cwd=ROOT
+        )
+    started.append(process)
+    ready = f"http://127.0.0.1:{admin}{'/ready' if peer == 'envoy' else '/healthz/ready'}"
+    while not _answers(ready):
+        if process.poll() is not None or time.monotonic() - begin > READY_SECONDS:
+            last = log.read_text(errors="replace")[-2000:]
+            raise PeerError(f"{peer} did not get ready with {path.name}; it said last:\n{last}")
+        time.sleep(0.005)  # readiness is asked for over HTTP: there is no event to await from outside
+    return Proxy(pid=process.pid, seconds_to_ready=time.monotonic() - begin), process
+
+
+def _command(peer: str, path: Path, admin: int) -> list[str]:
+    if peer == "envoy":
+        return [str(ENVOY), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
+    arguments = [
+        "--config",
+        str(path),
+        "--admin-port",
+        str(admin),
+        "--admin-host",
+        "127.0.0.1",
+        "--log-level",
+        "warning",
+    ]
+    return [sys.executable, "-m", "dataplane", *arguments]
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

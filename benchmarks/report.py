@@ -1,0 +1,108 @@
+"""Tell what was measured: JSON for programs, a table in docs/performance.md, a plot, and the check against regressions.
+
+In: results by case. Out: files. A case measured before and not now keeps its figures; `check` compares with what stands in
+`results/summary.json` and names every case that got worse by more than the noise allows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.cases import CASES, Case
+from benchmarks.peers import ROOT
+from benchmarks.rounds import Result
+
+RESULTS = ROOT / "benchmarks" / "results"
+SUMMARY = RESULTS / "summary.json"
+DOCUMENT = ROOT / "docs" / "performance.md"
+PLOT = ROOT / "docs" / "performance.svg"
+NOISE = 1.25
+"""A ratio this much above the committed one is a regression; machines lent by the hour vary by a tenth."""
+_BEGIN, _END = "<!-- table: written by `make bench` -->", "<!-- table ends -->"
+
+
+def write(results: Mapping[str, Result]) -> None:
+    """Write one file a case, and the summary of all."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    summary = read()
+    for name, result in results.items():
+        (RESULTS / f"{name}.json").write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n")
+        summary[name] = {
+            "tulle": round(result.tulle, 4),
+            "envoy": round(result.envoy, 4),
+            "ratio": round(result.ratio, 3),
+            "unit": result.unit,
+        }
+    ordered = {name: summary[name] for name in CASES if name in summary}
+    SUMMARY.write_text(json.dumps(ordered, indent=2) + "\n")
+    _write_table(ordered)
+    PLOT.write_text(_plot(ordered))
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """Return the committed summary; empty when there is none."""
+    if not SUMMARY.exists():
+        return {}
+    found: dict[str, dict[str, Any]] = json.loads(SUMMARY.read_text())
+    return found
+
+
+def judged(case: Case, figures: Mapping[str, Any]) -> float:
+    """Return the number its goal is about: seconds, the growth itself, or the ratio to Envoy."""
+    return float(figures["tulle"] if case.kind in {"start", "churn"} else figures["ratio"])
+
+
+def regressions(before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Result]) -> list[str]:
+    """Say which cases got worse than the committed summary."""
+    worse = []
+    for name, result in now.items():
+        case = CASES[name]
+        if name not in before:
+            continue
+        old, new = judged(case, before[name]), judged(case, dataclasses.asdict(result))
+        if new > old * NOISE and new > case.goal:
+            worse.append(f"{name}: {new:.2f}, committed {old:.2f}")
+    return worse
+
+
+def line(case: Case, figures: Mapping[str, Any]) -> str:
+    """Tell one case in one line."""
+    value = judged(case, figures)
+    goal = f"{case.goal:g}" if case.goal else "–"
+    kept = ("yes" if value <= case.goal else "no") if case.goal else ""
+    return f"| {case.title} | {figures['tulle']:.2f} | {figures['envoy']:.2f} | {case.unit} | {value:.2f} | {goal} | {kept} |"
+
+
+def _write_table(summary: Mapping[str, Mapping[str, Any]]) -> None:
+    rows = ["| case | Tulle | Envoy | unit | ratio | goal | kept |", "|---|---|---|---|---|---|---|"]
+    rows += [line(CASES[name], figures) for name, figures in summary.items()]
+    table = "\n".join([_BEGIN, *rows, _END])
+    text = DOCUMENT.read_text() if DOCUMENT.exists() else f"# Performance\n\n{_BEGIN}\n{_END}\n"
+    head, _, rest = text.partition(_BEGIN)
+    DOCUMENT.write_text(head + table + rest.partition(_END)[2])
+
+
+def _plot(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    """Draw the ratios as bars, Envoy being 1."""
+    width, row, left = 760, 26, 300
+    scale = (width - left - 60) / 2.0
+    bars = []
+    for index, (name, figures) in enumerate(summary.items()):
+        y = 30 + index * row
+        ratio = min(float(figures["ratio"]), 2.0)
+        color = "#3a7d5d" if ratio <= 1 else "#b5523b"
+        bars.append(
+            f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{CASES[name].title}</text>'
+            f'<rect x="{left}" y="{y}" width="{ratio * scale:.0f}" height="18" fill="{color}"/>'
+            f'<text x="{left + ratio * scale + 6:.0f}" y="{y + 14}">{float(figures["ratio"]):.2f}</text>'
+        )
+    height = 50 + len(summary) * row
+    one = left + scale
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">'
+        f'<rect width="100%" height="100%" fill="white"/><text x="{one}" y="18" text-anchor="middle">Envoy = 1</text>'
+        f'<line x1="{one}" y1="22" x2="{one}" y2="{height - 10}" stroke="#888"/>{"".join(bars)}</svg>\n'
+    )
