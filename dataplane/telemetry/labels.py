@@ -100,7 +100,9 @@ def inbound(own: Workload, principal: str, labels: Mapping[str, str], *, secure:
     )
 
 
-def outbound(own: Workload, service: Mapping[str, str], endpoint: Mapping[str, str], identity_uri: str) -> Peers:
+def outbound(
+    own: Workload, service: Mapping[str, str], endpoint: Mapping[str, str], identity_uri: str, *, mesh: bool = False
+) -> Peers:
     """Name the peers of a call that goes out; `service` are the cluster's labels, `endpoint` the chosen endpoint's."""
     name, namespace = service.get("service", ""), service.get("namespace", "")
     host = service.get("host") or (f"{name}.{namespace}.svc.cluster.local" if name and namespace else name)
@@ -111,5 +113,5 @@ def outbound(own: Workload, service: Mapping[str, str], endpoint: Mapping[str, s
         service=host or UNKNOWN,
         service_name=name or UNKNOWN,
         service_namespace=namespace or UNKNOWN,
-        security="mutual_tls" if identity_uri or endpoint.get("mesh") else "none",
+        security="mutual_tls" if mesh else "none",
     )

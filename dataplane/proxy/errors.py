@@ -1,0 +1,117 @@
+"""Every response the proxy makes itself: its status, its word in `x-tulle-error`, and one sentence.
+
+In: which refusal, and whether the client speaks gRPC. Out: a status, a header list and a body; for gRPC a
+trailers-only response (HTTP 200 with `grpc-status`), as the gRPC protocol has it. All of it is made once, at import.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dataplane.protocol.events import Headers
+from dataplane.telemetry import flags
+
+UNKNOWN: Final = 2
+INVALID_ARGUMENT: Final = 3
+DEADLINE_EXCEEDED: Final = 4
+PERMISSION_DENIED: Final = 7
+RESOURCE_EXHAUSTED: Final = 8
+UNIMPLEMENTED: Final = 12
+INTERNAL: Final = 13
+UNAVAILABLE: Final = 14
+
+
+class Refusal:
+    """One reason to answer instead of the server."""
+
+    __slots__ = ("body", "flag", "grpc_headers", "grpc_status", "headers", "status", "word")
+
+    def __init__(self, word: str, status: int, flag: int, sentence: str, grpc_status: int = UNAVAILABLE) -> None:
+        self.word = word
+        """The value of `x-tulle-error` and of the counter."""
+        self.status = status
+        self.flag = flag
+        self.grpc_status = grpc_status
+        self.body = sentence.encode() + b"\n"
+        named = (b"x-tulle-error", word.encode(), b"x-tulle-error")
+        self.headers: Headers = [
+            _field(b"content-type", b"text/plain; charset=utf-8"),
+            _field(b"content-length", b"%d" % len(self.body)),
+            named,
+        ]
+        self.grpc_headers: Headers = [
+            _field(b"content-type", b"application/grpc"),
+            _field(b"grpc-status", b"%d" % grpc_status),
+            _field(b"grpc-message", b"%s: %s" % (word.encode(), sentence.encode().replace(b"%", b"%25"))),
+            named,
+        ]
+
+    def at(self, status: int) -> Refusal:
+        """Return the same refusal with a status the route asks for."""
+        if status == self.status:
+            return self
+        return Refusal(self.word, status, self.flag, self.body.decode().rstrip("\n"), self.grpc_status)
+
+
+def _field(name: bytes, value: bytes) -> tuple[bytes, bytes, bytes]:
+    return (name, value, name)
+
+
+NO_ROUTE: Final = Refusal(
+    "route_not_found", 404, flags.NO_ROUTE, "No route of this destination matches the request.", UNIMPLEMENTED
+)
+NO_ROUTE_TABLE: Final = Refusal(
+    "route_table_missing", 503, flags.NO_ROUTE, "The routes of this destination have not arrived yet."
+)
+NO_CLUSTER: Final = Refusal(
+    "cluster_not_found", 503, flags.NO_CLUSTER, "The route names a backend that does not exist."
+)
+INVALID_BACKEND: Final = Refusal(
+    "backend_not_found", 500, flags.NO_CLUSTER, "The route's backend does not resolve.", UNAVAILABLE
+)
+NO_HEALTHY: Final = Refusal("no_healthy_upstream", 503, flags.NO_HEALTHY, "The service has no ready endpoint.")
+CONNECT_FAILED: Final = Refusal(
+    "upstream_connect_failed", 503, flags.CONNECT_FAILED, "No connection to an endpoint of the service could be made."
+)
+PENDING_FULL: Final = Refusal(
+    "pending_overflow",
+    503,
+    flags.OVERFLOW,
+    "Too many requests wait for a connection to the service.",
+    RESOURCE_EXHAUSTED,
+)
+REQUESTS_FULL: Final = Refusal(
+    "requests_overflow",
+    503,
+    flags.OVERFLOW,
+    "The service has as many requests in flight as it may.",
+    RESOURCE_EXHAUSTED,
+)
+OVERLOADED: Final = Refusal(
+    "overloaded", 503, flags.SHED, "The sidecar has as many requests in flight as it may.", RESOURCE_EXHAUSTED
+)
+UPSTREAM_ENDED: Final = Refusal(
+    "upstream_connection_ended", 503, flags.CONNECTION_ENDED, "The server closed the connection before it answered."
+)
+UPSTREAM_RESET: Final = Refusal("upstream_reset", 503, flags.RESET, "The server reset the request before it answered.")
+BAD_UPSTREAM: Final = Refusal(
+    "upstream_protocol_error", 502, flags.BAD_RESPONSE, "The server's answer broke the protocol.", INTERNAL
+)
+TIMED_OUT: Final = Refusal(
+    "request_timeout",
+    504,
+    flags.TIMEOUT,
+    "The server did not answer within the time the route allows.",
+    DEADLINE_EXCEEDED,
+)
+TOO_IDLE: Final = Refusal(
+    "stream_idle_timeout",
+    504,
+    flags.STREAM_IDLE,
+    "Nothing moved for longer than the stream idle time-out.",
+    DEADLINE_EXCEEDED,
+)
+CONNECT_REFUSED: Final = Refusal("connect_refused", 405, flags.DENIED, "CONNECT is not allowed here.", UNIMPLEMENTED)
+UPGRADE_REFUSED: Final = Refusal(
+    "upgrade_refused", 502, flags.BAD_RESPONSE, "The server cannot take this upgrade.", UNIMPLEMENTED
+)

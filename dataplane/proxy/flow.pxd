@@ -1,0 +1,64 @@
+cimport cython
+
+from dataplane.net.poller cimport Pollable, Poller
+from dataplane.net.stream cimport Receiver, Stream
+from dataplane.protocol.events cimport RequestHead, ResponseHead
+from dataplane.protocol.http1 cimport Http1Connection
+from dataplane.protocol.http2 cimport Http2Connection
+from dataplane.proxy.runtime cimport Runtime
+
+cdef class Flusher(Pollable):
+    cdef HttpConnection _connection
+
+cdef class Call:
+    cdef public HttpConnection down
+    cdef public long down_stream
+    cdef public HttpConnection up
+    cdef public long up_stream
+    cdef public bint over
+    cdef public double touched
+
+    cpdef object connected(self, HttpConnection up)
+    cpdef object unconnected(self, str reason, str detail)
+    cpdef object request_data(self, bytes data, bint end)
+    cpdef object request_trailers(self, list headers)
+    cpdef object request_reset(self, str reason)
+    cpdef object response_head(self, ResponseHead head)
+    cpdef object response_data(self, bytes data, bint end)
+    cpdef object response_trailers(self, list headers)
+    cpdef object response_reset(self, long code, str reason)
+    cpdef object upstream_ready(self)
+    cpdef object downstream_ready(self)
+    cpdef object too_idle(self)
+
+cdef class HttpConnection(Receiver):
+    cdef public Runtime runtime
+    cdef public Stream stream
+    cdef public Http1Connection h1
+    cdef public Http2Connection h2
+    cdef public Call call
+    cdef public dict calls
+    cdef public list blocked
+    cdef public bint gone
+    cdef public bint reading
+    cdef public double used
+    cdef Flusher _flusher
+    cdef Poller _poller
+    cdef bint _eof_written
+    cdef bint _ending
+
+    cpdef object mark(self)
+    cpdef object flush(self)
+    cdef object _after_flush(self)
+    cpdef long send_request(self, RequestHead head, bint end) except -1
+    cpdef object send_response(self, long stream, int status, bytes reason, list headers, bint end)
+    cpdef object send_data(self, long stream, bytes data, bint end)
+    cpdef object send_trailers(self, long stream, list headers)
+    cpdef object reset(self, long stream, long code)
+    cpdef object consumed(self, long stream, Py_ssize_t size)
+    cpdef object finished(self, Call call)
+    cpdef bint congested(self, long stream, Call call) except -1
+    cpdef object hold(self)
+    cpdef object release(self)
+    cpdef Call find(self, long stream)
+    cpdef object _wake(self, Call call)

@@ -1,0 +1,242 @@
+"""The two shapes traffic has: a `Call`, one request between two connections, and an `HttpConnection`, either end of it.
+
+In: for a connection, bytes from its stream and commands from calls; for a call, what its two ends heard. Out: commands
+to the codec, whose bytes are written once at the end of the poller's batch however many calls wrote. Both HTTP versions
+look alike from here on: back-pressure is `congested` and `hold`/`release` for sockets, `consumed` for HTTP/2 windows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataplane.net.poller import Pollable, Poller
+from dataplane.net.stream import Receiver, Stream
+from dataplane.protocol.events import Headers, RequestHead, ResponseHead
+from dataplane.proxy.runtime import Runtime
+
+
+class Flusher(Pollable):
+    """Brings a connection into the poller's round of flushes, under the poller's supervision."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, poller: Poller, connection: HttpConnection) -> None:
+        super().__init__(poller, -1)
+        self._connection = connection
+
+    def flush(self) -> None:
+        """Write out what calls have sent since the last batch."""
+        self._connection.flush()
+
+    def failed(self, error: BaseException) -> None:
+        """A defect ends this connection, no other."""
+        self._connection.stream.failed(error)
+
+
+class Call:
+    """One request on its way; what its ends hear comes in by these methods."""
+
+    __slots__ = ("down", "down_stream", "over", "touched", "up", "up_stream")
+
+    def __init__(self, down: HttpConnection | None, down_stream: int) -> None:
+        self.down = down
+        self.down_stream = down_stream
+        self.up: HttpConnection | None = None
+        self.up_stream = 0
+        self.over = False
+        self.touched = 0.0
+
+    def connected(self, up: HttpConnection) -> None:
+        """A connection to the server is there for this request."""
+
+    def unconnected(self, reason: str, detail: str) -> None:
+        """There is none to be had."""
+
+    def request_data(self, data: bytes, end: bool) -> None:
+        """The client sent a piece of its body."""
+
+    def request_trailers(self, headers: Headers) -> None:
+        """The client ended its request with fields."""
+
+    def request_reset(self, reason: str) -> None:
+        """The client gave the request up, or is gone."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The server answers."""
+
+    def response_data(self, data: bytes, end: bool) -> None:
+        """The server sent a piece of its body."""
+
+    def response_trailers(self, headers: Headers) -> None:
+        """The server ended its response with fields."""
+
+    def response_reset(self, code: int, reason: str) -> None:
+        """The server gave the request up, or is gone."""
+
+    def upstream_ready(self) -> None:
+        """The server takes more."""
+
+    def downstream_ready(self) -> None:
+        """The client takes more."""
+
+    def too_idle(self) -> None:
+        """Nothing moved for longer than allowed."""
+
+
+class HttpConnection(Receiver):
+    """One HTTP connection, of whichever version and side; exactly one of `h1` and `h2` is set."""
+
+    __slots__ = (
+        "_ending",
+        "_eof_written",
+        "_flusher",
+        "_poller",
+        "blocked",
+        "call",
+        "calls",
+        "gone",
+        "h1",
+        "h2",
+        "reading",
+        "runtime",
+        "stream",
+        "used",
+    )
+
+    h1: Any
+    h2: Any
+    stream: Any
+
+    def __init__(self, runtime: Runtime, stream: Stream | None) -> None:
+        self.runtime = runtime
+        self.stream = stream
+        self.h1 = None
+        self.h2 = None
+        self.call: Call | None = None
+        """The request in hand on HTTP/1."""
+        self.calls: dict[int, Call] = {}
+        """Requests in hand by HTTP/2 stream."""
+        self.blocked: list[Call] = []
+        """Calls to wake when the socket takes more."""
+        self.gone = False
+        self.reading = True
+        self._poller: Poller = runtime.poller
+        self.used = self._poller.now
+        self._flusher = Flusher(self._poller, self)
+        self._eof_written = False
+        self._ending = False
+
+    # --- flushing -----------------------------------------------------------------------------------------------------
+
+    def mark(self) -> None:
+        """Have what the codec holds written at the end of the batch."""
+        if not self._flusher.dirty:
+            self._poller.mark(self._flusher)
+
+    def flush(self) -> None:
+        """Write what the codec holds, and close when it says that is all."""
+        if self.gone:
+            return
+        codec = self.h1 if self.h2 is None else self.h2
+        data = self.h1.output() if self.h2 is None else self.h2.output()
+        if data:
+            self.stream.write(data)
+        if codec.closing or self._ending:
+            self._end_if_over()
+        self._after_flush()
+
+    def _end_if_over(self) -> None:
+        codec = self.h1 if self.h2 is None else self.h2
+        if codec.write_eof and not self._eof_written:
+            self._eof_written = True
+            self.stream.write_eof()
+        if codec.active == 0 or self._ending:
+            self.gone = True
+            self.stream.close()
+
+    def _after_flush(self) -> None:
+        """What a side does when its bytes are on their way."""
+
+    # --- what calls ask -----------------------------------------------------------------------------------------------
+
+    def send_request(self, head: RequestHead, end: bool) -> int:  # noqa: ARG002 - for the upstream side
+        """Send a request head; return its stream."""
+        return 0
+
+    def send_response(self, stream: int, status: int, reason: bytes, headers: Headers, end: bool) -> None:
+        """Send a response head."""
+
+    def send_data(self, stream: int, data: bytes, end: bool) -> None:
+        """Send a piece of a body."""
+        if self.h2 is None:
+            self.h1.send_data(stream, data, end)
+        else:
+            self.h2.send_data(stream, data, end)
+        self.mark()
+
+    def send_trailers(self, stream: int, headers: Headers) -> None:
+        """End a message with fields."""
+        if self.h2 is None:
+            self.h1.send_trailers(stream, headers)
+        else:
+            self.h2.send_trailers(stream, headers)
+        self.mark()
+
+    def reset(self, stream: int, code: int) -> None:
+        """Give a message up."""
+        if self.gone:
+            return
+        if self.h2 is None:
+            self.h1.reset(stream, code)
+        else:
+            self.h2.reset(stream, code)
+        self.mark()
+
+    def consumed(self, stream: int, size: int) -> None:
+        """Body bytes were handed on: the peer may send as many again."""
+        if self.h2 is not None and not self.gone:
+            self.h2.consumed(stream, size)
+            self.mark()
+
+    def finished(self, call: Call) -> None:
+        """A call is over."""
+
+    def congested(self, stream: int, call: Call) -> bool:
+        """Whether enough waits for the peer; if so the call is woken by `..._ready` when less does."""
+        if self.h2 is not None and self.h2.pending(stream) > self.runtime.pending_bytes:
+            return True
+        if self.stream.high:
+            if call not in self.blocked:
+                self.blocked.append(call)
+            return True
+        return False
+
+    def hold(self) -> None:
+        """Stop reading (HTTP/1: a connection is one message at a time; HTTP/2 has windows for that)."""
+        if self.h2 is None and self.reading:
+            self.reading = False
+            self.stream.pause()
+
+    def release(self) -> None:
+        """Read again."""
+        if not self.reading:
+            self.reading = True
+            self.stream.resume()
+
+    def find(self, stream: int) -> Call | None:
+        """Return the call of a stream, or None when it is over."""
+        if self.h2 is None:
+            return self.call
+        return self.calls.get(stream)
+
+    def drained(self) -> None:
+        """The socket takes more."""
+        blocked = self.blocked
+        if blocked:
+            self.blocked = []
+            for call in blocked:
+                if not call.over:
+                    self._wake(call)
+
+    def _wake(self, call: Call) -> None:
+        """Tell a call that this side takes more."""

@@ -1,0 +1,42 @@
+cimport cython
+
+from dataplane.proxy.flow cimport Call
+from dataplane.proxy.runtime cimport Runtime
+from dataplane.proxy.upstream cimport HttpUpstream, Owner
+from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
+
+cdef class Pool(Owner):
+    cdef public Runtime runtime
+    cdef public EndpointSlot slot
+    cdef public object context
+    cdef public bint http2
+    cdef public bint upgrade
+    cdef public bint retired
+    cdef public bint mesh
+    cdef public double timeout
+    cdef public long connecting
+    cdef public list idle
+    cdef public list connections
+    cdef public object pending
+    cdef HttpUpstream _current
+    cdef long _most_connections
+    cdef long _most_pending
+    cdef long _most_streams
+
+    @cython.locals(connection=HttpUpstream)
+    cpdef object acquire(self, Call call)
+    cdef HttpUpstream _usable(self)
+    cdef object _wait(self, Call call)
+    cdef object _dial_enough(self)
+    @cython.locals(connection=HttpUpstream)
+    cdef object _dial(self)
+    cpdef object forget(self, Call call)
+    @cython.locals(call=Call)
+    cdef object _serve(self, HttpUpstream connection)
+    @cython.locals(call=Call)
+    cdef object _unconnected(self, str detail)
+    @cython.locals(connection=HttpUpstream)
+    cpdef object retire(self)
+
+@cython.locals(pool=Pool)
+cpdef Pool pool_of(Runtime runtime, ClusterTable cluster, EndpointSlot slot, int kind)

@@ -1,0 +1,35 @@
+cimport cython
+
+from dataplane.protocol.events cimport Data, Event, Failure, RequestHead, Reset, ResponseHead, Trailers
+from dataplane.protocol.http1_client cimport Http1Client
+from dataplane.protocol.http2_client cimport Http2Client
+from dataplane.proxy.flow cimport Call, HttpConnection
+
+cdef class Owner:
+    cpdef object opened(self, HttpUpstream connection)
+    cpdef object released(self, HttpUpstream connection)
+    cpdef object ended(self, HttpUpstream connection, str reason)
+
+cdef class HttpUpstream(HttpConnection):
+    cdef public Owner owner
+    cdef public bint ready
+    cdef public bint answered
+    cdef public bint introduced
+    cdef public long uses
+    cdef public long most_streams
+    cdef public double born
+    cdef Http1Client _c1
+    cdef Http2Client _c2
+    cdef bint _retired
+
+    cpdef bint usable(self) except -1
+    cpdef long start(self, Call call, RequestHead head, bint end) except -1
+    cpdef object retire(self)
+    cpdef object sweep(self, double now, double idle, double life)
+    @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset)
+    cdef object _dispatch(self, list events)
+    @cython.locals(call=Call)
+    cdef object _failed(self, Failure failure)
+    cdef object _more(self)
+    @cython.locals(calls=list, call=Call)
+    cdef object _drop(self, long code, str reason)

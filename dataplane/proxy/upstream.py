@@ -1,0 +1,240 @@
+"""One HTTP connection to a server: requests of calls out, its answers back to them.
+
+In: calls by `start`, bytes from the stream. Out: what the codec writes; events to the calls. Its `Owner` (the pool) is
+told when it opens, when it can take another request, and when it ends. Refuses nothing itself: broken answers are the
+codec's to refuse and end as `response_reset`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dataplane.protocol import codes
+from dataplane.protocol.events import (
+    DATA,
+    FAILURE,
+    GOAWAY,
+    RESET,
+    RESPONSE,
+    SETTINGS,
+    TRAILERS,
+    WRITABLE,
+    Event,
+    Failure,
+    RequestHead,
+)
+from dataplane.protocol.http1_client import Http1Client
+from dataplane.protocol.http2_client import Http2Client
+from dataplane.proxy.flow import Call, HttpConnection
+from dataplane.proxy.runtime import Runtime
+
+_log = logging.getLogger("tulle.proxy")
+
+
+class Owner:
+    """Who keeps connections."""
+
+    __slots__ = ()
+
+    def opened(self, connection: HttpUpstream) -> None:
+        """It is connected and may take requests."""
+
+    def released(self, connection: HttpUpstream) -> None:
+        """It may be able to take another request."""
+
+    def ended(self, connection: HttpUpstream, reason: str) -> None:
+        """It is gone, or takes no more requests; before `opened` it means that connecting failed."""
+
+
+class HttpUpstream(HttpConnection):
+    """A dialled connection; `introduced` until the peer was told who we are (between sidecars)."""
+
+    __slots__ = ("_c1", "_c2", "_retired", "answered", "born", "introduced", "most_streams", "owner", "ready", "uses")
+
+    def __init__(self, runtime: Runtime, owner: Owner, http2: bool) -> None:
+        super().__init__(runtime, None)
+        self.owner = owner
+        self._c1 = self._c2 = None
+        if http2:
+            self.h2 = self._c2 = Http2Client(runtime.limits.protocol)
+        else:
+            self.h1 = self._c1 = Http1Client(runtime.limits.protocol)
+        self.ready = False
+        self.answered = False
+        self.introduced = False
+        self.uses = 0
+        self.most_streams = 0
+        self.born = self.used
+        self._retired = False
+        runtime.upstreams.add(self)
+
+    # --- what pools and calls ask -------------------------------------------------------------------------------------
+
+    def usable(self) -> bool:
+        """Whether a request can be started now."""
+        if self.gone or self._retired or not self.ready:
+            return False
+        if self._c2 is None:
+            return not self._c1.active and not self._c1.closing and self._c1.can_open
+        active = self._c2.active
+        if self._c2.closing or active >= self._c2.peer_streams:
+            return False
+        return self.most_streams == 0 or active < self.most_streams
+
+    def start(self, call: Call, head: RequestHead, end: bool) -> int:
+        """Send a call's request head; return its stream."""
+        self.uses += 1
+        self.answered = False
+        self.used = self._poller.now
+        if self._c2 is None:
+            stream = self._c1.send_request(head, end)
+            self.call = call
+        else:
+            stream = self._c2.send_request(head, end)
+            self.calls[stream] = call
+        self.mark()
+        return stream
+
+    def finished(self, call: Call) -> None:
+        """A call is over: the connection is free again, or closes once its codec says so."""
+        if self.h2 is None:
+            if self.call is call:
+                self.call = None
+        else:
+            self.calls.pop(call.up_stream, None)
+        if self.blocked and call in self.blocked:
+            self.blocked.remove(call)
+        self.used = self._poller.now
+        if not self.gone:
+            self.release()
+            if self._retired or (self._c2 is None and self._c1.closing):
+                self.retire()
+            else:
+                self.owner.released(self)
+
+    def retire(self) -> None:
+        """Take no more requests; close when those on the way are over."""
+        if not self.gone:
+            if not self._retired:
+                self._retired = True
+                self.owner.ended(self, "retired")
+            if self.h2 is None:
+                self.h1.goaway()
+            else:
+                self.h2.goaway()
+            if not self.ready:
+                self._ending = True
+            self.mark()
+
+    def sweep(self, now: float, idle: float, life: float) -> None:
+        """Close what is unused for too long, retire what is too old."""
+        if self.ready and not self._retired:
+            unused = self.call is None and not self.calls
+            if (unused and now - self.used > idle) or now - self.born > life:
+                self.retire()
+
+    # --- what the stream tells ----------------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """Connected."""
+        self.ready = True
+        self.born = self.used = self._poller.now
+        self.mark()
+        self.owner.opened(self)
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the server."""
+        if self.gone:
+            return
+        if self._c2 is None:
+            self._dispatch(self._c1.receive(data))
+            if self._c1.closing:
+                self.mark()
+        else:
+            self._dispatch(self._c2.receive(data))
+            self.mark()
+
+    def ended(self) -> None:
+        """The server sends no more."""
+        if self.gone:
+            return
+        if self._c2 is None:
+            self._dispatch(self._c1.receive_eof())
+        else:
+            self._dispatch(self._c2.receive_eof())
+        codec = self._c1 if self._c2 is None else self._c2
+        if codec.active == 0:
+            self._ending = True
+        self.mark()
+
+    def lost(self, reason: str) -> None:
+        """Gone, with every call on it."""
+        self.gone = True
+        self.runtime.upstreams.discard(self)
+        self._drop(codes.CONNECT_ERROR, reason)
+        if not self._retired:
+            self._retired = True
+            self.owner.ended(self, self.stream.detail or reason)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def find(self, stream: int) -> Call | None:
+        """Return the call of a stream, or None when it is over."""
+        if self.h2 is not None:
+            return self.calls.get(stream)
+        call = self.call
+        return call if call is not None and call.up_stream == stream else None
+
+    def _wake(self, call: Call) -> None:
+        call.upstream_ready()
+
+    def _dispatch(self, events: list[Event]) -> None:
+        for event in events:
+            kind = event.kind
+            if kind == FAILURE:
+                self._failed(event)  # type: ignore[arg-type]
+                return
+            if kind == GOAWAY:
+                self.retire()
+                continue
+            if kind == SETTINGS:
+                self._more()
+                continue
+            call = self.find(event.stream)
+            if call is None:
+                continue
+            if kind == DATA:
+                data = event
+                call.response_data(data.data, data.end)  # type: ignore[attr-defined]
+            elif kind == RESPONSE:
+                self.answered = True
+                call.response_head(event)  # type: ignore[arg-type]
+            elif kind == TRAILERS:
+                call.response_trailers(event.headers)  # type: ignore[attr-defined]
+            elif kind == RESET:
+                reset = event
+                call.response_reset(reset.code, reset.reason)  # type: ignore[attr-defined]
+            elif kind == WRITABLE:
+                call.upstream_ready()
+
+    def _more(self) -> None:
+        """The server told how many streams it takes: what waits may go now."""
+        if not self.gone and not self._retired:
+            self.owner.released(self)
+
+    def _failed(self, failure: Failure) -> None:
+        """The server broke the protocol: every call on the connection is dead."""
+        self.runtime.metrics.refused.of("upstream_" + failure.counter).value += 1
+        _log.info("the answer of %s:%d was refused: %s", self.stream.peer[0], self.stream.peer[1], failure.reason)
+        self._drop(codes.PROTOCOL_ERROR, failure.reason)
+        self._ending = True
+        self.mark()
+
+    def _drop(self, code: int, reason: str) -> None:
+        calls = list(self.calls.values())
+        if self.call is not None:
+            calls.append(self.call)
+        for call in calls:
+            call.response_reset(code, reason)
+        self.calls.clear()
+        self.call = None

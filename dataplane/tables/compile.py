@@ -1,0 +1,71 @@
+"""Config to tables: what did not change is taken over as it is, by identity of its noun.
+
+In: a `SidecarConfig` (checked when it was decoded) and the tables before. Out: new `Tables`; the caller puts them in
+force with one assignment and retires the slots that are gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dataplane.config import Endpoints, SidecarConfig
+from dataplane.tables.endpoints import ClusterTable, EndpointSlot, compile_cluster
+from dataplane.tables.listeners import ListenerTable
+from dataplane.tables.routes import RouteIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """Everything the hot path looks things up in."""
+
+    config: SidecarConfig = field(default_factory=SidecarConfig)
+    listeners: dict[str, ListenerTable] = field(default_factory=dict)
+    routes: dict[str, RouteIndex] = field(default_factory=dict)
+    clusters: dict[str, ClusterTable] = field(default_factory=dict)
+    retired: tuple[EndpointSlot, ...] = ()
+    """Slots of the tables before that are in no cluster any more."""
+
+
+def compile_tables(config: SidecarConfig, previous: Tables | None = None, *, seed: int = 0) -> Tables:
+    """Compile a config; `seed` is where fresh round robins begin, so that sidecars do not all begin alike."""
+    before = previous or Tables()
+    clusters, retired = _clusters(config, before, seed)
+    return Tables(
+        config=config,
+        listeners={
+            name: kept if (kept := before.listeners.get(name)) and kept.noun is noun else ListenerTable(noun)
+            for name, noun in config.listeners.items()
+        },
+        routes={
+            name: known if (known := before.routes.get(name)) and known.noun is noun else RouteIndex(noun)
+            for name, noun in config.routes.items()
+        },
+        clusters=clusters,
+        retired=retired,
+    )
+
+
+def _clusters(
+    config: SidecarConfig, before: Tables, seed: int
+) -> tuple[dict[str, ClusterTable], tuple[EndpointSlot, ...]]:
+    clusters: dict[str, ClusterTable] = {}
+    retired: list[EndpointSlot] = []
+    for name, noun in config.clusters.items():
+        old = before.clusters.get(name)
+        endpoints = _endpoints(config, name)
+        if old is not None and old.noun is noun and endpoints is _endpoints(before.config, name):
+            clusters[name] = old
+            continue
+        clusters[name], gone = compile_cluster(noun, endpoints, old, seed)
+        retired += gone
+    for name, old in before.clusters.items():
+        if name not in clusters:
+            retired += old.all_slots()
+    return clusters, tuple(retired)
+
+
+def _endpoints(config: SidecarConfig, cluster: str) -> Endpoints | None:
+    noun = config.clusters.get(cluster)
+    if noun is None:
+        return None
+    return config.endpoints.get(noun.endpoints_name or noun.name)

@@ -1,0 +1,50 @@
+"""Header modifications, compiled: one walk over the list for each set and one for all removals.
+
+In: `config.HeaderChange`. Out: a header list changed in place, in the order set, add, remove.
+Never touches framing or hop-by-hop fields: those are the codecs', and changes naming them are dropped when compiled.
+"""
+
+from __future__ import annotations
+
+from dataplane.config import HeaderChange
+from dataplane.protocol.events import Header, Headers
+from dataplane.protocol.headers import set_value
+
+_FRAMING = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"keep-alive", b"te", b"trailer")
+)
+
+
+class HeaderEdit:
+    """One compiled `HeaderChange`."""
+
+    __slots__ = ("_add", "_remove", "_set")
+
+    def __init__(self, change: HeaderChange) -> None:
+        self._set: list[Header] = [_field(name, value) for name, value in change.set if _allowed(name)]
+        self._add: list[Header] = [_field(name, value) for name, value in change.add if _allowed(name)]
+        self._remove = frozenset(name.lower().encode() for name in change.remove if _allowed(name))
+
+    def apply(self, headers: Headers) -> None:
+        """Change the list in place."""
+        for field in self._set:
+            set_value(headers, field[0], field[1])
+        if self._add:
+            headers.extend(self._add)
+        if self._remove:
+            kept = [field for field in headers if field[0] not in self._remove]
+            if len(kept) != len(headers):
+                headers[:] = kept
+
+
+def _allowed(name: str) -> bool:
+    return not name.startswith(":") and name.lower().encode() not in _FRAMING
+
+
+def _field(name: str, value: str) -> Header:
+    return (name.lower().encode(), value.encode("utf-8", "surrogateescape"), name.encode())
+
+
+def compile_edits(*changes: HeaderChange | None) -> tuple[HeaderEdit, ...]:
+    """Compile the changes that are there, in the order given."""
+    return tuple(HeaderEdit(change) for change in changes if change is not None)

@@ -1,0 +1,42 @@
+cimport cython
+
+cdef class EndpointSlot:
+    cdef public str address
+    cdef public int port
+    cdef public int weight
+    cdef public int priority
+    cdef public str zone
+    cdef public bint mesh
+    cdef public str identity
+    cdef public dict labels
+    cdef public long current
+    cdef public long active
+    cdef public bint retired
+    cdef public object http1
+    cdef public object http2
+    cdef public object upgrade
+    cdef public object group
+
+    cpdef object retire(self)
+
+cdef class ClusterTable:
+    cdef public object noun
+    cdef public str name
+    cdef public int protocol
+    cdef public bint original
+    cdef public double connect_timeout
+    cdef public object tls
+    cdef public object mesh_tls
+    cdef public list slots
+    cdef public dict labels
+    cdef public long active
+    cdef public long max_requests
+    cdef public long cursor
+    cdef list _tier
+    cdef bint _even
+    cdef dict _dynamic
+
+    cpdef EndpointSlot pick(self, list excluded)
+    @cython.locals(slot=EndpointSlot, best=EndpointSlot, total=long)
+    cdef EndpointSlot _weighted(self, list excluded)
+    cpdef EndpointSlot at(self, str address, int port)

@@ -1,0 +1,202 @@
+"""Where a request of a cluster goes: smooth weighted round robin over the best priority that has endpoints.
+
+In: `config.Cluster` and `config.Endpoints`, and the cluster compiled before, whose slots are kept so that connections
+and counts outlive a push. Out: `ClusterTable.pick()`. Slots also carry what the proxy binds to an endpoint (pools,
+series); this module never looks at that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataplane.config import AppProtocol, Cluster, Endpoint, Endpoints
+
+HTTP1 = 1
+HTTP2 = 2
+AS_DOWNSTREAM = 3
+
+DYNAMIC_LIMIT = 1024
+"""Addresses an ORIGINAL_DST cluster remembers at once."""
+
+_PROTOCOLS = {AppProtocol.HTTP1: HTTP1, AppProtocol.HTTP2: HTTP2, AppProtocol.AS_DOWNSTREAM: AS_DOWNSTREAM}
+
+
+class EndpointSlot:
+    """One endpoint of a cluster, for as long as config names it."""
+
+    __slots__ = (
+        "active",
+        "address",
+        "current",
+        "group",
+        "http1",
+        "http2",
+        "identity",
+        "labels",
+        "mesh",
+        "port",
+        "priority",
+        "retired",
+        "upgrade",
+        "weight",
+        "zone",
+    )
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.address = endpoint.address
+        self.port = endpoint.port
+        self.mesh = endpoint.mesh
+        self.identity = endpoint.identity
+        self.labels = dict(endpoint.labels)
+        self.current = 0
+        self.active = 0
+        self.retired = False
+        self.http1: Any = None
+        """The proxy's pool of HTTP/1 connections to it."""
+        self.http2: Any = None
+        self.upgrade: Any = None
+        """The pool of connections for upgrades (HTTP/1 inside mesh TLS)."""
+        self.group: Any = None
+        """The series requests to it are counted in."""
+        self.renew(endpoint)
+
+    def renew(self, endpoint: Endpoint) -> None:
+        """Take over what may change while it stays the same endpoint."""
+        self.weight = max(1, endpoint.weight)
+        self.priority = endpoint.priority
+        self.zone = endpoint.zone
+
+    def retire(self) -> None:
+        """The endpoint is gone: its connections finish what they have."""
+        self.retired = True
+        for pool in (self.http1, self.http2, self.upgrade):
+            if pool is not None:
+                pool.retire()
+
+
+def _key(endpoint: Endpoint) -> tuple[object, ...]:
+    return (endpoint.address, endpoint.port, endpoint.mesh, endpoint.identity, endpoint.labels)
+
+
+class ClusterTable:
+    """One compiled cluster."""
+
+    __slots__ = (
+        "_dynamic",
+        "_even",
+        "_tier",
+        "active",
+        "connect_timeout",
+        "cursor",
+        "labels",
+        "max_requests",
+        "mesh_tls",
+        "name",
+        "noun",
+        "original",
+        "protocol",
+        "slots",
+        "tls",
+    )
+
+    def __init__(self, noun: Cluster, slots: list[EndpointSlot], seed: int) -> None:
+        self.noun = noun
+        self.name = noun.name
+        self.protocol = _PROTOCOLS[noun.protocol]
+        self.original = noun.kind == "original_dst"
+        self.connect_timeout = noun.connect_timeout
+        self.tls = noun.tls
+        self.mesh_tls = noun.mesh_tls
+        self.slots = slots
+        self.labels = dict(noun.labels)
+        self.active = 0
+        self.max_requests = noun.limits.max_requests
+        self.cursor = seed
+        best = min((slot.priority for slot in slots), default=0)
+        self._tier = [slot for slot in slots if slot.priority == best]
+        self._even = len({slot.weight for slot in self._tier}) <= 1
+        self._dynamic: dict[tuple[str, int], EndpointSlot] = {}
+
+    def pick(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
+        """Choose the next endpoint, none of `excluded` unless all are; None when there are none at all."""
+        tier = self._tier
+        count = len(tier)
+        if count == 0:
+            return None
+        if not self._even:
+            return self._weighted(excluded)
+        self.cursor += 1
+        start = self.cursor % count
+        slot: EndpointSlot = tier[start]
+        if excluded is None or slot not in excluded:
+            return slot
+        for step in range(1, count):
+            other: EndpointSlot = tier[(start + step) % count]
+            if other not in excluded:
+                return other
+        return slot
+
+    def _weighted(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
+        """Nginx's smooth weighted round robin: every slot gains its weight, the richest is taken and pays the total."""
+        total = 0
+        best: EndpointSlot | None = None
+        for slot in self._tier:
+            if excluded is not None and slot in excluded:
+                continue
+            slot.current += slot.weight
+            total += slot.weight
+            if best is None or slot.current > best.current:
+                best = slot
+        if best is None:
+            return self._weighted(None)
+        best.current -= total
+        return best
+
+    def at(self, address: str, port: int) -> EndpointSlot:
+        """Return the slot of a connection's original destination (ORIGINAL_DST clusters)."""
+        key = (address, port)
+        slot = self._dynamic.get(key)
+        if slot is None:
+            if len(self._dynamic) >= DYNAMIC_LIMIT:
+                self._forget_idle()
+            slot = self._dynamic[key] = EndpointSlot(Endpoint(address=address, port=port))
+        return slot
+
+    def _forget_idle(self) -> None:
+        for key in [key for key, slot in self._dynamic.items() if not slot.active]:
+            self._dynamic.pop(key).retire()
+
+    def succeed(self, previous: ClusterTable) -> list[EndpointSlot]:
+        """Go on where the table before stopped; return its slots that are not here any more."""
+        self.cursor = previous.cursor
+        self._dynamic = previous._dynamic
+        kept = set(self.slots)
+        return [slot for slot in previous.slots if slot not in kept]
+
+    def all_slots(self) -> list[EndpointSlot]:
+        """Return every slot, learned ones too."""
+        return [*self.slots, *self._dynamic.values()]
+
+
+def compile_cluster(
+    noun: Cluster, endpoints: Endpoints | None, previous: ClusterTable | None, seed: int = 0
+) -> tuple[ClusterTable, list[EndpointSlot]]:
+    """Compile a cluster; slots of endpoints that stay are kept. Also returns the slots that are gone."""
+    source = noun.static if noun.static is not None else endpoints
+    wanted = source.endpoints if source is not None else ()
+    known = {} if previous is None else {_slot_key(slot): slot for slot in previous.slots}
+    slots: dict[tuple[object, ...], EndpointSlot] = {}
+    for endpoint in wanted:
+        key = _key(endpoint)
+        slot = known.get(key)
+        if slot is None:
+            slot = EndpointSlot(endpoint)
+        else:
+            slot.renew(endpoint)
+        slots[key] = slot
+    table = ClusterTable(noun, list(slots.values()), seed)
+    return table, table.succeed(previous) if previous is not None else []
+
+
+def _slot_key(slot: EndpointSlot) -> tuple[object, ...]:
+    return (slot.address, slot.port, slot.mesh, slot.identity, tuple(slot.labels.items()))

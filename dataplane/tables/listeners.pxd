@@ -1,0 +1,20 @@
+cdef class ChainTable:
+    cdef public object noun
+    cdef public object listener
+    cdef public str name
+    cdef public bint inbound
+    cdef public bint own
+    cdef public object facts
+    cdef public bint http
+    cdef public object tls
+    cdef public str route_name
+    cdef public object routes
+    cdef public list targets
+    cdef public object timeouts
+    cdef public double idle
+    cdef public double stream_idle
+    cdef public double request_timeout
+    cdef public double head_timeout
+    cdef public bint use_remote_address
+    cdef public int trusted_hops
+    cdef public str codec

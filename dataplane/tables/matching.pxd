@@ -1,0 +1,19 @@
+cimport cython
+
+cdef class Matcher:
+    cdef int _op
+    cdef bytes _value
+    cdef object _regex
+    cdef bint _fold
+    cdef bint _invert
+
+    cpdef bint test(self, bytes value) except -1
+    cdef bint _holds(self, bytes value) except -1
+
+@cython.locals(field=tuple, found=bytes)
+cpdef bytes joined(list headers, bytes name)
+
+@cython.locals(at=cython.Py_ssize_t)
+cpdef bytes without_query(bytes path)
+
+cpdef bytes normal_path(bytes path)

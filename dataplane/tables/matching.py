@@ -1,0 +1,135 @@
+"""String matches, header and query values, and the form of a path that routes are matched against.
+
+In: `config.StringMatch` nouns, raw request parts. Out: verdicts. Refuses nothing: decoding has checked the nouns
+(a regular expression that does not compile was refused there).
+"""
+
+from __future__ import annotations
+
+import re
+
+from dataplane.config import StringMatch
+from dataplane.protocol.events import Headers
+
+_PRESENT = 0
+_EXACT = 1
+_PREFIX = 2
+_SUFFIX = 3
+_CONTAINS = 4
+_REGEX = 5
+
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class Matcher:
+    """One compiled `StringMatch`."""
+
+    __slots__ = ("_fold", "_invert", "_op", "_regex", "_value")
+
+    def __init__(self, match: StringMatch) -> None:
+        self._invert = match.invert
+        self._fold = match.ignore_case
+        self._regex: re.Pattern[bytes] | None = None
+        self._op = _PRESENT
+        value = ""
+        for op, text in (
+            (_EXACT, match.exact),
+            (_PREFIX, match.prefix),
+            (_SUFFIX, match.suffix),
+            (_CONTAINS, match.contains),
+            (_REGEX, match.regex),
+        ):
+            if text is not None:
+                self._op, value = op, text
+        if self._op == _REGEX:
+            self._regex = re.compile(value.encode(), re.IGNORECASE if match.ignore_case else 0)
+        raw = value.encode()
+        self._value = raw.lower() if match.ignore_case else raw
+
+    def test(self, value: bytes | None) -> bool:
+        """Judge a value; None is one that is not there (which only an inverted match accepts)."""
+        if value is None:
+            return self._invert
+        return self._holds(value) != self._invert
+
+    def _holds(self, value: bytes) -> bool:
+        op = self._op
+        if op == _PRESENT:
+            return True
+        if op == _REGEX:
+            return self._regex is not None and self._regex.fullmatch(value) is not None
+        if self._fold:
+            value = value.lower()
+        if op == _EXACT:
+            return value == self._value
+        if op == _PREFIX:
+            return value.startswith(self._value)
+        if op == _SUFFIX:
+            return value.endswith(self._value)
+        return self._value in value
+
+
+def joined(headers: Headers, name: bytes) -> bytes | None:
+    """Return the value of a field, its lines joined by commas (RFC 9110, section 5.2), or None."""
+    found: bytes | None = None
+    for field in headers:
+        if field[0] == name:
+            found = field[1] if found is None else found + b"," + field[1]
+    return found
+
+
+def query_value(path: bytes, name: bytes) -> bytes | None:
+    """Return the first value of a query parameter, percent-decoded, or None."""
+    query = path.partition(b"?")[2].partition(b"#")[0]
+    for pair in query.split(b"&"):
+        key, _, value = pair.partition(b"=")
+        if key == name or decode(key) == name:
+            return decode(value)
+    return None
+
+
+def decode(value: bytes) -> bytes:
+    """Undo percent encoding."""
+    return _PERCENT.sub(lambda m: bytes((int(m[1], 16),)), value) if b"%" in value else value
+
+
+def without_query(path: bytes) -> bytes:
+    """Cut the query and fragment off."""
+    at = path.find(b"?")
+    if at >= 0:
+        path = path[:at]
+    at = path.find(b"#")
+    return path[:at] if at >= 0 else path
+
+
+def normal_path(path: bytes) -> bytes:
+    """Return the path as routes see it: no query, unreserved bytes decoded, dot segments resolved, slashes single.
+
+    What is forwarded stays as it came. `/a/%2e%2e/admin` and `/a//../admin` must not slip past a rule for `/admin`.
+    """
+    path = without_query(path)
+    if b"%" not in path and b"//" not in path and b"/." not in path:
+        return path
+    return _normalise(path)
+
+
+def _normalise(path: bytes) -> bytes:
+    path = _PERCENT.sub(_decode_unreserved, path)
+    if b"//" not in path and b"/." not in path:
+        return path
+    kept: list[bytes] = []
+    segments = path.split(b"/")
+    for segment in segments[1:]:
+        if segment == b"..":
+            if kept:
+                kept.pop()
+        elif segment and segment != b".":
+            kept.append(segment)
+    trailing = segments[-1] in {b"", b".", b".."} and kept
+    return b"/" + b"/".join(kept) + (b"/" if trailing else b"")
+
+
+def _decode_unreserved(found: re.Match[bytes]) -> bytes:
+    byte = int(found[1], 16)
+    return bytes((byte,)) if byte in _UNRESERVED else found[0].upper()

@@ -1,0 +1,67 @@
+cimport cython
+
+from dataplane.protocol.events cimport RequestHead
+from dataplane.tables.edits cimport HeaderEdit
+from dataplane.tables.matching cimport Matcher, joined, normal_path
+
+cdef class TargetRow:
+    cdef public str cluster
+    cdef public int weight
+    cdef public HeaderEdit request_edit
+    cdef public HeaderEdit response_edit
+
+cdef class RouteRow:
+    cdef public object noun
+    cdef public str name
+    cdef public list targets
+    cdef public TargetRow only
+    cdef public long total
+    cdef public object redirect
+    cdef public object direct
+    cdef public object retry
+    cdef public double timeout
+    cdef public bint rewrites
+    cdef public bint plain
+    cdef public bytes host_rewrite
+    cdef public list mirrors
+    cdef public int not_found_status
+    cdef public tuple request_edits
+    cdef public tuple response_edits
+    cdef int _path_op
+    cdef bytes _path
+    cdef object _regex
+    cdef Matcher _method
+    cdef list _headers
+    cdef list _query
+    cdef object _prefix_rewrite
+    cdef object _regex_rewrite
+    cdef bint _all
+
+    cpdef bint matches(self, bytes path, RequestHead head) except -1
+    cdef bint _path_matches(self, bytes path) except -1
+    @cython.locals(pair=tuple, matcher=Matcher, name=bytes)
+    cdef bint _rest_matches(self, RequestHead head) except -1
+    @cython.locals(target=TargetRow)
+    cpdef TargetRow choose(self, double dice)
+    cpdef bytes rewrite(self, bytes path)
+
+cdef class HostTable:
+    cdef public tuple domains
+    cdef public list rows
+    cdef RouteRow _first
+
+    @cython.locals(row=RouteRow, path=bytes)
+    cpdef RouteRow match(self, RequestHead head)
+
+cdef class RouteIndex:
+    cdef public object noun
+    cdef public str name
+    cdef public HostTable only
+    cdef dict _exact
+    cdef list _suffixes
+    cdef list _prefixes
+    cdef HostTable _any
+
+    cpdef RouteRow match(self, RequestHead head)
+    @cython.locals(pair=tuple)
+    cpdef HostTable host(self, bytes authority)

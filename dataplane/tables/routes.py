@@ -1,0 +1,263 @@
+"""Which row a request takes: virtual host by authority, then rows in order, the first that matches wins.
+
+In: `config.RouteTable`; per request its head, and a dice for weighted targets. Out: a `RouteRow`, or None for no match.
+A table of one host and one row that matches everything costs two comparisons.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dataplane.config import DirectResponse, Forward, HeaderChange, Redirect, Route, RouteTable, Target, VirtualHost
+from dataplane.protocol.events import RequestHead
+from dataplane.tables.edits import HeaderEdit, compile_edits
+from dataplane.tables.matching import Matcher, joined, normal_path, query_value
+
+_ANY = 0
+_EXACT = 1
+_SEPARATED = 2
+_PREFIX = 3
+_REGEX = 4
+
+
+class TargetRow:
+    """A cluster by name, with what is changed on the way to it."""
+
+    __slots__ = ("cluster", "request_edit", "response_edit", "weight")
+
+    def __init__(self, target: Target) -> None:
+        self.cluster = target.cluster
+        self.weight = target.weight
+        self.request_edit = HeaderEdit(target.request_headers) if target.request_headers else None
+        self.response_edit = HeaderEdit(target.response_headers) if target.response_headers else None
+
+
+class RouteRow:
+    """One compiled route."""
+
+    __slots__ = (
+        "_all",
+        "_headers",
+        "_method",
+        "_path",
+        "_path_op",
+        "_prefix_rewrite",
+        "_query",
+        "_regex",
+        "_regex_rewrite",
+        "direct",
+        "host_rewrite",
+        "mirrors",
+        "name",
+        "not_found_status",
+        "noun",
+        "only",
+        "plain",
+        "redirect",
+        "request_edits",
+        "response_edits",
+        "retry",
+        "rewrites",
+        "targets",
+        "timeout",
+        "total",
+    )
+
+    def __init__(self, route: Route, request: HeaderChange | None, response: HeaderChange | None) -> None:
+        self.noun = route
+        self.name = route.name
+        self.request_edits = compile_edits(route.request_headers, request)
+        self.response_edits = compile_edits(route.response_headers, response)
+        self._compile_match(route)
+        action = route.action
+        self.redirect = action if isinstance(action, Redirect) else None
+        self.direct = action if isinstance(action, DirectResponse) else None
+        self._compile_forward(action if isinstance(action, Forward) else Forward(targets=()))
+
+    def _compile_match(self, route: Route) -> None:
+        match = route.match
+        self._path_op, self._path, self._regex = _ANY, b"", None
+        if match.path is not None:
+            self._path_op, self._path = _EXACT, match.path.encode()
+        elif match.separated_prefix is not None:
+            self._path_op, self._path = _SEPARATED, match.separated_prefix.rstrip("/").encode()
+        elif match.regex is not None:
+            self._path_op, self._regex = _REGEX, re.compile(match.regex.encode())
+        elif (match.prefix or "/") != "/":
+            self._path_op, self._path = _PREFIX, (match.prefix or "").encode()
+        if self._path_op == _SEPARATED and not self._path:
+            self._path_op = _ANY
+        self._method = Matcher(match.method) if match.method is not None else None
+        self._headers = [(name.lower().encode(), Matcher(one)) for name, one in match.headers]
+        self._query = [(name.encode(), Matcher(one)) for name, one in match.query]
+        self._all = self._path_op == _ANY and self._method is None and not self._headers and not self._query
+
+    def _compile_forward(self, forward: Forward) -> None:
+        self.targets = [TargetRow(target) for target in forward.targets if target.weight > 0]
+        self.only = self.targets[0] if len(self.targets) == 1 else None
+        self.total = sum(target.weight for target in self.targets)
+        self.timeout = forward.timeout
+        self.retry = forward.retry
+        self.mirrors = [(name, share) for name, share in forward.mirrors if share > 0]
+        self.not_found_status = forward.not_found_status
+        self.host_rewrite = forward.host_rewrite.encode() if forward.host_rewrite else b""
+        self._prefix_rewrite = None if forward.prefix_rewrite is None else forward.prefix_rewrite.encode()
+        self._regex_rewrite: tuple[re.Pattern[bytes], bytes] | None = None
+        if forward.regex_rewrite is not None:
+            self._regex_rewrite = (re.compile(forward.regex_rewrite[0].encode()), forward.regex_rewrite[1].encode())
+        self.rewrites = self._prefix_rewrite is not None or self._regex_rewrite is not None
+        self.plain = not (self.rewrites or self.host_rewrite or self.request_edits or self.mirrors)
+
+    @property
+    def matches_all(self) -> bool:
+        """Whether nothing is asked of a request."""
+        return self._all
+
+    def matches(self, path: bytes, head: RequestHead) -> bool:
+        """Tell whether the row is for this request; `path` is the normalised one."""
+        if self._all:
+            return True
+        return self._path_matches(path) and self._rest_matches(head)
+
+    def _path_matches(self, path: bytes) -> bool:
+        op = self._path_op
+        if op == _ANY:
+            return True
+        if op == _EXACT:
+            return path == self._path
+        if op == _PREFIX:
+            return path.startswith(self._path)
+        if op == _SEPARATED:
+            if not path.startswith(self._path):
+                return False
+            size = len(self._path)
+            return len(path) == size or path[size] == 47
+        return self._regex.fullmatch(path) is not None  # type: ignore[union-attr]
+
+    def _rest_matches(self, head: RequestHead) -> bool:
+        if self._method is not None and not self._method.test(head.method):
+            return False
+        for pair in self._headers:
+            name = pair[0]
+            matcher = pair[1]
+            value = _pseudo(head, name) if name.startswith(b":") else joined(head.headers, name)
+            if not matcher.test(value):
+                return False
+        for pair in self._query:
+            matcher = pair[1]
+            if not matcher.test(query_value(head.path, pair[0])):
+                return False
+        return True
+
+    def choose(self, dice: float) -> TargetRow | None:
+        """Choose a target by weight; `dice` is in [0, 1). None when no target has weight."""
+        if self.only is not None:
+            return self.only
+        left = dice * self.total
+        for target in self.targets:
+            left -= target.weight
+            if left < 0:
+                return target
+        return None
+
+    def rewrite(self, path: bytes) -> bytes:
+        """Return the path to send, query kept."""
+        if self._regex_rewrite is not None:
+            bare, mark, query = path.partition(b"?")
+            return self._regex_rewrite[0].sub(self._regex_rewrite[1], bare) + mark + query
+        if self._prefix_rewrite is None or not path.startswith(self._path):
+            return path
+        rest = path[len(self._path) :]
+        start: bytes = self._prefix_rewrite
+        if self._path_op == _SEPARATED or self._path_op == _ANY:  # noqa: PLR1714 - plain C compares
+            rest = rest.removeprefix(b"/") if self._path_op == _ANY else rest
+            if start.endswith(b"/") and (rest[:1] == b"/"):
+                rest = rest[1:]
+            elif not start.endswith(b"/") and rest and rest[:1] not in {b"/", b"?"}:
+                start += b"/"
+        return (start + rest) or b"/"
+
+
+def _pseudo(head: RequestHead, name: bytes) -> bytes | None:
+    """Return what Envoy calls a pseudo header of the request."""
+    if name == b":method":
+        return head.method
+    if name == b":path":
+        return head.path
+    if name == b":authority":
+        return head.authority
+    return head.scheme if name == b":scheme" else None
+
+
+class HostTable:
+    """The rows of a virtual host."""
+
+    __slots__ = ("_first", "domains", "rows")
+
+    def __init__(self, host: VirtualHost, table: RouteTable) -> None:
+        self.domains = host.domains
+        self.rows = [RouteRow(route, table.request_headers, table.response_headers) for route in host.routes]
+        self._first = self.rows[0] if self.rows and self.rows[0].matches_all else None
+
+    def match(self, head: RequestHead) -> RouteRow | None:
+        """Return the first row that matches."""
+        if self._first is not None:
+            return self._first
+        path = normal_path(head.path)
+        for row in self.rows:
+            if row.matches(path, head):
+                return row
+        return None
+
+
+class RouteIndex:
+    """A compiled RouteConfiguration."""
+
+    __slots__ = ("_any", "_exact", "_prefixes", "_suffixes", "name", "noun", "only")
+
+    def __init__(self, noun: RouteTable) -> None:
+        self.noun = noun
+        self.name = noun.name
+        self._exact: dict[bytes, HostTable] = {}
+        self._suffixes: list[tuple[bytes, HostTable]] = []
+        self._prefixes: list[tuple[bytes, HostTable]] = []
+        self._any: HostTable | None = None
+        for host in noun.hosts:
+            self._add(HostTable(host, noun))
+        self._suffixes.sort(key=lambda pair: -len(pair[0]))
+        self._prefixes.sort(key=lambda pair: -len(pair[0]))
+        alone = not (self._exact or self._suffixes or self._prefixes)
+        self.only = self._any if alone else None
+
+    def _add(self, host: HostTable) -> None:
+        for domain in host.domains:
+            raw = domain.lower().encode()
+            if raw == b"*":
+                self._any = self._any or host
+            elif raw.startswith(b"*"):
+                self._suffixes.append((raw[1:], host))
+            elif raw.endswith(b"*"):
+                self._prefixes.append((raw[:-1], host))
+            else:
+                self._exact.setdefault(raw, host)
+
+    def host(self, authority: bytes) -> HostTable | None:
+        """Return the virtual host of an authority: exact, then longest suffix, longest prefix, any (as Envoy does)."""
+        if self.only is not None:
+            return self.only
+        name = authority.lower()
+        found = self._exact.get(name)
+        if found is not None:
+            return found
+        for pair in self._suffixes:
+            if name.endswith(pair[0]) and len(name) > len(pair[0]):
+                return pair[1]
+        for pair in self._prefixes:
+            if name.startswith(pair[0]) and len(name) > len(pair[0]):
+                return pair[1]
+        return self._any
+
+    def match(self, head: RequestHead) -> RouteRow | None:
+        """Return the row a request takes, or None."""
+        host = self.only if self.only is not None else self.host(head.authority)
+        return None if host is None else host.match(head)
