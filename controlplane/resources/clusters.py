@@ -12,7 +12,7 @@ from typing import Any
 
 from controlplane.model.services import Protocol
 from controlplane.resources import tls
-from controlplane.resources.wire import ADS, facts, make, packed, seconds
+from controlplane.resources.wire import ADS, facts, make, packed, seconds, struct
 from meshapi import names, xds
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"
@@ -46,8 +46,8 @@ def upstream(of: Upstream, *, grpc: bool = False) -> Any:
         f"spiffe://{of.trust_domain}/ns/{of.namespace}/",
     )
     matches = [
-        {"name": "mesh", "match": {"fields": {xds.MESH_MATCH: {"string_value": "true"}}}, "transport_socket": secure},
-        {"name": "plain", "match": {}, "transport_socket": tls.plaintext()},
+        {"name": "mesh", "match": struct({xds.MESH_MATCH: "true"}), "transport_socket": secure},
+        {"name": "plain", "match": struct({}), "transport_socket": tls.plaintext()},
     ]
     return make(
         _CLUSTER,

@@ -59,6 +59,13 @@ def facts(**values: object) -> Any:
     return labelled({xds.METADATA: {key: value for key, value in values.items() if value not in ("", None)}})
 
 
+def struct(values: Mapping[str, object]) -> Any:
+    """Write a Struct."""
+    message = make("google.protobuf.Struct")
+    message.update(dict(values))
+    return message
+
+
 def labelled(namespaces: Mapping[str, Mapping[str, object]]) -> Any:
     """Write metadata of several namespaces."""
     message = make("envoy.config.core.v3.Metadata")

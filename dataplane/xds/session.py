@@ -34,11 +34,10 @@ class Session:
         """What is in force."""
         self.refusals: dict[tuple[Type, str], str] = {}
         """Sentences about resources whose last form could not be used."""
-        self._node = {
-            "id": f"{pod}.{namespace}",
-            "user_agent_name": "tulle-proxy",
-            "metadata": {"fields": {key: {"string_value": value} for key, value in (metadata or {}).items()}},
-        }
+        self._node = protos.message("envoy.config.core.v3.Node")(
+            id=f"{pod}.{namespace}", user_agent_name="tulle-proxy"
+        )
+        self._node.metadata.update(dict(metadata or {}))
         self._inbound = xds.inbound_listener(namespace, pod)
         self._wanted: set[str] = set()
         self._held: dict[Type, Held] = {type_: Held() for type_ in Type}

@@ -40,12 +40,16 @@ def service(name: str, ip: str, *ports: Object, namespace: str = "shop", **annot
 
 def pod(name: str, ip: str, *, namespace: str = "shop", mesh: bool = True, account: str = "", **more: Any) -> Object:
     """A running pod, in the mesh unless told otherwise, that declares container port 8080."""
-    labels = {"app": name.split("-")[0], **({"tulle.dev/mesh": "enabled"} if mesh else {}), **more.pop("labels", {})}
+    labels = {
+        "app": name.split("-", maxsplit=1)[0],
+        **({"tulle.dev/mesh": "enabled"} if mesh else {}),
+        **more.pop("labels", {}),
+    }
     return {
         "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": labels, **more},
         "spec": {
-            "serviceAccountName": account or name.split("-")[0],
+            "serviceAccountName": account or name.split("-", maxsplit=1)[0],
             "nodeName": "node-1",
             "containers": [{"name": "app", "ports": [{"containerPort": 8080}]}],
         },
