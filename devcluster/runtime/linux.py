@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+from pathlib import Path
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
@@ -120,7 +121,9 @@ def _enter_user() -> None:
     try:
         unshare(CLONE_NEWUSER)
     except OSError as refused:
-        raise OSError(refused.errno, f"this user may not make user namespaces, so only root can run pods: {refused}") from None
+        raise OSError(
+            refused.errno, f"this user may not make user namespaces, so only root can run pods: {refused}"
+        ) from None
     finally:
         os.close(go)
     mapped = os.read(answer, 1) == b"1"
@@ -129,8 +132,7 @@ def _enter_user() -> None:
         os.close(descriptor)
     if not mapped:
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(text)
+            Path("/proc/self", name).write_text(text, encoding="ascii")
     os.setgid(0)
     os.setuid(0)
 
@@ -154,8 +156,7 @@ def _first_subordinate(path: str) -> tuple[int, int] | None:
 
     names = {str(os.getuid()), pwd.getpwuid(os.getuid()).pw_name}
     try:
-        with open(path, encoding="utf-8") as file:
-            rows = [line.strip().split(":") for line in file]
+        rows = [line.strip().split(":") for line in Path(path).read_text(encoding="utf-8").splitlines()]
     except OSError:
         return None
     return next(((int(row[1]), int(row[2])) for row in rows if len(row) == 3 and row[0] in names), None)
@@ -163,6 +164,5 @@ def _first_subordinate(path: str) -> tuple[int, int] | None:
 
 def one_user_only() -> bool:
     """Whether this user namespace has a single user, so that `runAsUser` cannot be honoured."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        rows = [line.split() for line in file]
+    rows = [line.split() for line in Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()]
     return sum(int(row[2]) for row in rows) == 1

@@ -1,0 +1,131 @@
+"""The file system a container sees: the machine's own under a memory overlay, so nothing it writes ever reaches the machine.
+
+Runs in the process that becomes the container, inside its new mount namespace. In: the specification made by `container`. Out: a new
+root with its own /proc, /dev, /run, /tmp, the pod's volumes at their places, and the machine's tree taken away. It raises OSError
+with the mount that failed. Other file systems of the machine (a /home of its own) are shown read-only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from devcluster.runtime import linux
+
+_NODE: Final = "/.node"
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+_OWN: Final = ("proc", "sys", "dev", "run", "tmp")
+"""Top directories a container has for itself."""
+
+
+def build(spec: Mapping[str, Any]) -> None:
+    """Replace this process's file system by the container's."""
+    linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    stage = Path(spec["stage"])
+    linux.mount("tmpfs", str(stage), "tmpfs", 0, "mode=0755")
+    upper, work, root = (stage / name for name in ("upper", "work", "root"))
+    for path in (upper, work, root):
+        path.mkdir(0o755)
+    layers = f"lowerdir=/,upperdir={upper},workdir={work}"
+    try:
+        linux.mount("overlay", str(root), "overlay", 0, layers)
+    except OSError:
+        linux.mount("overlay", str(root), "overlay", 0, f"{layers},userxattr")
+    others = _other_mounts(str(stage.parent))
+    former = root / _NODE[1:]
+    former.mkdir(0o700)
+    linux.pivot_root(str(root), str(former))
+    os.chdir("/")
+    _show(others)
+    _kernel(privileged=spec["privileged"])
+    _devices()
+    for name, mode in (("/run", 0o755), ("/tmp", 0o1777)):
+        linux.mount("tmpfs", name, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"mode={mode:o}")
+    for program in spec["programs"]:
+        _reach(program)
+    for item in sorted(spec["mounts"], key=lambda item: str(item["target"])):
+        _volume(item)
+    Path(spec["cwd"]).mkdir(parents=True, exist_ok=True)
+    linux.detach(_NODE)
+    Path(_NODE).rmdir()
+    if spec["read_only"]:
+        for name in ("/run", "/tmp", "/"):
+            linux.make_read_only(name)
+
+
+def _other_mounts(own: str) -> list[str]:
+    """List the machine's further file systems, parents first."""
+    hidden = (*(f"/{name}" for name in _OWN), own)
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        path = line.split()[4].encode().decode("unicode_escape")
+        if path != "/" and not any(path == h or path.startswith(h + "/") for h in hidden):
+            found.append(path)
+    return sorted(found)
+
+
+def _show(paths: Iterable[str]) -> None:
+    for path in paths:
+        try:
+            linux.bind(_NODE + path, path, read_only=True, recursive=False)
+        except OSError:
+            continue  # one this user may not see, or hidden by another: the container does without
+
+
+def _kernel(*, privileged: bool) -> None:
+    try:
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    except OSError:  # a user namespace inside a container whose own /proc is masked may not have a new one
+        linux.bind(_NODE + "/proc", "/proc")
+    linux.bind(_NODE + "/sys", "/sys", read_only=not privileged, recursive=False)
+    if not privileged:
+        linux.bind("/proc/sys", "/proc/sys", read_only=True)
+
+
+def _devices() -> None:
+    linux.mount("tmpfs", "/dev", "tmpfs", linux.MS_NOSUID, "mode=0755")
+    for name in _DEVICES:
+        Path("/dev", name).touch()
+        linux.bind(f"{_NODE}/dev/{name}", f"/dev/{name}")
+    for path, kind, data in (
+        ("/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620"),
+        ("/dev/shm", "tmpfs", "mode=1777"),
+    ):
+        Path(path).mkdir()
+        linux.mount(kind, path, kind, linux.MS_NOSUID | linux.MS_NOEXEC, data)
+    Path("/dev/ptmx").symlink_to("pts/ptmx")
+    Path("/dev/fd").symlink_to("/proc/self/fd")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        Path("/dev", name).symlink_to(f"/proc/self/fd/{number}")
+
+
+def _reach(program: str) -> None:
+    """Make an image's directory reachable for every user: out of a hidden /tmp, through closed parents (in the overlay only)."""
+    path = Path(program)
+    if path.parts[1] in {"run", "tmp"} and len(path.parts) > 2:
+        top = Path(*path.parts[:3])
+        if not top.exists():
+            top.mkdir()
+            linux.bind(f"{_NODE}{top}", str(top), read_only=True)
+        return
+    for parent in reversed([path, *path.parents]):
+        try:
+            mode = parent.stat().st_mode & 0o7777
+            if not mode & 0o001:
+                parent.chmod(mode | 0o011)
+        except OSError:
+            return
+
+
+def _volume(item: Mapping[str, Any]) -> None:
+    source, target = _NODE + item["source"], Path(item["target"])
+    if Path(source).is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_symlink():
+            target.unlink()
+        target.touch()
+    linux.bind(source, str(target), read_only=item["read_only"])
