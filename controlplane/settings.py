@@ -56,6 +56,8 @@ class Settings:
     certificate_seconds: int = 24 * 3600
     kubeconfig: Path | None = None
     """For development; in a pod the service account is used (KUBECONFIG)."""
+    api_server: tuple[str, str] | None = None
+    """Host and port of the API server, as Kubernetes tells every pod (KUBERNETES_SERVICE_HOST and _PORT)."""
     log_level: str = "INFO"
     host: str = "0.0.0.0"
     xds_port: int = names.XDS_PORT
@@ -115,6 +117,11 @@ def _proxy(read: _Reader) -> ProxyDefaults:
     )
 
 
+def _api_server(read: _Reader) -> tuple[str, str] | None:
+    host = read.text("KUBERNETES_SERVICE_HOST", "")
+    return (host, read.text("KUBERNETES_SERVICE_PORT", "443")) if host else None
+
+
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings; raises BadSettingError."""
     read = _Reader(os.environ if environment is None else environment)
@@ -136,6 +143,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         ca_create=read.word("TULLE_CA_CREATE", "true", ("true", "false")) == "true",
         certificate_seconds=read.number("TULLE_CERTIFICATE_SECONDS", 24 * 3600, 60, 30 * 24 * 3600),
         kubeconfig=Path(kubeconfig) if kubeconfig else None,
+        api_server=_api_server(read),
         log_level=read.word("TULLE_LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper(),
         host=read.text("TULLE_HOST", "0.0.0.0"),
         xds_port=read.number("TULLE_XDS_PORT", names.XDS_PORT, 0, 65535),

@@ -7,19 +7,19 @@ weak or of a kind nobody asked for, that names anything but the caller's own URI
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from controlplane.ca.issuer import Issuer
 from meshapi.identity import Identity
 
-BACKDATED = datetime.timedelta(minutes=5)
+BACKDATED = dt.timedelta(minutes=5)
 """Clocks of nodes differ."""
 MAX_CSR_BYTES = 16 * 1024
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -35,21 +35,21 @@ class Issued:
 
     chain: str
     """PEM, leaf first."""
-    expires: datetime.datetime
+    expires: dt.datetime
     serial: int
 
 
-def sign(issuer: Issuer, csr_der: bytes, identity: Identity, *, now: datetime.datetime, seconds: int) -> Issued:
+def sign(issuer: Issuer, csr_der: bytes, identity: Identity, *, now: dt.datetime, seconds: int) -> Issued:
     """Answer a workload's CSR; raises RefusedError."""
     key = _checked(csr_der, str(identity))
     return certify(issuer, key, [x509.UniformResourceIdentifier(str(identity))], now=now, seconds=seconds)
 
 
 def certify(
-    issuer: Issuer, key: PublicKey, subjects: list[x509.GeneralName], *, now: datetime.datetime, seconds: int
+    issuer: Issuer, key: PublicKey, subjects: list[x509.GeneralName], *, now: dt.datetime, seconds: int
 ) -> Issued:
     """Make a leaf certificate for names that were checked already; raises RefusedError when the issuer itself is over."""
-    expires = min(now + datetime.timedelta(seconds=seconds), issuer.certificate.not_valid_after_utc)
+    expires = min(now + dt.timedelta(seconds=seconds), issuer.certificate.not_valid_after_utc)
     if expires <= now:
         raise RefusedError(f"the issuing certificate expired at {issuer.certificate.not_valid_after_utc.isoformat()}")
     leaf = (
@@ -103,7 +103,9 @@ def _checked(csr_der: bytes, uri: str) -> PublicKey:
     try:
         wanted = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
-        raise RefusedError(f"the request names nobody; it must carry the URI {uri} as its only alternative name") from None
+        raise RefusedError(
+            f"the request names nobody; it must carry the URI {uri} as its only alternative name"
+        ) from None
     if wanted != [x509.UniformResourceIdentifier(uri)]:
         named = ", ".join(str(getattr(name, "value", name)) for name in wanted)
         raise RefusedError(f"the request is for {named}, the caller is {uri}")
@@ -122,5 +124,3 @@ def _strong(key: object) -> PublicKey:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     raise RefusedError(f"keys of kind {type(key).__name__} are not taken, use ECDSA P-256")
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ class Issuer:
         """PEM of what a leaf must bring along: the chain without self-signed certificates."""
         return pem(certificate for certificate in self.chain if certificate.subject != certificate.issuer)
 
-    def hash(self) -> hashes.HashAlgorithm:
+    def hash(self) -> hashes.SHA256 | hashes.SHA384:
         """The hash that fits the key."""
         large = isinstance(self.key, ec.EllipticCurvePrivateKey) and self.key.curve.key_size > 256
         return hashes.SHA384() if large else hashes.SHA256()
@@ -50,7 +50,7 @@ def pem(certificates: Iterable[x509.Certificate]) -> str:
     return "".join(certificate.public_bytes(serialization.Encoding.PEM).decode() for certificate in certificates)
 
 
-def union(*bundles: Iterable[x509.Certificate], now: datetime.datetime) -> tuple[x509.Certificate, ...]:
+def union(*bundles: Iterable[x509.Certificate], now: dt.datetime) -> tuple[x509.Certificate, ...]:
     """Lay bundles together: each root once, in order, without those that are over."""
     merged: dict[bytes, x509.Certificate] = {}
     for bundle in bundles:
@@ -75,7 +75,7 @@ def bundle_in(data: Mapping[str, str]) -> tuple[x509.Certificate, ...]:
     return _certificates(data, ROOTS)
 
 
-def from_secret(data: Mapping[str, str], *, now: datetime.datetime) -> Issuer:
+def from_secret(data: Mapping[str, str], *, now: dt.datetime) -> Issuer:
     """Read the data of a Secret (base64, as the API has it); raises BadIssuerError."""
     chain = _certificates(data, CHAIN)
     if not chain:
@@ -83,7 +83,9 @@ def from_secret(data: Mapping[str, str], *, now: datetime.datetime) -> Issuer:
     first = chain[0]
     roots = _certificates(data, ROOT) or tuple(c for c in chain if c.subject == c.issuer)
     if not roots:
-        raise BadIssuerError(f"it has no {ROOT}, and no certificate in {CHAIN} is a root: nobody could trust what it issues")
+        raise BadIssuerError(
+            f"it has no {ROOT}, and no certificate in {CHAIN} is a root: nobody could trust what it issues"
+        )
     _may_sign(first)
     if first.not_valid_after_utc <= now:
         raise BadIssuerError(f"its certificate expired at {first.not_valid_after_utc.isoformat()}")
@@ -98,7 +100,7 @@ def from_secret(data: Mapping[str, str], *, now: datetime.datetime) -> Issuer:
     return Issuer(certificate=first, chain=chain, key=key, roots=roots)
 
 
-def new_root(trust_domain: str, *, now: datetime.datetime) -> dict[str, str]:
+def new_root(trust_domain: str, *, now: dt.datetime) -> dict[str, str]:
     """Make a self-signed root for a trust domain; returns Secret data, base64."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
@@ -113,8 +115,8 @@ def new_root(trust_domain: str, *, now: datetime.datetime) -> dict[str, str]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=365 * ROOT_YEARS))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=365 * ROOT_YEARS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(_signing_certificates(), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -151,7 +153,9 @@ def _may_sign(certificate: x509.Certificate) -> None:
     except x509.ExtensionNotFound:
         basic = None
     if basic is None or not basic.ca:
-        raise BadIssuerError(f"the first certificate of its {CHAIN} may not sign others (basic constraints: CA is not true)")
+        raise BadIssuerError(
+            f"the first certificate of its {CHAIN} may not sign others (basic constraints: CA is not true)"
+        )
     try:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:

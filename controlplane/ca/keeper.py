@@ -8,7 +8,7 @@ be replaced while certificates of the former are still out. A Secret nobody can 
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Keeper:
     """The mesh's issuer, as a sink of two reflectors."""
 
-    def __init__(self, settings: Settings, now: Callable[[], datetime.datetime]) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], dt.datetime]) -> None:
         self._settings = settings
         self._now = now
         self._listeners: list[Callable[[], None]] = []

@@ -6,7 +6,7 @@ a bad token UNAUTHENTICATED, somebody else's name or pod PERMISSION_DENIED, a re
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from controlplane.ca import authority
 from controlplane.ca.authority import Issued, RefusedError
 from controlplane.ca.keeper import Keeper
 from controlplane.ca.tokens import BadTokenError, Caller, TokenCheckError, Tokens
-from meshapi import protos
+from meshapi import protos, xds
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +39,14 @@ class Certificates:
 
     issued: int = 0
     refused: int = 0
-    expires: dict[tuple[str, str], datetime.datetime] = field(default_factory=dict)
+    expires: dict[tuple[str, str], dt.datetime] = field(default_factory=dict)
 
 
 class Issuing:
     """The method, as grpc.aio calls it."""
 
     def __init__(
-        self, keeper: Keeper, tokens: Tokens, seconds: int, now: Callable[[], datetime.datetime], book: Certificates
+        self, keeper: Keeper, tokens: Tokens, seconds: int, now: Callable[[], dt.datetime], book: Certificates
     ) -> None:
         self._keeper = keeper
         self._tokens = tokens
@@ -89,9 +89,7 @@ class Issuing:
         if self._keeper.issuer is None:
             raise Denied(grpc.StatusCode.UNAVAILABLE, "there is no issuer yet, try again")
         try:
-            return authority.sign(
-                self._keeper.issuer, csr, caller.identity, now=self._now(), seconds=self._seconds
-            )
+            return authority.sign(self._keeper.issuer, csr, caller.identity, now=self._now(), seconds=self._seconds)
         except RefusedError as error:
             raise Denied(grpc.StatusCode.PERMISSION_DENIED, f"{caller.identity}: {error}") from error
 
@@ -109,3 +107,9 @@ async def identified(tokens: Tokens, authorization: str) -> Caller:
         raise Denied(grpc.StatusCode.UNAUTHENTICATED, str(error)) from error
     except TokenCheckError as error:
         raise Denied(grpc.StatusCode.UNAVAILABLE, str(error)) from error
+
+
+def ca_handlers(issuing: Issuing) -> grpc.GenericRpcHandler[bytes, bytes]:
+    """The method as gRPC serves it: bytes in, bytes out."""
+    service, _, method = xds.CA_ISSUE.strip("/").partition("/")
+    return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(issuing)})

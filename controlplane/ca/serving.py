@@ -7,11 +7,12 @@ whose chain is replaced in place. The key lives in memory only. It refuses nothi
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from cryptography import x509
@@ -31,13 +32,15 @@ class KeyPair:
 
     chain: bytes
     key: bytes
-    expires: datetime.datetime
+    expires: dt.datetime
 
 
 class Serving:
     """The serving certificate and everybody who uses it."""
 
-    def __init__(self, keeper: Keeper, dns_names: tuple[str, ...], seconds: int, now: Callable[[], datetime.datetime]) -> None:
+    def __init__(
+        self, keeper: Keeper, dns_names: tuple[str, ...], seconds: int, now: Callable[[], dt.datetime]
+    ) -> None:
         self._keeper = keeper
         self._names = [x509.DNSName(name) for name in dns_names]
         self._seconds = seconds
@@ -54,7 +57,7 @@ class Serving:
         return self._context
 
     @property
-    def expires(self) -> datetime.datetime | None:
+    def expires(self) -> dt.datetime | None:
         """When the certificate in use is over."""
         return self._pair.expires if self._pair else None
 
@@ -63,9 +66,10 @@ class Serving:
         pair = self._required()
         served = [pair]
 
-        def newer() -> grpc.ServerCertificateConfiguration | None:
-            current = self._required()
-            if current is served[0]:
+        def newer() -> Any:
+            # None says that nothing changed; gRPC calls this from a thread of its own.
+            current = self._pair
+            if current is None or current is served[0]:
                 return None
             served[0] = current
             return _configuration(current)

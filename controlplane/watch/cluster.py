@@ -42,7 +42,9 @@ class Cluster:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        connector = aiohttp.TCPConnector(ssl=connection.ssl_context() if connection.server.startswith("https") else False)
+        connector = aiohttp.TCPConnector(
+            ssl=connection.ssl_context() if connection.server.startswith("https") else False
+        )
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=30, sock_connect=10), trust_env=False
         )
@@ -105,7 +107,9 @@ class Cluster:
         """Follow a watch; each item is one line. Ends when the server ends it; raises TimeoutError after `silence` seconds without a byte."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
         url = self.connection.server + path
-        async with self._session.get(url, params={**params, "watch": "true"}, headers=self._headers(), timeout=timeout) as answer:
+        async with self._session.get(
+            url, params={**params, "watch": "true"}, headers=self._headers(), timeout=timeout
+        ) as answer:
             if answer.status >= 300:
                 raise _error(answer.status, await answer.read())
             rest = b""

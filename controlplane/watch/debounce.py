@@ -14,7 +14,9 @@ LONGEST_SECONDS = 0.5
 class Debounce:
     """The due time of the next act, or None while nothing is waiting."""
 
-    def __init__(self, quiet: float = QUIET_SECONDS, urgent: float = URGENT_SECONDS, longest: float = LONGEST_SECONDS) -> None:
+    def __init__(
+        self, quiet: float = QUIET_SECONDS, urgent: float = URGENT_SECONDS, longest: float = LONGEST_SECONDS
+    ) -> None:
         self._quiet = quiet
         self._urgent = urgent
         self._longest = longest

@@ -46,7 +46,9 @@ WORKLOADS = (
 
 REGISTRATIONS = (
     Watched(
-        kind="MutatingWebhookConfiguration", group="admissionregistration.k8s.io", plural="mutatingwebhookconfigurations"
+        kind="MutatingWebhookConfiguration",
+        group="admissionregistration.k8s.io",
+        plural="mutatingwebhookconfigurations",
     ),
     Watched(
         kind="ValidatingWebhookConfiguration",
@@ -89,18 +91,21 @@ def build_registry(desk: Desk, login: Callable[[], kopf.ConnectionInfo]) -> kopf
     for watched in WORKLOADS:
         _follow(registry, watched, desk.workload)
     for watched in REGISTRATIONS:
-        _follow(registry, watched, desk.registration, labels={"app.kubernetes.io/part-of": "tulle"})
+        _follow(registry, watched, desk.registration)
     return registry
 
 
-def _follow(registry: kopf.OperatorRegistry, watched: Watched, take: Take, **filters: Any) -> None:
-    @kopf.on.event(watched.group, watched.plural, registry=registry, id=watched.plural, **filters)
+def _follow(registry: kopf.OperatorRegistry, watched: Watched, take: Take) -> None:
+    @kopf.on.event(watched.group, watched.plural, registry=registry, id=watched.plural)
     async def seen(event: Any, **_: Any) -> None:
         take(watched.kind, slim(event["object"]), deleted=event["type"] == "DELETED")
 
 
-def operator_settings() -> kopf.OperatorSettings:
-    """kopf as a guest: own names, no Events, watches that cannot fall silent, no kill of the process."""
+def operator_settings(installation: str) -> kopf.OperatorSettings:
+    """Kopf as a guest: own names, no Events, watches that cannot fall silent, no kill of the process.
+
+    Of the webhook configurations only this installation's own is watched, which is all its role allows.
+    """
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.persistence.finalizer = names.FINALIZER
@@ -111,5 +116,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 150
     settings.watching.chunk_size = 500
+    for watched in REGISTRATIONS:
+        settings.watching.field_selectors[watched.plural] = f"metadata.name={installation}"
     settings.process.ultimate_exiting_timeout = None
     return settings

@@ -8,7 +8,7 @@ from the replica's own clock: what counts is how long the record has not changed
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import logging
 import random
 from collections.abc import Callable
@@ -100,7 +100,7 @@ class Elector:
         return True
 
     def _spec(self, *, transitions: int, acquired: str = "") -> dict[str, Any]:
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": LEASE_SECONDS,

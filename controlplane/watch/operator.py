@@ -8,7 +8,7 @@ SIGTERM for itself where it can, and a burst of its events must not hold up a pu
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import logging
 import threading
 from typing import Any
@@ -31,7 +31,7 @@ def login(connection: Connection) -> kopf.ConnectionInfo:
     """Credentials for kopf from our own connection."""
     expires = None
     if connection.token_file is not None:
-        expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=LOGIN_MINUTES)
+        expires = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=LOGIN_MINUTES)
     return kopf.ConnectionInfo(
         server=connection.server,
         ca_data=connection.ca or None,
@@ -66,9 +66,10 @@ class Crossing:
 class Operator:
     """kopf in its thread."""
 
-    def __init__(self, desk: Desk, connection: Connection) -> None:
+    def __init__(self, desk: Desk, connection: Connection, installation: str) -> None:
         self._desk = desk
         self._connection = connection
+        self._installation = installation
         self._stop = threading.Event()
         self.restarts = 0
 
@@ -108,7 +109,7 @@ class Operator:
             asyncio.run(
                 kopf.operator(
                     registry=registry,
-                    settings=handlers.operator_settings(),
+                    settings=handlers.operator_settings(self._installation),
                     standalone=True,
                     clusterwide=True,
                     stop_flag=self._stop,

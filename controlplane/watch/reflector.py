@@ -107,7 +107,7 @@ class Reflector:
         objects: list[dict[str, Any]] = []
         version = ""
         async for raw in self._cluster.pages(self._path, self._params):
-            page = msgspec.json.decode(raw, type=self._page)
+            page: Any = msgspec.json.decode(raw, type=self._page)
             version = page.metadata.resource_version
             objects.extend(plain(obj) for obj in page.items)
         self._sink.replace(self._kind.name, objects)
@@ -117,7 +117,12 @@ class Reflector:
 
     async def _watch(self) -> None:
         seconds = str(int(WATCH_SECONDS * random.uniform(0.8, 1.0)))  # noqa: S311 - spread over the replicas
-        params = {**self._params, "resourceVersion": self._version, "allowWatchBookmarks": "true", "timeoutSeconds": seconds}
+        params = {
+            **self._params,
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": seconds,
+        }
         try:
             async for line in self._cluster.watch(self._path, params, SILENCE_SECONDS):
                 self._take(msgspec.json.decode(line, type=_Event))

@@ -37,9 +37,7 @@ def decide(workload: Mapping[str, Any]) -> dict[str, str | None] | None:
     if word is None:
         return {names.INJECT: None, names.INJECTED_BY: None} if ours else None
     if word not in {names.ENABLED, names.DISABLED}:
-        raise BadWordError(
-            f"annotation {names.INJECT} is {word!r}, it must be {names.ENABLED!r} or {names.DISABLED!r}"
-        )
+        raise BadWordError(f"annotation {names.INJECT} is {word!r}, it must be {names.ENABLED!r} or {names.DISABLED!r}")
     speaks_itself = names.INJECT in inside or names.INJECT in (template.get("labels") or {})
     if (speaks_itself and not ours) or (ours and inside.get(names.INJECT) == word):
         return None
@@ -83,7 +81,7 @@ class Rolls:
 
     def _want(self, key: tuple[str, str, str], change: dict[str, str | None], version: str) -> None:
         kind, namespace, name = key
-        body = {"spec": {"template": {"metadata": {"annotations": change}}}}
+        body: dict[str, Any] = {"spec": {"template": {"metadata": {"annotations": change}}}}
         if version:
             # On a conflict the newer object comes as an event of its own, with a newer wish.
             body["metadata"] = {"resourceVersion": version}

@@ -50,9 +50,11 @@ class Sweep:
         version = await self._version(watched)
         mark = self._store.revision
         objects: list[dict[str, Any]] = []
+        # Items of a list carry neither.
+        kind = {"apiVersion": f"{watched.group}/{version}", "kind": watched.kind}
         if version:
             async for page in self._cluster.pages(path_of(f"{watched.group}/{version}", watched.plural)):
-                objects.extend(slim(obj) for obj in msgspec.json.decode(page)["items"])
+                objects.extend(slim(obj | kind) for obj in msgspec.json.decode(page)["items"])
         self._store.replace(watched.kind, objects, since=mark)
 
     async def _version(self, watched: Watched) -> str:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from controlplane.watch.cluster import Cluster, path_of
+from controlplane.watch.cluster import ApiError, Cluster, path_of
 from controlplane.watch.writer import Writer
 
 PLURALS = {
@@ -48,6 +48,22 @@ class Webhooks:
         self._service = service
         self._roots = roots
         self._seen: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._looked = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether every configuration there is carries the right bundle."""
+        return self._looked and not any(decide(one, self._service, self._roots()) for one in self._seen.values())
+
+    async def look(self) -> None:
+        """Read the configurations once, so that readiness need not wait for an event that may never come."""
+        for kind, plural in PLURALS.items():
+            try:
+                self.seen(kind, await self._cluster.get(path_of(_API, plural, name=self._service[1])))
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+        self._looked = True
 
     def seen(self, kind: str, configuration: Mapping[str, Any]) -> None:
         """Look at a configuration as it is now."""
@@ -73,7 +89,8 @@ class Webhooks:
             return
 
         async def write() -> None:
-            await self._cluster.patch(path_of(_API, PLURALS[kind], name=name), changes, content=_JSON_PATCH)
+            path = path_of(_API, PLURALS[kind], name=name)
+            self._seen[kind, name] = await self._cluster.patch(path, changes, content=_JSON_PATCH)
             log.info("%s %s: CA bundle written", kind, name)
 
         self._writer.want(("webhook", kind, name), write)

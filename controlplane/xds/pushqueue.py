@@ -19,6 +19,7 @@ class PushQueue:
 
     def __init__(self) -> None:
         self._pending: set[Key] = set()
+        self._ended = False
         self._some = asyncio.Event()
 
     def add(self, keys: Iterable[Key]) -> None:
@@ -27,9 +28,16 @@ class PushQueue:
         if self._pending:
             self._some.set()
 
-    async def take(self) -> set[Key]:
-        """Wait for a push and take it whole."""
+    def end(self) -> None:
+        """There will be no more pushes."""
+        self._ended = True
+        self._some.set()
+
+    async def take(self) -> set[Key] | None:
+        """Wait for a push and take it whole; None after the end."""
         await self._some.wait()
+        if self._ended:
+            return None
         self._some.clear()
         taken, self._pending = self._pending, set()
         return taken

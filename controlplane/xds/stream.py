@@ -3,12 +3,12 @@
 In: `received` with a request's bytes, `push` with the resources that changed. Out: response bytes, already in make-before-break order
 (xDS protocol, "Eventual consistency considerations"): clusters, endpoints, listeners, routes, and only then removals of clusters
 and endpoints. Envoy warms a cluster only when its endpoints are answered after it, so endpoints follow each cluster sent, changed
-or not. Refuses what is no discovery request: BadRequestError. A NACK is handed to `on_nack` and otherwise changes nothing.
+or not. Refuses what is no discovery request: BadRequestError. A NACK is told to the `Ears` and otherwise changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,13 +48,23 @@ class Nack:
     sentence: str
 
 
+class Ears(Protocol):
+    """Who is told what a client says."""
+
+    def named(self, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
+        """Names were subscribed to, or let go."""
+
+    def refused(self, nack: Nack) -> None:
+        """A response was refused."""
+
+
 class Conversation:
     """The protocol state of one stream over one client's catalogue."""
 
-    def __init__(self, catalogue: Catalogue, *, delta: bool, on_nack: Callable[[Nack], None]) -> None:
+    def __init__(self, catalogue: Catalogue, *, delta: bool, ears: Ears) -> None:
         self._catalogue = catalogue
         self._delta = delta
-        self._on_nack = on_nack
+        self._ears = ears
         self.subscriptions: dict[Type, Subscription] = {}
 
     def received(self, raw: bytes) -> list[bytes]:
@@ -67,15 +77,22 @@ class Conversation:
             raise wire.BadRequestError(f"more than {MAX_NAMES} names of type {type_.name.lower()} on one stream")
         refused = subscription.refused(ask)
         if ask.error is not None:
-            self._on_nack(Nack(type=type_, names=tuple(refused), sentence=ask.error))
+            self._ears.refused(Nack(type=type_, names=tuple(refused), sentence=ask.error))
         known = set(ask.known)
         answer = subscription.ask(ask)
+        if subscription.added or subscription.dropped:
+            self._ears.named(type_, subscription.added, subscription.dropped)
         if not answer:
             return []
         if not self._delta:
             return [self._world(type_, subscription, answer)]
         names = self._spread(type_, subscription, answer) | (known if WILDCARD in answer else set())
         return self._delta_messages(type_, subscription, names, asked=answer - {WILDCARD}, always=WILDCARD in answer)
+
+    @property
+    def broad(self) -> bool:
+        """Whether any change may concern this stream, not only those of names it gave."""
+        return self._catalogue.exhaustive or any(one.wildcard for one in self.subscriptions.values())
 
     def push(self, keys: Iterable[Key]) -> list[bytes]:
         """Say what of the changed resources concerns this stream."""
@@ -138,7 +155,7 @@ class Conversation:
         gone: list[str] = []
         visible = set(self._catalogue.names(type_)) if subscription.wildcard else set()
         for name in sorted(names):
-            resource = self._catalogue.fetch(type_, name) if name in visible or subscription.covers(name) else None
+            resource = self._catalogue.fetch(type_, name) if name in visible or name in subscription.names else None
             if resource is None:
                 if name in subscription.progress:
                     gone.append(name)

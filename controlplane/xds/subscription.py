@@ -50,6 +50,10 @@ class Subscription:
         """By name: what was sent last, and what came of it."""
         self.missing: set[str] = set()
         """Names asked for that do not exist; delta clients were told so."""
+        self.added: frozenset[str] = frozenset()
+        """Names the last request came with, that were not subscribed before."""
+        self.dropped: frozenset[str] = frozenset()
+        """Names the last request ended."""
         self._first = True
         self._named = False
         self._nonce = 0
@@ -58,7 +62,13 @@ class Subscription:
     def ask(self, request: Ask) -> set[str]:
         """Take a request; return the names (WILDCARD among them for everything) that must be answered now."""
         self._acknowledge(request)
+        before = self.names if self.delta else frozenset(self.names)
+        if self.delta:
+            self.added = request.subscribe - before - {WILDCARD}
+            self.dropped = request.unsubscribe & before
         answer = self._take_delta(request) if self.delta else self._take_world(request)
+        if not self.delta:
+            self.added, self.dropped = frozenset(self.names - before), frozenset(before - self.names)
         self._first = False
         return answer
 
@@ -74,10 +84,6 @@ class Subscription:
         """Tell whether this client was not sent that version of a resource it subscribes to."""
         seen = self.progress.get(name)
         return seen is None or seen.sent != version
-
-    def covers(self, name: str) -> bool:
-        """Tell whether the stream is subscribed to a name."""
-        return name in self.names
 
     def sent(self, resources: Mapping[str, str], removed: Iterable[str] = ()) -> str:
         """Note a response going out ({name: version}, and names told to be gone); returns its nonce."""

@@ -64,20 +64,24 @@ def encode(type_: Type, name: str, version: str, body: bytes) -> Encoded:
 def decode(raw: bytes, *, delta: bool) -> tuple[Type | None, Ask, Node | None]:
     """Read a request: its type (None for one that is not served), what it asks, and the node if it says; raises BadRequestError."""
     try:
-        message = protos.message(_DISCOVERY + ("DeltaDiscoveryRequest" if delta else "DiscoveryRequest")).FromString(raw)
+        message = protos.message(_DISCOVERY + ("DeltaDiscoveryRequest" if delta else "DiscoveryRequest")).FromString(
+            raw
+        )
     except DecodeError as error:
         raise BadRequestError("these bytes are no discovery request") from error
-    error = message.error_detail.message or "refused without a sentence" if message.HasField("error_detail") else None
+    refusal = (
+        (message.error_detail.message or "refused without a sentence") if message.HasField("error_detail") else None
+    )
     if delta:
         ask = Ask(
             subscribe=frozenset(message.resource_names_subscribe),
             unsubscribe=frozenset(message.resource_names_unsubscribe),
             known=dict(message.initial_resource_versions),
             nonce=message.response_nonce,
-            error=error,
+            error=refusal,
         )
     else:
-        ask = Ask(subscribe=frozenset(message.resource_names), nonce=message.response_nonce, error=error)
+        ask = Ask(subscribe=frozenset(message.resource_names), nonce=message.response_nonce, error=refusal)
     try:
         type_ = Type(message.type_url)
     except ValueError:

@@ -1,0 +1,40 @@
+"""`tulle-controlplane`: from the environment to a running control plane.
+
+In: environment variables (settings.py names them). Out: exit code 0 after a graceful end, 1 when a part failed, 2 with one sentence for a bad setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+import uvloop
+
+from controlplane import app, settings
+from controlplane.watch import connect
+
+
+def main() -> int:
+    """Run the control plane."""
+    try:
+        chosen = settings.load()
+        kubeconfig = chosen.kubeconfig
+        connection = connect.from_kubeconfig(kubeconfig) if kubeconfig else connect.in_cluster(chosen.api_server)
+    except settings.BadSettingError as error:
+        sys.stderr.write(f"tulle-controlplane: {error}\n")
+        return 2
+    logging.basicConfig(level=chosen.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("kopf", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(app.serve(chosen, connection))
+    except Exception:
+        logging.getLogger("controlplane").exception("a part of the control plane failed; ending")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What the control plane says of itself on port 15014: health, readiness, metrics, its sidecars and its snapshot.
+
+In: `Report`, functions that look at the running parts. Out: text and JSON over HTTP. There is nothing secret in it: identities and addresses, no keys, no tokens, no
+object of a user. Refuses other paths with 404.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One number of a metric."""
+
+    name: str
+    value: float
+    labels: Mapping[str, str]
+    kind: str = "gauge"
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How to find out."""
+
+    missing: Callable[[], list[str]]
+    """What is not ready yet, in words; empty when all is."""
+    samples: Callable[[], Iterable[Sample]]
+    proxies: Callable[[], list[Json]]
+    snapshot: Callable[[], Json]
+
+
+def render(samples: Iterable[Sample]) -> str:
+    """Write samples in Prometheus' text format, those of one metric together."""
+    families: dict[str, list[Sample]] = {}
+    for sample in samples:
+        families.setdefault(sample.name, []).append(sample)
+    lines = []
+    for name, family in families.items():
+        lines.append(f"# HELP {name} {family[0].help}")
+        lines.append(f"# TYPE {name} {family[0].kind}")
+        lines.extend(f"{name}{_labels(sample.labels)} {sample.value:.10g}" for sample in family)
+    return "\n".join(lines) + "\n"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    escaped = (
+        (name, value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")) for name, value in labels.items()
+    )
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped) + "}"
+
+
+async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
+    """Listen; the runner's `addresses` tell the port and its `cleanup()` ends it."""
+    app = web.Application()
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        missing = report.missing()
+        if missing:
+            return web.Response(status=503, text="not ready: " + "; ".join(missing) + "\n")
+        return web.Response(text="ok\n")
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text=render(report.samples()), content_type="text/plain")
+
+    async def proxies(_: web.Request) -> web.Response:
+        return _json({"proxies": report.proxies()})
+
+    async def snapshot(_: web.Request) -> web.Response:
+        return _json(report.snapshot())
+
+    for path, handler in (
+        ("/healthz", healthz),
+        ("/readyz", readyz),
+        ("/metrics", metrics),
+        ("/proxies", proxies),
+        ("/snapshot", snapshot),
+    ):
+        app.router.add_get(path, handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner
+
+
+def _json(body: Json) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")

@@ -1,0 +1,307 @@
+"""The composition root of the control plane: the only place that constructs, and the order in which things start and end.
+
+In: Settings. Out: a running control plane until SIGTERM or SIGINT. Start: find the cluster, learn or make the issuer, read everything once, serve. End: not ready any more, streams closed one
+after the other so that sidecars go to other replicas, the Lease given back. Refuses to start without a cluster (BadSettingError); a part that fails later
+ends the process, so that Kubernetes starts it anew, except for those that supervise themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import grpc.aio
+from aiohttp import web
+
+from controlplane import admin, reports
+from controlplane.ca import keeper as ca_keeper
+from controlplane.ca.keeper import Keeper
+from controlplane.ca.service import Certificates, Issuing, ca_handlers, identified
+from controlplane.ca.serving import Serving
+from controlplane.ca.tokens import Caller, Tokens
+from controlplane.ingest.assemble import ingest
+from controlplane.inject import webhook
+from controlplane.inject.options import InjectSettings
+from controlplane.inject.workload import owner_of
+from controlplane.settings import Settings
+from controlplane.watch.cluster import ApiError, Cluster
+from controlplane.watch.connect import Connection
+from controlplane.watch.desk import MeshDesk
+from controlplane.watch.leader import Elector
+from controlplane.watch.objects import ObjectStore
+from controlplane.watch.operator import Operator
+from controlplane.watch.reflector import Reflector
+from controlplane.watch.rolls import Rolls
+from controlplane.watch.shapes import FEED
+from controlplane.watch.status import Statuses
+from controlplane.watch.sweep import Sweep
+from controlplane.watch.webhooks import Webhooks
+from controlplane.watch.writer import Writer
+from controlplane.xds.callers import PodCallers
+from controlplane.xds.publisher import Publisher
+from controlplane.xds.server import Hub, build_server
+from controlplane.xds.source import Source
+
+NATIVE_SIDECARS_SINCE = (1, 29)
+LINGER_SECONDS = 2.0
+RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class Part(Protocol):
+    """Something that runs until it is cancelled."""
+
+    async def run(self) -> None:
+        """Run."""
+
+
+class App:
+    """Every part of a control plane, made but not running."""
+
+    def __init__(self, settings: Settings, connection: Connection) -> None:
+        self.settings = settings
+        self.cluster = Cluster(connection)
+        self.store = ObjectStore()
+        self.writer = Writer()
+        self.elector = Elector(self.cluster, settings.namespace, settings.service, settings.pod)
+        self._make_authority(settings)
+        self._make_distribution(settings)
+        self._make_writers(settings, connection)
+        self.native_sidecar = settings.proxy.native_sidecar == "true"
+        self.admissions: dict[tuple[str, str], int] = {}
+        self.draining = False
+        self.server: grpc.aio.Server | None = None
+        self.ports: dict[str, int] = {}
+        """Where it listens, by part; for tests that let the system choose."""
+
+    def _make_authority(self, settings: Settings) -> None:
+        self.keeper = Keeper(settings, _now)
+        self.tokens = Tokens(self.cluster, settings.trust_domain, time.time)
+        self.certificates = Certificates()
+        self.serving = Serving(self.keeper, settings.dns_names, settings.certificate_seconds, _now)
+        self.issuing = Issuing(self.keeper, self.tokens, settings.certificate_seconds, _now, self.certificates)
+        self.own = [
+            Reflector(
+                self.cluster,
+                kind,
+                self.keeper,
+                namespace=settings.namespace,
+                params={"fieldSelector": f"metadata.name={name}"},
+            )
+            for kind, name in (
+                (ca_keeper.BUNDLE, self.keeper.bundle_name),
+                (ca_keeper.SECRET, settings.ca_secret),
+            )
+        ]
+
+    def _make_distribution(self, settings: Settings) -> None:
+        self.feed = [Reflector(self.cluster, kind, self.store) for kind in FEED]
+        self.sweep = Sweep(self.cluster, self.store)
+        self.source = Source()
+        self.hub = Hub(self.source, self._identify, PodCallers(self.store, owner_of), settings.max_streams)
+        self.publisher = Publisher(
+            self.store,
+            self.source,
+            self.hub,
+            trust_domain=settings.trust_domain,
+            roots=lambda: self.keeper.roots_pem,
+        )
+
+    def _make_writers(self, settings: Settings, connection: Connection) -> None:
+        own = (settings.namespace, settings.service)
+        self.rolls = Rolls(self.cluster, self.writer, settings.namespace)
+        self.webhooks = Webhooks(self.cluster, self.writer, own, lambda: self.keeper.roots_pem)
+        self.statuses = Statuses(self.cluster, self.store, self.writer)
+        self.operator = Operator(MeshDesk(self.store, self.rolls, self.webhooks), connection, settings.service)
+        self.publisher.listen(self.statuses.told)
+        self.elector.listen(self.writer.lead)
+        self.elector.listen(lambda leading: self._authority_wishes() if leading else None)
+        self.keeper.listen(self._roots_changed)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`, then drain."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.cluster.close)
+            runner = await admin.serve(
+                reports.of(self._parts()), host=self.settings.host, port=self.settings.admin_port
+            )
+            stack.push_async_callback(runner.cleanup)
+            self.ports["admin"] = port_of(runner)
+            async with asyncio.TaskGroup() as group:
+                electing = group.create_task(self.elector.run(), name="elector")
+                learning: tuple[Part, ...] = (self.writer, *self.own, *self.feed, self.sweep)
+                running = [group.create_task(part.run()) for part in learning]
+                running.append(group.create_task(self._start(stack, group, running), name="start"))
+                await stop.wait()
+                log.info("ending")
+                electing.cancel()
+                await self._drain()
+                for task in running:
+                    task.cancel()
+
+    async def _start(
+        self, stack: contextlib.AsyncExitStack, group: asyncio.TaskGroup, running: list[asyncio.Task[None]]
+    ) -> None:
+        """Learn everything once, then serve."""
+        await self._learn()
+        serving: tuple[Part, ...] = (self.publisher, self.operator, self.serving)
+        running.extend(group.create_task(part.run()) for part in serving)
+        await self.publisher.published.wait()
+        await self._serve(stack)
+        log.info("serving: %s", ", ".join(f"{name} on {port}" for name, port in self.ports.items()))
+        await persist(self.webhooks.look, "the webhook configurations")
+
+    async def _learn(self) -> None:
+        """Wait for the issuer, and for a first whole list of every kind."""
+        version = await persist(lambda: self.cluster.get("/version"), "the version of the cluster")
+        if self.settings.proxy.native_sidecar == "auto":
+            numbers = (str(version.get(part, "0")).rstrip("+") for part in ("major", "minor"))
+            self.native_sidecar = tuple(int(n) if n.isdigit() else 0 for n in numbers) >= NATIVE_SIDECARS_SINCE
+        for own in self.own:
+            await own.synced.wait()
+        self._authority_wishes()
+        await self.keeper.ready.wait()
+        for synced in self._lists():
+            await synced.wait()
+
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
+        settings = self.settings
+        self.serving.renew()
+        self.server = build_server((self.hub.handlers(), ca_handlers(self.issuing)), limit=settings.max_streams)
+        address = f"{settings.host}:{settings.xds_port}"
+        self.ports["xds"] = self.server.add_secure_port(address, self.serving.credentials())
+        await self.server.start()
+        stack.push_async_callback(self.server.stop, 0)
+        face = webhook.Webhook(
+            settings=self._inject_settings,
+            namespace_labels=self._namespace_words,
+            validate=validate,
+            count=self._count_admission,
+        )
+        runner = await webhook.serve(face, tls=self.serving.context, host=settings.host, port=settings.webhook_port)
+        stack.push_async_callback(runner.cleanup)
+        self.ports["webhook"] = port_of(runner)
+
+    async def _drain(self) -> None:
+        """Close the streams one after the other; the webhooks answer until the end, for no event tells when the last call has been sent here."""
+        self.draining = True
+        seconds = self.settings.drain_seconds
+        ends = [self.hub.drain(seconds), asyncio.sleep(min(seconds, LINGER_SECONDS))]
+        if self.server is not None:
+            ends.append(self.server.stop(seconds + 1.0))
+        await asyncio.gather(*ends)
+
+    def _parts(self) -> reports.Parts:
+        return reports.Parts(
+            elector=self.elector,
+            store=self.store,
+            hub=self.hub,
+            source=self.source,
+            publisher=self.publisher,
+            certificates=self.certificates,
+            serving=self.serving,
+            writer=self.writer,
+            operator=self.operator,
+            admissions=self.admissions,
+            missing=self.missing,
+        )
+
+    def missing(self) -> list[str]:
+        """What is not ready yet, in words."""
+        waits = [
+            (self.keeper.ready.is_set(), "there is no issuer"),
+            (all(synced.is_set() for synced in self._lists()), "not everything has been listed"),
+            ("webhook" in self.ports, "not serving"),
+            (self.webhooks.settled, "the webhook configurations do not carry the CA bundle"),
+            (not self.draining, "ending"),
+        ]
+        return [words for good, words in waits if not good]
+
+    def _lists(self) -> list[asyncio.Event]:
+        return [*(part.synced for part in self.feed), self.sweep.synced]
+
+    async def _identify(self, authorization: str) -> Caller:
+        return await identified(self.tokens, authorization)
+
+    def _authority_wishes(self) -> None:
+        """What the leader is to do for the authority, if this replica is it."""
+        make = (lambda: self.keeper.make(self.cluster)) if self.keeper.missing() else None
+        write = (lambda: self.keeper.write_bundle(self.cluster)) if self.keeper.bundle_behind() else None
+        self.writer.want(("issuer",), make)
+        self.writer.want(("trust bundle",), write)
+
+    def _roots_changed(self) -> None:
+        self._authority_wishes()
+        self.webhooks.roots_changed()
+        self.publisher.touch()
+
+    def _inject_settings(self) -> InjectSettings:
+        settings = self.settings
+        return InjectSettings(
+            proxy=settings.proxy,
+            xds_address=settings.xds_address,
+            trust_domain=settings.trust_domain,
+            ca_roots=self.keeper.roots_pem,
+            native_sidecar=self.native_sidecar,
+            excluded_namespaces=frozenset({"kube-system", settings.namespace}),
+        )
+
+    def _namespace_words(self, name: str) -> Mapping[str, str]:
+        metadata = (self.store.get("Namespace", "", name) or {}).get("metadata") or {}
+        return {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
+
+    def _count_admission(self, hook: str, outcome: str) -> None:
+        self.admissions[hook, outcome] = self.admissions.get((hook, outcome), 0) + 1
+
+
+class _One:
+    """One object, as `ingest` looks at a cluster."""
+
+    def __init__(self, obj: Mapping[str, Any]) -> None:
+        self._obj = obj
+
+    def of(self, kind: str) -> list[Mapping[str, Any]]:
+        return [self._obj] if self._obj.get("kind") == kind else []
+
+
+def validate(obj: Mapping[str, Any]) -> list[str]:
+    """Say in sentences what is wrong with one of Tulle's own objects, by the code that will read it."""
+    return [problem.message for problem in ingest(_One(obj)).problems]
+
+
+async def persist(call: Callable[[], Awaitable[T]], what: str) -> T:
+    """Do something that must succeed before going on, again and again; a start may be faster than the cluster around it."""
+    while True:
+        try:
+            return await call()
+        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.warning("%s: %s: %s; trying again", what, type(error).__name__, error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def port_of(runner: web.AppRunner) -> int:
+    """The port a runner listens on."""
+    return int(runner.addresses[0][1])
+
+
+async def serve(settings: Settings, connection: Connection) -> None:
+    """Run a control plane until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await App(settings, connection).run(stop)

@@ -1,0 +1,156 @@
+"""What the running parts have to say, gathered for the admin port.
+
+In: `Parts`, the running ones. Out: an `admin.Report`. Looks only; nothing here changes anything, and nothing secret is among what it looks at.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from controlplane.admin import Json, Report, Sample
+from controlplane.ca.service import Certificates
+from controlplane.ca.serving import Serving
+from controlplane.compiler.snapshot import MeshSnapshot
+from controlplane.watch.leader import Elector
+from controlplane.watch.objects import ObjectStore
+from controlplane.watch.operator import Operator
+from controlplane.watch.writer import Writer
+from controlplane.xds.publisher import Publisher
+from controlplane.xds.server import Hub, Stream
+from controlplane.xds.source import Source
+from controlplane.xds.subscription import Subscription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Who is asked."""
+
+    elector: Elector
+    store: ObjectStore
+    hub: Hub
+    source: Source
+    publisher: Publisher
+    certificates: Certificates
+    serving: Serving
+    writer: Writer
+    operator: Operator
+    admissions: Mapping[tuple[str, str], int]
+    """Reviews answered, by webhook and outcome."""
+    missing: Callable[[], list[str]]
+    """What is not ready yet, in words."""
+
+
+def of(parts: Parts) -> Report:
+    """Make the report of a control plane."""
+    return Report(
+        missing=parts.missing,
+        samples=lambda: samples(parts),
+        proxies=lambda: [_proxy(parts, stream) for stream in sorted(parts.hub.streams, key=_place)],
+        snapshot=lambda: snapshot(parts.source.snapshot),
+    )
+
+
+def samples(parts: Parts) -> Iterator[Sample]:
+    """Every number of `/metrics`."""
+    yield _gauge(
+        "tulle_controlplane_leader", float(parts.elector.leading), "Whether this replica writes to the cluster."
+    )
+    for transport, count in sorted(Counter("delta" if s.delta else "sotw" for s in parts.hub.streams).items()):
+        yield _gauge("tulle_xds_streams", count, "Streams open now.", transport=transport)
+    for kind, count in sorted(parts.store.count().items()):
+        yield _gauge("tulle_objects", count, "Objects of the cluster held.", kind=kind)
+    for cache, count in parts.source.sizes().items():
+        yield _gauge("tulle_xds_cached_resources", count, "Encoded resources held.", cache=cache)
+    figures, hub, book = parts.publisher.figures, parts.hub, parts.certificates
+    yield _total("tulle_xds_pushes_total", hub.pushes, "Responses sent because something changed.")
+    yield _total("tulle_xds_nacks_total", hub.nacked, "Responses a client refused.")
+    yield _total("tulle_xds_denied_total", hub.denied, "Streams refused.")
+    yield _total("tulle_xds_encoded_total", parts.source.encoded, "Resources encoded.")
+    yield _total("tulle_snapshots_total", figures.snapshots, "Snapshots made.")
+    yield _total("tulle_snapshot_failures_total", figures.failures, "Snapshots that could not be made.")
+    yield _total("tulle_snapshot_seconds_total", figures.seconds, "Time spent making snapshots.")
+    yield _gauge("tulle_snapshot_last_seconds", figures.last_seconds, "Time the last snapshot took.")
+    yield _total("tulle_certificates_issued_total", book.issued, "Certificates issued.")
+    yield _total("tulle_certificates_refused_total", book.refused, "Requests for certificates refused.")
+    for (hook, outcome), count in sorted(parts.admissions.items()):
+        yield _total("tulle_admissions_total", count, "Reviews answered.", webhook=hook, outcome=outcome)
+    yield _total("tulle_writes_total", parts.writer.written, "Writes to the cluster done.")
+    yield _total("tulle_writes_failed_total", parts.writer.failed, "Writes to the cluster given up.")
+    yield _total("tulle_operator_restarts_total", parts.operator.restarts, "Times kopf was started anew.")
+    if parts.serving.expires is not None:
+        left = parts.serving.expires.timestamp() - time.time()
+        yield _gauge("tulle_serving_certificate_seconds", left, "Seconds until the control plane's certificate ends.")
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    yield _total("process_cpu_seconds_total", usage.ru_utime + usage.ru_stime, "CPU time used.")
+    yield _gauge("process_max_resident_memory_bytes", usage.ru_maxrss * 1024, "Most memory resident so far.")
+
+
+def _gauge(name: str, value: float, words: str, **labels: str) -> Sample:
+    return Sample(name=name, value=value, labels=labels, help=words)
+
+
+def _total(name: str, value: float, words: str, **labels: str) -> Sample:
+    return Sample(name=name, value=value, labels=labels, kind="counter", help=words)
+
+
+def _place(stream: Stream) -> tuple[str, str]:
+    return stream.peer.namespace, stream.peer.pod
+
+
+def _proxy(parts: Parts, stream: Stream) -> Json:
+    peer = stream.peer
+    expires = parts.certificates.expires.get((peer.namespace, peer.pod))
+    return {
+        "pod": peer.pod,
+        "namespace": peer.namespace,
+        "identity": peer.identity,
+        "workload": peer.workload,
+        "connected_since": dt.datetime.fromtimestamp(stream.since, dt.UTC).isoformat(timespec="milliseconds"),
+        "version": peer.version or peer.user_agent,
+        "certificate_expires_at": expires.isoformat() if expires else peer.certificate_expires_at or None,
+        "resources": {
+            type_.url: _progress(subscription) for type_, subscription in stream.conversation.subscriptions.items()
+        },
+    }
+
+
+def _progress(subscription: Subscription) -> Json:
+    """How many resources of a type were sent and how many of them accepted; and the sentence of what was refused."""
+    known = subscription.progress.values()
+    refused = {name: one.reason for name, one in subscription.progress.items() if one.nacked and one.nacked == one.sent}
+    return {
+        "sent": len(known),
+        "acked": sum(one.acked == one.sent for one in known),
+        "nacked_reason": "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items())) or None,
+        "subscribed": len(subscription.names),
+        "missing": sorted(subscription.missing),
+    }
+
+
+def snapshot(current: MeshSnapshot) -> Json:
+    """The mesh as it was decided, in few words."""
+    return {
+        "trust_domain": current.trust_domain,
+        "mesh": {"mode": current.mesh.mode.value, "outbound_allowed": current.mesh.outbound_allowed},
+        "services": {
+            str(key): {
+                "ips": list(entry.service.ips),
+                "ports": {
+                    str(port): [f"{one.address}:{one.port}" for one in found.endpoints]
+                    for port, found in entry.ports.items()
+                },
+            }
+            for key, entry in current.services.items()
+        },
+        "pods": {
+            str(key): {"identity": entry.identity, "mode": entry.policy.mode.value}
+            for key, entry in current.pods.items()
+        },
+        "routes": [str(key) for key in current.route_statuses],
+        "problems": [str(problem) for problem in current.user_problems],
+    }

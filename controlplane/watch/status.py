@@ -1,0 +1,132 @@
+"""Conditions written back: the only writer of status.
+
+In: each snapshot, and the objects as the store has them. Out: wishes to the Writer for those whose stored status differs from what the snapshot says. Of a
+route only Tulle's own entries in `parents` are touched, by reading it fresh, merging and writing with its resourceVersion, so that other controllers'
+entries survive. Nothing is written that is there already.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from controlplane.compiler.snapshot import Condition, MeshSnapshot
+from controlplane.compiler.status import merge_conditions, merge_parents
+from controlplane.model.mesh import MESH_NAME
+from controlplane.model.meta import Key, Problem, RouteKey
+from controlplane.watch.cluster import Cluster, path_of
+from controlplane.watch.handlers import FED
+from controlplane.watch.objects import Object, ObjectStore, Ref
+from controlplane.watch.writer import Job, Writer
+
+_PLURALS = {watched.kind: watched.plural for watched in FED}
+Merge = Callable[[Mapping[str, Any], str], dict[str, Any]]
+"""(stored status, now) -> status as it should be."""
+
+
+class Statuses:
+    """Wishes for objects whose status is not what the snapshot says."""
+
+    def __init__(self, cluster: Cluster, store: ObjectStore, writer: Writer) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._writer = writer
+        self._snapshot = MeshSnapshot()
+        self._settled: dict[Ref, tuple[object, Object]] = {}
+        """What was compared last: the told conditions, and the raw object by identity."""
+        store.listen_status(self._touched)
+
+    def told(self, snapshot: MeshSnapshot) -> None:
+        """Compare everything with a new snapshot."""
+        self._snapshot = snapshot
+        live: set[Ref] = set()
+        for kind in _PLURALS:
+            for obj in self._store.of(kind):
+                metadata = obj["metadata"]
+                ref = Ref(kind, str(metadata.get("namespace") or ""), str(metadata["name"]))
+                live.add(ref)
+                self._compare(ref, obj)
+        for ref in [ref for ref in self._settled if ref not in live]:
+            del self._settled[ref]
+            self._writer.want(("status", ref.kind, ref.namespace, ref.name), None)
+
+    def _touched(self, ref: Ref) -> None:
+        obj = self._store.get(ref.kind, ref.namespace, ref.name)
+        if obj is not None and ref.kind in _PLURALS:
+            self._compare(ref, obj)
+
+    def _compare(self, ref: Ref, obj: Object) -> None:
+        told = self._told(ref)
+        if told is None:
+            return
+        key, merge = told
+        before = self._settled.get(ref)
+        if before is not None and before[1] is obj and before[0] == key:
+            return
+        self._settled[ref] = (key, obj)
+        stored = obj.get("status") or {}
+        wish = ("status", ref.kind, ref.namespace, ref.name)
+        self._writer.want(wish, None if _same(stored, merge(stored, "")) else self._job(ref, obj, merge))
+
+    def _told(self, ref: Ref) -> tuple[object, Merge] | None:
+        """What the snapshot says of an object; None when it says nothing."""
+        snapshot = self._snapshot
+        if ref.kind in {"Mesh", "PeerAuthentication"}:
+            conditions = _conditions(snapshot, ref)
+            generation = self._generation(ref)
+            return conditions, lambda stored, now: {
+                **stored,
+                "conditions": merge_conditions(
+                    stored.get("conditions") or [], conditions, generation=generation, now=now
+                ),
+            }
+        key = RouteKey(ref.kind, ref.namespace, ref.name)
+        parents, route = snapshot.route_statuses.get(key), snapshot.model.routes.get(key)
+        if parents is None or route is None:
+            return None
+        return parents, lambda stored, now: {
+            **stored,
+            "parents": merge_parents(stored.get("parents") or [], parents, generation=route.generation, now=now),
+        }
+
+    def _generation(self, ref: Ref) -> int:
+        obj = self._store.get(ref.kind, ref.namespace, ref.name) or {}
+        return int((obj.get("metadata") or {}).get("generation") or 0)
+
+    def _job(self, ref: Ref, obj: Object, merge: Merge) -> Job:
+        api = str(obj.get("apiVersion", ""))
+
+        async def write() -> None:
+            fresh = await self._cluster.get(path_of(api, _PLURALS[ref.kind], ref.namespace, ref.name))
+            stored = fresh.get("status") or {}
+            now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            wanted = merge(stored, now)
+            if wanted == stored:
+                return
+            body = {"metadata": {"resourceVersion": fresh["metadata"]["resourceVersion"]}, "status": wanted}
+            await self._cluster.patch(path_of(api, _PLURALS[ref.kind], ref.namespace, ref.name, "status"), body)
+
+        return write
+
+
+def _conditions(snapshot: MeshSnapshot, ref: Ref) -> tuple[Condition, ...]:
+    problem = _problem(snapshot.user_problems, ref)
+    if problem is not None:
+        return (Condition(type="Accepted", status=False, reason=problem.reason, message=problem.message),)
+    if ref.kind == "PeerAuthentication":
+        return snapshot.policy_statuses.get(Key(ref.namespace, ref.name), ())
+    if ref.name != MESH_NAME:
+        return ()
+    return (
+        Condition(type="Accepted", status=True, reason="Accepted", message="These settings hold in the whole mesh."),
+    )
+
+
+def _problem(problems: Iterable[Problem], ref: Ref) -> Problem | None:
+    where = (ref.kind, ref.namespace, ref.name)
+    return next((p for p in problems if (p.kind, p.namespace, p.name) == where), None)
+
+
+def _same(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(stored.get(key) == value or (not stored.get(key) and not value) for key, value in wanted.items())

@@ -1,0 +1,121 @@
+"""Store to snapshot to streams, after each burst of changes.
+
+In: changes of the store and of the roots. Out: a new snapshot in the `Source`, the names of what changed to the `Hub`, and the snapshot to whoever listens (status). The arrows in
+between are pure; here is only when they run. Problems in users' objects are logged once, when they come up. It refuses nothing: a fault in a pass
+is logged with its trace, the last good snapshot goes on being served, and the next change tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controlplane.compiler.changes import affected
+from controlplane.compiler.passes import compile_mesh
+from controlplane.compiler.snapshot import MeshSnapshot
+from controlplane.ingest.assemble import ingest
+from controlplane.model.mesh import Model
+from controlplane.model.meta import Problem
+from controlplane.watch.debounce import Debounce
+from controlplane.watch.objects import ObjectStore, Ref
+from controlplane.xds.server import Hub
+from controlplane.xds.source import Source
+
+URGENT = frozenset({"EndpointSlice", "Pod", "Service"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Figures:
+    """How publishing goes, for metrics."""
+
+    snapshots: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    last_seconds: float = 0.0
+
+
+class Publisher:
+    """The one place where snapshots are swapped."""
+
+    def __init__(
+        self, store: ObjectStore, source: Source, hub: Hub, *, trust_domain: str, roots: Callable[[], str]
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._hub = hub
+        self._trust_domain = trust_domain
+        self._roots = roots
+        self._debounce = Debounce()
+        self._wake = asyncio.Event()
+        self._model: Model | None = None
+        self._problems: frozenset[Problem] = frozenset()
+        self._listeners: list[Callable[[MeshSnapshot], None]] = []
+        self.figures = Figures()
+        self.published = asyncio.Event()
+        """Set once there is a snapshot."""
+        store.listen(self._noted)
+
+    def listen(self, listener: Callable[[MeshSnapshot], None]) -> None:
+        """Call back with every snapshot."""
+        self._listeners.append(listener)
+
+    def touch(self) -> None:
+        """Something besides the store changed: the roots."""
+        self._debounce.note(asyncio.get_running_loop().time())
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish now, and after each burst of changes, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        self._attempt(clock)
+        while True:
+            await self._until_due(clock)
+            self._attempt(clock)
+
+    async def _until_due(self, clock: Callable[[], float]) -> None:
+        while (due := self._debounce.due) is None or due > clock():
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
+
+    def _noted(self, ref: Ref) -> None:
+        self._debounce.note(asyncio.get_running_loop().time(), urgent=ref.kind in URGENT)
+        self._wake.set()
+
+    def _attempt(self, clock: Callable[[], float]) -> None:
+        """Publish; the supervisor of the pure passes."""
+        self._debounce.taken()
+        began = clock()
+        try:
+            self._publish()
+        except Exception:
+            self.figures.failures += 1
+            log.exception("compiling the mesh failed; the snapshot before it goes on being served")
+        self.figures.last_seconds = clock() - began
+        self.figures.seconds += self.figures.last_seconds
+
+    def _publish(self) -> None:
+        before = self._source.snapshot
+        model = ingest(self._store, self._model, trust_domain=self._trust_domain)
+        snapshot = compile_mesh(model, before, roots=self._roots().encode())
+        keys = affected(before, snapshot, self._hub.subscribed())
+        self._model = model
+        self._source.replace(snapshot, keys)
+        self.figures.snapshots += 1
+        self.published.set()
+        if keys:
+            self._hub.publish(keys)
+        self._complain(frozenset(snapshot.user_problems))
+        for listener in self._listeners:
+            listener(snapshot)
+
+    def _complain(self, problems: frozenset[Problem]) -> None:
+        for problem in sorted(problems - self._problems):
+            log.warning("%s", problem)
+        self._problems = problems

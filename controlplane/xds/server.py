@@ -1,0 +1,251 @@
+"""The grpc.aio shell of ADS: the port, the streams on it, their limits, and their graceful end.
+
+In: streams of bytes from clients, snapshots by way of `Hub.publish`. Out: bytes. Messages pass through without gRPC's serialisers, since they are put together from parts encoded
+once. A stream is refused with a status and one log line when its caller or node is; it ends with OK when this replica drains, spread over the
+drain time, so that not all sidecars meet the other replicas at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc.aio import EOF  # type: ignore[attr-defined]
+
+from controlplane.ca.service import Denied, authorization_of
+from controlplane.ca.tokens import Caller
+from controlplane.xds import wire
+from controlplane.xds.callers import Callers, Peer
+from controlplane.xds.pushqueue import Key, PushQueue
+from controlplane.xds.stream import Catalogue, Conversation, Nack
+from meshapi import xds
+from meshapi.xds import Type
+
+FIRST_MESSAGE_SECONDS = 30.0
+OPTIONS = (
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_metadata_size", 32 * 1024),
+    # A dead peer is found in half a minute; sidecars may ping as they like.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.max_ping_strikes", 0),
+    # Connections end now and then, so that load spreads over replicas and callers prove themselves anew.
+    ("grpc.max_connection_age_ms", 3_600_000),
+    ("grpc.max_connection_age_grace_ms", 10_000),
+    ("grpc.so_reuseport", 0),
+)
+
+log = logging.getLogger(__name__)
+
+
+class Views:
+    """What the hub needs of the mesh: a catalogue for each peer, and ears for what a peer uses. Subclassed by `source.Source`."""
+
+    def catalogue(self, peer: Peer) -> Catalogue:
+        """Give the catalogue of a peer's view."""
+        raise LookupError(peer)
+
+    def used(self, peer: Peer, names: Iterable[str]) -> None:
+        """Note the listeners a peer asked for."""
+
+
+class Stream:
+    """One ADS stream, as the hub and `/proxies` see it; the `Ears` of its conversation."""
+
+    __slots__ = ("_hub", "conversation", "delta", "nacks", "peer", "queue", "since")
+
+    def __init__(self, hub: Hub, peer: Peer, catalogue: Catalogue, *, delta: bool) -> None:
+        self._hub = hub
+        self.peer = peer
+        self.delta = delta
+        self.since = time.time()
+        self.queue = PushQueue()
+        self.nacks: dict[Type, str] = {}
+        self.conversation = Conversation(catalogue, delta=delta, ears=self)
+
+    def named(self, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
+        """Names were subscribed to, or let go."""
+        self._hub.interest(self, type_, added, dropped)
+
+    def refused(self, nack: Nack) -> None:
+        """A response was refused: logged once, shown until the next."""
+        self._hub.nacked += 1
+        if self.nacks.get(nack.type) != nack.sentence:
+            self.nacks[nack.type] = nack.sentence
+            named = ", ".join(nack.names[:5]) or "a response"
+            log.warning(
+                "%s/%s refused %s %s: %s", self.peer.namespace, self.peer.pod, nack.type.name, named, nack.sentence
+            )
+
+
+class Hub:
+    """All streams of this replica."""
+
+    def __init__(
+        self, views: Views, identify: Callable[[str], Awaitable[Caller]], callers: Callers, limit: int
+    ) -> None:
+        self._views = views
+        self._identify = identify
+        self._callers = callers
+        self._limit = limit
+        self.streams: set[Stream] = set()
+        self._empty = asyncio.Event()
+        self._interest: dict[Key, set[Stream]] = {}
+        self.draining = False
+        self.pushes = 0
+        self.nacked = 0
+        self.denied = 0
+
+    def publish(self, keys: Iterable[Key]) -> None:
+        """Tell all streams what changed."""
+        changed = frozenset(keys)
+        for key in changed:
+            for stream in self._interest.get(key, ()):
+                stream.queue.add((key,))
+        for stream in self.streams:
+            if stream.conversation.broad:
+                stream.queue.add(changed)
+
+    def subscribed(self) -> Iterable[Key]:
+        """Every name any stream is subscribed to."""
+        return self._interest.keys()
+
+    def interest(self, stream: Stream, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
+        """Note what a stream is subscribed to from now on, and what no longer."""
+        for name in added:
+            self._interest.setdefault((type_, name), set()).add(stream)
+        for name in dropped:
+            self._disinterest(stream, (type_, name))
+        if type_ is Type.LISTENER and added:
+            self._views.used(stream.peer, added)
+
+    async def drain(self, seconds: float) -> None:
+        """End all streams, spread over a time."""
+        self.draining = True
+        if not self.streams:
+            return
+        loop = asyncio.get_running_loop()
+        for stream in self.streams:
+            loop.call_later(random.uniform(0, seconds * 0.8), stream.queue.end)  # noqa: S311 - spread
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("%d streams did not end within %s s", len(self.streams), seconds)
+
+    def handlers(self) -> grpc.GenericRpcHandler[bytes, bytes]:
+        """The two ADS methods."""
+        service, _, delta = xds.ADS_DELTA.strip("/").partition("/")
+        world = xds.ADS_SOTW.rpartition("/")[2]
+        return grpc.method_handlers_generic_handler(
+            service,
+            {
+                delta: grpc.stream_stream_rpc_method_handler(self._delta),
+                world: grpc.stream_stream_rpc_method_handler(self._world),
+            },
+        )
+
+    async def _delta(self, _: Any, context: Any) -> None:
+        await self._serve(context, delta=True)
+
+    async def _world(self, _: Any, context: Any) -> None:
+        await self._serve(context, delta=False)
+
+    async def _serve(self, context: Any, *, delta: bool) -> None:
+        try:
+            if self.draining or len(self.streams) >= self._limit:
+                reason = (
+                    "this replica is ending" if self.draining else f"this replica serves {self._limit} streams already"
+                )
+                raise Denied(grpc.StatusCode.UNAVAILABLE, f"{reason}, try another")
+            caller = await self._identify(authorization_of(context.invocation_metadata()))
+            async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+                first = await context.read()
+            if first is EOF:
+                return
+            _, _, node = wire.decode(first, delta=delta)
+            if node is None:
+                raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a stream must carry the node")
+            peer = await self._callers.admit(caller, node)
+        except Denied as denied:
+            await self._refuse(context, denied)
+        except wire.BadRequestError as error:
+            await self._refuse(context, Denied(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+        except TimeoutError:
+            await self._refuse(context, Denied(grpc.StatusCode.DEADLINE_EXCEEDED, "no first message came"))
+        else:
+            await self._converse(Stream(self, peer, self._views.catalogue(peer), delta=delta), context, first)
+
+    async def _refuse(self, context: Any, denied: Denied) -> None:
+        self.denied += 1
+        log.warning("ADS refused to %s: %s", context.peer(), denied)
+        await context.abort(denied.code, str(denied))
+
+    def _disinterest(self, stream: Stream, key: Key) -> None:
+        streams = self._interest.get(key)
+        if streams is not None:
+            streams.discard(stream)
+            if not streams:
+                del self._interest[key]
+
+    def _close(self, stream: Stream) -> None:
+        self.streams.discard(stream)
+        for type_, subscription in stream.conversation.subscriptions.items():
+            for name in subscription.names:
+                self._disinterest(stream, (type_, name))
+        if self.draining and not self.streams:
+            self._empty.set()
+
+    async def _converse(self, stream: Stream, context: Any, first: bytes) -> None:
+        self.streams.add(stream)
+        log.info("%s/%s connected (%s)", stream.peer.namespace, stream.peer.pod, "delta" if stream.delta else "sotw")
+        turn = asyncio.Lock()
+        tasks = [
+            asyncio.ensure_future(self._read(stream, context, turn, first)),
+            asyncio.ensure_future(self._push(stream, context, turn)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._close(stream)
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            log.info("%s/%s disconnected", stream.peer.namespace, stream.peer.pod)
+        for error in results:
+            if isinstance(error, wire.BadRequestError):
+                await self._refuse(context, Denied(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
+            elif isinstance(error, Exception) and not isinstance(error, grpc.RpcError | grpc.aio.AbortError):
+                raise error
+
+    async def _read(self, stream: Stream, context: Any, turn: asyncio.Lock, first: bytes) -> None:
+        raw = first
+        while raw is not EOF:
+            async with turn:
+                for message in stream.conversation.received(raw):
+                    await context.write(message)
+            raw = await context.read()
+
+    async def _push(self, stream: Stream, context: Any, turn: asyncio.Lock) -> None:
+        while (keys := await stream.queue.take()) is not None:
+            async with turn:
+                for message in stream.conversation.push(keys):
+                    self.pushes += 1
+                    await context.write(message)
+
+
+def build_server(handlers: Iterable[grpc.GenericRpcHandler[bytes, bytes]], *, limit: int) -> grpc.aio.Server:
+    """Make the gRPC server; ports are added by the caller."""
+    server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=limit + 1000)
+    server.add_generic_rpc_handlers(tuple(handlers))
+    return server
