@@ -1,29 +1,34 @@
 cimport cython
 
+from dataplane.net.poller cimport Poller
+from dataplane.net.timers cimport Timers
+from dataplane.proxy.headers cimport HeadNotes
+
 cdef class Runtime:
     cdef public object tables
+    cdef public Poller poller
+    cdef public Timers timers
     cdef public object dialer
-    cdef public object timers
     cdef public object metrics
     cdef public object tls
     cdef public object discovery
     cdef public object limits
     cdef public object own
-    cdef public object clock
+    cdef public object dice
     cdef public object access_log
+    cdef public HeadNotes notes
     cdef public bint draining
-    cdef public double now
     cdef public long active
     cdef public long most_active
-    cdef public list dirty
+    cdef public Py_ssize_t pending_bytes
+    cdef public Py_ssize_t replay_bytes
+    cdef public bytes introduction
     cdef public set downstreams
     cdef public set upstreams
-    cdef bint _settling
     cdef bytes _ids
     cdef Py_ssize_t _next_id
+    cdef object _sweeper
 
-    @cython.locals(index=cython.Py_ssize_t, dirty=list)
-    cpdef object settle(self)
     @cython.locals(at=cython.Py_ssize_t, ids=bytes)
     cpdef bytes make_id(self)
-    cpdef double tick(self) except? -1.0
+    cpdef double clock(self) except? -1.0

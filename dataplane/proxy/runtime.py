@@ -1,6 +1,6 @@
 """What every connection is handed: the tables in force, the means to reach the world, and the counters.
 
-In: built once by `app.py` with keyword arguments; tests build it with stand-ins. Out: plain attributes.
+In: built once by `app.py` around a poller; the other parts are set before the first connection. Out: plain attributes.
 One per worker; nothing in it is shared between threads.
 """
 
@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from time import monotonic
+from random import random
 from typing import Any
 
+from dataplane.net.poller import Poller
+from dataplane.net.timers import Timers
+from dataplane.proxy.headers import HeadNotes
 from dataplane.proxy.limits import ProxyLimits
+from dataplane.tables.compile import Tables
 from dataplane.telemetry.labels import NOBODY, Workload
 from dataplane.telemetry.metrics import Metrics
 
 _BATCH = 256
+CLOSE_IDLE_AFTER = 1.0
+"""Seconds between telling clients that we go and refusing what they still open."""
 
 
 class Runtime:
@@ -24,128 +30,135 @@ class Runtime:
     __slots__ = (
         "_ids",
         "_next_id",
-        "_settling",
+        "_sweeper",
         "access_log",
         "active",
-        "clock",
         "dialer",
-        "dirty",
+        "dice",
         "discovery",
         "downstreams",
         "draining",
+        "introduction",
         "limits",
         "metrics",
         "most_active",
-        "now",
+        "notes",
         "own",
+        "pending_bytes",
+        "poller",
+        "replay_bytes",
         "tables",
         "timers",
         "tls",
         "upstreams",
     )
 
-    tables: Any
-    """`tables.compile.Tables` in force; swapped whole by `install`."""
+    poller: Poller
+    timers: Timers
+    tables: Tables
+    """In force; swapped whole by `install`."""
     dialer: Any
     """`net.dial.Dialer`."""
-    timers: Any
-    """`net.timers.Timers`."""
     metrics: Metrics
     tls: Any
-    """`net.tls`: contexts by config noun."""
+    """`net.tls.TlsContexts`."""
     discovery: Any
     """`want(listener_name, callback)`: calls back once with True (known now) or False (unknown)."""
     limits: ProxyLimits
     own: Workload
     """This pod's telemetry labels."""
-    clock: Callable[[], float]
-    """Seconds, monotonic."""
+    dice: Callable[[], float]
+    """A number in [0, 1) for weights and jitter."""
     access_log: Any
     """`telemetry.accesslog.AccessLog`, or None while off."""
+    notes: HeadNotes
     draining: bool
-    now: float
-    """`clock()` as of the last `tick()`, good to a turn."""
     active: int
     """Requests in flight."""
-    dirty: list[Any]
-    """HTTP connections with something to flush."""
+    introduction: bytes
+    """Our telemetry labels for the sidecars we call; empty for none."""
     downstreams: set[Any]
     upstreams: set[Any]
 
-    def __init__(
-        self, *, tables: Any = None, limits: ProxyLimits | None = None, clock: Callable[[], float] = monotonic
-    ) -> None:
-        self.tables = tables
+    def __init__(self, poller: Poller, *, tables: Tables | None = None, limits: ProxyLimits | None = None) -> None:
+        self.poller = poller
+        self.timers = poller.timers
+        self.tables = tables or Tables()
         self.limits = limits or ProxyLimits()
-        self.clock = clock
         self.dialer = None
-        self.timers = None
         self.metrics = Metrics()
         self.tls = None
         self.discovery = None
         self.own = NOBODY
+        self.dice = random
         self.access_log = None
+        self.notes = HeadNotes()
         self.draining = False
-        self.now = clock()
         self.active = 0
         self.most_active = self.limits.active_requests
-        self.dirty = []
+        self.pending_bytes = self.limits.pending_bytes
+        self.replay_bytes = self.limits.replay_bytes
+        self.introduction = b""
         self.downstreams = set()
         self.upstreams = set()
-        self._settling = False
         self._ids = b""
         self._next_id = _BATCH
+        self._sweeper: Any = None
 
-    def install(self, tables: Any) -> None:
+    def install(self, tables: Tables) -> None:
         """Put new tables in force; connections to endpoints that are gone finish what they have and close."""
         self.tables = tables
         for slot in tables.retired:
             slot.retire()
 
-    def tick(self) -> float:
-        """Read the clock."""
-        self.now = self.clock()
-        return self.now
-
-    def settle(self) -> None:
-        """Flush what was written since the last call; every entry point from the net ends with this."""
-        if self._settling:
-            return
-        self._settling = True
-        try:
-            dirty = self.dirty
-            index = 0
-            while index < len(dirty):
-                dirty[index].flush()
-                index += 1
-            dirty.clear()
-        finally:
-            self._settling = False
+    def clock(self) -> float:
+        """Seconds, monotonic, exact."""
+        return self.poller.kernel.now()
 
     def make_id(self) -> bytes:
-        """Make a request id in UUID form (random, version bits not set apart: nobody reads them)."""
+        """Make a request id in UUID form (random; the version bits are not set apart, nobody reads them)."""
         if self._next_id >= _BATCH:
             self._ids = os.urandom(16 * _BATCH).hex().encode()
             self._next_id = 0
         at = self._next_id * 32
         self._next_id += 1
         ids = self._ids
-        return b"-".join(
-            (
-                ids[at : at + 8],
-                ids[at + 8 : at + 12],
-                ids[at + 12 : at + 16],
-                ids[at + 16 : at + 20],
-                ids[at + 20 : at + 32],
-            )
-        )
+        parts = (ids[at : at + 8], ids[at + 8 : at + 12], ids[at + 12 : at + 16], ids[at + 16 : at + 20])
+        return b"-".join((*parts, ids[at + 20 : at + 32]))
+
+    # --- over all connections -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to look at idle limits now and then."""
+        self._sweeper = self.timers.after(self.limits.sweep, self._sweep)
+
+    def stop(self) -> None:
+        """Give up every connection at once."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in [*self.downstreams, *self.upstreams]:
+            if connection.stream is not None:
+                connection.stream.abort()
+
+    def _sweep(self) -> None:
+        now = self.clock()
+        limits = self.limits
+        for downstream in list(self.downstreams):
+            downstream.sweep(now)
+        for upstream in list(self.upstreams):
+            upstream.sweep(now, limits.upstream_idle, limits.upstream_life)
+        self.start()
 
     def drain(self) -> None:
         """Begin a graceful end: clients are told to open nothing more here, what is on the way is finished."""
         self.draining = True
         for connection in list(self.downstreams):
             connection.drain()
-        self.settle()
+        self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
+
+    def _refuse_late(self) -> None:
+        for connection in list(self.downstreams):
+            connection.shut()
 
     @property
     def connections(self) -> int:

@@ -1,0 +1,29 @@
+cimport cython
+
+from dataplane.net.timers cimport Timer
+from dataplane.protocol.events cimport Data, Event, Failure, RequestHead, Reset, Trailers
+from dataplane.protocol.http1_server cimport Http1Server
+from dataplane.protocol.http2_server cimport Http2Server
+from dataplane.proxy.downside cimport Downside
+from dataplane.proxy.exchange cimport Exchange
+from dataplane.proxy.flow cimport Call, HttpConnection
+
+cdef class HttpDownstream(Downside):
+    cdef Http1Server _s1
+    cdef Http2Server _s2
+    cdef Timer _head_timer
+    cdef bint _shutting
+
+    @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)
+    cdef object _dispatch(self, list events)
+    @cython.locals(exchange=Exchange)
+    cdef object _open(self, RequestHead head)
+    cdef object _failed(self, Failure failure)
+    cdef object _watch_head(self)
+    cpdef object _head_too_slow(self)
+    cpdef object drain(self)
+    cpdef object shut(self)
+    @cython.locals(call=Call)
+    cpdef object sweep(self, double now)
+    @cython.locals(calls=list, call=Call)
+    cdef object _drop(self, str reason)

@@ -1,0 +1,248 @@
+"""One HTTP connection of a client: its bytes into requests, their answers into bytes.
+
+In: bytes of the stream, in whichever HTTP version the chain or detection said. Out: an `Exchange` a request; the codec's
+bytes. Refuses what the codec refuses (answered there, counted and logged here), heads that take too long, and, while the
+sidecar drains, further requests.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dataplane.net.stream import Stream
+from dataplane.net.timers import Timer
+from dataplane.protocol.events import (
+    DATA,
+    FAILURE,
+    REQUEST,
+    RESET,
+    TRAILERS,
+    WRITABLE,
+    Event,
+    Failure,
+    Headers,
+    RequestHead,
+)
+from dataplane.protocol.http1_server import Http1Server
+from dataplane.protocol.http2_server import Http2Server
+from dataplane.proxy.downside import Downside
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.flow import Call
+from dataplane.proxy.runtime import Runtime
+from dataplane.tables.listeners import ChainTable
+
+_log = logging.getLogger("tulle.proxy")
+
+_SLOW_HEAD = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\nx-tulle-error: slow_request_head\r\n\r\n"
+
+
+class HttpDownstream(Downside):
+    """A client's connection; the stream's receiver from the moment it is known to speak HTTP."""
+
+    __slots__ = ("_head_timer", "_s1", "_s2", "_shutting")
+
+    def __init__(self, runtime: Runtime, stream: Stream, chain: ChainTable, http2: bool, secure: bool) -> None:
+        super().__init__(runtime, stream, chain, secure)
+        self._s1 = self._s2 = None
+        if http2:
+            self.h2 = self._s2 = Http2Server(runtime.limits.protocol)
+        else:
+            scheme = b"https" if secure and not self.mesh else b"http"
+            self.h1 = self._s1 = Http1Server(runtime.limits.protocol, scheme)
+        self._head_timer: Timer | None = None
+        self._shutting = False
+        stream.receiver = self
+        runtime.downstreams.add(self)
+        self.mark()
+        if runtime.draining:
+            self.drain()
+
+    # --- what the stream tells ----------------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self.gone:
+            return
+        self.used = self._poller.now
+        if self._s2 is not None:
+            self._dispatch(self._s2.receive(data))
+            self.mark()
+            return
+        events = self._s1.receive(data)
+        if events:
+            self._dispatch(events)
+            if self._s1.closing:
+                self.mark()
+        elif self.call is None:
+            self._watch_head()
+        if self.call is not None and self._s1.held:
+            self.hold()
+
+    def ended(self) -> None:
+        """The client sends no more; answers may still go to it."""
+        if self.gone:
+            return
+        codec = self._s1 if self._s2 is None else self._s2
+        self._dispatch(codec.receive_eof())
+        if codec.active == 0:
+            self._ending = True
+        self.mark()
+
+    def lost(self, reason: str) -> None:
+        """Gone, with every request on it."""
+        self.gone = True
+        self.runtime.downstreams.discard(self)
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._drop(reason)
+
+    # --- what calls ask -----------------------------------------------------------------------------------------------
+
+    def send_response(self, stream: int, status: int, reason: bytes, headers: Headers, end: bool) -> None:
+        """Send a response head."""
+        if self.gone:
+            return
+        if self._s2 is None:
+            if self._shutting:
+                self._s1.goaway()
+            self._s1.send_response(stream, status, reason, headers, end)
+        else:
+            self._s2.send_response(stream, status, reason, headers, end)
+        self.mark()
+
+    def finished(self, call: Call) -> None:
+        """A request is over; on HTTP/1 the next one may be here already."""
+        if self.h2 is None:
+            if self.call is call:
+                self.call = None
+        else:
+            self.calls.pop(call.down_stream, None)
+        if self.blocked and call in self.blocked:
+            self.blocked.remove(call)
+        if not self.gone:
+            self.release()
+            self.mark()
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def find(self, stream: int) -> Call | None:
+        """Return the call of a stream, or None when it is over."""
+        if self.h2 is not None:
+            return self.calls.get(stream)
+        call = self.call
+        return call if call is not None and call.down_stream == stream else None
+
+    def _wake(self, call: Call) -> None:
+        call.downstream_ready()
+
+    def _after_flush(self) -> None:
+        """Take up pipelined requests that waited for the answer just written."""
+        if self.gone or self._s1 is None:
+            return
+        while self.call is None and not self.gone and self._s1.held:
+            events = self._s1.receive(b"")
+            if not events:
+                self._watch_head()
+                break
+            self._dispatch(events)
+            self.mark()
+
+    def _dispatch(self, events: list[Event]) -> None:
+        for event in events:
+            kind = event.kind
+            if kind == REQUEST:
+                self._open(event)  # type: ignore[arg-type]
+                continue
+            if kind == FAILURE:
+                self._failed(event)  # type: ignore[arg-type]
+                return
+            call = self.find(event.stream)
+            if call is None:
+                if kind == DATA:
+                    data = event
+                    self.consumed(event.stream, len(data.data))  # type: ignore[attr-defined]
+                continue
+            if kind == DATA:
+                data = event
+                call.request_data(data.data, data.end)  # type: ignore[attr-defined]
+            elif kind == TRAILERS:
+                trailers = event
+                call.request_trailers(trailers.headers)  # type: ignore[attr-defined]
+            elif kind == RESET:
+                reset = event
+                call.request_reset(reset.reason)  # type: ignore[attr-defined]
+            elif kind == WRITABLE:
+                call.downstream_ready()
+
+    def _open(self, head: RequestHead) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        exchange = Exchange(self.runtime, self, head)
+        if self.h2 is None:
+            self.call = exchange
+        else:
+            self.calls[head.stream] = exchange
+        exchange.begin()
+
+    def _failed(self, failure: Failure) -> None:
+        """The client broke the protocol or a limit; the codec has answered if there is a way to."""
+        self.runtime.metrics.refused.of(failure.counter).value += 1
+        _log.info("refused %s:%d: %s", self.stream.peer[0], self.stream.peer[1], failure.reason)
+        self._drop(failure.reason)
+        self._ending = True
+        self.mark()
+
+    def _drop(self, reason: str) -> None:
+        calls = list(self.calls.values())
+        if self.call is not None:
+            calls.append(self.call)
+        for call in calls:
+            call.request_reset(reason)
+        self.calls.clear()
+        self.call = None
+
+    def _watch_head(self) -> None:
+        """A part of a head is here: the rest has to follow soon."""
+        seconds = self.chain.head_timeout or self.runtime.limits.head_timeout
+        if self._head_timer is None and seconds > 0 and self._s1.held:
+            self._head_timer = self.runtime.timers.after(seconds, self._head_too_slow)
+
+    def _head_too_slow(self) -> None:
+        if not self.gone and self.call is None:
+            self.runtime.metrics.refused.of("slow_request_head").value += 1
+            self.stream.write(_SLOW_HEAD)
+            self._ending = True
+            self.mark()
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Tell the client to open nothing more here (HTTP/1 hears it with its next answer)."""
+        self._shutting = True
+        if self.h2 is not None:
+            self.h2.goaway()
+            self.mark()
+
+    def shut(self) -> None:
+        """Refuse what was not opened yet, close when nothing is on the way."""
+        self._shutting = True
+        if self.gone:
+            return
+        if self.h2 is not None:
+            self.h2.shutdown()
+        else:
+            self.h1.goaway()
+        self.mark()
+
+    def sweep(self, now: float) -> None:
+        """Close what is idle for too long."""
+        chain = self.chain
+        if self.call is None and not self.calls:
+            if chain.idle > 0 and now - self.used > chain.idle:
+                self.shut()
+            return
+        if chain.stream_idle > 0:
+            for call in [self.call, *self.calls.values()]:
+                if call is not None and now - call.touched > chain.stream_idle:
+                    call.too_idle()

@@ -1,0 +1,47 @@
+cimport cython
+
+from dataplane.net.timers cimport Timer
+from dataplane.protocol.events cimport RequestHead, ResponseHead
+from dataplane.protocol.headers cimport get
+from dataplane.proxy.downside cimport Downside
+from dataplane.proxy.flow cimport Call, HttpConnection
+from dataplane.proxy.routing cimport Routed
+from dataplane.proxy.runtime cimport Runtime
+from dataplane.proxy.upstream cimport HttpUpstream
+from dataplane.tables.endpoints cimport EndpointSlot
+from dataplane.telemetry.metrics cimport RequestGroup, RequestSeries
+
+cdef class Exchange(Routed):
+    cdef public int retries
+    cdef Timer _try_timer
+    cdef Timer _again_timer
+
+    @cython.locals(status=int)
+    cpdef object response_head(self, ResponseHead head)
+    cdef object _informational(self, ResponseHead head)
+    cdef bint _consented(self, ResponseHead head) except -1
+    cdef object _open_tunnel(self)
+    @cython.locals(n=cython.Py_ssize_t, client=Downside)
+    cpdef object response_data(self, bytes data, bint end)
+    @cython.locals(up=HttpConnection)
+    cpdef object downstream_ready(self)
+    cpdef object response_trailers(self, list headers)
+    @cython.locals(value=bytes)
+    cdef object _read_grpc_status(self, list headers)
+    cdef object _request_done(self)
+    cdef object _response_done(self)
+    @cython.locals(up=HttpUpstream, reused=bint, answered=bint)
+    cpdef object response_reset(self, long code, str reason)
+    @cython.locals(up=HttpConnection)
+    cdef object _let_go(self)
+    cdef object _begin_try(self)
+    cpdef object _try_timed_out(self)
+    cdef bint _retry_answer(self, ResponseHead head) except -1
+    cdef bint _retry_reset(self, long code) except -1
+    cdef object _retry_later(self)
+    cpdef object _retry_now(self)
+    cdef object _stop_timers(self)
+    @cython.locals(up=HttpConnection)
+    cdef object _finish(self)
+    @cython.locals(runtime=Runtime, group=RequestGroup, series=RequestSeries, slot=EndpointSlot, took=double)
+    cdef object _record(self)

@@ -1,0 +1,306 @@
+"""One request from its head to the last byte of its response.
+
+In: what both ends hear once the request was routed (`routing`) and sent (`sending`). Out: commands to both ends, one
+record in the series, one line in the access log, each exactly once, however the call ends: answered, refused, reset by
+the server, given up by the client, or out of time.
+"""
+
+from __future__ import annotations
+
+from dataplane.net.timers import Timer
+from dataplane.protocol import codes
+from dataplane.protocol.events import Headers, RequestHead, ResponseHead
+from dataplane.protocol.headers import get
+from dataplane.proxy import errors, retry, tunnel
+from dataplane.proxy.downside import Downside
+from dataplane.proxy.routing import Routed
+from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.upstream import HttpUpstream
+from dataplane.telemetry import flags, labels
+
+
+class Exchange(Routed):
+    """A call with a client that waits for its answer."""
+
+    __slots__ = ("_again_timer", "_try_timer", "retries")
+
+    def __init__(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
+        super().__init__(runtime, client, head)
+        self.retries = 0
+        self._try_timer: Timer | None = None
+        self._again_timer: Timer | None = None
+
+    # --- the response -------------------------------------------------------------------------------------------------
+
+    def response_head(self, head: ResponseHead) -> None:
+        """Pass the response head on."""
+        status = head.status
+        if self.over:
+            return
+        self.touched = self.runtime.poller.now
+        if status < 200:
+            self._informational(head)
+            return
+        row = self.row
+        if row is not None and row.retry is not None and self._retry_answer(head):
+            return
+        self.responding = True
+        self.status = status
+        self.body = None
+        self.whole = False
+        self.edit_response(head.headers)
+        if self.grpc and head.end:
+            self._read_grpc_status(head.headers)
+        if self.head.protocol and self._consented(head):
+            return
+        self.client.send_response(self.down_stream, status, head.reason, head.headers, head.end)
+        if head.end:
+            self._response_done()
+
+    def _informational(self, head: ResponseHead) -> None:
+        if head.status != 101:
+            self.client.send_response(self.down_stream, head.status, head.reason, head.headers, False)
+            return
+        self._open_tunnel()
+        if self.client.h2 is None:
+            self.client.send_response(self.down_stream, 101, head.reason, head.headers, False)
+        else:
+            self.client.send_response(self.down_stream, 200, b"", tunnel.established(head.headers), False)
+
+    def _consented(self, head: ResponseHead) -> bool:
+        """An HTTP/2 server agreed to an extended CONNECT: open the tunnel in the client's version."""
+        if self.up is None or self.up.h2 is None or not 200 <= head.status < 300 or head.end:
+            return False
+        self._open_tunnel()
+        if self.client.h2 is None:
+            self.client.send_response(self.down_stream, 101, b"", tunnel.switched(self.head, head.headers), False)
+        else:
+            self.client.send_response(self.down_stream, head.status, b"", head.headers, False)
+        return True
+
+    def _open_tunnel(self) -> None:
+        self.tunnel = True
+        self.responding = True
+        self.status = 101
+        self.whole = False
+        self.body = None
+        self.request_ended = False
+        self._stop_timers()
+
+    def response_data(self, data: bytes, end: bool) -> None:
+        """Pass a piece of the server's body on."""
+        if self.over:
+            return
+        n = len(data)
+        self.response_bytes += n
+        self.touched = self.runtime.poller.now
+        client = self.client
+        client.send_data(self.down_stream, data, end)
+        if end:
+            self._response_done()
+        elif n:
+            self.response_owed += n
+            if client.congested(self.down_stream, self):
+                self.up.hold()  # type: ignore[union-attr]
+            else:
+                self.up.consumed(self.up_stream, self.response_owed)  # type: ignore[union-attr]
+                self.response_owed = 0
+
+    def downstream_ready(self) -> None:
+        """The client takes more."""
+        up = self.up
+        if up is not None and not self.client.congested(self.down_stream, self):
+            if self.response_owed:
+                up.consumed(self.up_stream, self.response_owed)
+                self.response_owed = 0
+            up.release()
+
+    def response_trailers(self, headers: Headers) -> None:
+        """Pass the end of the response on."""
+        if self.over:
+            return
+        if self.grpc:
+            self._read_grpc_status(headers)
+        self.client.send_trailers(self.down_stream, headers)
+        self._response_done()
+
+    def _read_grpc_status(self, headers: Headers) -> None:
+        value = get(headers, b"grpc-status")
+        if value is not None and value.isdigit() and len(value) < 3:
+            self.grpc_status = min(int(value), 30)
+
+    def _request_done(self) -> None:
+        if self.response_ended:
+            self._finish()
+
+    def _response_done(self) -> None:
+        self.response_ended = True
+        if not self.tunnel or self.request_ended:
+            self._finish()
+
+    # --- what goes wrong ----------------------------------------------------------------------------------------------
+
+    def response_reset(self, code: int, reason: str) -> None:
+        """The server broke off: once more where that is safe, else the client learns of it."""
+        up: HttpUpstream = self.up  # type: ignore[assignment]
+        if self.over or up is None:
+            return
+        reused = up.uses > 1 and up.h2 is None
+        answered = up.answered
+        self._let_go()
+        self.detail = reason
+        if self.responding:
+            self.flag = flags.CONNECTION_ENDED if code == codes.CONNECT_ERROR else flags.RESET
+            passed = codes.INTERNAL_ERROR if code in {codes.CONNECT_ERROR, codes.REFUSED_STREAM} else code
+            self.client.reset(self.down_stream, passed)
+            self._finish()
+            return
+        if self.whole and retry.unasked(code, self.head.method, reused=reused, answered=answered, tries=self.tries):
+            self.runtime.metrics.events.of("safe_retries").value += 1
+            self.again(elsewhere=False)
+        elif not self._retry_reset(code):
+            refused = errors.BAD_UPSTREAM if code == codes.PROTOCOL_ERROR else errors.UPSTREAM_RESET
+            self.refuse(errors.UPSTREAM_ENDED if code == codes.CONNECT_ERROR else refused)
+
+    def _let_go(self) -> None:
+        """Part from the server's connection, without a word to it."""
+        up = self.up
+        if up is not None:
+            self.up = None
+            up.finished(self)
+        self.response_owed = 0
+
+    def request_reset(self, reason: str) -> None:
+        """The client is gone: the server need not go on."""
+        if self.over:
+            return
+        self.detail = reason
+        self.flag = flags.CLIENT_GONE
+        self.cancel()
+        self._finish()
+
+    def refuse(self, refusal: errors.Refusal) -> None:
+        """Answer in the server's place; after the response began, breaking it off is all that is left."""
+        if self.over:
+            return
+        self.cancel()
+        self.flag = refusal.flag
+        self.runtime.metrics.errors.of(refusal.word).value += 1
+        client = self.client
+        if self.responding:
+            client.reset(self.down_stream, codes.INTERNAL_ERROR)
+            self._finish()
+            return
+        self.responding = True
+        if self.grpc:
+            self.status, self.grpc_status = 200, refusal.grpc_status
+            client.send_response(self.down_stream, 200, b"", refusal.grpc_headers, True)
+        else:
+            self.status = refusal.status
+            bare = self.head.method == b"HEAD"
+            client.send_response(self.down_stream, refusal.status, b"", refusal.headers, bare)
+            if not bare:
+                client.send_data(self.down_stream, refusal.body, True)
+        self.response_ended = True
+        self._finish()
+
+    def too_idle(self) -> None:
+        """Nothing moved for longer than the stream idle time-out."""
+        self.refuse(errors.TOO_IDLE)
+
+    def _timed_out(self) -> None:
+        self.refuse(errors.TIMED_OUT)
+
+    # --- retries by policy --------------------------------------------------------------------------------------------
+
+    def _begin_try(self) -> None:
+        policy = self.row.retry if self.row is not None else None
+        if policy is not None and policy.per_try_timeout > 0:
+            self._try_timer = self.runtime.timers.after(policy.per_try_timeout, self._try_timed_out)
+
+    def _try_timed_out(self) -> None:
+        if self.over or self.responding:
+            return
+        self.cancel()
+        if not self._retry_reset(codes.CANCEL):
+            self.refuse(errors.TIMED_OUT)
+
+    def _retry_answer(self, head: ResponseHead) -> bool:
+        policy = self.row.retry if self.row is not None else None
+        if policy is None or not self.whole or self.retries >= policy.attempts:
+            return False
+        if self.grpc and head.end:
+            self._read_grpc_status(head.headers)
+            wanted = retry.on_grpc(policy, self.grpc_status)
+        else:
+            wanted = retry.on_status(policy, head.status)
+        if not wanted:
+            return False
+        if head.end and self.request_ended:
+            self._let_go()
+        else:
+            self.cancel()
+        self._retry_later()
+        return True
+
+    def _retry_reset(self, code: int) -> bool:
+        policy = self.row.retry if self.row is not None else None
+        if policy is None or not self.whole or self.retries >= policy.attempts or not retry.on_reset(policy, code):
+            return False
+        self._retry_later()
+        return True
+
+    def _retry_later(self) -> None:
+        self.retries += 1
+        self.grpc_status = -1
+        if self._try_timer is not None:
+            self._try_timer.cancel()
+        policy = self.row.retry  # type: ignore[union-attr]
+        pause = retry.backoff(policy, self.retries, self.runtime.dice())  # type: ignore[arg-type]
+        self.runtime.metrics.events.of("policy_retries").value += 1
+        self._again_timer = self.runtime.timers.after(pause, self._retry_now)
+
+    def _retry_now(self) -> None:
+        if not self.over:
+            self.again(elsewhere=True)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._try_timer, self._again_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _finish(self) -> None:
+        """Part from both ends and record; nothing happens after this."""
+        if self.over:
+            return
+        self.over = True
+        up = self.up
+        if up is not None:
+            self.up = None
+            if not self.request_ended:
+                up.reset(self.up_stream, codes.CANCEL)
+            up.finished(self)
+        self.abandon_try()
+        if self._timer is not None or self._try_timer is not None or self._again_timer is not None:
+            self._stop_timers()
+        self.runtime.active -= 1
+        self._record()
+        self.client.finished(self)
+
+    def _record(self) -> None:
+        runtime = self.runtime
+        slot = self.last_slot
+        if self.client.inbound or slot is None:
+            group = self.client.group()
+        else:
+            group = slot.group
+            if group is None:
+                peers = labels.outbound(runtime.own, self.cluster.labels, slot.labels, slot.identity, mesh=slot.mesh)
+                group = slot.group = runtime.metrics.requests(peers)
+        took = runtime.poller.kernel.now() - self.started
+        series = group.of(self.status, self.grpc_status, self.grpc, self.flag)
+        series.note(took * 1000.0, self.request_bytes, self.response_bytes)
+        if runtime.access_log is not None:
+            runtime.access_log.note(self, took)

@@ -1,0 +1,55 @@
+"""When a request may be sent again.
+
+In: the route's `RetryPolicy` (or none), what went wrong, how often it was tried. Out: yes or no, and how long to wait.
+Without a policy only what the application provably or harmlessly never saw is repeated: a stream the server refused,
+and a safe request on a reused connection that ended before a byte of the answer (RFC 9110, section 9.2.2).
+"""
+
+from __future__ import annotations
+
+from dataplane.config import RetryPolicy
+from dataplane.protocol import codes
+
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+_GATEWAY = frozenset((502, 503, 504))
+_GRPC = {1: "cancelled", 4: "deadline-exceeded", 8: "resource-exhausted", 13: "internal", 14: "unavailable"}
+UNASKED_TRIES = 2
+"""Tries of a request nobody asked to retry, all in all."""
+
+
+def unasked(code: int, method: bytes, *, reused: bool, answered: bool, tries: int) -> bool:
+    """Whether to repeat without a policy."""
+    if tries >= UNASKED_TRIES:
+        return False
+    if code == codes.REFUSED_STREAM:
+        return True
+    return code == codes.CONNECT_ERROR and reused and not answered and method in _SAFE
+
+
+def on_reset(policy: RetryPolicy, code: int) -> bool:
+    """Whether the policy repeats a request that was reset before it was answered."""
+    wanted = policy.on
+    if code == codes.REFUSED_STREAM and "refused-stream" in wanted:
+        return True
+    return not wanted.isdisjoint({"reset", "5xx", "gateway-error", "reset-before-request"})
+
+
+def on_status(policy: RetryPolicy, status: int) -> bool:
+    """Whether the policy repeats a request answered so."""
+    wanted = policy.on
+    if status in policy.codes and "retriable-status-codes" in wanted:
+        return True
+    if status == 409 and "retriable-4xx" in wanted:
+        return True
+    return ("5xx" in wanted and status >= 500) or ("gateway-error" in wanted and status in _GATEWAY)
+
+
+def on_grpc(policy: RetryPolicy, grpc_status: int) -> bool:
+    """Whether the policy repeats a gRPC call that ended so, before any message."""
+    return _GRPC.get(grpc_status, "") in policy.on
+
+
+def backoff(policy: RetryPolicy, retries: int, dice: float) -> float:
+    """How long to wait before retry number `retries` (from 1): full jitter over a doubling bound."""
+    base, highest = policy.backoff
+    return dice * min(base * (2.0**retries - 1), highest)

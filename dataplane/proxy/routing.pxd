@@ -1,0 +1,40 @@
+cimport cython
+
+from dataplane.net.timers cimport Timer
+from dataplane.protocol.events cimport RequestHead
+from dataplane.proxy.downside cimport Downside
+from dataplane.proxy.headers cimport HeadNotes
+from dataplane.proxy.runtime cimport Runtime
+from dataplane.proxy.sending cimport Sending
+from dataplane.tables.edits cimport HeaderEdit
+from dataplane.tables.endpoints cimport ClusterTable
+from dataplane.tables.routes cimport RouteIndex, RouteRow, TargetRow
+
+cdef class Routed(Sending):
+    cdef public Downside client
+    cdef public TargetRow target
+    cdef public bint grpc
+    cdef public bint responding
+    cdef public bint response_ended
+    cdef public int status
+    cdef public int grpc_status
+    cdef public int flag
+    cdef public long long response_bytes
+    cdef public Py_ssize_t response_owed
+    cdef public double started
+    cdef public bytes request_id
+    cdef Timer _timer
+
+    @cython.locals(runtime=Runtime, notes=HeadNotes, routes=RouteIndex, client=Downside, head=RequestHead, headers=list,
+                   request_id=bytes)
+    cpdef object begin(self)
+    @cython.locals(row=RouteRow, target=TargetRow, cluster=ClusterTable)
+    cdef object _route(self, RouteIndex routes)
+    @cython.locals(edit=HeaderEdit, head=RequestHead)
+    cdef object _shape(self, RouteRow row, TargetRow target)
+    @cython.locals(seconds=double)
+    cdef object _set_timer(self)
+    cpdef object _timed_out(self)
+    cdef object _finish(self)
+    @cython.locals(target=TargetRow, edit=HeaderEdit)
+    cpdef object edit_response(self, list headers)

@@ -1,0 +1,175 @@
+"""From a request's head to an endpoint: what the head says, which row it takes, what the row changes.
+
+In: a request head on a client's connection. Out: a dispatched call, or an answer of our own. Refuses what no route,
+cluster or endpoint takes, in a sentence (`errors`). The response half and the end are `exchange`.
+"""
+
+from __future__ import annotations
+
+from dataplane.net.timers import Timer
+from dataplane.protocol.events import Headers, RequestHead
+from dataplane.proxy import errors, mirror, redirect
+from dataplane.proxy.downside import Downside
+from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.sending import Sending
+from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
+from dataplane.telemetry import flags
+from meshapi.xds import INVALID
+
+
+class Routed(Sending):
+    """A call with a client, as far as routing goes."""
+
+    __slots__ = (
+        "_timer",
+        "client",
+        "flag",
+        "grpc",
+        "grpc_status",
+        "request_id",
+        "responding",
+        "response_bytes",
+        "response_ended",
+        "response_owed",
+        "started",
+        "status",
+        "target",
+    )
+
+    def __init__(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
+        super().__init__(runtime, client, head)
+        self.client = client
+        self.target: TargetRow | None = None
+        self.grpc = False
+        self.responding = False
+        """The final response head was passed on."""
+        self.response_ended = False
+        self.status = 0
+        self.grpc_status = -1
+        self.flag = flags.NONE
+        self.response_bytes = 0
+        self.response_owed = 0
+        self.request_id = b""
+        self._timer: Timer | None = None
+        self.started = runtime.poller.kernel.now()
+        self.touched = self.started
+
+    def begin(self) -> None:
+        """Read the head, route it, send it on."""
+        runtime = self.runtime
+        client = self.client
+        head = self.head
+        headers = head.headers
+        notes = runtime.notes
+        runtime.active += 1
+        notes.request(headers, client.forwarded, head.scheme)
+        self.grpc = notes.grpc
+        request_id = notes.request_id
+        if not request_id:
+            request_id = runtime.make_id()
+            headers.append((b"x-request-id", request_id, b"x-request-id"))
+        self.request_id = request_id
+        if client.mesh:
+            if notes.peer:
+                client.learn(notes.peer)
+            if notes.original and head.version >= 20:
+                self.http1_origin = notes.original.startswith(b"HTTP/1")
+        if head.protocol and head.version < 20:
+            self.request_ended = True
+        if runtime.active > runtime.most_active:
+            self.refuse(errors.OVERLOADED)
+        elif not head.protocol and head.method == b"CONNECT":
+            self.refuse(errors.CONNECT_REFUSED)
+        else:
+            routes = client.routes()
+            if routes is None:
+                self.refuse(errors.NO_ROUTE_TABLE)
+            else:
+                self._route(routes)
+
+    def _route(self, routes: RouteIndex) -> None:
+        row = routes.match(self.head)
+        if row is None:
+            self.refuse(errors.NO_ROUTE)
+            return
+        self.row = row
+        if row.redirect is not None or row.direct is not None:
+            self._answer_from_route(row)
+            return
+        target = row.only
+        if target is None:
+            target = row.choose(self.runtime.dice())
+        if target is None:
+            self.refuse(errors.INVALID_BACKEND)
+            return
+        self.target = target
+        cluster = self.runtime.tables.clusters.get(target.cluster)
+        if cluster is None:
+            self.refuse(
+                errors.INVALID_BACKEND if target.cluster == INVALID else errors.NO_CLUSTER.at(row.not_found_status)
+            )
+            return
+        self.cluster = cluster
+        if not row.plain or target.request_edit is not None:
+            self._shape(row, target)
+        self._set_timer()
+        self.dispatch()
+
+    def _answer_from_route(self, row: RouteRow) -> None:
+        if row.redirect is not None:
+            where = redirect.location(row.redirect, row.noun.match, self.head)
+            headers: Headers = [(b"location", where, b"location"), (b"content-length", b"0", b"content-length")]
+            self._answer(row.redirect.status, headers, b"")
+        elif row.direct is not None:
+            body = row.direct.body
+            length = (b"content-length", b"%d" % len(body), b"content-length")
+            self._answer(row.direct.status, [length], body)
+
+    def _answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer ourselves, and be done."""
+        self.status = status
+        self.responding = True
+        self.edit_response(headers)
+        alone = not body or self.head.method == b"HEAD"
+        self.client.send_response(self.down_stream, status, b"", headers, alone)
+        if not alone:
+            self.client.send_data(self.down_stream, body, True)
+            self.response_bytes = len(body)
+        self.response_ended = True
+        self._finish()
+
+    def _shape(self, row: RouteRow, target: TargetRow) -> None:
+        """Change the request as the route says."""
+        head = self.head
+        if row.rewrites:
+            head.path = row.rewrite(head.path)
+        if row.host_rewrite:
+            head.authority = row.host_rewrite
+        if target.request_edit is not None:
+            target.request_edit.apply(head.headers)
+        for edit in row.request_edits:
+            edit.apply(head.headers)
+        if row.mirrors:
+            self.mirrors = mirror.copies(self.runtime, row, head)
+
+    def _set_timer(self) -> None:
+        seconds = self.row.timeout if self.row is not None else 0.0
+        if seconds <= 0:
+            seconds = self.client.chain.request_timeout
+        if seconds > 0:
+            self._timer = self.runtime.timers.after(seconds, self._timed_out)
+
+    def _timed_out(self) -> None:
+        """A hook: the route's time is over."""
+
+    def _finish(self) -> None:
+        """A hook: the answer is complete."""
+
+    def edit_response(self, headers: Headers) -> None:
+        """Change response fields as the target and the route say."""
+        target = self.target
+        if target is not None and target.response_edit is not None:
+            target.response_edit.apply(headers)
+        if self.row is not None:
+            for edit in self.row.response_edits:
+                edit.apply(headers)

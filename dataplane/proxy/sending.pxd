@@ -1,0 +1,52 @@
+cimport cython
+
+from dataplane.protocol.events cimport RequestHead
+from dataplane.proxy.flow cimport Call, HttpConnection
+from dataplane.proxy.pool cimport Pool, pool_of
+from dataplane.proxy.runtime cimport Runtime
+from dataplane.proxy.upstream cimport HttpUpstream
+from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
+from dataplane.tables.routes cimport RouteRow
+
+cdef class Sending(Call):
+    cdef public Runtime runtime
+    cdef public RequestHead head
+    cdef public RouteRow row
+    cdef public ClusterTable cluster
+    cdef public EndpointSlot slot
+    cdef public EndpointSlot last_slot
+    cdef public Pool pool
+    cdef public list mirrors
+    cdef public list body
+    cdef public Py_ssize_t body_size
+    cdef public bint whole
+    cdef public list trailers
+    cdef public bint request_ended
+    cdef public bint waiting
+    cdef public bint http1_origin
+    cdef public bint tunnel
+    cdef public list tried
+    cdef public int tries
+    cdef public int connect_tries
+    cdef public Py_ssize_t owed
+    cdef public long long request_bytes
+    cdef public str detail
+
+    @cython.locals(cluster=ClusterTable, slot=EndpointSlot, target=tuple)
+    cpdef object dispatch(self)
+    @cython.locals(protocol=int)
+    cdef int _kind(self, EndpointSlot slot) except -1
+    cdef object _begin_try(self)
+    cpdef object abandon_try(self)
+    @cython.locals(conn=HttpUpstream, ended=bint, added=int, headers=list, head=RequestHead)
+    cpdef object connected(self, HttpConnection up)
+    @cython.locals(count=cython.Py_ssize_t, index=cython.Py_ssize_t, last=bint, body=list, up=HttpConnection)
+    cdef object _send_kept(self)
+    @cython.locals(down=HttpConnection)
+    cdef object _hand_back(self)
+    @cython.locals(n=cython.Py_ssize_t, up=HttpConnection)
+    cpdef object request_data(self, bytes data, bint end)
+    cdef object _feed(self, bytes data, bint end)
+    cdef object _request_done(self)
+    @cython.locals(up=HttpConnection)
+    cpdef object cancel(self)

@@ -1,0 +1,271 @@
+"""The request half of a call: find an endpoint, get a connection, send head and body, keep what may be sent again.
+
+In: a routed head, body pieces of the client, connections of pools. Out: commands to the upstream connection; `refuse`
+when there is nowhere to go. Body pieces are kept (as references) while a server may still turn out not to have seen
+the request; beyond the limit they are dropped and with them the chance to try again.
+"""
+
+from __future__ import annotations
+
+from dataplane.protocol import codes
+from dataplane.protocol.events import Headers, RequestHead
+from dataplane.proxy import errors, tunnel
+from dataplane.proxy.flow import Call, HttpConnection
+from dataplane.proxy.headers import ORIGINAL, PEER
+from dataplane.proxy.pool import HTTP1, HTTP2, OVERFLOW, UPGRADE, Pool, pool_of
+from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.upstream import HttpUpstream
+from dataplane.tables import endpoints
+from dataplane.tables.endpoints import ClusterTable, EndpointSlot
+from dataplane.tables.routes import RouteRow
+
+_WAS_HTTP11 = (ORIGINAL, b"HTTP/1.1", ORIGINAL)
+_WAS_HTTP10 = (ORIGINAL, b"HTTP/1.0", ORIGINAL)
+
+
+class Sending(Call):
+    """A call as far as its request goes."""
+
+    __slots__ = (
+        "body",
+        "body_size",
+        "cluster",
+        "connect_tries",
+        "detail",
+        "head",
+        "http1_origin",
+        "last_slot",
+        "mirrors",
+        "owed",
+        "pool",
+        "request_bytes",
+        "request_ended",
+        "row",
+        "runtime",
+        "slot",
+        "trailers",
+        "tried",
+        "tries",
+        "tunnel",
+        "waiting",
+        "whole",
+    )
+
+    cluster: ClusterTable
+    pool: Pool
+    row: RouteRow | None
+
+    def __init__(self, runtime: Runtime, down: HttpConnection | None, head: RequestHead) -> None:
+        super().__init__(down, head.stream)
+        self.runtime = runtime
+        self.head = head
+        self.row = None
+        self.slot: EndpointSlot | None = None
+        self.last_slot: EndpointSlot | None = None
+        """The endpoint tried last."""
+        self.mirrors: list[Sending] | None = None
+        self.body: list[bytes] | None = None
+        """Pieces of the request body that were received; None for none."""
+        self.body_size = 0
+        self.whole = True
+        """`body` has all of it so far, so the request can be sent (again)."""
+        self.trailers: Headers | None = None
+        self.request_ended = head.end
+        self.waiting = False
+        """For a connection."""
+        self.http1_origin = head.version < 20
+        self.tunnel = False
+        self.tried: list[EndpointSlot] | None = None
+        self.tries = 0
+        self.connect_tries = 0
+        self.owed = 0
+        """Body bytes taken from the client's window and not handed on yet."""
+        self.request_bytes = 0
+        self.detail = ""
+
+    # --- finding a server ---------------------------------------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Choose an endpoint and ask for a connection to it."""
+        cluster = self.cluster
+        if cluster.original:
+            target = self.down.stream.target if self.down is not None else None
+            slot = cluster.at(target[0], target[1]) if target is not None else None
+        else:
+            slot = cluster.pick(self.tried)
+        if slot is None:
+            self.refuse(errors.NO_HEALTHY)
+            return
+        if cluster.active >= cluster.max_requests:
+            self.refuse(errors.REQUESTS_FULL)
+            return
+        self.slot = self.last_slot = slot
+        slot.active += 1
+        cluster.active += 1
+        self.waiting = True
+        self.pool = pool_of(self.runtime, cluster, slot, self._kind(slot))
+        self.pool.acquire(self)
+        if self.waiting and not self.request_ended and not self.over and self.down is not None:
+            self.down.hold()
+
+    def _kind(self, slot: EndpointSlot) -> int:
+        """Which protocol to speak to an endpoint."""
+        protocol = self.cluster.protocol
+        if self.head.protocol:
+            return HTTP2 if protocol == endpoints.HTTP2 and not slot.mesh else UPGRADE
+        if slot.mesh or protocol == endpoints.HTTP2:
+            return HTTP2
+        if protocol == endpoints.HTTP1 or self.http1_origin:
+            return HTTP1
+        return HTTP2
+
+    def abandon_try(self) -> None:
+        """Let go of the endpoint (after a try, or at the end)."""
+        slot = self.slot
+        if slot is not None:
+            slot.active -= 1
+            self.cluster.active -= 1
+            self.slot = None
+        if self.waiting:
+            self.waiting = False
+            self.pool.forget(self)
+
+    def again(self, *, elsewhere: bool) -> None:
+        """Send the request once more; `elsewhere` excludes the endpoint just tried."""
+        if elsewhere and self.last_slot is not None:
+            if self.tried is None:
+                self.tried = []
+            self.tried.append(self.last_slot)
+        self.abandon_try()
+        self.up = None
+        self.dispatch()
+
+    def refuse(self, refusal: errors.Refusal) -> None:
+        """Answer in the server's place; what that means is the subclass's."""
+
+    def unconnected(self, reason: str, detail: str) -> None:
+        """No connection: the next endpoint, as often as allowed."""
+        self.waiting = False
+        self.detail = detail
+        self.connect_tries += 1
+        if reason == OVERFLOW:
+            self.refuse(errors.PENDING_FULL)
+        elif self.connect_tries < self.runtime.limits.connect_tries:
+            self.again(elsewhere=True)
+        else:
+            self.refuse(errors.CONNECT_FAILED)
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def connected(self, up: HttpConnection) -> None:
+        """Send what is there of the request."""
+        conn: HttpUpstream = up  # type: ignore[assignment]
+        self.waiting = False
+        self.up = conn
+        self.tries += 1
+        head = self.head if not self.head.protocol else tunnel.translate(self.head, http2=conn.h2 is not None)
+        headers = head.headers
+        added = 0
+        if self.slot is not None and self.slot.mesh:
+            if self.http1_origin:
+                headers.append(_WAS_HTTP10 if head.version == 10 else _WAS_HTTP11)
+                added = 1
+            if not conn.introduced and self.runtime.introduction:
+                headers.append((PEER, self.runtime.introduction, PEER))
+                added += 1
+            conn.introduced = True
+        ended = self.request_ended and self.body is None and self.trailers is None
+        self.up_stream = conn.start(self, head, ended)
+        if added:
+            del headers[len(headers) - added :]
+        if not ended:
+            if self.body is not None or self.trailers is not None:
+                self._send_kept()
+            self._hand_back()
+        self._begin_try()
+
+    def _begin_try(self) -> None:
+        """A hook: a server has the request head now."""
+
+    def _send_kept(self) -> None:
+        body = self.body
+        up = self.up
+        complete = self.request_ended and self.trailers is None
+        if body is not None:
+            count = len(body)
+            for index in range(count):
+                last = complete and index == count - 1
+                up.send_data(self.up_stream, body[index], last)  # type: ignore[union-attr]
+        if self.trailers is not None:
+            up.send_trailers(self.up_stream, self.trailers)  # type: ignore[union-attr]
+
+    def _hand_back(self) -> None:
+        """Let the client send on, unless the server is still behind."""
+        down = self.down
+        if down is None or self.up is None or self.up.congested(self.up_stream, self):
+            return
+        if self.owed:
+            down.consumed(self.down_stream, self.owed)
+            self.owed = 0
+        down.release()
+
+    def request_data(self, data: bytes, end: bool) -> None:
+        """Pass a piece of the client's body on."""
+        n = len(data)
+        self.request_bytes += n
+        self.touched = self.runtime.poller.now
+        if end:
+            self.request_ended = True
+        if self.whole and n:
+            if self.body is None:
+                self.body = []
+            self.body.append(data)
+            self.body_size += n
+        if self.mirrors is not None:
+            self._feed(data, end)
+        up = self.up
+        if up is None:
+            self.owed += n
+            return
+        if self.whole and self.body_size > self.runtime.replay_bytes:
+            self.whole = False
+            self.body = None
+        up.send_data(self.up_stream, data, end)
+        if n and self.down is not None:
+            self.owed += n
+            if up.congested(self.up_stream, self):
+                self.down.hold()
+            else:
+                self.down.consumed(self.down_stream, self.owed)
+                self.owed = 0
+        if end:
+            self._request_done()
+
+    def _feed(self, data: bytes, end: bool) -> None:
+        for mirror in self.mirrors or ():
+            mirror.request_data(data, end)
+
+    def _request_done(self) -> None:
+        """A hook: all of the request was passed on."""
+
+    def request_trailers(self, headers: Headers) -> None:
+        """Pass the end of the request on."""
+        self.request_ended = True
+        self.trailers = headers
+        for mirror in self.mirrors or ():
+            mirror.request_trailers(headers)
+        if self.up is not None:
+            self.up.send_trailers(self.up_stream, headers)
+            self._request_done()
+
+    def upstream_ready(self) -> None:
+        """The server takes more."""
+        self._hand_back()
+
+    def cancel(self) -> None:
+        """Take the request back from the server."""
+        up = self.up
+        if up is not None:
+            self.up = None
+            up.reset(self.up_stream, codes.CANCEL)
+            up.finished(self)

@@ -1,0 +1,136 @@
+"""HTTP/1 in and HTTP/1 out, byte by byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.dataplane.proxy.rig import Rig
+
+GET = b"GET /x HTTP/1.1\r\nHost: web\r\nx-request-id: 1\r\nx-forwarded-proto: http\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+def test_request_goes_to_an_endpoint_and_its_answer_back(rig: Callable[..., Rig]) -> None:
+    """The shortest exchange."""
+    r = rig()
+    client = r.client().send(GET)
+
+    assert r.servers[0].read() == GET
+    r.servers[0].send(OK)
+    assert client.read() == OK
+    assert r.counted(200) == 1
+
+
+def test_kept_alive_connection_is_used_again(rig: Callable[..., Rig]) -> None:
+    """Two requests, each to the next endpoint, then a third on the first connection."""
+    r = rig()
+    client = r.client()
+    for number in (0, 1, 0):
+        client.send(GET)
+        assert r.servers[number].read() == GET
+        r.servers[number].send(OK)
+        assert client.read() == OK
+
+    assert len(r.dialer.dials) == 2
+
+
+def test_pipelined_requests_are_answered_in_order(rig: Callable[..., Rig]) -> None:
+    """The second is taken up when the first is answered."""
+    r = rig()
+    client = r.client().send(GET + GET)
+    assert len(r.servers) == 1
+    r.servers[0].send(OK)
+
+    assert len(r.servers) == 2
+    r.servers[1].send(OK)
+    assert client.read() == OK + OK
+
+
+def test_body_sent_while_connecting_arrives_whole(rig: Callable[..., Rig]) -> None:
+    """Pieces wait for the connection and go in order."""
+    r = rig()
+    r.dialer.held = True
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\nx-request-id: 1\r\ncontent-length: 10\r\n\r\nhello")
+    client.send(b"world")
+    server = r.open()
+
+    assert server.read().endswith(b"\r\n\r\nhelloworld")
+    server.send(OK)
+    assert client.read() == OK
+
+
+def test_chunked_body_and_trailers_pass_both_ways(rig: Callable[..., Rig]) -> None:
+    """Framing is the hop's, content and trailers are the peers'."""
+    r = rig()
+    client = r.client().send(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n"
+    )
+    assert r.servers[0].read().endswith(b"\r\n\r\n3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n")
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\ny-t: 2\r\n\r\n")
+
+    assert client.read() == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\ny-t: 2\r\n\r\n"
+
+
+def test_informational_answers_are_passed_on(rig: Callable[..., Rig]) -> None:
+    """100 Continue comes from the server, and the body follows."""
+    r = rig()
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+    assert b"Expect: 100-continue" in r.servers[0].read()
+    r.servers[0].send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert client.read() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.send(b"ab")
+    assert r.servers[0].read() == b"ab"
+    r.servers[0].send(OK)
+    assert client.read() == OK
+
+
+def test_client_that_is_lost_ends_its_request_at_the_server(rig: Callable[..., Rig]) -> None:
+    """HTTP/1 cancels by breaking the connection."""
+    r = rig()
+    r.client().send(GET)
+    next(iter(r.runtime.downstreams)).stream.abort()
+
+    assert r.servers[0].ended
+    assert r.counted(0, 8) == 1
+
+
+def test_half_closed_client_still_gets_its_answer(rig: Callable[..., Rig]) -> None:
+    """An end of sending is no end of the request."""
+    r = rig()
+    client = r.client().send(GET).end()
+    r.servers[0].send(OK)
+
+    assert client.read().startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n")
+    assert client.ended
+
+
+def test_answer_before_the_whole_body_closes_the_connection(rig: Callable[..., Rig]) -> None:
+    """What the client still sends cannot be told from a new request."""
+    r = rig()
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 100\r\n\r\nabc")
+    r.servers[0].send(b"HTTP/1.1 413 Too Big\r\ncontent-length: 0\r\n\r\n")
+
+    assert client.read().startswith(b"HTTP/1.1 413 Too Big\r\n")
+    assert client.ended
+    assert r.servers[0].ended
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (b"G@T\x00\r\n\r\n", b"400"),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", b"405"),
+    ],
+    ids=["no host", "garbage", "connect"],
+)
+def test_refused_request_is_answered_and_not_forwarded(rig: Callable[..., Rig], data: bytes, status: bytes) -> None:
+    """The refusal says why and no server hears of it."""
+    r = rig()
+    answer = r.client().send(data).read()
+
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"x-tulle-error: " in answer
+    assert r.dialer.dials == []
