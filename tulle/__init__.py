@@ -9,7 +9,3 @@ claims.py    what `tulle check` claims, as functions of facts; moments.py: times
 commands/    one module a command
 demo/        the demo's stage, figures and show
 """
-
-from controlplane.inject.options import TULLE_VERSION
-
-__all__ = ["TULLE_VERSION"]

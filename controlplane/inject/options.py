@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controlplane.settings import ProxyDefaults
-
-TULLE_VERSION = "0.1.0"
+from meshapi import names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,4 +29,4 @@ class InjectSettings:
     image_pull_secrets: tuple[str, ...] = ()
     excluded_namespaces: frozenset[str] = frozenset({"kube-system", "tulle-system"})
     """Never touched, whatever their labels say: the cluster's own parts and the control plane."""
-    version: str = TULLE_VERSION
+    version: str = names.PRODUCT_VERSION

@@ -61,7 +61,12 @@ def inject(
     options = read_options(own, settings.proxy)
     after = copy.deepcopy(pod)
     table = _rewrite_probes(after["spec"])
-    _place(after["spec"], options, settings, containers.proxy_container(options, settings, workload, table))
+    proxy = containers.proxy_container(options, settings, workload, table)
+    if settings.native_sidecar and spec.get("restartPolicy", "Always") == "Always":
+        # Told at once when the pod is to go, even where every app has a preStop hook of its own. Not so for work that ends by
+        # itself: its sidecar would be held up when nothing is left to wait for.
+        proxy["lifecycle"] = {"preStop": probes.prestop()}
+    _place(after["spec"], options, settings, proxy)
     _mark(after, settings)
     return Injection(pod=after, injected=True, warnings=_warnings(after["spec"]))
 
@@ -99,6 +104,10 @@ def _rewrite_probes(spec: Object) -> probes.Table:
     for field in ("containers", "initContainers"):
         if spec.get(field):
             spec[field] = [_rewritten(container, table) for container in spec[field]]
+    spec["containers"] = [
+        container if container.get("name") in OURS else probes.hold_the_end(container)
+        for container in spec.get("containers") or ()
+    ]
     return table
 
 

@@ -41,6 +41,19 @@ def rewrite(container: Object) -> tuple[Object, Table]:
     return changed, table
 
 
+def hold_the_end(container: Object) -> Object:
+    """Let the kubelet ask the sidecar before it stops the app, so that callers have moved on; an own preStop hook stays."""
+    lifecycle = container.get("lifecycle") or {}
+    if lifecycle.get("preStop"):
+        return container
+    return container | {"lifecycle": lifecycle | {"preStop": prestop()}}
+
+
+def prestop() -> Object:
+    """Build the hook that ends when callers have moved on."""
+    return {"httpGet": {"path": names.PRESTOP_PATH, "port": names.PROXY_ADMIN_PORT, "scheme": "HTTP"}}
+
+
 def _holders(container: Object) -> Iterator[tuple[Object, str, int]]:
     """Yield each probe or hook, the word in its path, and how long the app may take."""
     for field, word in _PROBES:
@@ -90,4 +103,6 @@ def _port(port: object, container: Object) -> int | None:
 
 
 def _is_rewritten(asked: Object) -> bool:
-    return asked.get("port") == names.PROXY_ADMIN_PORT and str(asked.get("path", "")).startswith(PREFIX)
+    return asked.get("port") == names.PROXY_ADMIN_PORT and str(asked.get("path", "")).startswith(
+        (PREFIX, names.PRESTOP_PATH)
+    )

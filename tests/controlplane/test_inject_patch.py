@@ -135,6 +135,19 @@ def test_plain_container_holds_the_app_and_captures_after_its_init_containers() 
     assert proxy["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "25"]
 
 
+def test_app_is_stopped_only_after_its_callers_moved_on() -> None:
+    """The kubelet asks the sidecar first; an app's own hook stays, and work that ends by itself is not held up."""
+    own = {"lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}, "name": "own"}
+    found = inject(pod(ON, containers=[{"name": "app"}, own]), SETTINGS).pod
+    job = inject(pod(ON, restartPolicy="Never"), SETTINGS).pod
+    asked = {"httpGet": {"path": names.PRESTOP_PATH, "port": names.PROXY_ADMIN_PORT, "scheme": "HTTP"}}
+
+    assert container(found, "app")["lifecycle"]["preStop"] == asked
+    assert container(found, "own") == own
+    assert container(found, "tulle-proxy")["lifecycle"]["preStop"] == asked
+    assert "lifecycle" not in container(job, "tulle-proxy")
+
+
 def test_sidecar_is_told_what_it_needs() -> None:
     """Addresses, trust, identity's parts and the app's probes."""
     told = environment(inject(pod(ON), SETTINGS, workload="Deployment/web").pod)

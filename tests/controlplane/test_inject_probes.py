@@ -70,8 +70,9 @@ def test_tcp_and_grpc_probes_and_http_hooks_are_asked_through_the_sidecar_too() 
         {"httpGet": {"port": 80, "host": "elsewhere.example"}},
         {"httpGet": {"port": "nameless"}},
         {"httpGet": {"path": "/app-health/web/livez", "port": 15020}},
+        {"httpGet": {"path": "/app-lifecycle/prestop", "port": 15020}},
     ],
-    ids=["exec", "another host", "unknown port name", "rewritten already"],
+    ids=["exec", "another host", "unknown port name", "rewritten already", "the sidecar's own"],
 )
 def test_probe_that_is_not_for_the_sidecar_is_left_alone(probe: dict[str, Any]) -> None:
     """What is not asked of the app over the network stays as it is."""

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import click
 
-from tulle import TULLE_VERSION, output
+from meshapi import names
+from tulle import output
 from tulle.cli import Target
 from tulle.kube import KubeError
 from tulle.output import Failure
@@ -23,9 +24,9 @@ def version(target: Target, *, client_only: bool, form: str) -> None:
     """Print the versions of this command and of the control plane."""
     server, reason = ("", "not asked") if client_only else control_plane(target)
     if form == "json":
-        output.as_json({"client": TULLE_VERSION, "control_plane": server or None})
+        output.as_json({"client": names.PRODUCT_VERSION, "control_plane": server or None})
         return
-    click.echo(f"client         {TULLE_VERSION}")
+    click.echo(f"client         {names.PRODUCT_VERSION}")
     click.echo(f"control plane  {server or f'unknown: {reason}'}")
 
 
