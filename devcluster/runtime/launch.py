@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import termios
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from devcluster.runtime import linux, rootfs
 
 _PACKET: Final = 1 << 17
 _LAST_CAPABILITY: Final = 40
+_TIOCSPTLCK: Final = 0x40045431
+_TIOCGPTPEER: Final = 0x5441
 
 
 def main() -> None:
@@ -131,14 +134,25 @@ class _Init:
 
     def _exec(self, order: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         try:
+            if order["tty"]:
+                descriptors = self._terminal(order["id"])
             pid = self._start(order["exec"], descriptors, tty=order["tty"])
         except (OSError, _ExecError) as failed:
             self._say({"done": order["id"], "error": str(failed)})
         else:
             self._executed[pid] = order["id"]
-        for descriptor in descriptors:
+        for descriptor in set(descriptors):
             os.close(descriptor)
-        self._reap(-1)
+
+    def _terminal(self, number: int) -> list[int]:
+        """Make a terminal of the container's own, so that it has a name in there; the other end goes to who asked."""
+        master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+        slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        os.fchown(slave, 0 if self._spec["one_user"] else self._spec["uid"], -1)
+        socket.send_fds(self._control, [json.dumps({"terminal": number}).encode()], [master])
+        os.close(master)
+        return [slave] * 3
 
     def _start(self, argv: Sequence[str], streams: Sequence[int], *, tty: bool) -> int:
         """Start a program as the container's user; raises _ExecError when it cannot be."""

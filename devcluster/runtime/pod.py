@@ -78,6 +78,7 @@ class Pod:
             await self._removed()
         except Exception:  # noqa: BLE001 - a supervisor: one failure must not end the others
             _LOG.exception("pod %s ended by an unexpected error", self.home.full_name)
+            self._over = True
             self._failure = ("RuntimeError", "the cluster's runtime met an unexpected error; its log has the traceback")
             with contextlib.suppress(StatusError):
                 await self._tell()
@@ -172,7 +173,8 @@ class Pod:
             containers=[c.known for c in self.containers],
             address=self.home.network.address,
             started_at=self._started_at,
-            reason=self._failure[0] if self._over or self._failure[0] == "RuntimeError" else "",
+            over=self._over,
+            reason=self._failure[0] if self._over else "",
             message=self._failure[1],
         )
         registry = self.home.node.registry

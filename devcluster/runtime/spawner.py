@@ -83,6 +83,7 @@ class Process:
         self._control.setblocking(False)
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._executed: dict[int, asyncio.Future[int]] = {}
+        self._terminals: dict[int, asyncio.Future[int]] = {}
         self._count = 0
         self.code = KILLED
         self.ended = asyncio.Event()
@@ -102,13 +103,26 @@ class Process:
         with contextlib.suppress(OSError):
             self._control.send(json.dumps({"signal": number}).encode())
 
-    def execute(self, argv: Sequence[str], streams: Sequence[int], *, tty: bool = False) -> asyncio.Future[int]:
+    def execute(self, argv: Sequence[str], streams: Sequence[int]) -> asyncio.Future[int]:
         """Start a further program in the container; gives its exit code, or StartError."""
+        return self._order(argv, streams, None)
+
+    def execute_on_terminal(self, argv: Sequence[str]) -> tuple[asyncio.Future[int], asyncio.Future[int]]:
+        """Start a further program on a terminal of its own; gives that, and the exit code, or StartError."""
+        terminal: asyncio.Future[int] = self._loop.create_future()
+        return terminal, self._order(argv, (), terminal)
+
+    def _order(
+        self, argv: Sequence[str], streams: Sequence[int], terminal: asyncio.Future[int] | None
+    ) -> asyncio.Future[int]:
         self._count += 1
         number = self._count
         done: asyncio.Future[int] = self._loop.create_future()
         self._executed[number] = done
-        order = json.dumps({"exec": list(argv), "tty": tty, "id": number}).encode()
+        if terminal is not None:
+            self._terminals[number] = terminal
+            done.add_done_callback(lambda _: terminal.cancel())
+        order = json.dumps({"exec": list(argv), "tty": terminal is not None, "id": number}).encode()
         try:
             socket.send_fds(self._control, [order], list(streams))
         except OSError:
@@ -118,8 +132,9 @@ class Process:
 
     def _heard(self) -> None:
         while True:
+            descriptors: list[int] = []
             try:
-                data = self._control.recv(1 << 17)
+                data, descriptors, _, _ = socket.recv_fds(self._control, 1 << 17, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except OSError:
@@ -127,10 +142,16 @@ class Process:
             if not data:
                 self._close()
                 return
-            self._understood(json.loads(data))
+            self._understood(json.loads(data), descriptors)
 
-    def _understood(self, message: Mapping[str, Any]) -> None:
-        if "done" in message:
+    def _understood(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        if "terminal" in message:
+            terminal = self._terminals.pop(message["terminal"])
+            if terminal.done():
+                os.close(descriptors[0])
+            else:
+                terminal.set_result(descriptors[0])
+        elif "done" in message:
             done = self._executed.pop(message["done"])
             if not done.cancelled():
                 if "error" in message:

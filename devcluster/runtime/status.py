@@ -73,6 +73,8 @@ class PodState:
     containers: Sequence[ContainerState]
     address: str = ""
     started_at: str = ""
+    over: bool = False
+    """Whether everything of the pod has ended; before that no final phase is told."""
     reason: str = ""
     message: str = ""
     """Why the pod as a whole has failed, if it did so by itself (`DeadlineExceeded`)."""
@@ -89,6 +91,8 @@ def pod_status(pod: Object, known: PodState) -> Object:
     inits = [c for c in known.containers if c.init]
     apps = [c for c in known.containers if not c.init]
     phase = "Failed" if known.reason else _phase(pod, inits, apps)
+    if phase in {"Succeeded", "Failed"} and not known.over:
+        phase = "Running" if any(c.identity for c in apps) else "Pending"
     status: Object = {
         **{key: former[key] for key in ("nominatedNodeName", "resourceClaimStatuses") if key in former},
         "phase": phase,

@@ -77,9 +77,11 @@ async def execute(process: Process, argv: Sequence[str], streams: Streams) -> in
 
 
 async def _on_terminal(process: Process, argv: Sequence[str], streams: Streams) -> int:
-    master, slave = os.openpty()
-    running = process.execute(argv, [slave] * 3, tty=True)
-    os.close(slave)
+    terminal, running = process.execute_on_terminal(argv)
+    await asyncio.wait({terminal, running}, return_when=asyncio.FIRST_COMPLETED)
+    if terminal.cancelled() or not terminal.done():
+        return await running
+    master = terminal.result()
     try:
         async with asyncio.TaskGroup() as group:
             feeding = group.create_task(_feed(os.dup(master), streams.stdin))
