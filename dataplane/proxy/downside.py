@@ -15,9 +15,6 @@ from dataplane.tables.routes import RouteIndex
 from dataplane.telemetry import labels
 from dataplane.telemetry.metrics import RequestGroup
 
-_LABELS = ("workload", "namespace", "app", "version")
-_LONGEST = 253
-
 
 class Downside(HttpConnection):
     """The facts of a client's connection; `HttpDownstream` adds the speaking."""
@@ -81,18 +78,5 @@ class Downside(HttpConnection):
 
     def learn(self, introduction: bytes) -> None:
         """Take the telemetry labels a sidecar told about itself; who it is stays what its certificate says."""
-        parts = introduction.decode("ascii", "replace").split("|")
-        if self.mesh and len(parts) == len(_LABELS) and all(len(part) <= _LONGEST for part in parts):
-            self.peer_labels = {name: part for name, part in zip(_LABELS, parts, strict=True) if part}
-            proven = labels.namespace_of(self.stream.identity)
-            if proven:
-                self.peer_labels["namespace"] = proven
-            self._group = None
-
-
-def introduction(own: labels.Workload) -> bytes:
-    """Write our own labels as `learn` reads them."""
-    parts = [own.workload, own.namespace, own.app, own.version]
-    return "|".join("" if part == labels.UNKNOWN else part.replace("|", "") for part in parts).encode(
-        "ascii", "replace"
-    )
+        self.peer_labels = labels.introduced(introduction, self.stream.identity)
+        self._group = None

@@ -8,6 +8,7 @@ sidecar drains, further requests.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from dataplane.net.stream import Stream
 from dataplane.net.timers import Timer
@@ -43,7 +44,8 @@ class HttpDownstream(Downside):
 
     def __init__(self, runtime: Runtime, stream: Stream, chain: ChainTable, http2: bool, secure: bool) -> None:
         super().__init__(runtime, stream, chain, secure)
-        self._s1 = self._s2 = None
+        self._s1: Any = None
+        self._s2: Any = None
         if http2:
             self.h2 = self._s2 = Http2Server(runtime.limits.protocol)
         else:

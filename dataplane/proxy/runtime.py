@@ -161,6 +161,11 @@ class Runtime:
             connection.shut()
 
     @property
+    def relays(self) -> int:
+        """Opaque connections open."""
+        return sum(series.opened - series.closed for series in self.metrics.tcps.values())
+
+    @property
     def connections(self) -> int:
         """HTTP connections open, from clients and to servers."""
         return len(self.downstreams) + len(self.upstreams)

@@ -8,6 +8,7 @@ codec's to refuse and end as `response_reset`.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from dataplane.protocol import codes
 from dataplane.protocol.events import (
@@ -54,7 +55,8 @@ class HttpUpstream(HttpConnection):
     def __init__(self, runtime: Runtime, owner: Owner, http2: bool) -> None:
         super().__init__(runtime, None)
         self.owner = owner
-        self._c1 = self._c2 = None
+        self._c1: Any = None
+        self._c2: Any = None
         if http2:
             self.h2 = self._c2 = Http2Client(runtime.limits.protocol)
         else:
@@ -86,6 +88,7 @@ class HttpUpstream(HttpConnection):
         self.uses += 1
         self.answered = False
         self.used = self._poller.now
+        stream: int
         if self._c2 is None:
             stream = self._c1.send_request(head, end)
             self.call = call

@@ -227,13 +227,13 @@ class RouteIndex:
         self._suffixes.sort(key=lambda pair: -len(pair[0]))
         self._prefixes.sort(key=lambda pair: -len(pair[0]))
         alone = not (self._exact or self._suffixes or self._prefixes)
-        self.only = self._any if alone else None
+        self.only: HostTable | None = self._any if alone else None
 
     def _add(self, host: HostTable) -> None:
         for domain in host.domains:
             raw = domain.lower().encode()
             if raw == b"*":
-                self._any = self._any or host
+                self._any = host if self._any is None else self._any
             elif raw.startswith(b"*"):
                 self._suffixes.append((raw[1:], host))
             elif raw.endswith(b"*"):

@@ -101,9 +101,17 @@ def inbound(own: Workload, principal: str, labels: Mapping[str, str], *, secure:
 
 
 def outbound(
-    own: Workload, service: Mapping[str, str], endpoint: Mapping[str, str], identity_uri: str, *, mesh: bool = False
+    own: Workload,
+    service: Mapping[str, str],
+    endpoint: Mapping[str, str],
+    identity_uri: str,
+    *,
+    mesh: bool | None = None,
 ) -> Peers:
-    """Name the peers of a call that goes out; `service` are the cluster's labels, `endpoint` the chosen endpoint's."""
+    """Name the peers of a call that goes out; `service` are the cluster's labels, `endpoint` the chosen endpoint's.
+
+    `mesh` says whether it goes by mesh TLS; left out, an identity means that it does.
+    """
     name, namespace = service.get("service", ""), service.get("namespace", "")
     host = service.get("host") or (f"{name}.{namespace}.svc.cluster.local" if name and namespace else name)
     return Peers(
@@ -113,5 +121,25 @@ def outbound(
         service=host or UNKNOWN,
         service_name=name or UNKNOWN,
         service_namespace=namespace or UNKNOWN,
-        security="mutual_tls" if mesh else "none",
+        security="mutual_tls" if (bool(identity_uri) if mesh is None else mesh) else "none",
     )
+
+
+_TOLD = ("workload", "namespace", "app", "version")
+_LONGEST = 253
+
+
+def introduce(own: Workload) -> bytes:
+    """Write our own labels for the sidecars we call; `introduced` reads them."""
+    parts = [own.workload, own.namespace, own.app, own.version]
+    return "|".join("" if part == UNKNOWN else part.replace("|", "") for part in parts).encode("ascii", "replace")
+
+
+def introduced(told: bytes, principal: str) -> dict[str, str]:
+    """Read what a sidecar said about itself; its namespace is the proven one where there is one, nonsense is nothing."""
+    parts = told.decode("ascii", "replace").split("|")
+    if len(parts) != len(_TOLD) or any(len(part) > _LONGEST for part in parts):
+        return {}
+    found = {name: part for name, part in zip(_TOLD, parts, strict=True) if part}
+    proven = namespace_of(principal)
+    return found | {"namespace": proven} if proven else found

@@ -1,0 +1,168 @@
+"""What would be done with a request, for people who ask: the same tables, read step by step.
+
+In: a `Question` (where an app would connect and what it would say there). Out: a plain dict, listener by listener as
+the hot path would decide, with a sentence in `outcome`. Sends nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dataplane.config import Cluster
+from dataplane.protocol.events import RequestHead
+from dataplane.tables.compile import Tables
+from dataplane.tables.endpoints import AS_DOWNSTREAM, HTTP1, ClusterTable
+from dataplane.tables.listeners import ChainTable, ListenerTable, describe
+from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
+
+_SHOWN = 50
+"""Endpoints told; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request as an app would make it."""
+
+    host: str = ""
+    """What stands in `Host`."""
+    address: str = ""
+    """`ip:port` the app would connect to; empty looks for a destination of that name."""
+    method: str = "GET"
+    path: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    """Lower-case name and value."""
+
+
+def explain(tables: Tables, question: Question) -> dict[str, Any]:
+    """Answer a question."""
+    listener = _listener(tables, question)
+    if listener is None:
+        where = question.address or question.host
+        known = sorted(name.removeprefix("outbound/") for name in tables.listeners if name.startswith("outbound/"))
+        return {
+            "outcome": f"{where} is not known to this sidecar (yet): the first connection asks the control plane, and "
+            "a destination outside the mesh passes through untouched",
+            "known_destinations": known,
+        }
+    answer: dict[str, Any] = {
+        "listener": listener.name,
+        **{k: v for k, v in listener.noun.metadata if isinstance(v, str)},
+    }
+    chain = _chain(listener)
+    if chain is None:
+        return answer | {"outcome": "no filter chain takes such a connection: it is closed"}
+    answer["chain"] = {"name": chain.name, "for": describe(chain.noun.match)}
+    if not chain.http:
+        targets = _targets(tables, chain.targets)
+        return answer | {"targets": targets, "outcome": "the bytes are relayed without looking at them"}
+    return answer | _routed(tables, chain, question)
+
+
+def _listener(tables: Tables, question: Question) -> ListenerTable | None:
+    """The listener of the address; else the one whose service the host names."""
+    if question.address:
+        found = tables.listeners.get(f"outbound/{question.address}")
+        if found is not None:
+            return found
+    host, _, port = question.host.partition(":")
+    parts = host.split(".")
+    for table in tables.listeners.values():
+        facts = dict(table.noun.metadata)
+        if facts.get("service") != parts[0] or (len(parts) > 1 and facts.get("namespace") != parts[1]):
+            continue
+        if not port or str(facts.get("port", "")) == port:
+            return table
+    bound = [table for table in tables.listeners.values() if table.noun.bind and not table.noun.inbound]
+    return bound[0] if len(bound) == 1 and not question.address else None
+
+
+def _chain(listener: ListenerTable) -> ChainTable | None:
+    """The chain an HTTP request takes, else the one a plain connection takes."""
+    for alpn in ({"http/1.1"}, {"h2c"}, set[str]()):
+        chain = listener.match(listener.noun.port, "raw_buffer", alpn, "")
+        if chain is not None and (chain.http or not alpn):
+            return chain
+    return listener.match(listener.noun.port, "tls", set(), "")
+
+
+def _routed(tables: Tables, chain: ChainTable, question: Question) -> dict[str, Any]:
+    routes: RouteIndex | None = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
+    if routes is None:
+        return {"outcome": f"503 route_table_missing: the routes {chain.route_name} have not arrived yet"}
+    said = [(name.lower().encode(), value.encode(), name.encode()) for name, value in question.headers]
+    head = RequestHead(0, question.method.encode(), b"http", question.host.encode(), question.path.encode(), said, True)
+    row = routes.match(head)
+    if row is None:
+        return {"routes": routes.name, "outcome": "404 route_not_found: no route matches"}
+    name, _, rule = row.name.partition("#")
+    answer: dict[str, Any] = {"routes": routes.name, "route": name or "(default)", "rule": rule}
+    if row.redirect is not None:
+        return answer | {"outcome": f"{row.redirect.status} redirect"}
+    if row.direct is not None:
+        return answer | {"outcome": f"{row.direct.status} answered by the route itself"}
+    return answer | _forwarded(tables, row, head)
+
+
+def _forwarded(tables: Tables, row: RouteRow, head: RequestHead) -> dict[str, Any]:
+    targets = _targets(tables, row.targets)
+    answer: dict[str, Any] = {"targets": targets, "timeout_seconds": row.timeout or None}
+    if row.rewrites:
+        answer["path"] = row.rewrite(head.path).decode("latin-1")
+    if row.host_rewrite:
+        answer["host"] = row.host_rewrite.decode("latin-1")
+    if row.mirrors:
+        answer["mirrors"] = [{"cluster": name, "share": share} for name, share in row.mirrors]
+    if row.retry is not None:
+        answer["retries"] = {"attempts": row.retry.attempts, "on": sorted(row.retry.on)}
+    ready = [target for target in targets if target["endpoints"] or target.get("original_destination")]
+    if not targets:
+        return answer | {"outcome": "500 backend_not_found: no backend of the rule has weight"}
+    if not ready:
+        return answer | {"outcome": "503 no_healthy_upstream: none of the backends has a ready endpoint"}
+    return answer | {"outcome": "forwarded to " + ", ".join(f"{t['cluster']} ({t['share']:.0%})" for t in targets)}
+
+
+def _targets(tables: Tables, rows: list[TargetRow]) -> list[dict[str, Any]]:
+    total = sum(row.weight for row in rows)
+    told = []
+    for row in rows:
+        share = row.weight / total if total else 0.0
+        cluster = tables.clusters.get(row.cluster)
+        target: dict[str, Any] = {
+            "cluster": row.cluster,
+            "weight": row.weight,
+            "share": round(share, 4),
+            "endpoints": [],
+        }
+        if cluster is None:
+            target["problem"] = "the backend does not exist (or has not arrived)"
+        elif cluster.original:
+            target["original_destination"] = True
+        else:
+            target["endpoints"] = [_endpoint(cluster, index) for index in range(min(len(cluster.slots), _SHOWN))]
+            target["more_endpoints"] = max(0, len(cluster.slots) - _SHOWN)
+        told.append(target)
+    return told
+
+
+def _endpoint(cluster: ClusterTable, index: int) -> dict[str, Any]:
+    slot = cluster.slots[index]
+    spoken = "http/2" if slot.mesh or cluster.protocol not in {HTTP1, AS_DOWNSTREAM} else _plain(cluster)
+    shown = {
+        "address": f"{slot.address}:{slot.port}",
+        "mesh_tls": slot.mesh,
+        "identity": slot.identity,
+        "protocol": spoken,
+        "pod": slot.labels.get("pod", ""),
+        "workload": slot.labels.get("workload", ""),
+        "zone": slot.zone,
+        "weight": slot.weight,
+        "active_requests": slot.active,
+    }
+    return {key: value for key, value in shown.items() if value not in {"", None}}
+
+
+def _plain(cluster: ClusterTable) -> str:
+    noun: Cluster = cluster.noun
+    return noun.protocol.value
