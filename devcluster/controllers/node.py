@@ -16,10 +16,9 @@ from devcluster.api.errors import StatusError
 from devcluster.api.registry import Registry
 from devcluster.controllers.objects import now
 from devcluster.controllers.reconcile import controller, find
-from devcluster.runtime.network import API_ADDRESS, API_PORT, DNS_ADDRESS, NODE_ADDRESS, POD_CIDR
+from devcluster.runtime.network import API_ADDRESS, API_PORT, DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, POD_CIDR
 
 Object = dict[str, Any]
-NAME: Final = "devcluster"
 VERSION: Final = "v1.33.0"
 _LEASES: Final = "kube-node-lease"
 _HEARTBEAT: Final = 10.0
@@ -77,11 +76,11 @@ async def _service(registry: Registry, named: tuple[str, str, str], ports: list[
 
 async def _beat(registry: Registry) -> None:
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    found = find(registry, "leases.coordination.k8s.io", _LEASES, NAME)
-    spec = {"holderIdentity": NAME, "leaseDurationSeconds": 40, "renewTime": stamp}
+    found = find(registry, "leases.coordination.k8s.io", _LEASES, NODE_NAME)
+    spec = {"holderIdentity": NODE_NAME, "leaseDurationSeconds": 40, "renewTime": stamp}
     try:
         if found is None:
-            metadata = {"name": NAME, "namespace": _LEASES}
+            metadata = {"name": NODE_NAME, "namespace": _LEASES}
             made = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
             await registry.create("leases.coordination.k8s.io", made, user=_WHO)
         else:
@@ -94,7 +93,7 @@ def _node() -> Object:
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
     capacity = {"cpu": str(os.cpu_count() or 1), "memory": f"{memory}Ki", "pods": "1000", "ephemeral-storage": "10Gi"}
-    labels = {"kubernetes.io/hostname": NAME, "kubernetes.io/os": "linux", "kubernetes.io/arch": machine}
+    labels = {"kubernetes.io/hostname": NODE_NAME, "kubernetes.io/os": "linux", "kubernetes.io/arch": machine}
     labels |= {"node-role.kubernetes.io/control-plane": ""}
     states = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -109,7 +108,7 @@ def _node() -> Object:
         "containerRuntimeVersion": "devcluster://1", "kubeletVersion": VERSION, "kubeProxyVersion": VERSION,
         "operatingSystem": "linux", "architecture": machine,
     }  # fmt: skip
-    addresses = [{"type": "InternalIP", "address": NODE_ADDRESS}, {"type": "Hostname", "address": NAME}]
+    addresses = [{"type": "InternalIP", "address": NODE_ADDRESS}, {"type": "Hostname", "address": NODE_NAME}]
     status = {
         "capacity": capacity,
         "allocatable": capacity,
@@ -121,7 +120,7 @@ def _node() -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": NAME, "labels": labels},
+        "metadata": {"name": NODE_NAME, "labels": labels},
         "spec": spec,
         "status": status,
     }

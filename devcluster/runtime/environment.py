@@ -17,6 +17,7 @@ from typing import Any, Final
 from devcluster.api.errors import StatusError
 from devcluster.api.registry import Registry
 from devcluster.runtime.images import Image
+from devcluster.runtime.network import NODE_NAME
 
 Object = dict[str, Any]
 _REFERENCE: Final = re.compile(r"\$(?:\$|\(([^)]*)\))")
@@ -52,7 +53,7 @@ def environment(pod: Object, container: Object, image: Image, registry: Registry
 def hostname(pod: Object) -> str:
     """Give the name a pod's containers see as their machine's."""
     name: str = pod["spec"].get("hostname") or pod["metadata"]["name"]
-    return os.uname().nodename if pod["spec"].get("hostNetwork") else name[:63].rstrip("-.")
+    return NODE_NAME if pod["spec"].get("hostNetwork") else name[:63].rstrip("-.")
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:

@@ -16,12 +16,11 @@ from devcluster.api.errors import StatusError, bad_request, not_found
 from devcluster.api.registry import Registry
 from devcluster.api.watch import WatchEvent
 from devcluster.controllers.events import Recorder
-from devcluster.controllers.node import NAME
 from devcluster.runtime import dns, linux
 from devcluster.runtime.container import Container
 from devcluster.runtime.facilities import Changes, Facilities
 from devcluster.runtime.logs import LogOptions
-from devcluster.runtime.network import NODE_ADDRESS, Network
+from devcluster.runtime.network import NODE_ADDRESS, NODE_NAME, Network
 from devcluster.runtime.pod import Pod
 from devcluster.runtime.services import ServiceRules
 from devcluster.runtime.spawner import Spawner, StartError
@@ -47,7 +46,7 @@ class Kubelet:
             registry=registry,
             network=network,
             spawner=Spawner(),
-            events=Recorder(registry, "kubelet", NAME),
+            events=Recorder(registry, "kubelet", NODE_NAME),
             tokens=tokens,
             images=images,
             root=root,
@@ -153,7 +152,7 @@ class Kubelet:
 
     def _take(self, obj: Object) -> None:
         uid = obj["metadata"]["uid"]
-        if obj["spec"].get("nodeName") != NAME or self._group is None:
+        if obj["spec"].get("nodeName") != NODE_NAME or self._group is None:
             return
         pod = self._pods.get(uid)
         if pod is None:

@@ -21,6 +21,8 @@ from devcluster.runtime.netlink import Netlink
 
 POD_CIDR: Final = "10.244.0.0/16"
 SERVICE_CIDR: Final = "10.96.0.0/16"
+NODE_NAME: Final = "devcluster"
+"""The name of the one node."""
 NODE_ADDRESS: Final = "172.18.0.2"
 """Where programs of the node are found by pods: API server, cluster DNS, host network pods."""
 API_PORT: Final = 6443

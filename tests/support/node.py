@@ -186,7 +186,7 @@ def in_node(directory: Path, scenario: Callable[[Node], Awaitable[None]]) -> Non
             linux.enter_node()
             asyncio.run(main())
             code = 0
-        except BaseException:  # the parent tells it
+        except BaseException:  # noqa: BLE001 - the parent tells it
             os.write(tell, traceback.format_exc().encode()[-60000:])
         finally:
             os._exit(code)
