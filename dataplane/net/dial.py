@@ -7,6 +7,7 @@ nothing itself: what cannot work is told by `lost` with a reason that says which
 import errno
 import socket
 
+from dataplane.net.hairpin import Hairpins
 from dataplane.net.poller import Poller
 from dataplane.net.stream import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_UNREACHABLE, Receiver, Stream
 from dataplane.net.tls import ClientTls
@@ -18,17 +19,17 @@ _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM
 class Dialer:
     """Connects from this poller."""
 
-    __slots__ = ("_poller",)
+    __slots__ = ("_hairpins", "_poller")
 
     def __init__(self, poller: Poller) -> None:
         self._poller = poller
+        self._hairpins = Hairpins()
 
     def dial(
         self, address: str, port: int, receiver: Receiver, *, tls: ClientTls | None = None, timeout: float = 1.0
     ) -> Stream:
         """Begin to connect to a numeric address; returns at once."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        connecting, error = self._begin(family, address, port)
+        connecting, error = self._begin(address, port, tls is not None)
         peer = (address, port)
         poller = self._poller
         stream = (
@@ -43,14 +44,16 @@ class Dialer:
             stream.stillborn(_reason(error), f"{address} port {port}: {errno.errorcode.get(error, error)}")
         return stream
 
-    @staticmethod
-    def _begin(family: int, address: str, port: int) -> tuple[int, int]:
+    def _begin(self, address: str, port: int, secure: bool) -> tuple[int, int]:
         """Make a socket and connect; returns its descriptor (-1 without one) and the error number."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError as failure:
             return -1, failure.errno or errno.EIO
         try:
+            if secure:
+                self._hairpins.mark(made, address)
             error = made.connect_ex((address, port))
         except OSError:
             error = errno.EINVAL
