@@ -41,8 +41,8 @@ class Call:
     dry_run: bool = False
     manager: str = "kube-controller-manager"
     """The name in `managedFields`."""
-    validation: str = "Ignore"
-    """What unknown fields do: Strict, Warn or Ignore."""
+    validation: str = ""
+    """What unknown fields do: Strict, Warn or Ignore; empty for objects this process makes itself, which are not read strictly."""
     warnings: list[str] = field(default_factory=list)
     """Filled in by the gate, sent as Warning headers."""
     version: str = ""

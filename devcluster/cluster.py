@@ -1,0 +1,84 @@
+"""The handle on a cluster: start it, use its kubeconfig, stop it.
+
+In: a directory and the images file. Out: a running child process that serves Kubernetes. Refuses to give a kubeconfig before it runs; a child that
+does not come up is an error with the child's last words.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+
+class ClusterError(RuntimeError):
+    """The cluster did not come up; the message has its last words."""
+
+
+class DevCluster:
+    """One embedded Kubernetes, in a child process."""
+
+    def __init__(self, directory: Path, *, images: Path, port: int = 0) -> None:
+        self._directory = directory
+        self._images = images
+        self._port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self._directory / "kubeconfig"
+
+    @property
+    def log(self) -> Path:
+        """What the cluster writes about itself."""
+        return self._directory / "devcluster.log"
+
+    def start(self) -> None:
+        """Start and wait until it serves; raises ClusterError."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        ours, theirs = os.pipe()
+        command = [sys.executable, "-m", "devcluster", "--directory", str(self._directory)]
+        command += ["--images", str(self._images), "--port", str(self._port), "--ready", str(theirs)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(theirs,)
+            )
+        os.close(theirs)
+        with os.fdopen(ours, "rb") as ready:
+            came = select.select([ready], [], [], START_SECONDS)[0]
+            if not came or not ready.readline():
+                self.stop()
+                raise ClusterError(f"the cluster did not come up:\n{self._last_words()}")
+
+    def stop(self) -> None:
+        """End the cluster and everything in it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
