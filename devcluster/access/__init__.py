@@ -11,18 +11,18 @@ How the API calls it (`Object` is `dict[str, Any]`, refusals are `StatusError`):
                             namespace="shop", name="web-1")  # or Attributes(verb="get", path="/healthz")
     ok, reason = authorizer.allowed(user, attributes)
     raise forbidden(user, attributes, reason)                # StatusError 403 in the server's words (access.rbac)
-    authorizer.check_escalation(user, resource, obj)         # on create/update of roles and bindings; 403
+    authorizer.check_escalation(user, resource, obj)         # admission.validate calls it; 403
 
     issuer.request(namespace, service_account, token_request) -> Object   # the token subresource; fills status
     reviews = Reviews(authorizer, issuer)
     reviews.answer(kind, obj, user) -> Object    # TokenReview, SubjectAccessReview, SelfSubjectAccessReview,
                                                  # LocalSubjectAccessReview, SelfSubjectRulesReview, SelfSubjectReview
 
-    admission = Admission(registry)              # also: namespace lifecycle, service accounts, Pod Security
+    admission = Admission(registry)              # also: service accounts, Pod Security, check_escalation
     request = AdmissionRequest(resource=..., namespace=..., name=..., operation="CREATE", user=user,
                                subresource="", dry_run=False, options={}, warnings=[])
-    obj = await admission.mutate(request, obj, old)     # obj/old None where the operation has none; returns the new obj
-    await admission.validate(request, obj, old)         # warnings of both are appended to request.warnings
+    obj = await admission.mutate(request, obj, old)     # CREATE, UPDATE, CONNECT; returns the new obj
+    await admission.validate(request, obj, old)         # also DELETE, with obj None; warnings of both are appended to request.warnings
     await admission.close()
 
     bootstrap.objects() -> list[Object]          # cluster roles and bindings to create at start

@@ -1,7 +1,7 @@
 """Admission: what changes and refuses objects between the request and the store, in the real server's order.
 
 In: a request with its object (and the old one). Out: the object as it may be stored, warnings on the request, or a `StatusError`. Mutating: service accounts, then webhooks by name of configuration,
-then both once more where a webhook changed something. Validating: Pod Security, then all webhooks at once. Refuses to forget a webhook that failed
+then both once more where a webhook changed something. Validating: what roles and bindings grant, Pod Security, then all webhooks at once. Refuses to forget a webhook that failed
 unless its failure policy is Ignore.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from devcluster.access import accounts, podsecurity
 from devcluster.access.matching import AdmissionRequest, ConditionError, Hook, Matcher
+from devcluster.access.rbac import Authorizer
 from devcluster.access.webhooks import Caller, CallError, PatchError, Response
 from devcluster.api.errors import Object, StatusError, forbidden
 from devcluster.api.patches import json_patch
@@ -42,12 +43,13 @@ class Admission:
         self._registry = registry
         self._caller = Caller(registry)
         self._matcher = Matcher(self._labels)
+        self._authorizer = Authorizer(registry)
 
     async def close(self) -> None:
         """Let go of connections to webhooks."""
         await self._caller.close()
 
-    async def mutate(self, request: AdmissionRequest, obj: Object | None, old: Object | None = None) -> Object | None:
+    async def mutate(self, request: AdmissionRequest, obj: Object, old: Object | None = None) -> Object:
         """Let everything change the object that may; raises StatusError."""
         await self._account(request, obj)
         rounds: list[_Round] = []
@@ -58,27 +60,28 @@ class Admission:
             new = await self._mutated(hook, request, obj, old)
             changed = changed or new != obj
             obj = new
-            if obj is not None:
-                rounds.append(_Round(hook, copy.deepcopy(obj)))
-        if not changed or obj is None:
+            rounds.append(_Round(hook, copy.deepcopy(obj)))
+        if not changed:
             return obj
         # Containers that webhooks added need the account's token as well.
         await self._account(request, obj)
         for one in rounds:
             if one.hook.get("reinvocationPolicy") == "IfNeeded" and one.left != obj:
-                again = await self._mutated(one.hook, request, obj, old)
-                obj = obj if again is None else again
+                obj = await self._mutated(one.hook, request, obj, old)
         return obj
 
     async def validate(self, request: AdmissionRequest, obj: Object | None, old: Object | None = None) -> None:
-        """Let everything refuse the object that may; raises StatusError."""
-        self._pod_security(request, obj, old)
-        hooks = [
-            hook for hook in self._hooks("validatingwebhookconfigurations") if self._concerned(hook, request, obj, old)
-        ]
-        if not hooks:
-            return
-        answers = await asyncio.gather(*(self._call(hook, request, obj, old) for hook in hooks), return_exceptions=True)
+        """Let everything refuse the object that may; raises StatusError. Deletions come here alone, with `old`."""
+        if obj is None:
+            # Mutating webhooks are asked about deletions too, though there is nothing to change.
+            for hook in self._hooks("mutatingwebhookconfigurations"):
+                if self._concerned(hook, request, obj, old):
+                    await self._call(hook, request, obj, old)
+        else:
+            self._granting(request, obj, old)
+            self._pod_security(request, obj, old)
+        hooks = [h for h in self._hooks("validatingwebhookconfigurations") if self._concerned(h, request, obj, old)]
+        answers = await asyncio.gather(*(self._call(h, request, obj, old) for h in hooks), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
@@ -99,11 +102,9 @@ class Admission:
             message = f'webhook "{hook["name"]}" matchConditions failed: {error}'
             raise forbidden(request.resource.group, request.resource.plural, request.name, message) from error
 
-    async def _mutated(
-        self, hook: Hook, request: AdmissionRequest, obj: Object | None, old: Object | None
-    ) -> Object | None:
+    async def _mutated(self, hook: Hook, request: AdmissionRequest, obj: Object, old: Object | None) -> Object:
         answer = await self._call(hook, request, obj, old)
-        if answer is None or not answer.patch or obj is None:
+        if answer is None or not answer.patch:
             return obj
         try:
             new = json_patch(obj, answer.patch)
@@ -134,13 +135,20 @@ class Admission:
             raise _denied(hook["name"], answer.status)
         return answer
 
-    async def _account(self, request: AdmissionRequest, obj: Object | None) -> None:
+    async def _account(self, request: AdmissionRequest, obj: Object) -> None:
         pods = request.resource.key == ("", "pods") and not request.subresource
-        if pods and request.operation == "CREATE" and obj is not None:
+        if pods and request.operation == "CREATE":
             await accounts.assign(self._registry, obj)
 
-    def _pod_security(self, request: AdmissionRequest, obj: Object | None, old: Object | None) -> None:
-        if obj is None or request.subresource not in {"", "ephemeralcontainers"} or not request.namespace:
+    def _granting(self, request: AdmissionRequest, obj: Object, old: Object | None) -> None:
+        """Hold roles and bindings to what their writer may grant, whichever verb brought them here."""
+        granted = ("rules", "aggregationRule", "roleRef", "subjects")
+        same = old is not None and all(obj.get(field) == old.get(field) for field in granted)
+        if not same and request.operation in {"CREATE", "UPDATE"}:
+            self._authorizer.check_escalation(request.user, request.resource, obj)
+
+    def _pod_security(self, request: AdmissionRequest, obj: Object, old: Object | None) -> None:
+        if request.subresource not in {"", "ephemeralcontainers"} or not request.namespace:
             return
         pod, before = podsecurity.template(obj), podsecurity.template(old or {})
         if pod is None or (before or {}).get("spec") == pod.get("spec"):
