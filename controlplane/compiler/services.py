@@ -112,25 +112,32 @@ def compile_pods(
     model: Model, services: Mapping[Key, ServiceEntry], policies: Policies, memo: Memo[Key, PodEntry]
 ) -> dict[Key, PodEntry]:
     """Compile each mesh pod: its identity, its policy, its known ports and what they speak."""
-    served: dict[Key, dict[int, set[Protocol]]] = {}
+    served: dict[Key, list[tuple[int, Protocol]]] = {}
     for entry in services.values():
         for key, port, protocol in entry.backing:
-            served.setdefault(key, {}).setdefault(port, set()).add(protocol)
+            served.setdefault(key, []).append((port, protocol))
     entries = {}
     for key, policy in policies.items():
-        pod = model.pods[key]
-        ports = _known_ports(pod, served.get(key, {}))
-        made = PodEntry(pod=pod, identity=identity_of(pod, model.trust_domain), policy=policy, ports=ports)
-        entries[key] = memo.get(key, (pod, policy, ports, model.trust_domain), lambda m=made: m)  # type: ignore[misc]
+        pod, behind = model.pods[key], served.get(key, [])
+        entries[key] = memo.get(
+            key,
+            (pod, policy, behind, model.trust_domain),
+            lambda p=pod, q=policy, s=behind: PodEntry(  # type: ignore[misc]
+                pod=p, identity=identity_of(p, model.trust_domain), policy=q, ports=_known_ports(p, s)
+            ),
+        )
     return entries
 
 
-def _known_ports(pod: Pod, served: Mapping[int, set[Protocol]]) -> tuple[tuple[int, Protocol], ...]:
+def _known_ports(pod: Pod, served: Iterable[tuple[int, Protocol]]) -> tuple[tuple[int, Protocol], ...]:
     """A port speaks what the Services in front of it declare; when they disagree, the sidecar looks for itself."""
     ports = {one.port: Protocol.AUTO for one in pod.ports}
-    for number, protocols in served.items():
-        declared = protocols - {Protocol.AUTO}
-        ports[number] = next(iter(declared)) if len(declared) == 1 else Protocol.AUTO
+    declared: dict[int, set[Protocol]] = {}
+    for number, protocol in served:
+        declared.setdefault(number, set()).add(protocol)
+    for number, protocols in declared.items():
+        spoken = protocols - {Protocol.AUTO}
+        ports[number] = next(iter(spoken)) if len(spoken) == 1 else Protocol.AUTO
     for number in pod.opaque & ports.keys():
         ports[number] = Protocol.TCP
     return tuple(sorted((number, protocol) for number, protocol in ports.items() if number not in pod.excluded))

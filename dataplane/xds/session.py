@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from dataplane.config import Endpoints, Listener, SidecarConfig
 from dataplane.xds.decode import Noun, RefusedError, decode
-from dataplane.xds.settle import Held, Names, Settling
+from dataplane.xds.settle import Held, Names, Settling, references
 from meshapi import protos, xds
 from meshapi.xds import PUSH_ORDER, Type
 
@@ -34,9 +34,7 @@ class Session:
         """What is in force."""
         self.refusals: dict[tuple[Type, str], str] = {}
         """Sentences about resources whose last form could not be used."""
-        self._node = protos.message("envoy.config.core.v3.Node")(
-            id=f"{pod}.{namespace}", user_agent_name="tulle-proxy"
-        )
+        self._node = protos.message("envoy.config.core.v3.Node")(id=f"{pod}.{namespace}", user_agent_name="tulle-proxy")
         self._node.metadata.update(dict(metadata or {}))
         self._inbound = xds.inbound_listener(namespace, pod)
         self._wanted: set[str] = set()
@@ -131,6 +129,8 @@ class Session:
                     held.gone.add(name)
                 continue
             self.refusals.pop((type_, name), None)
+            if name not in held.nouns:
+                self._ask_again(noun)
             # Equal content keeps the old noun, so what is compiled from it stays as well.
             held.nouns[name] = noun if held.nouns.get(name) != noun else held.nouns[name]
             held.versions[name] = resource.version
@@ -139,6 +139,14 @@ class Session:
             self._forget(type_, name)
             held.gone.add(name)
         return refused
+
+    def _ask_again(self, noun: Noun) -> None:
+        """Ask again for what a new resource leads to and did not exist before: it may have come into being together with it."""
+        for type_, name in references(noun):
+            held = self._held[type_]
+            if name in held.gone:
+                held.gone.discard(name)
+                self._asked[type_].discard(name)
 
     def _forget(self, type_: Type, name: str) -> None:
         held = self._held[type_]

@@ -1,0 +1,314 @@
+"""Raw objects to nouns: what is read, what is forgiven, and what is left alone when nothing changed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.compiler.passes import compile_mesh
+from controlplane.ingest.assemble import KINDS, ingest
+from controlplane.ingest.protocols import protocol_of
+from controlplane.model.meta import Key, RouteKey
+from controlplane.model.security import Mode
+from controlplane.model.services import Protocol
+from controlplane.model.traffic import PathKind
+from tests.support.meshobjects import HTTP, Objects, endpoint_slice, peer_authentication, pod, route, service, shop, to
+
+
+@pytest.mark.parametrize(
+    ("app_protocol", "name", "port", "expected"),
+    [
+        ("", "http", 80, Protocol.HTTP),
+        ("", "http-web", 80, Protocol.HTTP),
+        ("", "http2", 80, Protocol.HTTP2),
+        ("kubernetes.io/h2c", "http", 80, Protocol.HTTP2),
+        ("kubernetes.io/ws", "", 80, Protocol.HTTP),
+        ("grpc", "x", 80, Protocol.GRPC),
+        ("", "grpc-web", 80, Protocol.HTTP),
+        ("", "grpc-cart", 80, Protocol.GRPC),
+        ("", "https", 443, Protocol.TLS),
+        ("", "tls-db", 443, Protocol.TLS),
+        ("", "mysql", 1, Protocol.TCP),
+        ("", "redis-cache", 1, Protocol.TCP),
+        ("", "web", 80, Protocol.AUTO),
+        ("", "", 3306, Protocol.TCP),
+        ("", "http", 3306, Protocol.HTTP),
+        ("example.com/own", "http", 80, Protocol.HTTP),
+    ],
+)
+def test_protocol_is_declared_by_app_protocol_then_name_then_port(
+    app_protocol: str, name: str, port: int, expected: Protocol
+) -> None:
+    """The rules Istio's users know."""
+    assert protocol_of(app_protocol, name, port) is expected
+
+
+def test_opaque_annotation_beats_every_declaration() -> None:
+    """A port somebody calls opaque is relayed, whatever its name says."""
+    model = ingest(Objects(service("db", "10.96.0.1", HTTP, **{"tulle.dev/opaque-ports": "79-81"})))
+
+    assert model.services[Key("shop", "db")].ports[0].protocol is Protocol.TCP
+
+
+def test_only_tcp_ports_are_read() -> None:
+    """The mesh does not carry UDP."""
+    ports: list[dict[str, Any]] = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53}]
+    found = ingest(Objects(service("dns", "10.96.0.1", *ports))).services[Key("shop", "dns")]
+
+    assert [(p.name, p.protocol) for p in found.ports] == [("dns-tcp", Protocol.TCP)]
+
+
+@pytest.mark.parametrize(
+    ("owner", "labels", "expected"),
+    [
+        (None, {}, ("Pod", "web-1")),
+        (("ReplicaSet", "web-6f5d"), {"pod-template-hash": "6f5d"}, ("Deployment", "web")),
+        (("ReplicaSet", "web-6f5d"), {}, ("ReplicaSet", "web-6f5d")),
+        (("StatefulSet", "db"), {}, ("StatefulSet", "db")),
+        (("Job", "nightly-29012345"), {}, ("CronJob", "nightly")),
+        (("Job", "once"), {}, ("Job", "once")),
+    ],
+)
+def test_workload_is_the_owner_users_know(
+    owner: tuple[str, str] | None, labels: dict[str, str], expected: tuple[str, str]
+) -> None:
+    """Nobody thinks in ReplicaSets."""
+    more = {"ownerReferences": [{"kind": owner[0], "name": owner[1], "controller": True}]} if owner else {}
+    found = ingest(Objects(pod("web-1", "10.0.0.1", labels=labels, **more))).pods[Key("shop", "web-1")]
+
+    assert (found.workload_kind, found.workload) == expected
+
+
+def test_pod_without_an_address_of_its_own_is_no_mesh_pod() -> None:
+    """Host network and ended pods are never called under their own identity."""
+    host, ended = pod("a-1", "10.0.0.1"), pod("b-1", "10.0.0.2")
+    host["spec"]["hostNetwork"] = True
+    ended["status"]["phase"] = "Succeeded"
+
+    assert [(p.ips, p.mesh) for p in ingest(Objects(host, ended)).pods.values()] == [((), False), ((), False)]
+
+
+def test_unreadable_object_is_a_problem_and_the_rest_goes_on() -> None:
+    """A wrong shape costs only its own object, and is told with its path."""
+    bad = service("bad", "10.96.0.9", HTTP)
+    bad["spec"]["ports"] = "eighty"
+    model = ingest(Objects(bad, service("good", "10.96.0.1", HTTP)))
+
+    assert list(model.services) == [Key("shop", "good")]
+    assert [str(p) for p in model.problems] == ["Service shop/bad: spec.ports must be a list"]
+
+
+def test_route_without_service_parents_is_not_ours() -> None:
+    """A gateway's route is left to the gateway's controller."""
+    model = ingest(Objects(route("theirs", parents=[{"name": "gateway"}])))
+
+    assert model.routes == {}
+    assert model.problems == ()
+
+
+def test_bad_rule_is_kept_in_its_place_with_the_reason() -> None:
+    """One filter nobody carries out does not take the whole route with it."""
+    bad = {"filters": [{"type": "CORS", "cors": {}}], "backendRefs": [to("web")]}
+    found = ingest(Objects(route("r", {"backendRefs": [to("web")]}, bad))).routes[RouteKey("HTTPRoute", "shop", "r")]
+
+    assert found.rules[0].error == ""
+    assert found.rules[1].error == "the filter CORS at spec.rules[1].filters[0] is not supported"
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"matches": [{"path": {"type": "RegularExpression", "value": "("}}]}, "no regular expression"),
+        ({"matches": [{"path": {"value": "x"}}]}, "a path begins with /"),
+        ({"matches": [{"path": {"type": "Glob"}}]}, "'Glob' is not supported"),
+        ({"timeouts": {"request": "soon"}}, "a duration looks like"),
+        ({"backendRefs": [{"name": "web", "port": 80, "weight": -1}]}, "weights go from 0"),
+        ({"backendRefs": [{"name": "web", "port": 99999}]}, "ports go from 1"),
+        ({"filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["Host"]}}]}, "'Host'"),
+        (
+            {
+                "matches": [{"path": {"type": "Exact", "value": "/x"}}],
+                "filters": [{"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch"}}}],
+            },
+            "needs every match of its rule to be a PathPrefix",
+        ),
+        ({"retry": {"codes": [200]}}, "status code from 400"),
+        ({"sessionPersistence": {}}, "sessionPersistence is not supported"),
+    ],
+)
+def test_rule_that_cannot_be_carried_out_says_why(rule: dict[str, Any], said: str) -> None:
+    """Each reason is a sentence about the place it is in."""
+    found = ingest(Objects(route("r", rule))).routes[RouteKey("HTTPRoute", "shop", "r")]
+
+    assert said in found.rules[0].error
+
+
+def test_prefix_is_read_by_path_segment_and_duplicate_headers_once() -> None:
+    """`/a/` is `/a`, header names have no case and the first of equal ones counts (HTTPRouteMatch)."""
+    match = {
+        "path": {"type": "PathPrefix", "value": "/a/"},
+        "headers": [{"name": "X-A", "value": "1"}, {"name": "x-a", "value": "2"}],
+    }
+    found = ingest(Objects(route("r", {"matches": [match]}))).routes[RouteKey("HTTPRoute", "shop", "r")]
+    read = found.rules[0].matches[0]
+
+    assert (read.path_kind, read.path) == (PathKind.PREFIX, "/a")
+    assert [(name, value.value) for name, value in read.headers] == [("x-a", "1")]
+
+
+def test_grpc_match_is_read_as_a_path() -> None:
+    """A call is a request to `/<service>/<method>`."""
+    calls = [{"service": "a.B", "method": "C"}, {"service": "a.B"}, {"method": "C"}, {}]
+    rules = {"matches": [{"method": call} for call in calls]}
+    found = ingest(Objects(route("r", rules, kind="GRPCRoute"))).routes[RouteKey("GRPCRoute", "shop", "r")]
+
+    assert [(m.path_kind, m.path) for m in found.rules[0].matches] == [
+        (PathKind.EXACT, "/a.B/C"),
+        (PathKind.PREFIX, "/a.B"),
+        (PathKind.REGEX, "/[^/]+/C"),
+        (PathKind.PREFIX, "/"),
+    ]
+
+
+def test_mesh_settings_are_read_from_the_one_named_default() -> None:
+    """Others are told that they are not read."""
+    spec = {"mtls": {"mode": "STRICT"}, "outbound": "DENY", "detectionTimeout": "1m500ms", "accessLog": "ON"}
+    model = ingest(
+        Objects(
+            {"kind": "Mesh", "metadata": {"name": "default", "generation": 3}, "spec": spec},
+            {"kind": "Mesh", "metadata": {"name": "other"}, "spec": {}},
+        )
+    )
+
+    assert model.mesh.mode is Mode.STRICT
+    assert not model.mesh.outbound_allowed
+    assert model.mesh.detection_timeout == 60.5
+    assert model.mesh.access_log
+    assert [p.name for p in model.problems] == ["other"]
+
+
+def test_unknown_policy_target_is_a_problem() -> None:
+    """A policy that could never apply is told so, with what could."""
+    model = ingest(Objects(peer_authentication("p", "STRICT", ("", "Ingress", "x"))))
+
+    assert model.authentications == {}
+    assert "allowed are CronJob" in model.problems[0].message
+
+
+def test_kinds_without_news_keep_their_mapping() -> None:
+    """Identity is how the compiler knows what to leave alone."""
+    objects = shop()
+    first = ingest(objects)
+    objects.apply(pod("new-1", "10.0.0.99"), dict(next(iter(objects.of("Service")))))
+    second = ingest(objects, first)
+
+    assert second.services is first.services
+    assert second.slices is first.slices
+    assert second.routes is first.routes
+    assert second.pods is not first.pods
+    assert all(second.pods[key] is noun for key, noun in first.pods.items())
+
+
+def test_repaired_object_takes_its_problem_away() -> None:
+    """Problems live as long as their cause."""
+    objects = Objects(service("web", "10.96.0.1", HTTP))
+    good = dict(next(iter(objects.of("Service"))))
+    objects.apply({**good, "spec": {"ports": 1}})
+    bad = ingest(objects)
+    objects.apply(good)
+    repaired = ingest(objects, bad)
+
+    assert len(bad.problems) == 1
+    assert repaired.problems == ()
+    assert list(repaired.services) == [Key("shop", "web")]
+
+
+def test_removed_object_is_gone() -> None:
+    """What is not in the store is not in the model."""
+    objects = shop()
+    first = ingest(objects)
+    objects.remove("Pod", "shop", "web-1")
+
+    assert Key("shop", "web-1") not in ingest(objects, first).pods
+
+
+def test_creation_time_may_be_a_datetime() -> None:
+    """YAML parsers make one of it."""
+    written = route("r", created=dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
+    found = ingest(Objects(written)).routes[RouteKey("HTTPRoute", "shop", "r")]
+
+    assert found.created == "2026-01-02T00:00:00Z"
+
+
+_SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["Service", "/a", "80", ""])
+)
+_FIELDS = [
+    "metadata",
+    "spec",
+    "status",
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "ports",
+    "port",
+    "protocol",
+    "clusterIP",
+    "clusterIPs",
+    "rules",
+    "matches",
+    "path",
+    "value",
+    "type",
+    "headers",
+    "backendRefs",
+    "weight",
+    "filters",
+    "requestMirror",
+    "backendRef",
+    "parentRefs",
+    "group",
+    "kind",
+    "hostnames",
+    "targetRefs",
+    "mtls",
+    "mode",
+    "portLevel",
+    "endpoints",
+    "addresses",
+    "conditions",
+    "ready",
+    "targetRef",
+    "podIPs",
+    "ip",
+    "containers",
+    "containerPort",
+    "ownerReferences",
+    "timeouts",
+    "request",
+    "retry",
+    "codes",
+]
+_TREES: st.SearchStrategy[Any] = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_FIELDS), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(KINDS), _TREES, _TREES)
+def test_no_object_whatsoever_raises(kind: str, metadata: Any, spec: Any) -> None:
+    """User YAML of any shape ends as a noun, a problem or nothing, and whatever is read compiles."""
+    extra = metadata if isinstance(metadata, dict) else {}
+    slice_parts = spec if isinstance(spec, dict) else {}
+    raw = {**slice_parts, "kind": kind, "metadata": {**extra, "name": "x", "namespace": "y"}, "spec": spec}
+    objects = shop()
+    objects.apply(raw, endpoint_slice("x"))
+
+    assert compile_mesh(ingest(objects)).problems() == []
