@@ -1,0 +1,228 @@
+"""The ADS shell over real gRPC: on demand, pushed later, refused in sentences, ended gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+
+import grpc
+import pytest
+
+from controlplane.ca.tokens import Caller
+from meshapi import xds
+from meshapi.identity import Identity
+from meshapi.xds import Type
+from tests.support import meshobjects as mo
+from tests.support.adsserver import DeltaClient, connected, names_of, served
+
+WEB = "outbound/10.96.0.1:80"
+
+
+async def test_names_are_answered_as_they_are_asked_for() -> None:
+    """A listener and what it refers to come by name; the trust bundle too."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel)
+
+        assert names_of(await client.ask(Type.SECRET, xds.TRUST_BUNDLE)) == ["trust"]
+        assert names_of(await client.ask(Type.LISTENER, "inbound/shop/web-1", WEB)) == ["inbound/shop/web-1", WEB]
+        assert names_of(await client.ask(Type.ROUTES, "shop/web:80")) == ["shop/web:80"]
+        assert names_of(await client.ask(Type.CLUSTER, "shop/web:80")) == ["shop/web:80"]
+        assert names_of(await client.ask(Type.ENDPOINTS, "shop/web:80")) == ["shop/web:80"]
+
+
+async def test_unknown_name_is_answered_at_once_and_pushed_when_it_comes_into_being() -> None:
+    """The sidecar passes the connection through now, and takes it over later."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel)
+        answer = await client.ask(Type.LISTENER, "outbound/10.96.0.9:80")
+        held.apply(mo.service("later", "10.96.0.9", mo.HTTP))
+        pushed = await client.take()
+
+    assert list(answer.removed_resources) == ["outbound/10.96.0.9:80"]
+    assert names_of(pushed) == ["outbound/10.96.0.9:80"]
+
+
+async def test_endpoint_change_reaches_only_who_is_subscribed_and_alone() -> None:
+    """Nothing but the load assignment travels, and only to the stream that has it."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel)
+        await client.ask(Type.CLUSTER, "shop/web:80")
+        await client.ask(Type.ENDPOINTS, "shop/web:80", "shop/api:80")
+        held.apply(mo.pod("web-2", "10.0.0.8"))
+        before = held.hub.pushes
+        held.apply(mo.endpoint_slice("web", mo.endpoint("web-1", "10.0.0.1"), mo.endpoint("web-2", "10.0.0.8")))
+        pushed = await client.take()
+        held.apply(mo.endpoint_slice("unheard-of", mo.endpoint("web-1", "10.0.0.1")))
+
+        assert (pushed.type_url, names_of(pushed)) == (Type.ENDPOINTS.url, ["shop/web:80"])
+        assert held.hub.pushes - before == 1
+
+
+async def test_removed_service_is_told_listener_first_and_cluster_last() -> None:
+    """Nothing refers to a cluster any more when it goes."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel)
+        await client.ask(Type.CLUSTER, "shop/web:80")
+        await client.ask(Type.ENDPOINTS, "shop/web:80")
+        await client.ask(Type.LISTENER, WEB)
+        held.remove("Service", "shop", "web")
+        order = [await client.take() for _ in range(3)]
+
+    assert [Type(one.type_url) for one in order] == [Type.LISTENER, Type.CLUSTER, Type.ENDPOINTS]
+    assert [list(one.removed_resources) for one in order] == [[WEB], ["shop/web:80"], ["shop/web:80"]]
+
+
+async def test_reconnect_with_known_versions_is_answered_with_what_differs_only() -> None:
+    """Resuming costs what changed in the meantime, and names that are gone are told."""
+    async with served() as held, connected(held) as channel:
+        first = await DeltaClient(channel).ask(Type.CLUSTER, "shop/web:80", "shop/api:80")
+        versions = {one.name: one.version for one in first.resources}
+        again = DeltaClient(channel)
+        await again.send(
+            Type.CLUSTER,
+            resource_names_subscribe=["shop/web:80", "shop/api:80", "shop/gone:80"],
+            initial_resource_versions={**versions, "shop/api:80": "old", "shop/gone:80": "1"},
+        )
+        answer = await again.take()
+
+    assert names_of(answer) == ["shop/api:80"]
+    assert list(answer.removed_resources) == ["shop/gone:80"]
+
+
+async def test_nack_is_logged_once_shown_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The sentence stands in the log and in the subscription; the stream goes on."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel)
+        for _ in range(2):
+            await client.send(Type.CLUSTER, resource_names_subscribe=["shop/web:80"])
+            answer = await client.receive()
+            detail = {"code": 3, "message": "shop/web:80: lb_policy is odd"}
+            await client.send(Type.CLUSTER, response_nonce=answer.nonce, error_detail=detail)
+        assert names_of(await client.ask(Type.ENDPOINTS, "shop/web:80")) == ["shop/web:80"]
+        (stream,) = held.hub.streams
+        progress = stream.conversation.subscriptions[Type.CLUSTER].progress["shop/web:80"]
+
+    lines = [r.getMessage() for r in caplog.records if "refused" in r.getMessage()]
+    assert lines == ["shop/web-1 refused CLUSTER shop/web:80: shop/web:80: lb_policy is odd"]
+    assert progress.reason == "shop/web:80: lb_policy is odd"
+
+
+async def test_unserved_type_is_answered_with_nothing() -> None:
+    """A client that asks for what nobody serves is not left waiting."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel)
+        await client.send("type.googleapis.com/envoy.service.runtime.v3.Runtime", resource_names_subscribe=["r"])
+        answer = await client.receive()
+
+    assert list(answer.removed_resources) == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("node", "code", "words"),
+    [
+        ("nonsense", grpc.StatusCode.INVALID_ARGUMENT, "not of the form <pod>.<namespace>"),
+        ("api-1.shop", grpc.StatusCode.PERMISSION_DENIED, "token is for pod shop/web-1"),
+        ("web-1.bank", grpc.StatusCode.PERMISSION_DENIED, "is not the caller's"),
+    ],
+)
+async def test_node_that_is_not_the_callers_is_refused(
+    node: str, code: grpc.StatusCode, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody gets another pod's configuration, and is told why; one line is logged."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel, node)
+        await client.send(Type.SECRET, resource_names_subscribe=["trust"])
+        status = await client.ended()
+
+    assert status[0] is code
+    assert words in status[1]
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+
+
+async def test_pod_under_another_account_is_refused() -> None:
+    """An unbound token opens only pods of its own account."""
+    async with served() as held, connected(held) as channel:
+        held.caller = Caller(identity=Identity(trust_domain="cluster.local", namespace="shop", account="thief"))
+        client = DeltaClient(channel)
+        await client.send(Type.SECRET, resource_names_subscribe=["trust"])
+        code, words = await client.ended()
+
+    assert code is grpc.StatusCode.PERMISSION_DENIED
+    assert "runs as service account 'web'" in words
+
+
+async def test_pod_the_watch_has_not_shown_yet_is_waited_for() -> None:
+    """A sidecar may be faster than the news of its pod."""
+    async with served() as held, connected(held) as channel:
+        held.caller = dataclasses.replace(held.caller, pod="web-2")
+        client = DeltaClient(channel, "web-2.shop")
+        await client.send(Type.SECRET, resource_names_subscribe=["trust"])
+        asyncio.get_running_loop().call_later(0.05, held.apply, mo.pod("web-2", "10.0.0.9"))
+
+        assert names_of(await client.take()) == ["trust"]
+
+
+async def test_garbage_ends_the_stream_with_a_sentence_and_nothing_else() -> None:
+    """Bytes that are no request cost their own stream only."""
+    async with served() as held, connected(held) as channel:
+        good, bad = DeltaClient(channel), DeltaClient(channel)
+        await good.ask(Type.SECRET, "trust")
+        await bad.raw(b"\xff\xff\xff garbage")
+        code, words = await bad.ended()
+
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "no discovery request" in words
+        assert names_of(await good.ask(Type.CLUSTER, "shop/web:80")) == ["shop/web:80"]
+
+
+async def test_client_that_hangs_up_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+    """A cancelled stream is forgotten without a complaint."""
+    async with served() as held:
+        async with connected(held) as channel:
+            await DeltaClient(channel).ask(Type.SECRET, "trust")
+            assert len(held.hub.streams) == 1
+        async with asyncio.timeout(5):
+            while held.hub.streams:
+                await asyncio.sleep(0.01)
+        assert not list(held.hub.subscribed())
+
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+async def test_drain_ends_streams_with_ok_and_refuses_new_ones() -> None:
+    """Sidecars are sent to other replicas without an error."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel)
+        await client.ask(Type.SECRET, "trust")
+        await held.hub.drain(0.3)
+        code, _ = await client.ended()
+        late = DeltaClient(channel)
+        await late.send(Type.SECRET, resource_names_subscribe=["trust"])
+
+        assert code is grpc.StatusCode.OK
+        assert (await late.ended())[0] is grpc.StatusCode.UNAVAILABLE
+    assert not held.hub.streams
+
+
+async def test_next_pod_of_a_workload_is_offered_what_the_first_one_used() -> None:
+    """The inbound listener's `warm` list names destinations that exist, and only those."""
+    owner = [{"kind": "ReplicaSet", "name": "web-5d4", "controller": True}]
+    pods = [
+        mo.pod(name, ip, labels={"pod-template-hash": "5d4"}, ownerReferences=owner)
+        for name, ip in (("web-1", "10.0.0.1"), ("web-2", "10.0.0.8"))
+    ]
+    async with served() as held, connected(held) as channel:
+        held.apply(*pods)
+        await DeltaClient(channel).ask(Type.LISTENER, "outbound/10.96.0.2:80", "outbound/1.2.3.4:5")
+        held.caller = dataclasses.replace(held.caller, pod="web-2")
+        answer = await DeltaClient(channel, "web-2.shop").ask(Type.LISTENER, "inbound/shop/web-2")
+
+    listener = _unpacked(answer.resources[0])
+    assert list(listener.metadata.filter_metadata["tulle.dev"]["warm"]) == ["outbound/10.96.0.2:80"]
+
+
+def _unpacked(resource: object) -> object:
+    from meshapi import protos
+
+    return protos.unpack(resource.resource)  # type: ignore[attr-defined]
