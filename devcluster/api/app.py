@@ -1,4 +1,4 @@
-"""Putting the API server together: the only place that makes its parts, and the objects a new cluster has.
+"""Putting the API server together: the only place that makes its parts, handed what it needs.
 
 In: a directory, the listening sockets' addresses and, when there is one, the runtime. Out: an `Api` that serves. The registry exists before anything else,
 so that controllers and the runtime can be made on it.
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from devcluster.access import bootstrap
 from devcluster.access.admission import Admission
 from devcluster.access.authentication import Authenticator
 from devcluster.access.rbac import Authorizer
@@ -26,6 +25,7 @@ from devcluster.api.certificates import Authority, Pair
 from devcluster.api.connect import Connector
 from devcluster.api.definitions import NAME, Definitions
 from devcluster.api.errors import Object
+from devcluster.api.first import FirstObjects
 from devcluster.api.garbage import Collector
 from devcluster.api.gate import FullGate
 from devcluster.api.information import Information
@@ -36,11 +36,10 @@ from devcluster.api.special import Special
 from devcluster.api.users import User
 from devcluster.api.watch import WatchEvent
 from devcluster.runtime.kubelet import Kubelet
-from devcluster.runtime.network import API_PORT, NODE_ADDRESS
+from devcluster.runtime.network import NODE_ADDRESS
 from devcluster.schema.openapi import OpenApi
 from devcluster.schema.validate import Validator
 
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _NAMES = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
 
 
@@ -71,7 +70,9 @@ class Api:
         """Make the first objects and serve on these sockets."""
         for keeper in self._keepers:
             group.create_task(keeper.run())
-        await self._first_objects(pods=kubelet is not None)
+        first = FirstObjects(self.registry, reachable=kubelet is not None)
+        await first.make()
+        group.create_task(first.keep())
         host, port = sockets[0].getsockname()[:2]
         self._connector = Connector(self.registry, kubelet)
         self._runner = web.AppRunner(
@@ -115,17 +116,6 @@ class Api:
     def _addresses() -> list[str]:
         return ["127.0.0.1", addresses.API, NODE_ADDRESS]
 
-    async def _first_objects(self, *, pods: bool) -> None:
-        for name in NAMESPACES:
-            await self.registry.create("namespaces", {"metadata": {"name": name}})
-        for obj in bootstrap.objects():
-            row = self.registry.resources.of(obj)
-            if row is not None:
-                await self.registry.create(row, obj)
-        await self.registry.create("services", _service())
-        if pods:
-            await self.registry.create("endpointslices.discovery.k8s.io", _endpoints())
-
     def _write_kubeconfig(self, server: str) -> None:
         pair = self.authority.client("kubernetes-admin", ["system:masters"])
         path = self._directory / "kubeconfig"
@@ -151,31 +141,4 @@ def kubeconfig(server: str, authority: bytes, pair: Pair) -> Object:
         "users": [{"name": name, "user": user}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
         "current-context": name,
-    }
-
-
-def _service() -> Object:
-    return {
-        "metadata": {
-            "name": "kubernetes",
-            "namespace": "default",
-            "labels": {"component": "apiserver", "provider": "kubernetes"},
-        },
-        "spec": {
-            "clusterIP": addresses.API,
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": API_PORT}],
-        },
-    }
-
-
-def _endpoints() -> Object:
-    return {
-        "metadata": {
-            "name": "kubernetes",
-            "namespace": "default",
-            "labels": {"kubernetes.io/service-name": "kubernetes"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [NODE_ADDRESS], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "port": API_PORT, "protocol": "TCP"}],
     }

@@ -18,7 +18,7 @@ from devcluster.api.registry import Registry
 from devcluster.api.requests import respond
 from devcluster.schema.openapi import V2_PROTOBUF, OpenApi
 
-VERSION = "v1.35.0"
+VERSION = "v1.36.0"
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 
 

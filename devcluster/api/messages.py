@@ -31,6 +31,7 @@ ContainerResizePolicy: 1 resourceName s; 2 restartPolicy s
 CronJob: 1 metadata ObjectMeta; 2 spec CronJobSpec; 3 status x
 CronJobSpec: 1 schedule s; 2 startingDeadlineSeconds ?i; 3 concurrencyPolicy s; 4 suspend ?b;
   5 jobTemplate JobTemplateSpec; 6 successfulJobsHistoryLimit ?i; 7 failedJobsHistoryLimit ?i; 8 timeZone ?s
+CrossVersionObjectReference: 1 kind s; 2 name s; 3 apiVersion s
 DaemonSet: 1 metadata ObjectMeta; 2 spec DaemonSetSpec; 3 status x
 DaemonSetSpec: 1 selector ?LabelSelector; 2 template PodTemplateSpec; 3 updateStrategy DaemonSetUpdateStrategy;
   4 minReadySeconds i; 6 revisionHistoryLimit ?i
@@ -68,8 +69,12 @@ HTTPGetAction: 1 path s; 2 port o; 3 host s; 4 scheme s; 5 httpHeaders *HTTPHead
 HTTPHeader: 1 name s; 2 value s
 HTTPIngressPath: 1 path s; 2 backend IngressBackend; 3 pathType ?s
 HTTPIngressRuleValue: 1 paths *HTTPIngressPath
+HorizontalPodAutoscaler: 1 metadata ObjectMeta; 2 spec HorizontalPodAutoscalerSpec; 3 status x
+HorizontalPodAutoscalerSpec: 1 scaleTargetRef CrossVersionObjectReference; 2 minReplicas ?i; 3 maxReplicas i;
+  4 targetCPUUtilizationPercentage ?i
 HostAlias: 1 ip s; 2 hostnames *s
 HostPathVolumeSource: 1 path s; 2 type ?s
+IPBlock: 1 cidr s; 2 except *s
 Ingress: 1 metadata ObjectMeta; 2 spec IngressSpec; 3 status x
 IngressBackend: 3 resource ?TypedLocalObjectReference; 4 service ?IngressServiceBackend
 IngressRule: 1 host s; 2 - IngressRuleValue
@@ -95,6 +100,13 @@ ManagedFieldsEntry: 1 manager s; 2 operation s; 3 apiVersion s; 4 time ?t; 6 fie
   8 subresource s
 Namespace: 1 metadata ObjectMeta; 2 spec NamespaceSpec; 3 status x
 NamespaceSpec: 1 finalizers *s
+NetworkPolicy: 1 metadata ObjectMeta; 2 spec NetworkPolicySpec
+NetworkPolicyEgressRule: 1 ports *NetworkPolicyPort; 2 to *NetworkPolicyPeer
+NetworkPolicyIngressRule: 1 ports *NetworkPolicyPort; 2 from *NetworkPolicyPeer
+NetworkPolicyPeer: 1 podSelector ?LabelSelector; 2 namespaceSelector ?LabelSelector; 3 ipBlock ?IPBlock
+NetworkPolicyPort: 1 protocol ?s; 2 port ?o; 3 endPort ?i
+NetworkPolicySpec: 1 podSelector LabelSelector; 2 ingress *NetworkPolicyIngressRule;
+  3 egress *NetworkPolicyEgressRule; 4 policyTypes *s
 NodeAffinity: 1 requiredDuringSchedulingIgnoredDuringExecution ?NodeSelector;
   2 preferredDuringSchedulingIgnoredDuringExecution *PreferredSchedulingTerm
 NodeSelector: 1 nodeSelectorTerms *NodeSelectorTerm
