@@ -47,11 +47,11 @@ _LISTED: Final = (
     _requests("http1_16k_c32", "HTTP/1.1, 16 KB, 32 connections", 0.8, http=Http(path="/16k")),
     _requests("http1_16k_c256", "HTTP/1.1, 16 KB, 256 connections", http=Http(connections=256, path="/16k")),
     _requests(
-        "http2_64b", "HTTP/2, 64 B, 4 × 16 streams", 0.8, plan=_H2, http=Http(version=2, connections=4, streams=16)
+        "http2_64b", "HTTP/2, 64 B, 4 x 16 streams", 0.8, plan=_H2, http=Http(version=2, connections=4, streams=16)
     ),
     _requests(
         "grpc_unary",
-        "gRPC unary, 64 B, 4 × 16 streams",
+        "gRPC unary, 64 B, 4 x 16 streams",
         0.8,
         plan=_H2,
         http=Http(version=2, connections=4, streams=16, grpc=True, path="/bench.Echo/Say"),
@@ -70,7 +70,7 @@ _LISTED: Final = (
     Case(name="idle_rss", title="memory, idle", unit="MB", kind="idle", goal=0.6),
     Case(name="rss_1000_idle_mtls", title="memory, 1,000 idle mTLS connections", unit="MB", kind="held", goal=1.0),
     Case(name="start_to_ready", title="start to ready", unit="s", kind="start", goal=1.0),
-    Case(name="rss_churn", title="memory after 10,000 connections / after 1,000", unit="×", kind="churn", goal=1.1),
+    Case(name="rss_churn", title="memory after 10,000 connections / after 1,000", unit="x", kind="churn", goal=1.1),
     *(
         _requests(f"routes_{count}", f"HTTP/1.1, the last of {count} routes", plan=Plan(routes=count), http=Http())
         for count in (10, 100, 1000)

@@ -71,7 +71,7 @@ def regressions(before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Resul
 def line(case: Case, figures: Mapping[str, Any]) -> str:
     """Tell one case in one line."""
     value = judged(case, figures)
-    goal = f"{case.goal:g}" if case.goal else "–"
+    goal = f"{case.goal:g}" if case.goal else "-"
     kept = ("yes" if value <= case.goal else "no") if case.goal else ""
     return f"| {case.title} | {figures['tulle']:.2f} | {figures['envoy']:.2f} | {case.unit} | {value:.2f} | {goal} | {kept} |"
 

@@ -83,11 +83,11 @@ def _cpu(case: Case, running: Pair, _: int, quick: bool) -> float:
     done = load.http(running.ports.outbound, case.http, 1.5 if quick else SECONDS)
     spent = sum(_used(running)) - sum(before)
     # h2load's warm-up is part of what the proxies did, but not of what it counts: the share of time is.
-    counted = done.requests * (done.seconds + 0.5) / done.seconds
+    counted = done.requests * (done.seconds + load.WARM_UP) / done.seconds
     return spent / 2 / counted / 1000
 
 
-def _bytes(_: Case, running: Pair, __: int, quick: bool) -> float:
+def _bytes(_: Case, running: Pair, __: int, ___: bool) -> float:
     """CPU of a proxy for a gigabyte, seconds."""
     load.receive_bytes(running.ports.outbound, 10**7)
     before = sum(_used(running))
@@ -135,7 +135,7 @@ def _slower(*proxies: Proxy) -> Proxy:
     return max(proxies, key=lambda proxy: proxy.seconds_to_ready)
 
 
-def _churn(_: Case, running: Pair, __: int, quick: bool) -> float:
+def _churn(_: Case, running: Pair, __: int, ___: bool) -> float:
     """Growth of memory from 1,000 connections served to 10,000 more."""
     tls = load.mutual_tls(running.caller)
     load.churn(running.ports.inbound, CHURNS[0], tls)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +72,11 @@ class Settings:
     """`json`, `text` or empty for none."""
     probes: tuple[tuple[str, Probe], ...] = ()
     """By the path the kubelet asks for."""
+
+
+def from_process() -> Settings:
+    """Read what this process was given; raises BadSettingError."""
+    return read(os.environ, sys.argv[1:])
 
 
 def read(environment: Mapping[str, str], arguments: Sequence[str]) -> Settings:

@@ -1,0 +1,111 @@
+"""What the admin port shows of a running sidecar: metrics, the configuration in force, what would be done with a request.
+
+In: the runtime. Out: answers. Never a secret: keys are no part of what is shown, certificates and roots are public.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import gc
+from pathlib import Path
+from typing import Any
+
+from dataplane.admin import Answer, Request, as_json, text
+from dataplane.config import Secret, TlsContext
+from dataplane.net.listen import Listener
+from dataplane.proxy.explain import Question, explain
+from dataplane.proxy.runtime import Runtime
+from dataplane.telemetry import exposition
+
+_HIDDEN = frozenset(("key",))
+
+
+def connections(runtime: Runtime) -> int:
+    """Count the clients' connections: HTTP ones, and relays that are open."""
+    relays = sum(series.opened - series.closed for series in runtime.metrics.tcps.values())
+    return len(runtime.downstreams) + int(relays)
+
+
+def metrics(runtime: Runtime, listeners: list[Listener]) -> Answer:
+    """Write out everything counted, in the Prometheus text format."""
+    lines = [
+        "# HELP tulle_proxy_connections Connections open, of every kind.",
+        "# TYPE tulle_proxy_connections gauge",
+        f"tulle_proxy_connections {runtime.poller.connections}",
+        "# HELP tulle_proxy_requests_active Requests under way.",
+        "# TYPE tulle_proxy_requests_active gauge",
+        f"tulle_proxy_requests_active {runtime.active}",
+        "# HELP process_resident_memory_bytes Resident memory.",
+        "# TYPE process_resident_memory_bytes gauge",
+        f"process_resident_memory_bytes {_resident()}",
+    ]
+    refused: dict[str, int] = {}
+    for listener in listeners:
+        for reason, count in listener.refused.items():
+            refused[reason] = refused.get(reason, 0) + count
+    if refused:
+        lines += [
+            "# HELP tulle_accept_refused_total Connections closed at once, by limit.",
+            "# TYPE tulle_accept_refused_total counter",
+        ]
+        lines += [
+            f'tulle_accept_refused_total{{reason="{reason}"}} {count}' for reason, count in sorted(refused.items())
+        ]
+    body = exposition.expose(runtime.metrics) + "\n".join(lines) + "\n"
+    return Answer(body=body.encode(), kind=exposition.CONTENT_TYPE)
+
+
+def config(runtime: Runtime) -> Answer:
+    """Show the configuration in force, without keys."""
+    return as_json(_plain(runtime.tables.config))
+
+
+def route(runtime: Runtime, request: Request) -> Answer:
+    """Say what would be done with a request (`host`, `path`, `method`, `header=name:value`, `address=ip:port`)."""
+    headers = []
+    for given in request.query.get("header", []):
+        name, mark, value = given.partition(":")
+        if not mark or not name.strip():
+            return text(f"header {given!r} is not of the form name:value", 400)
+        headers.append((name.strip().lower(), value.strip()))
+    path = request.one("path", "/")
+    if not path.startswith("/"):
+        return text(f"path {path!r} does not start with /", 400)
+    question = Question(
+        host=request.one("host"),
+        address=request.one("address"),
+        method=request.one("method", "GET").upper(),
+        path=path,
+        headers=tuple(headers),
+    )
+    return as_json(explain(runtime.tables, question))
+
+
+def _plain(value: Any) -> Any:
+    """Turn nouns into what JSON has; keys of certificates stay out."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        shown = dataclasses.fields(value)
+        hide = _HIDDEN if isinstance(value, Secret | TlsContext) else frozenset[str]()
+        return {field.name: _plain(getattr(value, field.name)) for field in shown if field.name not in hide}
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list | frozenset | set):
+        return [_plain(one) for one in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value
+
+
+def _resident() -> int:
+    """Resident memory in bytes, from the kernel's own book."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def settle_memory() -> None:
+    """Put what was made while starting out of the collector's sight: it lives as long as the process."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,210 @@
+"""A whole sidecar as a process, from a file: real clients, real sockets, and a graceful end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class App(BaseHTTPRequestHandler):
+    """Answers with what it was asked; `/slow` takes its time."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            self.server.entered.set()  # type: ignore[attr-defined]
+            self.server.leave.wait(10)  # type: ignore[attr-defined]
+        body = json.dumps({"path": self.path, "headers": dict(self.headers)}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def app() -> Iterator[Any]:
+    served = ThreadingHTTPServer(("127.0.0.1", 0), App)
+    served.entered, served.leave = threading.Event(), threading.Event()  # type: ignore[attr-defined]
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    yield served
+    served.leave.set()  # type: ignore[attr-defined]
+    served.shutdown()
+    served.server_close()
+    thread.join()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port: int = held.getsockname()[1]
+    return port
+
+
+def address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def bootstrap(port: int, app_port: int) -> dict[str, Any]:
+    kind = "type.googleapis.com/envoy.extensions.filters"
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "app"}}
+    manager = {
+        "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "route_config": {"name": "r", "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{kind}.http.router.v3.Router"}}
+        ],
+    }
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
+    load = {"cluster_name": "app", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(app_port)}}]}]}
+    return {
+        "static_resources": {
+            "listeners": [{"name": "in", "address": address(port), "filter_chains": [{"filters": filters}]}],
+            "clusters": [{"name": "app", "type": "STATIC", "connect_timeout": "1s", "load_assignment": load}],
+        }
+    }
+
+
+class Sidecar:
+    """A running `tulle-proxy --config`."""
+
+    def __init__(self, directory: Path, app_port: int) -> None:
+        self.port, self.admin = free_port(), free_port()
+        path = directory / "config.json"
+        path.write_text(json.dumps(bootstrap(self.port, app_port)))
+        arguments = ["--config", str(path), "--admin-host", "127.0.0.1", "--admin-port", str(self.admin)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dataplane", *arguments],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TULLE_DRAIN_SECONDS": "5"},
+        )
+        end = time.monotonic() + 20
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if self.ask("/healthz/ready", admin=True) == "ready\n":
+                    return
+            except urllib.error.URLError:
+                time.sleep(0.02)
+        raise AssertionError(self.process.communicate()[1])
+
+    def ask(self, path: str, *, admin: bool = False, method: str = "GET") -> str:
+        url = f"http://127.0.0.1:{self.admin if admin else self.port}{path}"
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def becomes_unready(self) -> bool:
+        """Tell whether readiness turns within some seconds."""
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            try:
+                self.ask("/healthz/ready", admin=True)
+            except urllib.error.HTTPError as answer:
+                with answer:
+                    return answer.code == 503
+        return False
+
+    def end(self) -> str:
+        self.process.send_signal(signal.SIGTERM)
+        words = self.process.communicate(timeout=15)[1]
+        assert self.process.returncode == 0, words
+        return words
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path, app: Any) -> Iterator[Sidecar]:
+    made = Sidecar(tmp_path, app.server_address[1])
+    yield made
+    if made.process.poll() is None:
+        made.process.kill()
+        made.process.communicate()
+
+
+def test_requests_pass_and_are_counted(sidecar: Sidecar) -> None:
+    """A request reaches the app with its path, and the metrics say so."""
+    seen = json.loads(sidecar.ask("/x?y=1"))
+
+    assert seen["path"] == "/x?y=1"
+    assert seen["headers"]["x-request-id"]
+    assert 'response_code="200"' in sidecar.ask("/metrics", admin=True)
+    assert "Traceback" not in sidecar.end()
+
+
+def test_configuration_and_routes_are_shown(sidecar: Sidecar) -> None:
+    """The admin port shows what is in force."""
+    assert json.loads(sidecar.ask("/config", admin=True))["clusters"]["app"]["kind"] == "static"
+    assert json.loads(sidecar.ask("/route?host=a&path=/", admin=True))
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        sidecar.ask("/nothing", admin=True)
+
+
+def test_request_under_way_is_finished_before_the_end(sidecar: Sidecar, app: Any) -> None:
+    """SIGTERM lets a slow request be answered, and then the process goes."""
+    answers: list[str] = []
+    client = threading.Thread(target=lambda: answers.append(sidecar.ask("/slow")))
+    client.start()
+    assert app.entered.wait(10)
+    sidecar.process.send_signal(signal.SIGTERM)
+    assert sidecar.becomes_unready()
+    app.leave.set()
+    client.join()
+    words = sidecar.process.communicate(timeout=15)[1]
+
+    assert json.loads(answers[0])["path"] == "/slow"
+    assert sidecar.process.returncode == 0, words
+
+
+def test_bad_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    """What is wrong and where, no traceback, exit code 1."""
+    path = tmp_path / "bad.yaml"
+    path.write_text("static_resources: {listeners: [{name: a, addres: 1}]}")
+    done = subprocess.run(
+        [sys.executable, "-m", "dataplane", "--config", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+
+    assert done.returncode == 1
+    assert "addres" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sidecar_without_a_mesh_says_what_is_missing() -> None:
+    """Started by hand without anything, it names the first thing it needs."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("TULLE_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "dataplane"],
+        cwd=ROOT,
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+
+    assert done.returncode == 2
+    assert "TULLE_XDS_ADDRESS" in done.stderr
