@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,10 +32,19 @@ _TYPES: Mapping[str, Object] = {
     "float": {"type": "number", "format": "double"},
     "datetime": {"type": "string", "format": "date-time"},
     "bytes": {"type": "string", "format": "byte"},
-    "int-or-string": {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
-    "quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
     "object": {"type": "object"},
 }
+
+
+_EITHER: Mapping[str, str] = {
+    "int-or-string": "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+    "quantity": "io.k8s.apimachinery.pkg.api.resource.Quantity",
+}
+_SHARED: Mapping[str, Object] = {
+    _EITHER["int-or-string"]: {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
+    _EITHER["quantity"]: {"oneOf": [{"type": "string"}, {"type": "number"}]},
+}
+"""Types that are two, in every document."""
 
 
 class OpenApi:
@@ -63,7 +73,7 @@ class OpenApi:
         rows = [(row, version) for at, row, version in self._served() if at == path]
         if not rows:
             return None
-        schemas: Object = {}
+        schemas: Object = dict(_SHARED)
         for row, version in rows:
             schemas |= self._schemas(row, version)
         document = {
@@ -114,11 +124,13 @@ class OpenApi:
 
 
 def _name(model: str) -> str:
-    return f"io.k8s.{model}"
+    """`V1Pod` as `io.k8s.v1.Pod`, `CoreV1Event` as `io.k8s.core.v1.Event`: kubectl shows the last part."""
+    found = re.fullmatch(r"([A-Z][a-z]+)?(V\d+(?:(?:alpha|beta)\d+)?)([A-Z]\w*)", model)
+    return ".".join(["io.k8s", *(part.lower() for part in found.groups()[:2] if part), found[3]]) if found else model
 
 
-def _reference(model: str) -> Object:
-    return {"$ref": f"#/components/schemas/{_name(model)}"}
+def _reference(type_: str) -> Object:
+    return {"$ref": f"#/components/schemas/{_EITHER.get(type_) or _name(type_)}"}
 
 
 def _model(model: Model) -> Object:

@@ -52,14 +52,16 @@ def test_fields_have_types_descriptions_and_merge_keys() -> None:
         for name, schema in schemas.items()
         for kind in schema.get("x-kubernetes-group-version-kind", [])
     }
-    pod = schemas["io.k8s.V1PodSpec"]["properties"]
+    pod = schemas["io.k8s.v1.PodSpec"]["properties"]
 
     assert schemas[kinds["Deployment"]]["description"].startswith("Deployment enables declarative updates")
-    assert schemas["io.k8s.V1DeploymentStrategy"]["properties"]["type"]["type"] == "string"
-    assert "Recreate" in schemas["io.k8s.V1DeploymentStrategy"]["properties"]["type"]["description"]
+    assert schemas["io.k8s.v1.DeploymentStrategy"]["properties"]["type"]["type"] == "string"
+    assert "Recreate" in schemas["io.k8s.v1.DeploymentStrategy"]["properties"]["type"]["description"]
     assert pod["containers"]["x-kubernetes-patch-merge-key"] == "name"
-    assert "containers" in schemas["io.k8s.V1PodSpec"]["required"]
-    assert schemas["io.k8s.V1ResourceRequirements"]["properties"]["limits"]["type"] == "object"
+    port = json.dumps(schemas["io.k8s.v1.HTTPGetAction"]["properties"]["port"])
+    assert "IntOrString" in port
+    assert "containers" in schemas["io.k8s.v1.PodSpec"]["required"]
+    assert schemas["io.k8s.v1.ResourceRequirements"]["properties"]["limits"]["type"] == "object"
 
 
 def test_patch_of_a_kind_offers_field_validation() -> None:
@@ -79,7 +81,7 @@ def test_second_version_two_document_has_definitions() -> None:
     found = documents().v2()
 
     assert found["swagger"] == "2.0"
-    assert "io.k8s.V1Pod" in found["definitions"]
+    assert "io.k8s.v1.Pod" in found["definitions"]
     assert "#/components" not in json.dumps(found)
 
 
