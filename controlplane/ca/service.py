@@ -54,8 +54,8 @@ class Issuing:
         self._now = now
         self._book = book
 
-    async def __call__(self, raw: bytes, context: Any) -> bytes:
-        """Answer one request."""
+    async def answer(self, raw: bytes, context: Any) -> bytes:
+        """Answer one call."""
         try:
             return await self.issue(raw, authorization_of(context.invocation_metadata()))
         except Denied as denied:
@@ -112,4 +112,4 @@ async def identified(tokens: Tokens, authorization: str) -> Caller:
 def ca_handlers(issuing: Issuing) -> grpc.GenericRpcHandler[bytes, bytes]:
     """The method as gRPC serves it: bytes in, bytes out."""
     service, _, method = xds.CA_ISSUE.strip("/").partition("/")
-    return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(issuing)})
+    return grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(issuing.answer)})

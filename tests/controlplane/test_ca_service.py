@@ -1,0 +1,171 @@
+"""The Issue method over TLS as sidecars call it: by token, for oneself, on a certificate that is renewed under way."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+
+from controlplane.ca import issuer as issuers
+from controlplane.ca.keeper import Keeper
+from controlplane.ca.service import Certificates, Issuing, ca_handlers
+from controlplane.ca.serving import Serving
+from controlplane.ca.tokens import Tokens
+from controlplane.settings import Settings
+from controlplane.xds.server import build_server
+from meshapi import protos, xds
+from tests.controlplane.test_ca_authority import request, uri
+from tests.controlplane.test_ca_tokens import FakeReviews, good, token
+
+SETTINGS = Settings()
+WEB = "spiffe://cluster.local/ns/shop/sa/web"
+
+
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def secret(data: dict[str, str]) -> dict[str, Any]:
+    return {"metadata": {"name": "tulle-ca"}, "data": data}
+
+
+@dataclass(slots=True)
+class Authority:
+    keeper: Keeper
+    serving: Serving
+    reviews: FakeReviews
+    book: Certificates
+    port: int
+
+    def channel(self, roots: str = "") -> grpc.aio.Channel:
+        credentials = grpc.ssl_channel_credentials((roots or self.keeper.roots_pem).encode())
+        name = (("grpc.ssl_target_name_override", "tulle.tulle-system.svc"),)
+        return grpc.aio.secure_channel(f"127.0.0.1:{self.port}", credentials, options=name)
+
+    async def issue(self, csr: bytes, *, pod: str = "web-1", bearer: str | None = None) -> Any:
+        raw = protos.message("tulle.ca.v1.CertificateRequest")(csr=csr, pod=pod).SerializeToString()
+        return await self.send(raw, bearer=bearer)
+
+    async def send(self, raw: bytes, *, bearer: str | None = None) -> Any:
+        metadata = (("authorization", token() if bearer is None else bearer),)
+        async with self.channel() as channel:
+            answer = await channel.unary_unary(xds.CA_ISSUE)(raw, metadata=metadata, timeout=5)
+        return protos.message("tulle.ca.v1.CertificateChain").FromString(answer)
+
+
+@asynccontextmanager
+async def authority() -> AsyncIterator[Authority]:
+    keeper = Keeper(SETTINGS, now)
+    keeper.apply("Secret", secret(issuers.new_root("cluster.local", now=now())))
+    serving = Serving(keeper, SETTINGS.dns_names, 3600, now)
+    serving.renew()
+    reviews, book = FakeReviews(good()), Certificates()
+    tokens = Tokens(reviews, "cluster.local", lambda: now().timestamp() - 1e9)
+    server = build_server([ca_handlers(Issuing(keeper, tokens, 3600, now, book))], limit=10)
+    port = server.add_secure_port("127.0.0.1:0", serving.credentials())
+    await server.start()
+    try:
+        yield Authority(keeper, serving, reviews, book, port)
+    finally:
+        await server.stop(0)
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), str(caught.value.details())
+
+
+async def test_sidecar_gets_its_chain_and_the_roots() -> None:
+    """The certificate is the caller's, and every root trusted now comes along."""
+    async with authority() as ca:
+        answer = await ca.issue(request(uri(WEB)))
+        made = x509.load_pem_x509_certificate(answer.chain.encode())
+
+        assert list(made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == [uri(WEB)]
+        assert answer.roots == ca.keeper.roots_pem
+        assert ("shop", "web-1") in ca.book.expires
+
+
+@pytest.mark.parametrize("case", ["nobody", "expired", "somebody else", "another pod", "garbage", "no API server"])
+async def test_what_may_not_be_issued_is_refused_once_logged_and_disturbs_nobody(
+    case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A status and a sentence for the caller, one line in the log, and the next one is served."""
+    mine, other = request(uri(WEB)), request(uri(WEB.replace("web", "db")))
+    async with authority() as ca:
+        before = ca.reviews.status
+        if case == "expired":
+            ca.reviews.status = {"authenticated": False, "error": "service account token has expired"}
+        if case == "no API server":
+            ca.reviews.status = TimeoutError("away")
+        calls = {
+            "nobody": lambda: ca.issue(mine, bearer=""),
+            "expired": lambda: ca.issue(mine, bearer=token(1.0)),
+            "somebody else": lambda: ca.issue(other),
+            "another pod": lambda: ca.issue(mine, pod="db-1"),
+            "garbage": lambda: ca.send(b"\xff\xff"),
+            "no API server": lambda: ca.issue(mine),
+        }
+        code, words = await refused(calls[case]())
+        ca.reviews.status = before
+        assert (await ca.issue(mine, bearer=token(7000.0))).chain
+        assert ca.book.refused == 1
+
+    expected = {
+        "nobody": (grpc.StatusCode.UNAUTHENTICATED, "no token"),
+        "expired": (grpc.StatusCode.UNAUTHENTICATED, "has expired"),
+        "somebody else": (grpc.StatusCode.PERMISSION_DENIED, "the caller is spiffe://cluster.local/ns/shop/sa/web"),
+        "another pod": (grpc.StatusCode.PERMISSION_DENIED, "bound to pod 'web-1'"),
+        "garbage": (grpc.StatusCode.INVALID_ARGUMENT, "no CertificateRequest"),
+        "no API server": (grpc.StatusCode.UNAVAILABLE, "away"),
+    }[case]
+    assert code is expected[0]
+    assert expected[1] in words
+    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 1
+
+
+async def test_no_token_is_ever_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither when it is good nor when it is refused."""
+    caplog.set_level(logging.DEBUG)
+    async with authority() as ca:
+        await ca.issue(request(uri(WEB)))
+        await refused(ca.issue(request(uri(WEB)), bearer="Basic c2VjcmV0"))
+
+    assert token().removeprefix("Bearer ") not in caplog.text
+    assert "c2VjcmV0" not in caplog.text
+
+
+async def test_new_root_is_served_to_new_connections_without_a_restart() -> None:
+    """The issuer is replaced: who trusts only the new root connects, and both roots are handed out."""
+    async with authority() as ca:
+        old = ca.keeper.roots_pem
+        ca.keeper.apply("ConfigMap", {"metadata": {"name": "tulle-trust"}, "data": {"roots": old}})
+        fresh = issuers.new_root("cluster.local", now=now())
+        ca.keeper.apply("Secret", secret(fresh))
+        ca.serving.renew()
+        roots = issuers.pem(issuers.from_secret(fresh, now=now()).roots)
+        async with ca.channel(roots) as channel:
+            await asyncio.wait_for(channel.channel_ready(), 5)
+        answer = await ca.issue(request(uri(WEB)))
+
+    assert len(x509.load_pem_x509_certificates(answer.roots.encode())) == 2
+
+
+async def test_secret_that_cannot_be_used_leaves_the_last_good_issuer(caplog: pytest.LogCaptureFixture) -> None:
+    """A user's mistake stops nobody; it is said once."""
+    async with authority() as ca:
+        ca.keeper.apply("Secret", secret({"tls.crt": "!"}))
+        ca.keeper.remove("Secret", "tulle-system", "tulle-ca")
+
+        assert (await ca.issue(request(uri(WEB)))).chain
+    assert "Secret tulle-system/tulle-ca cannot be used: its tls.crt is not base64" in caplog.text
