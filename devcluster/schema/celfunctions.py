@@ -24,11 +24,26 @@ STRING, BOOL, INT, DYN = Type.STRING, Type.BOOL, Type.INT, Type.DYN
 LIST = Type.List(DYN)
 BOX = Type.Map(STRING, DYN)
 Box = dict[str, str]
+Table = dict[str, list[tuple[bool, list[Any], Any, Callable[..., Any]]]]
+"""By name: whether it is called on a value, what it takes, what it gives, and how it is done."""
 
 
 def declarations() -> list[Any]:
     """Every function, ready for `cel.NewEnv(functions=...)`."""
-    table: dict[str, list[tuple[bool, list[Any], Any, Callable[..., Any]]]] = {
+    table = _texts() | _networks() | _urls() | _quantities()
+    found = []
+    for name, overloads in table.items():
+        made = [
+            cel.Overload(f"kubernetes_{name.replace('.', '_')}_{index}", returns, takes, member, call)
+            for index, (member, takes, returns, call) in enumerate(overloads)
+        ]
+        found.append(cel.FunctionDecl(name, made))
+    return found
+
+
+def _texts() -> Table:
+    """Lists and regular expressions."""
+    return {
         "sum": [(True, [LIST], DYN, sum)],
         "min": [(True, [LIST], DYN, min)],
         "max": [(True, [LIST], DYN, max)],
@@ -40,6 +55,12 @@ def declarations() -> list[Any]:
             (True, [STRING, STRING], LIST, lambda text, form: [m[0] for m in re.finditer(form, text)]),
             (True, [STRING, STRING, INT], LIST, lambda text, form, n: [m[0] for m in re.finditer(form, text)][:n]),
         ],
+    }
+
+
+def _networks() -> Table:
+    """Addresses and networks."""
+    return {
         "isIP": [(False, [STRING], BOOL, _is(_address))],
         "ip": [(False, [STRING], BOX, lambda text: {"ip": str(_address(text))}), (True, [BOX], BOX, _network_ip)],
         "ip.isCanonical": [(False, [STRING], BOOL, lambda text: str(_address(text)) == text)],
@@ -54,6 +75,12 @@ def declarations() -> list[Any]:
         "masked": [(True, [BOX], BOX, lambda box: {"cidr": str(_network(box["cidr"]))})],
         "containsIP": [(True, [BOX, kind], BOOL, _contains_ip) for kind in (STRING, BOX)],
         "containsCIDR": [(True, [BOX, kind], BOOL, _contains_cidr) for kind in (STRING, BOX)],
+    }
+
+
+def _urls() -> Table:
+    """URLs."""
+    return {
         "isURL": [(False, [STRING], BOOL, _is(_url))],
         "url": [(False, [STRING], BOX, lambda text: {"url": text} if _url(text) else {})],
         "getScheme": [(True, [BOX], STRING, lambda box: _url(box["url"]).scheme)],
@@ -62,6 +89,12 @@ def declarations() -> list[Any]:
         "getPort": [(True, [BOX], STRING, lambda box: str(_url(box["url"]).port or ""))],
         "getEscapedPath": [(True, [BOX], STRING, lambda box: _url(box["url"]).path)],
         "getQuery": [(True, [BOX], BOX, lambda box: parse_qs(_url(box["url"]).query))],
+    }
+
+
+def _quantities() -> Table:
+    """Resource quantities."""
+    return {
         "isQuantity": [(False, [STRING], BOOL, lambda text: formats.quantity(text) is not None)],
         "quantity": [(False, [STRING], BOX, lambda text: {"quantity": str(_quantity(text))})],
         "isInteger": [(True, [BOX], BOOL, lambda box: _number(box) == _number(box).to_integral_value())],
@@ -78,14 +111,6 @@ def declarations() -> list[Any]:
             (True, [BOX, kind], BOX, lambda a, b: {"quantity": str(_number(a) - _number(b))}) for kind in (BOX, INT)
         ],
     }
-    found = []
-    for name, overloads in table.items():
-        made = [
-            cel.Overload(f"kubernetes_{name.replace('.', '_')}_{index}", returns, takes, member, call)
-            for index, (member, takes, returns, call) in enumerate(overloads)
-        ]
-        found.append(cel.FunctionDecl(name, made))
-    return found
 
 
 def _is(parse: Callable[[str], object]) -> Callable[[str], bool]:
