@@ -1,0 +1,499 @@
+"""What each name stands for, read back by the sidecar's own decoders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.compiler.passes import compile_mesh
+from controlplane.compiler.snapshot import MeshSnapshot
+from controlplane.ingest.assemble import ingest
+from controlplane.resources.build import Client, build, depends, names
+from dataplane import config as nouns
+from dataplane.xds.decode import decode
+from meshapi import protos
+from meshapi.xds import Type
+from tests.support.meshobjects import (
+    HTTP,
+    Object,
+    endpoint,
+    endpoint_slice,
+    peer_authentication,
+    pod,
+    route,
+    service,
+    shop,
+    to,
+)
+
+WEB_1 = Client(namespace="shop", pod="web-1")
+OTHER = Client(namespace="other", pod="x-1")
+
+
+def compiled(*more: Object) -> MeshSnapshot:
+    objects = shop()
+    objects.apply(*more)
+    return compile_mesh(ingest(objects), roots=b"roots")
+
+
+def built(snapshot: MeshSnapshot, type_: Type, name: str, client: Client = WEB_1) -> Any:
+    resource = build(snapshot, type_, name, client)
+    assert resource is not None, name
+    return decode(type_, name, resource.body)
+
+
+def chains(snapshot: MeshSnapshot, name: str, client: Client = WEB_1) -> dict[str, nouns.FilterChain]:
+    listener = built(snapshot, Type.LISTENER, name, client)
+    return {chain.name: chain for chain in listener.chains}
+
+
+def rows(*rules: Object, client: Client = WEB_1) -> tuple[nouns.Route, ...]:
+    table = built(compiled(route("r", *rules)), Type.ROUTES, "shop/web:80", client)
+    routes: tuple[nouns.Route, ...] = table.hosts[0].routes
+    return routes
+
+
+def row(**rule: Any) -> nouns.Route:
+    (only,) = rows({"backendRefs": [to("web")], **rule})
+    return only
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("PERMISSIVE", ["mesh-http", "mesh-tcp", "app-tls", "plain-http", "plain-tcp"]),
+        ("STRICT", ["mesh-http", "mesh-tcp"]),
+        ("DISABLE", ["app-tls", "plain-http", "plain-tcp"]),
+    ],
+)
+def test_inbound_chains_follow_the_mode(mode: str, expected: list[str]) -> None:
+    """STRICT has nothing plaintext could match, DISABLE nothing mesh TLS could."""
+    found = chains(compiled(peer_authentication("p", mode)), "inbound/shop/web-1")
+
+    assert [name for name in found if name.startswith("*/")] == [f"*/{name}" for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("port", "expected"),
+    [
+        ({"name": "http"}, {"mesh-http", "mesh-tcp", "app-tls", "plain-http"}),
+        ({"name": "tcp"}, {"mesh-tcp", "app-tls", "plain-tcp"}),
+        ({"name": "tls"}, {"mesh-tcp", "app-tls", "plain-tcp"}),
+        ({"name": "what"}, {"mesh-http", "mesh-tcp", "app-tls", "plain-http", "plain-tcp"}),
+    ],
+)
+def test_inbound_chains_follow_the_declared_protocol(port: Object, expected: set[str]) -> None:
+    """A declared protocol is not looked for."""
+    snapshot = compiled(
+        service("web", "10.96.0.1", {**port, "port": 80}),
+        endpoint_slice("web", endpoint("web-1", "10.0.0.1"), ports={port["name"]: 8080}),
+    )
+    found = chains(snapshot, "inbound/shop/web-1")
+
+    assert {name[5:] for name in found if name.startswith("8080/")} == expected
+    if "plain-http" in expected:
+        assert found["8080/plain-http"].match.alpn == (
+            () if port["name"] == "http" else ("http/1.0", "http/1.1", "h2c")
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "chain_names", "detect", "alpn", "protocol"),
+    [
+        ("http", ["http"], False, ("tulle-h2",), nouns.AppProtocol.AS_DOWNSTREAM),
+        ("grpc", ["http"], False, ("tulle-h2",), nouns.AppProtocol.HTTP2),
+        ("what", ["http", "tcp"], True, ("tulle-h2", "tulle-tcp"), nouns.AppProtocol.AS_DOWNSTREAM),
+        ("tcp", ["tcp"], False, ("tulle-tcp",), nouns.AppProtocol.AS_DOWNSTREAM),
+    ],
+)
+def test_outbound_follows_the_declared_protocol(
+    name: str, chain_names: list[str], detect: bool, alpn: tuple[str, ...], protocol: nouns.AppProtocol
+) -> None:
+    """Chains, detection, ALPN and HTTP version of a destination."""
+    snapshot = compiled(service("web", "10.96.0.1", {"name": name, "port": 80}))
+    listener = built(snapshot, Type.LISTENER, "outbound/10.96.0.1:80")
+    cluster = built(snapshot, Type.CLUSTER, "shop/web:80")
+
+    assert [chain.name for chain in listener.chains] == chain_names
+    assert listener.detect is detect
+    assert cluster.mesh_tls.alpn == alpn
+    assert cluster.protocol is protocol
+    assert dict(listener.metadata)["kind"] == "service"
+
+
+def test_inbound_cluster_keeps_to_the_declared_version() -> None:
+    """HTTP/1 where declared, HTTP/2 for gRPC, the client's own version otherwise."""
+    grpc = compiled(
+        service("web", "10.96.0.1", {"name": "grpc", "port": 80}),
+        endpoint_slice("web", endpoint("web-1", "10.0.0.1"), ports={"grpc": 8080}),
+    )
+
+    assert built(compiled(), Type.CLUSTER, "inbound:8080").protocol is nouns.AppProtocol.HTTP1
+    assert built(grpc, Type.CLUSTER, "inbound:8080").protocol is nouns.AppProtocol.HTTP2
+    assert built(compiled(), Type.CLUSTER, "inbound:0").protocol is nouns.AppProtocol.AS_DOWNSTREAM
+    assert built(compiled(), Type.CLUSTER, "inbound:0").kind == "original_dst"
+    assert build(compiled(), Type.CLUSTER, "inbound:8080", OTHER) is None
+
+
+def test_tcp_route_splits_connections() -> None:
+    """By weight, in the one chain."""
+    split = route("t", {"backendRefs": [to("web", weight=3), to("api")]}, kind="TCPRoute")
+    found = chains(compiled(split), "outbound/10.96.0.1:80")
+
+    assert list(found) == ["tcp"]
+    only = found["tcp"].filter
+    assert isinstance(only, nouns.TcpFilter)
+    assert [(t.cluster, t.weight) for t in only.targets] == [("shop/web:80", 3), ("shop/api:80", 1)]
+
+
+def test_tls_route_chooses_by_server_name_and_a_name_belongs_to_the_oldest() -> None:
+    """What asks for no known name matches no chain and is closed."""
+    rule = {"backendRefs": [to("api")]}
+    snapshot = compiled(
+        service("secure", "10.96.0.6", {"name": "tls", "port": 443}),
+        route("a", rule, kind="TLSRoute", parent="secure", hostnames=["a.example.com"]),
+        route("b", rule, kind="TLSRoute", parent="secure", hostnames=["a.example.com", "*.b.example.com"]),
+    )
+    found = chains(snapshot, "outbound/10.96.0.6:443")
+
+    assert [chain.match.sni for chain in found.values()] == [("a.example.com",), ("*.b.example.com",)]
+    assert {chain.match.transport for chain in found.values()} == {"tls"}
+
+
+def test_client_namespace_with_own_routes_is_sent_to_them() -> None:
+    """The listener names the consumer's route configuration, for that namespace only."""
+    mine = route("mine", {"backendRefs": [to("api", namespace="shop")]}, namespace="other")
+    snapshot = compiled(mine)
+
+    def route_name(client: Client) -> str:
+        found = chains(snapshot, "outbound/10.96.0.1:80", client)["http"].filter
+        assert isinstance(found, nouns.HttpFilter)
+        return found.route_name
+
+    assert route_name(OTHER) == "shop/web:80@other"
+    assert route_name(WEB_1) == "shop/web:80"
+    assert built(snapshot, Type.ROUTES, "shop/web:80@other").hosts[0].routes[0].name == "HTTPRoute/other/mine#0"
+    assert build(snapshot, Type.ROUTES, "shop/web:80@shop", WEB_1) is None
+
+
+def test_pod_address_leads_to_the_pod_at_any_port_it_captures() -> None:
+    """With its own identity, past all routes."""
+    snapshot = compiled(pod("api-1", "10.0.0.2", annotations={"tulle.dev/exclude-inbound-ports": "9"}))
+    found = chains(snapshot, "outbound/10.0.0.2:8080")["http"].filter
+    assert isinstance(found, nouns.HttpFilter)
+    assert found.routes is not None
+    cluster = built(snapshot, Type.CLUSTER, "pod/shop/api-1:8080")
+    (only,) = built(snapshot, Type.ENDPOINTS, "pod/shop/api-1:8080").endpoints
+
+    assert cluster.mesh_tls.trust.uris == (nouns.StringMatch(exact="spiffe://cluster.local/ns/shop/sa/api"),)
+    assert (only.address, only.port, only.mesh) == ("10.0.0.2", 8080, True)
+    assert build(snapshot, Type.LISTENER, "outbound/10.0.0.2:4444", WEB_1) is not None
+    assert build(snapshot, Type.LISTENER, "outbound/10.0.0.2:9", WEB_1) is None
+    assert build(snapshot, Type.LISTENER, "outbound/10.0.0.3:8080", WEB_1) is None, "api-2 is outside the mesh"
+
+
+def test_match_comes_out_as_it_went_in() -> None:
+    """Path, method, headers and query parameters."""
+    found = row(
+        matches=[
+            {
+                "path": {"type": "Exact", "value": "/x"},
+                "method": "POST",
+                "headers": [{"name": "X-A", "value": "1"}, {"name": "b", "type": "RegularExpression", "value": "2+"}],
+                "queryParams": [{"name": "Q", "value": "3"}],
+            }
+        ]
+    )
+
+    assert found.match == nouns.RouteMatch(
+        path="/x",
+        method=nouns.StringMatch(exact="POST"),
+        headers=(("x-a", nouns.StringMatch(exact="1")), ("b", nouns.StringMatch(regex="2+"))),
+        query=(("Q", nouns.StringMatch(exact="3")),),
+    )
+    assert found.name == "HTTPRoute/shop/r#0"
+
+
+def test_header_changes_come_out_as_they_went_in() -> None:
+    """A percent sign is no command."""
+    change = {"set": [{"name": "A", "value": "100%"}], "add": [{"name": "B", "value": "x"}], "remove": ["C"]}
+    found = row(
+        filters=[
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": change},
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": change},
+        ]
+    )
+    expected = nouns.HeaderChange(set=(("A", "100%"),), add=(("B", "x"),), remove=("C",))
+
+    assert found.request_headers == expected
+    assert found.response_headers == expected
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "expected"),
+    [
+        ({}, 0.0),
+        ({"request": "1s"}, 1.0),
+        ({"backendRequest": "300ms"}, 0.3),
+        ({"request": "1s", "backendRequest": "300ms"}, 0.3),
+        ({"request": "0s", "backendRequest": "2s"}, 2.0),
+    ],
+)
+def test_timeout_without_retry_is_the_shorter_one(timeouts: Object, expected: float) -> None:
+    """No timeout is said to be none, for silence means 15 s to Envoy."""
+    action = row(timeouts=timeouts).action
+    assert isinstance(action, nouns.Forward)
+
+    assert action.timeout == expected
+
+
+def test_retry_is_written_with_its_codes_and_time_for_each_try() -> None:
+    """Connection failures are retried too."""
+    action = row(
+        retry={"codes": [503], "attempts": 3, "backoff": "10ms"}, timeouts={"request": "1s", "backendRequest": "200ms"}
+    ).action
+    assert isinstance(action, nouns.Forward)
+
+    assert action.timeout == 1.0
+    assert action.retry == nouns.RetryPolicy(
+        on=frozenset({"connect-failure", "refused-stream", "reset", "retriable-status-codes"}),
+        codes=frozenset({503}),
+        attempts=3,
+        per_try_timeout=0.2,
+        backoff=(0.01, 0.1),
+    )
+
+
+def rewrite(prefix: str, value: str) -> tuple[nouns.Route, ...]:
+    change = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": value}}
+    return rows(
+        {
+            "matches": [{"path": {"type": "PathPrefix", "value": prefix}}],
+            "filters": [{"type": "URLRewrite", "urlRewrite": change}],
+            "backendRefs": [to("web")],
+        }
+    )
+
+
+def rewritten(routes: tuple[nouns.Route, ...], path: str) -> str | None:
+    """Apply a rewrite as Envoy does: the matched text is replaced."""
+    for one in routes:
+        assert isinstance(one.action, nouns.Forward)
+        matched = one.match.path or one.match.separated_prefix or one.match.prefix or ""
+        if one.match.path is not None:
+            hit = path == matched
+        elif one.match.separated_prefix is not None:
+            hit = path == matched or path.startswith(matched + "/")
+        else:
+            hit = path.startswith(matched)
+        if hit:
+            return (one.action.prefix_rewrite or "") + path[len(matched) :]
+    return None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "value", "path", "expected"),
+    [
+        # The table in HTTPPathModifier.
+        ("/foo", "/xyz", "/foo/bar", "/xyz/bar"),
+        ("/foo", "/xyz/", "/foo/bar", "/xyz/bar"),
+        ("/foo/", "/xyz", "/foo/bar", "/xyz/bar"),
+        ("/foo/", "/xyz/", "/foo/bar", "/xyz/bar"),
+        ("/foo", "/xyz", "/foo", "/xyz"),
+        ("/foo/", "/xyz", "/foo/", "/xyz/"),
+        ("/foo", "", "/foo/bar", "/bar"),
+        ("/foo", "", "/foo/", "/"),
+        ("/foo", "", "/foo", "/"),
+        ("/foo", "/", "/foo/", "/"),
+        ("/foo", "/", "/foo", "/"),
+        ("/", "/xyz", "/a/b", "/xyz/a/b"),
+        ("/foo", "/xyz", "/foobar", None),
+    ],
+)
+def test_replaced_prefix_gives_the_path_of_the_specification(
+    prefix: str, value: str, path: str, expected: str | None
+) -> None:
+    """No doubled and no missing slash."""
+    assert rewritten(rewrite(prefix, value), path) == expected
+
+
+def test_full_path_and_host_are_rewritten() -> None:
+    """A backslash in the new path is itself."""
+    change = {"hostname": "inner", "path": {"type": "ReplaceFullPath", "replaceFullPath": "/new\\1"}}
+    action = row(filters=[{"type": "URLRewrite", "urlRewrite": change}]).action
+    assert isinstance(action, nouns.Forward)
+
+    assert action.host_rewrite == "inner"
+    assert action.regex_rewrite == ("^/.*$", "/new\\\\1")
+
+
+@pytest.mark.parametrize(
+    ("redirect", "expected"),
+    [
+        ({}, nouns.Redirect()),
+        ({"scheme": "https"}, nouns.Redirect(scheme="https", port=443)),
+        ({"scheme": "https", "port": 8443, "statusCode": 301}, nouns.Redirect(scheme="https", port=8443, status=301)),
+        ({"hostname": "h", "statusCode": 308}, nouns.Redirect(host="h", status=308)),
+        (
+            {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/x"}, "statusCode": 307},
+            nouns.Redirect(path="/x", status=307),
+        ),
+        (
+            {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/x"}, "statusCode": 303},
+            nouns.Redirect(prefix="/x/", status=303),
+        ),
+    ],
+)
+def test_redirect_comes_out_as_it_went_in(redirect: Object, expected: nouns.Redirect) -> None:
+    """A scheme brings its well-known port."""
+    assert row(filters=[{"type": "RequestRedirect", "requestRedirect": redirect}], backendRefs=[]).action == expected
+
+
+def test_mirrors_and_backend_headers_come_out_as_they_went_in() -> None:
+    """A single backend with headers of its own is written as a split of one."""
+    headers = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x"]}}
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": to("api"), "percent": 25}}
+    action = row(filters=[mirror], backendRefs=[to("web", filters=[headers])]).action
+    assert isinstance(action, nouns.Forward)
+
+    assert action.mirrors == (("shop/api:80", 0.25),)
+    assert action.targets[0].request_headers == nouns.HeaderChange(remove=("x",))
+
+
+def test_grpc_library_gets_an_api_listener_without_what_it_refuses() -> None:
+    """Routes inline, no transport socket matches; an unknown name fails at once instead of after 15 s."""
+    library = Client(namespace="shop", grpc=True)
+    snapshot = compiled()
+    for name in ("web.shop:80", "web.shop.svc:80", "web.shop.svc.cluster.local:80"):
+        resource = build(snapshot, Type.LISTENER, name, library)
+        assert resource is not None
+        listener = protos.message("envoy.config.listener.v3.Listener").FromString(resource.body)
+        manager = protos.unpack(listener.api_listener.api_listener)
+        assert manager.route_config.virtual_hosts[0].routes[0].route.cluster == "shop/web:80"
+    cluster = build(snapshot, Type.CLUSTER, "shop/web:80", library)
+    assert cluster is not None
+    assert not protos.message("envoy.config.cluster.v3.Cluster").FromString(cluster.body).transport_socket_matches
+    unknown = build(snapshot, Type.LISTENER, "nobody.shop:80", library)
+    assert unknown is not None
+    manager = protos.unpack(
+        protos.message("envoy.config.listener.v3.Listener").FromString(unknown.body).api_listener.api_listener
+    )
+    assert list(manager.route_config.virtual_hosts[0].routes) == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "name"),
+    [
+        (Type.LISTENER, "outbound/10.96.0.1:81"),
+        (Type.LISTENER, "outbound/10.9.9.9:80"),
+        (Type.LISTENER, "outbound/010.96.0.1:80"),
+        (Type.LISTENER, "outbound/nowhere"),
+        (Type.LISTENER, "inbound/shop/nobody"),
+        (Type.LISTENER, "inbound/shop/api-1"),
+        (Type.LISTENER, "web.shop:80"),
+        (Type.CLUSTER, "shop/web:81"),
+        (Type.CLUSTER, "shop/nobody:80"),
+        (Type.CLUSTER, "invalid"),
+        (Type.CLUSTER, "inbound:x"),
+        (Type.CLUSTER, "pod/shop/api-2:80"),
+        (Type.ENDPOINTS, "shop/web:81"),
+        (Type.ENDPOINTS, "x"),
+        (Type.ROUTES, "shop/web:81"),
+        (Type.ROUTES, ""),
+        (Type.SECRET, "identity"),
+    ],
+)
+def test_name_that_does_not_exist_is_nothing(type_: Type, name: str) -> None:
+    """Another pod's inbound listener among them: it is nobody else's business."""
+    assert build(compiled(), type_, name, WEB_1) is None
+
+
+def test_resources_depend_on_the_client_only_where_they_say_so() -> None:
+    """What caches may share."""
+    snapshot = compiled(route("mine", {"backendRefs": [to("api", namespace="shop")]}, namespace="other"))
+    clients = [WEB_1, OTHER, Client(namespace="other", grpc=True), Client(namespace="shop", pod="api-1", warm=("x",))]
+    everything = {(t, n) for c in clients for t in Type for n in names(snapshot, t, c)} | {
+        (Type.LISTENER, "web.shop:80")
+    }
+    for type_, name in everything:
+        seen: dict[tuple[Any, ...], Any] = {}
+        for client in clients:
+            key = tuple(getattr(client, field) for field in sorted(depends(type_, name)))
+            resource = build(snapshot, type_, name, client)
+            assert seen.setdefault(key, resource) == resource, (name, client)
+
+
+def test_zones_are_localities_weighted_by_their_endpoints() -> None:
+    """Each endpoint gets the same share, and gRPC skips localities without a weight."""
+    nodes = [
+        {"kind": "Node", "metadata": {"name": n, "labels": {"topology.kubernetes.io/zone": z}}}
+        for n, z in (("node-1", "a"), ("node-2", "b"))
+    ]
+    far = {**endpoint("api-2", "10.0.0.3"), "nodeName": "node-2"}
+    snapshot = compiled(
+        *nodes, endpoint_slice("api", endpoint("api-1", "10.0.0.2"), endpoint("api-9", "10.0.0.9"), far)
+    )
+    resource = build(snapshot, Type.ENDPOINTS, "shop/api:80", WEB_1)
+    assert resource is not None
+    message = protos.message("envoy.config.endpoint.v3.ClusterLoadAssignment").FromString(resource.body)
+
+    assert [(g.locality.zone, g.load_balancing_weight.value, len(g.lb_endpoints)) for g in message.endpoints] == [
+        ("a", 2, 2),
+        ("b", 1, 1),
+    ]
+
+
+def test_cluster_without_mesh_endpoints_would_still_check_names() -> None:
+    """An endpoint may join between two pushes; any identity of the namespace is the widest it could have."""
+    snapshot = compiled(peer_authentication("off", "DISABLE"))
+    cluster = built(snapshot, Type.CLUSTER, "shop/web:80")
+
+    assert cluster.mesh_tls.trust.uris == (nouns.StringMatch(prefix="spiffe://cluster.local/ns/shop/"),)
+
+
+def test_ipv6_addresses_are_written_in_brackets() -> None:
+    """In canonical form, whatever the API server said."""
+    snapshot = compiled(service("six", "FD00:0::1", HTTP))
+
+    assert built(snapshot, Type.LISTENER, "outbound/[fd00::1]:80").address == "fd00::1"
+
+
+_VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+_PATHS = st.builds("/{}".format, _VALUES)
+_RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "matches": st.lists(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "path": st.fixed_dictionaries({"type": st.sampled_from(["Exact", "PathPrefix", "RegularExpression"]), "value": _PATHS}),
+                    "method": _VALUES,
+                    "headers": st.lists(st.fixed_dictionaries({"name": _VALUES, "value": _VALUES}), max_size=2),
+                    "queryParams": st.lists(st.fixed_dictionaries({"name": _VALUES, "value": _VALUES}), max_size=2),
+                },
+            ),
+            max_size=2,
+        ),
+        "backendRefs": st.lists(st.sampled_from([to("web"), to("api", weight=0), to("no"), to("api", weight=1000000)]), max_size=3),
+        "timeouts": st.fixed_dictionaries({"request": st.sampled_from(["0s", "99999h", "1ms"])}),
+        "filters": st.lists(
+            st.one_of(
+                st.builds(lambda v: {"type": "URLRewrite", "urlRewrite": {"hostname": v, "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": v}}}, _VALUES),
+                st.builds(lambda v: {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": v, "value": v}], "remove": [v]}}, _VALUES),
+                st.builds(lambda v: {"type": "RequestRedirect", "requestRedirect": {"hostname": v}}, _VALUES),
+            ),
+            max_size=2,
+        ),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_RULES, max_size=3), st.sampled_from(["HTTPRoute", "GRPCRoute"]))
+def test_whatever_a_route_says_the_sidecar_can_use(rules: list[Object], kind: str) -> None:
+    """Built routes always decode: what is wrong with a rule is settled before it travels."""
+    built(compiled(route("r", *rules, kind=kind)), Type.ROUTES, "shop/web:80")

@@ -1,0 +1,317 @@
+"""The ADS session without a socket: asking, applying, refusing, resuming, and never breaking before making."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dataplane.xds.session import Session
+from meshapi import protos
+from meshapi.xds import Type
+
+INBOUND = "inbound/shop/web-1"
+OUT = "outbound/10.96.0.1:80"
+_DISCOVERY = "envoy.service.discovery.v3."
+EXTENSIONS = "type.googleapis.com/envoy.extensions."
+Object = dict[str, Any]
+
+
+class Wire:
+    """The other end of a stream, by hand."""
+
+    def __init__(self) -> None:
+        self.session = Session("shop", "web-1", {"workload": "Deployment/web"})
+        self.nonce = 0
+        self.requests: list[Any] = []
+        self.take(self.session.connected())
+
+    def take(self, raw: list[bytes]) -> list[Any]:
+        made = [protos.message(_DISCOVERY + "DeltaDiscoveryRequest").FromString(one) for one in raw]
+        self.requests += made
+        return made
+
+    def send(self, type_: Type, *resources: Object, removed: tuple[str, ...] = (), version: str = "1") -> list[Any]:
+        """Send resources as JSON; returns what the session says to it."""
+        self.nonce += 1
+        response = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(
+            type_url=type_.url, nonce=str(self.nonce), removed_resources=removed
+        )
+        for value in resources:
+            body = protos.from_dict(type_.url.rpartition("/")[2], value).SerializeToString()
+            name = value.get("name") or value["cluster_name"]
+            response.resources.add(name=name, version=version, resource={"type_url": type_.url, "value": body})
+        return self.take(self.session.receive(response.SerializeToString()))
+
+    def want(self, name: str) -> list[Any]:
+        self.session.want(name)
+        return self.take(self.session.pending())
+
+
+def asked(requests: list[Any]) -> dict[str, list[str]]:
+    """Names subscribed to, by short type name."""
+    return {
+        one.type_url.rpartition(".")[2]: list(one.resource_names_subscribe)
+        for one in requests
+        if one.resource_names_subscribe
+    }
+
+
+def tcp_listener(name: str, target: str, **metadata: Any) -> Object:
+    proxy = {"@type": EXTENSIONS + "filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "x", "cluster": target}
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": "10.96.0.1", "port_value": 80}},
+        "metadata": {"filter_metadata": {"tulle.dev": metadata}},
+        "filter_chains": [{"filters": [{"name": "tcp", "typed_config": proxy}]}],
+    }
+
+
+def http_listener(name: str, routes: str) -> Object:
+    manager = {
+        "@type": EXTENSIONS + "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "x",
+        "rds": {"route_config_name": routes, "config_source": {"ads": {}}},
+        "http_filters": [{"name": "router", "typed_config": {"@type": EXTENSIONS + "filters.http.router.v3.Router"}}],
+    }
+    return {**tcp_listener(name, "x"), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}
+
+
+def routes(name: str, target: str) -> Object:
+    row = {"match": {"prefix": "/"}, "route": {"cluster": target}}
+    return {"name": name, "virtual_hosts": [{"name": "*", "domains": ["*"], "routes": [row]}]}
+
+
+def eds(name: str) -> Object:
+    return {"name": name, "type": "EDS", "eds_cluster_config": {"eds_config": {"ads": {}}}}
+
+
+def endpoints(name: str, *ips: str) -> Object:
+    ends = [{"endpoint": {"address": {"socket_address": {"address": ip, "port_value": 80}}}} for ip in ips]
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": ends}]}
+
+
+ROOTS = {"name": "trust", "validation_context": {"trusted_ca": {"inline_string": "roots"}}}
+ORIGINAL = {"name": "inbound:0", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def http_destination(wire: Wire) -> None:
+    """Bring one HTTP destination with everything it leads to."""
+    wire.want(OUT)
+    wire.send(Type.LISTENER, http_listener(OUT, "r"))
+    wire.send(Type.ROUTES, routes("r", "old"))
+    wire.send(Type.CLUSTER, eds("old"))
+    wire.send(Type.ENDPOINTS, endpoints("old", "10.0.0.1"))
+    assert wire.session.known(OUT) is True
+
+
+def test_first_requests_name_what_a_pod_needs_at_once(wire: Wire) -> None:
+    """The node goes with the first one only."""
+    assert asked(wire.requests) == {"Secret": ["trust"], "Listener": [INBOUND]}
+    assert [one.HasField("node") for one in wire.requests] == [True, False]
+    assert wire.requests[0].node.id == "web-1.shop"
+    assert wire.requests[0].node.metadata["workload"] == "Deployment/web"
+
+
+def test_session_is_ready_when_inbound_roots_and_warm_destinations_are_there(wire: Wire) -> None:
+    """One that does not exist is no reason to wait."""
+    wire.send(Type.LISTENER, tcp_listener(INBOUND, "inbound:0", warm=[OUT, "outbound/10.9.9.9:1"]))
+    wire.send(Type.SECRET, ROOTS)
+    wire.send(Type.CLUSTER, ORIGINAL)
+    assert not wire.session.ready
+    assert any(OUT in one.resource_names_subscribe for one in wire.requests)
+    wire.send(Type.LISTENER, removed=(OUT, "outbound/10.9.9.9:1"))
+
+    assert wire.session.ready
+
+
+def test_every_response_is_acknowledged_with_its_nonce(wire: Wire) -> None:
+    """And what it leads to is asked for right after."""
+    said = wire.send(Type.LISTENER, http_listener(INBOUND, "r"))
+
+    assert said[0].response_nonce == "1"
+    assert not said[0].HasField("error_detail")
+    assert asked(said[1:]) == {"RouteConfiguration": ["r"]}
+
+
+def test_bad_resource_is_refused_alone_and_its_last_good_form_stays(wire: Wire) -> None:
+    """The other resource of the same response applies."""
+    http_destination(wire)
+    wire.want("outbound/10.96.0.2:80")
+    before = wire.session.config.listeners[OUT]
+    bad = http_listener(OUT, "r")
+    bad["filter_chains"][0]["filters"].append(bad["filter_chains"][0]["filters"][0])
+    (said, *_) = wire.send(Type.LISTENER, bad, tcp_listener("outbound/10.96.0.2:80", "old"), version="2")
+
+    assert OUT in said.error_detail.message
+    assert "10.96.0.2" not in said.error_detail.message
+    assert wire.session.config.listeners[OUT] is before
+    assert wire.session.known("outbound/10.96.0.2:80") is True
+    assert list(wire.session.refusals) == [(Type.LISTENER, OUT)]
+    wire.send(Type.LISTENER, http_listener(OUT, "r"), version="3")
+    assert wire.session.refusals == {}
+
+
+def test_resource_that_was_never_good_does_not_hold_up_what_leads_to_it(wire: Wire) -> None:
+    """A route to a cluster that cannot be used answers as to one that is not there."""
+    wire.want(OUT)
+    wire.send(Type.LISTENER, http_listener(OUT, "r"))
+    wire.send(Type.ROUTES, routes("r", "bad"))
+    assert wire.session.known(OUT) is None
+    wire.send(Type.CLUSTER, {"name": "bad", "type": "STRICT_DNS"})
+
+    assert wire.session.known(OUT) is True
+    assert wire.session.config.clusters == {}
+
+
+def test_destination_is_in_force_only_when_complete(wire: Wire) -> None:
+    """A listener whose endpoints have not come would answer 503 for no reason."""
+    wire.want(OUT)
+    wire.send(Type.LISTENER, http_listener(OUT, "r"))
+    wire.send(Type.ROUTES, routes("r", "c"))
+    wire.send(Type.CLUSTER, eds("c"))
+    assert wire.session.known(OUT) is None
+    assert wire.session.config.listeners == {}
+    wire.send(Type.ENDPOINTS, endpoints("c"))
+
+    assert wire.session.known(OUT) is True
+
+
+def test_route_to_a_new_cluster_waits_for_it(wire: Wire) -> None:
+    """The old route serves until the new cluster has endpoints, and the old cluster is let go only then."""
+    http_destination(wire)
+    said = wire.send(Type.ROUTES, routes("r", "new"), version="2")
+    assert asked(said) == {"Cluster": ["new"]}
+    wire.send(Type.CLUSTER, eds("new"))
+    (host,) = wire.session.config.routes["r"].hosts
+    assert "old" in str(host)
+    assert "old" in wire.session.config.endpoints
+    said = wire.send(Type.ENDPOINTS, endpoints("new", "10.0.0.2"))
+
+    (host,) = wire.session.config.routes["r"].hosts
+    assert "new" in str(host)
+    assert list(wire.session.config.clusters) == ["new"]
+    assert [list(one.resource_names_unsubscribe) for one in said if one.resource_names_unsubscribe] == [
+        ["old"],
+        ["old"],
+    ]
+
+
+def test_listener_to_new_routes_waits_for_them(wire: Wire) -> None:
+    """The same one level up."""
+    http_destination(wire)
+    wire.send(Type.LISTENER, http_listener(OUT, "r2"), version="2")
+    assert list(wire.session.config.routes) == ["r"]
+    wire.send(Type.ROUTES, routes("r2", "old"))
+
+    assert list(wire.session.config.routes) == ["r2"]
+
+
+def test_removed_cluster_is_gone_at_once(wire: Wire) -> None:
+    """The control plane said so; its routes answer accordingly."""
+    http_destination(wire)
+    wire.send(Type.CLUSTER, removed=("old",))
+
+    assert wire.session.config.clusters == {}
+    assert wire.session.known(OUT) is True
+
+
+def test_removed_destination_is_absent(wire: Wire) -> None:
+    """And comes back when it is pushed."""
+    http_destination(wire)
+    wire.send(Type.LISTENER, removed=(OUT,))
+    assert wire.session.config.absent == {OUT}
+    assert wire.session.known(OUT) is False
+    wire.send(Type.LISTENER, tcp_listener(OUT, "old"))
+    wire.send(Type.CLUSTER, eds("old"))
+    wire.send(Type.ENDPOINTS, endpoints("old", "10.0.0.1"))
+
+    assert wire.session.config.absent == frozenset()
+    assert wire.session.known(OUT) is True
+
+
+def test_what_did_not_exist_is_asked_for_again_by_a_new_resource(wire: Wire) -> None:
+    """A listener that comes into being may bring into being what it leads to."""
+    wire.want(OUT)
+    wire.send(Type.LISTENER, tcp_listener(OUT, "c"))
+    wire.send(Type.CLUSTER, removed=("c",))
+    wire.want("outbound/10.96.0.2:80")
+    said = wire.send(Type.LISTENER, tcp_listener("outbound/10.96.0.2:80", "c"))
+
+    assert asked(said) == {"Cluster": ["c"]}
+
+
+def test_new_stream_resumes_with_versions_and_names(wire: Wire) -> None:
+    """What is held travels as versions, what is missing is asked for."""
+    http_destination(wire)
+    wire.requests.clear()
+    said = wire.take(wire.session.connected())
+    by_type = {one.type_url.rpartition(".")[2]: one for one in said}
+
+    assert said[0].HasField("node")
+    assert dict(by_type["Cluster"].initial_resource_versions) == {"old": "1"}
+    assert dict(by_type["Listener"].initial_resource_versions) == {OUT: "1"}
+    assert set(by_type["Listener"].resource_names_subscribe) == {OUT, INBOUND}
+    assert dict(by_type["Secret"].initial_resource_versions) == {}
+
+
+def test_what_was_dropped_while_away_is_not_asked_for(wire: Wire) -> None:
+    """The sidecar's needs are told anew on every stream."""
+    http_destination(wire)
+    wire.session.drop(OUT)
+    said = wire.take(wire.session.connected())
+
+    assert asked(said) == {"Secret": ["trust"], "Listener": [INBOUND]}
+    assert all(not one.initial_resource_versions for one in said)
+    assert wire.session.config.listeners == {}
+
+
+def test_equal_content_under_a_new_version_stirs_nothing(wire: Wire) -> None:
+    """A control plane replica that words versions differently costs no recompilation."""
+    http_destination(wire)
+    before = wire.session.config
+    for type_, value in (
+        (Type.LISTENER, http_listener(OUT, "r")),
+        (Type.CLUSTER, eds("old")),
+        (Type.ENDPOINTS, endpoints("old", "10.0.0.1")),
+    ):
+        wire.send(type_, value, version="other")
+
+    assert wire.session.config is before
+
+
+def test_garbage_is_ignored(wire: Wire) -> None:
+    """Bytes that are no response, and a type nobody asked for."""
+    before = wire.session.config
+    strange = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(type_url="x", nonce="1").SerializeToString()
+
+    assert wire.session.receive(b"\xff\xff") == []
+    assert wire.session.receive(strange) == []
+    assert wire.session.config is before
+
+
+def test_heartbeat_changes_nothing(wire: Wire) -> None:
+    """A resource without a body renews a time to live (xDS protocol, "TTL")."""
+    http_destination(wire)
+    before = wire.session.config
+    response = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(
+        type_url=Type.CLUSTER.url, nonce="9", resources=[{"name": "old", "version": "1"}]
+    )
+    wire.session.receive(response.SerializeToString())
+
+    assert wire.session.config is before
+
+
+def test_nothing_is_said_while_there_is_no_stream() -> None:
+    """Wishes wait for the next one."""
+    session = Session("shop", "web-1")
+    session.want(OUT)
+
+    assert session.pending() == []
+    assert len(session.connected()) == 2
+    assert session.pending() == []
