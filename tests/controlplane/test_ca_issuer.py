@@ -22,7 +22,9 @@ def encoded(**parts: bytes | str) -> dict[str, str]:
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def certificate(
@@ -69,7 +71,9 @@ def _ours() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     return key, certificate(key, key, by="root", name="root")
 
 
-@pytest.mark.parametrize("case", ["no chain", "no key", "another key", "no CA", "no root", "over", "no PEM", "no base64"])
+@pytest.mark.parametrize(
+    "case", ["no chain", "no key", "another key", "no CA", "no root", "over", "no PEM", "no base64"]
+)
 def test_secret_nobody_can_issue_with_is_refused_in_a_sentence(case: str) -> None:
     """The sentence names the part that is wrong."""
     key, root = _ours()

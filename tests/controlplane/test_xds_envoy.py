@@ -38,7 +38,9 @@ async def clusters(running: Envoy) -> dict[str, Any]:
 
 
 async def rejected(running: Envoy) -> dict[str, int]:
-    return {name: count for name, count in (await running.stats()).items() if name.endswith("update_rejected") and count}
+    return {
+        name: count for name, count in (await running.stats()).items() if name.endswith("update_rejected") and count
+    }
 
 
 async def endpoints(running: Envoy, name: str) -> set[str]:
@@ -58,7 +60,13 @@ async def test_envoy_takes_the_whole_view(tmp_path: Path, delta: bool) -> None:
         (listeners,) = await running.dump("ListenersConfigDump")
         routes = [one for dump in await running.dump("RoutesConfigDump") for one in dump["dynamic_route_configs"]]
 
-        assert set(await clusters(running)) >= {"passthrough", "shop/web:80", "shop/api:80", "shop/raw:9000", "shop/rpc:50051"}
+        assert set(await clusters(running)) >= {
+            "passthrough",
+            "shop/web:80",
+            "shop/api:80",
+            "shop/raw:9000",
+            "shop/rpc:50051",
+        }
         assert {one["name"] for one in listeners["dynamic_listeners"]} >= {
             "outbound/10.96.0.1:80",
             "outbound/10.96.0.3:9000",

@@ -43,7 +43,11 @@ class Caller:
 
 @asynccontextmanager
 async def caller(held: Served) -> AsyncIterator[Caller]:
-    server = {"server_uri": f"127.0.0.1:{held.port}", "channel_creds": [{"type": "insecure"}], "server_features": ["xds_v3"]}
+    server = {
+        "server_uri": f"127.0.0.1:{held.port}",
+        "channel_creds": [{"type": "insecure"}],
+        "server_features": ["xds_v3"],
+    }
     bootstrap = {"xds_servers": [server], "node": {"id": "web-1.shop"}}
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -10,11 +10,12 @@ import grpc
 import pytest
 
 from controlplane.ca.tokens import Caller
-from meshapi import xds
+from meshapi import protos, xds
 from meshapi.identity import Identity
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
 from tests.support.adsserver import DeltaClient, connected, names_of, served
+from tests.support.waiting import until
 
 WEB = "outbound/10.96.0.1:80"
 
@@ -182,9 +183,7 @@ async def test_client_that_hangs_up_leaves_nothing_behind(caplog: pytest.LogCapt
         async with connected(held) as channel:
             await DeltaClient(channel).ask(Type.SECRET, "trust")
             assert len(held.hub.streams) == 1
-        async with asyncio.timeout(5):
-            while held.hub.streams:
-                await asyncio.sleep(0.01)
+        await until(lambda: not held.hub.streams)
         assert not list(held.hub.subscribed())
 
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
@@ -218,11 +217,5 @@ async def test_next_pod_of_a_workload_is_offered_what_the_first_one_used() -> No
         held.caller = dataclasses.replace(held.caller, pod="web-2")
         answer = await DeltaClient(channel, "web-2.shop").ask(Type.LISTENER, "inbound/shop/web-2")
 
-    listener = _unpacked(answer.resources[0])
+    listener = protos.unpack(answer.resources[0].resource)
     assert list(listener.metadata.filter_metadata["tulle.dev"]["warm"]) == ["outbound/10.96.0.2:80"]
-
-
-def _unpacked(resource: object) -> object:
-    from meshapi import protos
-
-    return protos.unpack(resource.resource)  # type: ignore[attr-defined]

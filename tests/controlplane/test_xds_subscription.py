@@ -170,7 +170,7 @@ def test_any_sequence_of_requests_leaves_a_consistent_subscription(
                 error="no" if bad else None,
             )
         )
-        subscription.sent({name: "1" for name in subscription.names & answer})
+        subscription.sent(dict.fromkeys(subscription.names & answer, "1"))
 
         assert WILDCARD not in subscription.names
         assert answer - {WILDCARD} <= subscribe | (unsubscribe if subscription.wildcard else frozenset())

@@ -82,7 +82,10 @@ def bootstrap(port: int, *, delta: bool, node: str, admin_path: Path) -> dict[st
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
                 "grpc_services": [
-                    {"envoy_grpc": {"cluster_name": "xds"}, "initial_metadata": [{"key": "authorization", "value": "Bearer t"}]}
+                    {
+                        "envoy_grpc": {"cluster_name": "xds"},
+                        "initial_metadata": [{"key": "authorization", "value": "Bearer t"}],
+                    }
                 ],
             },
             "cds_config": ads,
@@ -120,7 +123,16 @@ async def envoy(directory: Path, port: int, *, delta: bool, node: str = "web-1.s
     config.write_text(json.dumps(bootstrap(port, delta=delta, node=node, admin_path=admin)))
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
-            str(BINARY), "-c", str(config), "--disable-hot-restart", "--concurrency", "1", "-l", "info", stdout=out, stderr=out
+            str(BINARY),
+            "-c",
+            str(config),
+            "--disable-hot-restart",
+            "--concurrency",
+            "1",
+            "-l",
+            "info",
+            stdout=out,
+            stderr=out,
         )
         connector = aiohttp.UnixConnector(path=str(admin))
         async with aiohttp.ClientSession(connector=connector) as session:

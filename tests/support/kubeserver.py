@@ -87,7 +87,7 @@ class KubeServer:
         self.requests: list[tuple[str, str]] = []
         self.failing: dict[tuple[str, str], int] = {}
         """(method, path) -> status to fail with."""
-        self.review: Callable[[str], Object] = lambda token: {"authenticated": False, "error": "unknown"}  # noqa: ARG005
+        self.review: Callable[[str], Object] = lambda token: {"authenticated": False, "error": "unknown"}
         self.connection = Connection(server="")
         self._watchers: set[asyncio.Queue[tuple[int, str, str, Object] | None]] = set()
 
@@ -205,7 +205,9 @@ class KubeServer:
         found = [obj for (plural, _, _), obj in sorted(self.objects.items()) if plural == kind.plural and wanted(obj)]
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or len(found) or 1)
         more = {"continue": str(start + limit)} if start + limit < len(found) else {}
-        items = [{k: v for k, v in obj.items() if k not in {"kind", "apiVersion"}} for obj in found[start : start + limit]]
+        items = [
+            {k: v for k, v in obj.items() if k not in {"kind", "apiVersion"}} for obj in found[start : start + limit]
+        ]
         listed = {"kind": f"{kind.kind}List", "apiVersion": kind.api, "items": items}
         return web.json_response(listed | {"metadata": {"resourceVersion": str(self.version), **more}})
 

@@ -1,0 +1,233 @@
+"""The whole control plane against an API in memory: it comes up in order, does its work with kopf, serves over TLS, and ends gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+import grpc.aio
+import pytest
+import yaml
+
+from controlplane.app import App
+from controlplane.settings import Settings
+from meshapi.xds import Type
+from tests.support import meshobjects as mo
+from tests.support.adsserver import DeltaClient, names_of
+from tests.support.kubeserver import KubeServer, kube_server
+from tests.support.waiting import until
+
+LOCAL = Settings(host="127.0.0.1", xds_port=0, admin_port=0, webhook_port=0, drain_seconds=0.2)
+INJECT = {"tulle.dev/inject": "enabled"}
+DEPLOYMENT = {
+    "kind": "Deployment",
+    "metadata": {"name": "web", "namespace": "shop", "annotations": INJECT},
+    "spec": {"template": {"metadata": {"labels": {"app": "web"}}}},
+}
+WEBHOOKS = {
+    "kind": "MutatingWebhookConfiguration",
+    "metadata": {"name": "tulle"},
+    "webhooks": [{"name": "a", "clientConfig": {"service": {"namespace": "tulle-system", "name": "tulle"}}}],
+}
+
+
+@dataclass(slots=True)
+class Running:
+    kube: KubeServer
+    app: App
+    stop: asyncio.Event
+
+    async def admin(self, path: str) -> tuple[int, str]:
+        url = f"http://127.0.0.1:{self.app.ports['admin']}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status, await answer.text()
+
+    def channel(self) -> grpc.aio.Channel:
+        credentials = grpc.ssl_channel_credentials(self.app.keeper.roots_pem.encode())
+        name = (("grpc.ssl_target_name_override", "tulle.tulle-system.svc"),)
+        return grpc.aio.secure_channel(f"127.0.0.1:{self.app.ports['xds']}", credentials, options=name)
+
+
+@asynccontextmanager
+async def running(kube: KubeServer, settings: Settings = LOCAL) -> AsyncIterator[Running]:
+    app, stop = App(settings, kube.connection), asyncio.Event()
+    task = asyncio.ensure_future(app.run(stop))
+    try:
+        await until(lambda: not app.missing() or task.done(), 15)
+        yield Running(kube, app, stop)
+    finally:
+        stop.set()
+        await task
+
+
+def shop(kube: KubeServer) -> None:
+    for obj in mo.shop().held.values():
+        kube.put(obj)
+    kube.put({"kind": "Namespace", "metadata": {"name": "shop"}})
+    kube.put(DEPLOYMENT)
+    kube.put(WEBHOOKS)
+    kube.review = lambda token: {
+        "authenticated": True,
+        "audiences": ["tulle-ca"],
+        "user": {
+            "username": "system:serviceaccount:shop:web",
+            "extra": {"authentication.kubernetes.io/pod-name": ["web-1"]},
+        },
+    }
+
+
+async def test_control_plane_comes_up_serves_follows_kopf_and_ends() -> None:
+    """One life: CA made, bundle written, a workload rolled, a route told, a sidecar served, streams closed, Lease back."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh, mesh.channel() as channel:
+            assert (await mesh.admin("/readyz"))[0] == 200
+            hook = (kube.get("mutatingwebhookconfigurations", "", "tulle") or {})["webhooks"][0]
+            assert base64.b64decode(hook["clientConfig"]["caBundle"]).decode() == mesh.app.keeper.roots_pem
+
+            client = DeltaClient(channel)
+            assert names_of(await client.ask(Type.SECRET, "trust")) == ["trust"]
+            await client.ask(Type.ROUTES, "shop/web:80")
+            template = lambda: (kube.get("deployments", "shop", "web") or {})["spec"]["template"]["metadata"]  # noqa: E731
+            await until(lambda: template().get("annotations", {}).get("tulle.dev/injected-by") == "operator")
+
+            kube.put(mo.route("all", {"backendRefs": [mo.to("api")]}))
+            assert "shop/api:80" in str(await client.take())
+            await until(lambda: (kube.get("httproutes", "shop", "all") or {}).get("status"))
+
+            (proxy,) = json.loads((await mesh.admin("/proxies"))[1])["proxies"]
+            assert (proxy["pod"], proxy["identity"]) == ("web-1", "spiffe://cluster.local/ns/shop/sa/web")
+            assert proxy["resources"][Type.SECRET.url]["acked"] == proxy["resources"][Type.SECRET.url]["sent"] == 1
+            metrics = (await mesh.admin("/metrics"))[1]
+            assert 'tulle_xds_streams{transport="delta"} 1' in metrics
+            assert "PRIVATE" not in metrics + (await mesh.admin("/snapshot"))[1]
+            mesh.stop.set()
+            assert (await client.ended())[0] is grpc.StatusCode.OK
+        lease = kube.get("leases", "tulle-system", "tulle") or {}
+
+    assert lease["spec"]["holderIdentity"] == ""
+
+
+async def test_second_replica_serves_the_same_issuer_and_does_not_write() -> None:
+    """Every replica serves; one leads; roots are one."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as one, running(kube, replace(LOCAL, pod="tulle-2")) as two:
+            assert one.app.keeper.roots_pem == two.app.keeper.roots_pem
+            assert (one.app.elector.leading, two.app.elector.leading) == (True, False)
+            async with two.channel() as channel:
+                assert names_of(await DeltaClient(channel).ask(Type.SECRET, "trust")) == ["trust"]
+
+
+async def test_webhook_answers_with_a_certificate_of_the_mesh() -> None:
+    """The API server checks it against the bundle that was written."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            context = ssl.create_default_context(cadata=mesh.app.keeper.roots_pem)
+            review = {
+                "request": {
+                    "uid": "u",
+                    "namespace": "shop",
+                    "kind": {"kind": "PeerAuthentication"},
+                    "object": mo.peer_authentication("bad", "SOMETIMES"),
+                }
+            }
+            url = f"https://127.0.0.1:{mesh.app.ports['webhook']}/validate"
+            async with aiohttp.ClientSession() as session:
+                request = session.post(url, json=review, ssl=context, server_hostname="tulle.tulle-system.svc")
+                async with request as answer:
+                    said = (await answer.json())["response"]
+
+    assert not said["allowed"]
+    assert "SOMETIMES" in said["status"]["message"]
+
+
+async def test_routes_are_known_before_anything_is_served() -> None:
+    """A replica that has just started never serves without the routes and policies that are there."""
+    async with kube_server() as kube:
+        shop(kube)
+        kube.put(mo.route("all", {"backendRefs": [mo.to("api")]}))
+        async with running(kube) as mesh, mesh.channel() as channel:
+            answer = await DeltaClient(channel).ask(Type.ROUTES, "shop/web:80")
+
+    assert "shop/api:80" in str(answer)
+
+
+async def test_kind_that_is_installed_later_is_picked_up() -> None:
+    """Gateway API may come after Tulle."""
+    async with kube_server() as kube:
+        shop(kube)
+        later = {key: kind for key, kind in kube.kinds.items() if kind.plural == "httproutes"}
+        kube.kinds = {key: kind for key, kind in kube.kinds.items() if kind.plural != "httproutes"}
+        async with running(kube) as mesh:
+            kube.kinds |= later
+            kube.put(mo.route("all", {"backendRefs": [mo.to("api")]}))
+            kube.put(
+                {
+                    "kind": "CustomResourceDefinition",
+                    "metadata": {"name": "httproutes.gateway.networking.k8s.io"},
+                    "spec": {"group": "gateway.networking.k8s.io", "names": {"plural": "httproutes"}},
+                }
+            )
+            await until(lambda: list(mesh.app.store.of("HTTPRoute")), 10)
+
+
+async def test_bad_setting_ends_the_program_with_one_sentence() -> None:
+    """No traceback, exit code 2."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "controlplane",
+        env={**os.environ, "TULLE_XDS_PORT": "many"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await process.communicate()
+
+    assert process.returncode == 2
+    assert err.decode() == "tulle-controlplane: TULLE_XDS_PORT is 'many', it must be a whole number from 0 to 65535\n"
+
+
+@pytest.mark.timeout(60)
+async def test_program_ends_with_code_zero_on_sigterm(tmp_path: Path) -> None:
+    """As Kubernetes ends it."""
+    async with kube_server() as kube:
+        shop(kube)
+        config: dict[str, Any] = {
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+            "clusters": [{"name": "k", "cluster": {"server": kube.connection.server}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        }
+        path = tmp_path / "config"
+        path.write_text(yaml.safe_dump(config))
+        ports = dict.fromkeys(("TULLE_XDS_PORT", "TULLE_ADMIN_PORT", "TULLE_WEBHOOK_PORT"), "0")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "controlplane",
+            env={**os.environ, **ports, "KUBECONFIG": str(path), "TULLE_HOST": "127.0.0.1", "TULLE_DRAIN_SECONDS": "1"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr
+        lines: list[str] = []
+        while not any("serving: admin" in line for line in lines):
+            lines.append((await process.stderr.readline()).decode())
+            assert lines[-1], lines
+        process.send_signal(signal.SIGTERM)
+        rest = (await process.stderr.read()).decode()
+        assert await process.wait() == 0, rest
+
+    assert "Traceback" not in "".join(lines) + rest

@@ -1,0 +1,104 @@
+"""The raw objects and what counts as a change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controlplane.watch.debounce import Debounce
+from controlplane.watch.objects import ObjectStore, Ref
+
+
+def obj(name: str = "a", namespace: str = "n", **more: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": namespace}, **more}
+
+
+def test_only_what_differs_is_news() -> None:
+    """The same again changes nothing, and readers keep seeing the same object."""
+    store, heard = ObjectStore(), []
+    store.listen(heard.append)
+    first = obj(spec={"x": 1})
+
+    assert store.apply("Pod", first)
+    assert not store.apply("Pod", obj(spec={"x": 1}))
+    assert store.get("Pod", "n", "a") is first
+    assert store.apply("Pod", obj(spec={"x": 2}))
+    assert heard == [Ref("Pod", "n", "a")] * 2
+
+
+def test_status_of_a_route_is_news_for_its_writer_only() -> None:
+    """What Tulle writes itself must not make it compile again."""
+    store, heard, statuses = ObjectStore(), [], []
+    store.listen(heard.append)
+    store.listen_status(statuses.append)
+    store.apply("HTTPRoute", obj(spec={}, status={}))
+    store.apply("HTTPRoute", obj(spec={}, status={"parents": [1]}))
+    store.apply("Pod", obj(status={"podIP": ""}))
+    store.apply("Pod", obj(status={"podIP": "1.2.3.4"}))
+
+    assert [ref.kind for ref in heard] == ["HTTPRoute", "Pod", "Pod"]
+    assert statuses == [Ref("HTTPRoute", "n", "a")]
+
+
+def test_removed_object_is_gone_and_told_once() -> None:
+    """A second removal is no news."""
+    store, heard = ObjectStore(), []
+    store.apply("Pod", obj())
+    store.listen(heard.append)
+
+    assert store.remove("Pod", "n", "a")
+    assert not store.remove("Pod", "n", "a")
+    assert heard == [Ref("Pod", "n", "a")]
+
+
+def test_replace_takes_away_what_is_not_listed() -> None:
+    """A relist finds what vanished while nobody watched."""
+    store = ObjectStore()
+    for name in ("a", "b"):
+        store.apply("Pod", obj(name))
+    store.apply("Node", obj("b", ""))
+    store.replace("Pod", [obj("b"), obj("c")])
+
+    assert sorted(one["metadata"]["name"] for one in store.of("Pod")) == ["b", "c"]
+    assert store.count()["Node"] == 1
+
+
+def test_replace_does_not_undo_what_came_after_the_list_was_asked_for() -> None:
+    """A list under way is older than the events that arrive meanwhile."""
+    store = ObjectStore()
+    store.apply("HTTPRoute", obj("old", spec={"v": 1}))
+    store.apply("HTTPRoute", obj("going"))
+    mark = store.revision
+    store.apply("HTTPRoute", obj("old", spec={"v": 2}))
+    store.apply("HTTPRoute", obj("new"))
+    store.remove("HTTPRoute", "n", "going")
+    store.replace("HTTPRoute", [obj("old", spec={"v": 1}), obj("going")], since=mark)
+
+    assert sorted(one["metadata"]["name"] for one in store.of("HTTPRoute")) == ["new", "old"]
+    assert store.get("HTTPRoute", "n", "old") == obj("old", spec={"v": 2})
+
+
+def test_object_without_a_name_is_ignored() -> None:
+    """Nothing to know it by."""
+    assert not ObjectStore().apply("Pod", {"metadata": {}})
+
+
+def test_debounce_waits_for_quiet_but_not_for_ever() -> None:
+    """A steady stream of changes is acted on at the bound."""
+    debounce = Debounce(quiet=0.05, urgent=0.01, longest=0.5)
+    assert debounce.due is None
+    debounce.note(10.0)
+    assert debounce.due == 10.05
+    for step in range(1, 60):
+        debounce.note(10.0 + step * 0.02)
+    assert debounce.due == 10.5
+    debounce.taken()
+    assert debounce.due is None
+
+
+def test_urgent_change_is_acted_on_sooner() -> None:
+    """An endpoint that came or went pulls the others along."""
+    debounce = Debounce(quiet=0.05, urgent=0.01, longest=0.5)
+    debounce.note(1.0)
+    debounce.note(1.0, urgent=True)
+
+    assert debounce.due == 1.01

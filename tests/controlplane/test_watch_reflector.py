@@ -1,0 +1,171 @@
+"""The feed from the API server: lists in chunks, watches that resume, and every way they break."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from controlplane.watch import cluster as client
+from controlplane.watch import reflector as module
+from controlplane.watch.cluster import ApiError, Cluster, path_of
+from controlplane.watch.objects import ObjectStore
+from controlplane.watch.reflector import Reflector
+from controlplane.watch.shapes import FEED
+from tests.support.kubeserver import KubeServer, kube_server
+from tests.support.waiting import until
+
+POD = next(kind for kind in FEED if kind.name == "Pod")
+
+
+def pod(name: str, ip: str = "10.0.0.1") -> dict[str, Any]:
+    return {
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "labels": {"app": "web"},
+            "annotations": {"tulle.dev/opaque-ports": "25", "checksum/config": "x" * 100},
+            "managedFields": [{"manager": "kubectl"}],
+        },
+        "spec": {
+            "serviceAccountName": "web",
+            "containers": [{"name": "app", "image": "i", "env": [], "ports": [{"containerPort": 80}]}],
+            "volumes": [{"name": "v"}],
+        },
+        "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "containerStatuses": []},
+    }
+
+
+@asynccontextmanager
+async def following(kube: KubeServer) -> AsyncIterator[tuple[ObjectStore, Reflector]]:
+    store, cluster = ObjectStore(), Cluster(kube.connection)
+    reflector = Reflector(cluster, POD, store)
+    task = asyncio.ensure_future(reflector.run())
+    try:
+        await asyncio.wait_for(reflector.synced.wait(), 5)
+        yield store, reflector
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await cluster.close()
+
+
+def names(store: ObjectStore) -> list[str]:
+    return sorted(one["metadata"]["name"] for one in store.of("Pod"))
+
+
+async def test_objects_are_kept_with_the_fields_ingest_reads_and_no_others() -> None:
+    """Memory is for what the mesh needs; foreign annotations and versions are not."""
+    async with kube_server() as kube:
+        kube.put(pod("a"))
+        async with following(kube) as (store, _):
+            held = store.get("Pod", "shop", "a")
+
+    assert held == {
+        "metadata": {
+            "name": "a",
+            "namespace": "shop",
+            "labels": {"app": "web"},
+            "annotations": {"tulle.dev/opaque-ports": "25"},
+        },
+        "spec": {"serviceAccountName": "web", "containers": [{"name": "app", "ports": [{"containerPort": 80}]}]},
+        "status": {"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]},
+    }
+
+
+async def test_long_list_is_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large cluster is not read in one answer."""
+    monkeypatch.setattr(client, "CHUNK", 3)
+    async with kube_server() as kube:
+        for number in range(8):
+            kube.put(pod(f"p{number}"))
+        async with following(kube) as (store, _):
+            assert len(names(store)) == 8
+        lists = [1 for method, path in kube.requests if (method, path) == ("GET", "/api/v1/pods")]
+
+    assert len(lists) >= 3
+
+
+async def test_changes_arrive_by_watch() -> None:
+    """Added, modified and deleted."""
+    async with kube_server() as kube, following(kube) as (store, _):
+        kube.put(pod("a"))
+        await until(lambda: names(store) == ["a"])
+        kube.put(pod("a", "10.0.0.2"))
+        await until(lambda: (store.get("Pod", "shop", "a") or {})["status"]["podIP"] == "10.0.0.2")
+        kube.delete("pods", "shop", "a")
+        await until(lambda: names(store) == [])
+
+
+async def test_cut_watch_resumes_without_a_list() -> None:
+    """Nothing that happened in between is missed, and nothing is read twice."""
+    async with kube_server() as kube, following(kube) as (store, reflector):
+        kube.put(pod("a"))
+        await until(lambda: names(store) == ["a"])
+        kube.cut()
+        kube.put(pod("b"))
+        await until(lambda: names(store) == ["a", "b"])
+
+        assert reflector._version == str(kube.version)
+
+
+async def test_expired_version_is_listed_anew() -> None:
+    """After 410 Gone the list says what vanished."""
+    async with kube_server() as kube:
+        kube.put(pod("a"))
+        async with following(kube) as (store, _):
+            kube.objects.pop(("pods", "shop", "a"))
+            kube.put(pod("b"))
+            kube.log.clear()
+            kube.forget()
+            kube.cut()
+            await until(lambda: names(store) == ["b"])
+
+
+async def test_failing_server_is_asked_again_with_pauses_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same failure is one line however often it comes."""
+    monkeypatch.setattr(module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.02)
+    async with kube_server() as kube:
+        kube.failing["GET", "/api/v1/pods"] = 503
+        cluster = Cluster(kube.connection)
+        reflector = Reflector(cluster, POD, ObjectStore())
+        task = asyncio.ensure_future(reflector.run())
+        await until(lambda: len(kube.requests) >= 4)
+        kube.failing.clear()
+        await asyncio.wait_for(reflector.synced.wait(), 5)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await cluster.close()
+
+    assert len([r for r in caplog.records if "following pods" in r.getMessage()]) == 1
+
+
+async def test_silent_watch_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No byte for so long means the connection is gone; it is watched again from where it was."""
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(module, "FIRST_WAIT", 0.01)
+    async with kube_server() as kube, following(kube) as (store, _):
+        await until(lambda: len(kube.requests) >= 4)
+        kube.put(pod("a"))
+        await until(lambda: names(store) == ["a"])
+
+
+async def test_refusal_carries_the_servers_code_reason_and_sentence() -> None:
+    """Callers decide by code and reason, people read the sentence."""
+    async with kube_server() as kube:
+        cluster = Cluster(kube.connection)
+        with pytest.raises(ApiError, match="'x' not found") as caught:
+            await cluster.get(path_of("v1", "pods", "shop", "x"))
+        await cluster.close()
+
+    assert (caught.value.code, caught.value.reason) == (404, "NotFound")
