@@ -21,6 +21,8 @@ from controlplane.watch.handlers import Desk
 
 LOGIN_MINUTES = 20
 """A service-account token on disk lives an hour or more and is renewed at four fifths; so often it is read again."""
+IDENTITY: Any = "tulle"
+"""What kopf calls itself; nobody asks, for peering is off."""
 RESTART_SECONDS = 3.0
 JOIN_SECONDS = 5.0
 
@@ -110,6 +112,8 @@ class Operator:
                 kopf.operator(
                     registry=registry,
                     settings=handlers.operator_settings(self._installation),
+                    # Given, because kopf's own guess looks its user up, and the user of a pod has no name.
+                    identity=IDENTITY,
                     standalone=True,
                     clusterwide=True,
                     stop_flag=self._stop,
