@@ -40,3 +40,4 @@ cdef class ClusterTable:
     @cython.locals(slot=EndpointSlot, best=EndpointSlot, total=long)
     cdef EndpointSlot _weighted(self, list excluded)
     cpdef EndpointSlot at(self, str address, int port)
+    cpdef list succeed(self, ClusterTable previous)

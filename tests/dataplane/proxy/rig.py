@@ -34,6 +34,7 @@ from dataplane.proxy.downstream import HttpDownstream
 from dataplane.proxy.limits import ProxyLimits
 from dataplane.proxy.runtime import Runtime
 from dataplane.tables.compile import compile_tables
+from dataplane.telemetry import flags
 
 
 class Peer:
@@ -44,11 +45,18 @@ class Peer:
         self.sock = sock
         self.address = address
         self.over = False
+        self.backlog = b""
         sock.setblocking(False)
 
     def send(self, data: bytes) -> Peer:
-        self.sock.sendall(data)
-        self.rig.turn()
+        """Send; what the proxy does not take yet goes with the next call."""
+        self.backlog += data
+        try:
+            while self.backlog:
+                self.backlog = self.backlog[self.sock.send(self.backlog) :]
+                self.rig.turn()
+        except BlockingIOError:
+            self.rig.turn()
         return self
 
     def read(self) -> bytes:
@@ -197,7 +205,7 @@ class Rig:
 
     def counted(self, status: int = 0, flag: int = 0) -> int:
         """Requests recorded with this outcome."""
-        names = (f'response_code="{status}"', f'response_flags="{_flag(flag)}"')
+        names = (f'response_code="{status}"', f'response_flags="{flags.NAMES[flag]}"')
         groups = self.runtime.metrics.groups.values()
         series = [one for group in groups for one in group.series.values()]
         return sum(one.count for one in series if all(name in one.labels for name in names))
@@ -216,7 +224,34 @@ class Rig:
         assert left == (0, 0, 0), f"left over: clients, servers, requests {left}"
 
 
-def _flag(number: int) -> str:
-    from dataplane.telemetry import flags
+class Speaker:
+    """A peer with a codec of its own, for HTTP/2: commands by `do`, what came by `events`."""
 
-    return flags.NAMES[number]
+    def __init__(self, peer: Peer, codec: Any) -> None:
+        self.peer = peer
+        self.codec = codec
+        self.seen: list[Any] = []
+
+    def do(self, name: str, *arguments: Any) -> Any:
+        """Give the codec a command and send what it makes of it."""
+        answer = getattr(self.codec, name)(*arguments)
+        self.pump()
+        return answer
+
+    def pump(self) -> None:
+        """Exchange bytes until nothing moves."""
+        for _ in range(100):
+            out = self.codec.output()
+            if not self.peer.over:
+                self.peer.send(out)
+            came = self.peer.read()
+            self.seen += self.codec.receive(came) if came else []
+            if not came and not out:
+                return
+
+    def events(self, kind: type | None = None) -> list[Any]:
+        """Take what came since the last call, of one kind if named; settings and acknowledgements are left out."""
+        self.pump()
+        came = [event for event in self.seen if event.kind not in {8, 11}]
+        self.seen = []
+        return came if kind is None else [event for event in came if isinstance(event, kind)]

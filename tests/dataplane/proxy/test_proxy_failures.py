@@ -1,0 +1,283 @@
+"""Servers that fail, time-outs, retries and overload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dataplane.config import CircuitLimits, Cluster, Endpoint, Endpoints, HttpTimeouts, RetryPolicy
+from dataplane.telemetry import flags
+from tests.dataplane.proxy.rig import Rig, cluster, config, everything, forward
+
+MakeRig = Callable[..., Rig]
+GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
+POST = b"POST /x HTTP/1.1\r\nHost: web\r\ncontent-length: 3\r\n\r\nabc"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+BAD = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+
+
+def test_refused_connection_moves_on_to_the_next_endpoint(rig: MakeRig) -> None:
+    """The request never reached an app, so it is nobody's retry."""
+    r = rig()
+    r.dialer.refused.add("10.1.0.2")
+    for _ in range(2):
+        client = r.client().send(POST)
+        r.servers[-1].send(OK)
+        assert client.read() == OK
+
+    assert {peer.address[0] for peer in r.servers} == {"10.1.0.1"}
+
+
+def test_service_that_cannot_be_connected_is_503_after_a_few_tries(rig: MakeRig) -> None:
+    """Bounded, then told."""
+    r = rig()
+    r.dialer.refused |= {"10.1.0.1", "10.1.0.2"}
+    answer = r.client().send(GET).read()
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"x-tulle-error: upstream_connect_failed" in answer
+    assert len(r.dialer.dials) == 3
+    assert r.counted(503, flags.CONNECT_FAILED) == 1
+
+
+@pytest.mark.parametrize(("request_bytes", "again"), [(GET, True), (POST, False)], ids=["safe", "unsafe"])
+def test_kept_connection_that_was_dead_is_tried_again_for_safe_requests(
+    rig: MakeRig, request_bytes: bytes, again: bool
+) -> None:
+    """A server may close an idle connection at any moment; only what is safe is repeated unasked."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    client = r.client().send(GET)
+    r.servers[0].send(OK)
+    client.read()
+    client.send(request_bytes)
+    r.servers[0].close()
+
+    assert len(r.servers) == (2 if again else 1)
+    if again:
+        r.servers[1].send(OK)
+        assert client.read() == OK
+    else:
+        assert b"x-tulle-error: upstream_connection_ended" in client.read()
+
+
+def test_new_connection_that_dies_is_not_tried_again(rig: MakeRig) -> None:
+    """The app may have begun to work on it."""
+    r = rig()
+    client = r.client().send(GET)
+    r.servers[0].close()
+
+    assert b"HTTP/1.1 503" in client.read()
+    assert len(r.servers) == 1
+    assert r.counted(503, flags.CONNECTION_ENDED) == 1
+
+
+def test_idle_server_that_closes_is_forgotten(rig: MakeRig) -> None:
+    """The next request dials anew."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    client = r.client().send(GET)
+    r.servers[0].send(OK)
+    client.read()
+    r.servers[0].close()
+    client.send(GET)
+    r.servers[1].send(OK)
+
+    assert client.read() == OK
+
+
+def test_garbage_from_a_server_is_502(rig: MakeRig) -> None:
+    """It is never passed on."""
+    r = rig()
+    client = r.client().send(GET)
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n")
+    answer = client.read()
+
+    assert answer.startswith(b"HTTP/1.1 502")
+    assert b"x-tulle-error: upstream_protocol_error" in answer
+    assert r.servers[0].ended
+
+
+def test_body_that_ends_early_breaks_the_clients_connection(rig: MakeRig) -> None:
+    """A truncated answer must not look whole."""
+    r = rig()
+    client = r.client().send(GET)
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
+    r.servers[0].close()
+
+    assert client.read().endswith(b"half")
+    assert client.ended
+    assert r.counted(200, flags.CONNECTION_ENDED) == 1
+
+
+def test_route_timeout_is_504_and_cancels_at_the_server(rig: MakeRig) -> None:
+    """The server is not asked to go on."""
+    r = rig(config(everything(forward(timeout=0.05))))
+    client = r.client().send(GET)
+    r.run(0.1)
+    answer = client.read()
+
+    assert answer.startswith(b"HTTP/1.1 504")
+    assert b"x-tulle-error: request_timeout" in answer
+    assert r.servers[0].ended
+
+
+def test_retry_policy_repeats_answers_it_names(rig: MakeRig) -> None:
+    """Two bad answers are swallowed, the third is the client's, with its body sent each time."""
+    policy = RetryPolicy(on=frozenset({"5xx"}), attempts=2, backoff=(0.0, 0.0))
+    r = rig(config(everything(forward(retry=policy))))
+    client = r.client().send(POST)
+    for number in range(2):
+        assert r.servers[number].read().endswith(b"abc")
+        r.servers[number].send(BAD)
+        r.run(0.05)
+    assert r.servers[0].read().endswith(b"abc")
+    r.servers[0].send(BAD)
+
+    assert client.read() == BAD
+    assert r.counted(503) == 1
+
+
+def test_per_try_timeout_moves_on(rig: MakeRig) -> None:
+    """A silent server is left for the next one."""
+    policy = RetryPolicy(on=frozenset({"reset"}), attempts=1, per_try_timeout=0.03, backoff=(0.0, 0.0))
+    r = rig(config(everything(forward(retry=policy))))
+    client = r.client().send(GET)
+    r.run(0.1)
+    r.servers[1].send(OK)
+
+    assert client.read() == OK
+    assert r.servers[0].ended
+
+
+def test_silent_stream_is_given_up(rig: MakeRig) -> None:
+    """Stream idle time-out, by the sweep."""
+    r = rig(config(http={"timeouts": HttpTimeouts(stream_idle=0.05)}), sweep=0.05)
+    r.runtime.start()
+    client = r.client().send(GET)
+    r.run(0.25)
+
+    assert b"x-tulle-error: stream_idle_timeout" in client.read()
+
+
+def test_idle_connections_are_closed(rig: MakeRig) -> None:
+    """On both sides."""
+    r = rig(config(http={"timeouts": HttpTimeouts(idle=0.05)}), sweep=0.05, upstream_idle=0.05)
+    r.runtime.start()
+    client = r.client().send(GET)
+    r.servers[0].send(OK)
+    assert client.read() == OK
+    r.run(0.25)
+
+    assert client.ended
+    assert r.servers[0].ended
+
+
+def test_slow_request_head_is_408(rig: MakeRig) -> None:
+    """A head has to be whole some seconds after its first byte."""
+    r = rig(head_timeout=0.05)
+    client = r.client().send(b"GET / HTTP/1.1\r\n")
+    r.run(0.15)
+
+    assert client.read().startswith(b"HTTP/1.1 408")
+    assert client.ended
+
+
+def test_requests_beyond_the_bound_are_shed(rig: MakeRig) -> None:
+    """503 with a reason, before memory runs out."""
+    r = rig(active_requests=1)
+    r.client().send(GET)
+    answer = r.client().send(GET).read()
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"x-tulle-error: overloaded" in answer
+
+
+def test_clusters_bounds_are_kept(rig: MakeRig) -> None:
+    """One connection, one waiting: the third request overflows."""
+    static = Endpoints(name="c", endpoints=(Endpoint(address="10.1.0.1", port=80),))
+    limits = CircuitLimits(max_connections=1, max_pending=1)
+    r = rig(config(clusters=(Cluster(name="c", kind="static", static=static, limits=limits),)))
+    first, second, third = (r.client().send(GET) for _ in range(3))
+
+    assert b"x-tulle-error: pending_overflow" in third.read()
+    r.servers[0].send(OK)
+    r.servers[0].send(OK)
+    assert (first.read(), second.read(), len(r.dialer.dials)) == (OK, OK, 1)
+
+
+def test_drain_says_close_with_the_next_answer(rig: MakeRig) -> None:
+    """HTTP/1 clients hear of it in a header, idle ones by the end."""
+    r = rig()
+    busy, idle = r.client().send(GET), r.client()
+    r.runtime.drain()
+    r.servers[0].send(OK)
+
+    assert b"connection: close" in busy.read()
+    assert busy.ended
+    r.run(1.1)
+    assert idle.ended
+
+
+def test_slow_client_slows_an_http1_server(rig: MakeRig) -> None:
+    """Memory stays bounded however much the server has to say."""
+    r = rig()
+    client = r.client().send(GET)
+    body = b"x" * 8_000_000
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 8000000\r\n\r\n" + body)
+
+    held = next(iter(r.runtime.downstreams)).stream.waiting
+    assert held < 1_000_000
+    assert len(r.servers[0].backlog) > 4_000_000
+    got = b""
+    for _ in range(200):
+        got += client.read()
+        r.servers[0].send(b"")
+    assert len(got.partition(b"\r\n\r\n")[2]) == len(body)
+
+
+def test_slow_server_slows_an_http1_client(rig: MakeRig) -> None:
+    """The other way round, from before the connection is there."""
+    r = rig()
+    r.dialer.held = True
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 8000000\r\n\r\n" + b"x" * 8_000_000)
+    assert len(client.backlog) > 4_000_000
+    server = r.open()
+    got = b""
+    for _ in range(400):
+        got += server.read()
+        client.send(b"")
+
+    assert len(got.partition(b"\r\n\r\n")[2]) == 8_000_000
+    server.send(OK)
+    assert client.read() == OK
+
+
+def test_websocket_passes_as_a_tunnel(rig: MakeRig) -> None:
+    """After 101 bytes pass both ways, and either side may end."""
+    r = rig()
+    client = r.client().send(
+        b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+    )
+    assert b"Upgrade: websocket" in r.servers[0].read()
+    r.servers[0].send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi")
+    assert client.read().endswith(b"\r\n\r\nhi")
+    client.send(b"there")
+    assert r.servers[0].read() == b"there"
+    r.servers[0].end()
+    assert client.ended
+    client.end()
+
+    assert r.servers[0].ended
+    assert r.counted(101) == 1
+
+
+def test_upgrade_a_server_declines_is_an_ordinary_answer(rig: MakeRig) -> None:
+    """And the connection serves the next request."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    client = r.client().send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    r.servers[0].send(OK)
+    assert client.read() == OK
+    client.send(GET)
+    r.servers[-1].send(OK)
+
+    assert client.read() == OK

@@ -1,0 +1,98 @@
+"""Who is picked, and what outlives a push."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from dataplane.config import Cluster, Endpoint, Endpoints, SidecarConfig
+from dataplane.tables.compile import compile_tables
+from dataplane.tables.endpoints import ClusterTable
+
+
+def config(*endpoints: Endpoint, cluster: Cluster | None = None) -> SidecarConfig:
+    noun = cluster or Cluster(name="c", kind="eds", endpoints_name="c")
+    return SidecarConfig(clusters={"c": noun}, endpoints={"c": Endpoints(name="c", endpoints=endpoints)})
+
+
+def at(address: str, **more: object) -> Endpoint:
+    return Endpoint(address=address, port=80, **more)
+
+
+def picked(table: ClusterTable, count: int) -> list[str]:
+    return [table.pick(None).address for _ in range(count)]
+
+
+def test_equal_endpoints_take_turns() -> None:
+    """Plain round robin, beginning where the seed says."""
+    table = compile_tables(config(at("a"), at("b"), at("c")), seed=0).clusters["c"]
+
+    assert picked(table, 6) == ["b", "c", "a", "b", "c", "a"]
+
+
+def test_weights_are_kept_smoothly() -> None:
+    """Five, one, one: never five in a row."""
+    table = compile_tables(config(at("a", weight=5), at("b"), at("c"))).clusters["c"]
+    order = picked(table, 7)
+
+    assert Counter(order) == {"a": 5, "b": 1, "c": 1}
+    assert "aaaa" not in "".join(order)
+
+
+def test_best_priority_takes_everything() -> None:
+    """Others wait until it has none."""
+    assert set(picked(compile_tables(config(at("a"), at("b", priority=1))).clusters["c"], 4)) == {"a"}
+
+
+def test_excluded_endpoints_are_passed_over_unless_all_are() -> None:
+    """A retry goes elsewhere when there is an elsewhere."""
+    for weight in (1, 2):
+        table = compile_tables(config(at("a", weight=weight), at("b"))).clusters["c"]
+        a = next(slot for slot in table.slots if slot.address == "a")
+
+        assert [table.pick([a]).address for _ in range(3)] == ["b", "b", "b"]
+        assert table.pick(list(table.slots)) is not None
+
+
+def test_empty_cluster_picks_nobody() -> None:
+    """There is nothing to divide by."""
+    assert compile_tables(config()).clusters["c"].pick(None) is None
+
+
+def test_slots_that_stay_are_kept_over_a_push() -> None:
+    """Pools, counts and turns survive; what is gone is returned to be retired."""
+    before = compile_tables(config(at("a"), at("b")))
+    a, b = before.clusters["c"].slots
+    a.active = 3
+    after = compile_tables(config(at("a", weight=2), at("c")), before)
+
+    assert after.clusters["c"].slots[0] is a
+    assert (a.active, a.weight) == (3, 2)
+    assert after.retired == (b,)
+
+
+def test_endpoint_with_another_identity_is_another_endpoint() -> None:
+    """Its connections belong to somebody else."""
+    before = compile_tables(config(at("a", mesh=True, identity="spiffe://x")))
+    after = compile_tables(config(at("a", mesh=True, identity="spiffe://y")), before)
+
+    assert len(after.retired) == 1
+
+
+def test_unchanged_nouns_are_taken_over_as_they_are() -> None:
+    """A push of one cluster costs one cluster."""
+    first = config(at("a"))
+    before = compile_tables(first)
+    after = compile_tables(SidecarConfig(clusters=dict(first.clusters), endpoints=dict(first.endpoints)), before)
+
+    assert after.clusters["c"] is before.clusters["c"]
+    assert after.retired == ()
+
+
+def test_cluster_that_is_gone_retires_its_slots() -> None:
+    """Learned ones too."""
+    before = compile_tables(config(cluster=Cluster(name="c", kind="original_dst")))
+    learned = before.clusters["c"].at("10.0.0.1", 80)
+    after = compile_tables(SidecarConfig(), before)
+
+    assert before.clusters["c"].at("10.0.0.1", 80) is learned
+    assert after.retired == (learned,)
