@@ -34,7 +34,7 @@ def chart_path() -> Path:
 
 def call(action: str, *, timeout: float = 60.0, **arguments: Any) -> Answer:
     """Ask Helm; raises HelmError."""
-    question = json.dumps({"action": action, **arguments})
+    question = json.dumps({"action": action, "timeout": int(timeout), **arguments})
     try:
         done = subprocess.run(
             [sys.executable, "-m", "tulle.helm"],
@@ -53,7 +53,8 @@ def call(action: str, *, timeout: float = 60.0, **arguments: Any) -> Answer:
             if "error" in answer:
                 raise HelmError(one_sentence(answer["error"]))
             return answer
-    raise HelmError(f"Helm ended with {done.returncode}: {one_sentence(done.stderr)[-500:]}")
+    last = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+    raise HelmError(f"Helm ended with {done.returncode}: {last}")
 
 
 def merged(below: Answer, above: Answer) -> Answer:

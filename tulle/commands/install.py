@@ -15,6 +15,7 @@ import click
 from tulle import helm, output
 from tulle.cli import Target
 from tulle.kube import Kube, KubeError
+from tulle.lookup import SYSTEM_SELECTOR, is_ready
 from tulle.output import Failure
 
 MADE_BY = {"app.kubernetes.io/managed-by": "tulle-cli"}
@@ -65,13 +66,31 @@ def install(target: Target, /, **options: Any) -> None:
         with output.progress("the chart, by Helm"):
             answer = helm.call("install", timeout=options["timeout"], **question)
     except helm.HelmError as error:
-        raise Failure(f"Helm refused: {error}") from None
+        raise Failure(f"Helm refused: {error}{why_not_ready(kube, target.system)}") from None
     if options["wait"]:
         with output.progress("the webhooks know the control plane"):
             await_webhooks(kube, deadline)
     click.echo(
         f"Tulle is installed (revision {answer['revision']}). Next: kubectl annotate deployment <name> tulle.dev/inject=enabled"
     )
+
+
+def why_not_ready(kube: Kube, system: str) -> str:
+    """Say what keeps the control plane's youngest pod from being ready, with its last words; empty when nothing is known."""
+    try:
+        pods = kube.items(f"/api/v1/namespaces/{system}/pods", labelSelector=SYSTEM_SELECTOR)
+        waiting = [pod for pod in pods if not is_ready(pod)]
+        if not waiting:
+            return ""
+        pod = max(waiting, key=lambda one: str(one["metadata"].get("creationTimestamp")))
+        name = pod["metadata"]["name"]
+        log = kube.request("GET", f"/api/v1/namespaces/{system}/pods/{name}/log", query={"tailLines": "1"})
+    except KubeError:
+        return ""
+    states = [(status.get("state") or {}) for status in (pod.get("status") or {}).get("containerStatuses") or ()]
+    reasons = [state["waiting"].get("reason", "") for state in states if state.get("waiting")]
+    words = log.decode(errors="replace").strip()
+    return f"; pod {name} is {', '.join(reasons) or 'not ready'}{f', its last words: {words}' if words else ''}"
 
 
 def ensure_namespace(kube: Kube, name: str) -> None:
