@@ -65,7 +65,10 @@ def _entry(service: Service, slices: Iterable[EndpointSlice], model: Model, poli
     ports: dict[int, PortEndpoints] = {}
     backing: set[tuple[Key, int, Protocol]] = set()
     for port in service.ports:
-        found = [pair for one in slices for pair in _at_port(one, port)]
+        # An endpoint whose pod is not seen yet waits for it: called in plaintext it would be called without its identity.
+        found = [
+            pair for one in slices for pair in _at_port(one, port) if pair[0].pod is None or pair[0].pod in model.pods
+        ]
         usable = [pair for pair in found if pair[0].ready and not pair[0].terminating]
         usable = usable or [pair for pair in found if pair[0].serving and pair[0].terminating]
         made = {(e.address, number): _endpoint(e, number, model, policies) for e, number in usable}

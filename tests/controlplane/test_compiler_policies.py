@@ -122,6 +122,19 @@ def test_endpoint_that_is_not_ready_is_left_out() -> None:
     assert [e.address for e in found.endpoints] == ["10.0.0.3"]
 
 
+def test_endpoint_waits_for_its_pod_to_be_seen() -> None:
+    """Watches race: a mesh pod must not be called in plaintext because its Pod object came a moment later."""
+    early = endpoint_slice("api", endpoint("new-1", "10.0.0.9"), endpoint("api-2", "10.0.0.3"))
+    by_hand = {"addresses": ["192.0.2.1"], "conditions": {"ready": True}}
+
+    def addresses(*more: Object) -> list[str]:
+        return [e.address for e in compiled(*more).services[Key("shop", "api")].ports[80].endpoints]
+
+    assert addresses(early) == ["10.0.0.3"]
+    assert addresses(early, pod("new-1", "10.0.0.9")) == ["10.0.0.3", "10.0.0.9"]
+    assert addresses(endpoint_slice("api", by_hand)) == ["192.0.2.1"]
+
+
 def test_inbound_port_speaks_what_its_services_declare() -> None:
     """Two Services that disagree leave it to the sidecar's eyes; the pod's own annotation has the last word."""
     grpc = service("calls", "10.96.0.5", {"name": "grpc", "port": 80})

@@ -434,7 +434,9 @@ def test_zones_are_localities_weighted_by_their_endpoints() -> None:
     ]
     far = {**endpoint("api-2", "10.0.0.3"), "nodeName": "node-2"}
     snapshot = compiled(
-        *nodes, endpoint_slice("api", endpoint("api-1", "10.0.0.2"), endpoint("api-9", "10.0.0.9"), far)
+        *nodes,
+        pod("api-9", "10.0.0.9"),
+        endpoint_slice("api", endpoint("api-1", "10.0.0.2"), endpoint("api-9", "10.0.0.9"), far),
     )
     resource = build(snapshot, Type.ENDPOINTS, "shop/api:80", WEB_1)
     assert resource is not None
