@@ -25,8 +25,9 @@ def main() -> int:
         sys.stderr.write(f"tulle-controlplane: {error}\n")
         return 2
     logging.basicConfig(level=chosen.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("kopf", "aiohttp.access"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
+    # It warns that signals are ignored in its thread, which is what the thread is for (decision 0006).
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(app.serve(chosen, connection))

@@ -180,7 +180,6 @@ class App:
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
-        self.serving.renew()
         self.server = build_server((self.hub.handlers(), ca_handlers(self.issuing)), limit=settings.max_streams)
         address = f"{settings.host}:{settings.xds_port}"
         self.ports["xds"] = self.server.add_secure_port(address, self.serving.credentials())

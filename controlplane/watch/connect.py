@@ -47,14 +47,14 @@ class Connection:
 
 
 def load_chain(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
-    """Give a context a chain and key held in memory: Python's ssl takes files only, and a memfd is one no disk ever sees."""
-    fd = os.memfd_create("tulle-serving", os.MFD_CLOEXEC)
+    """Give a context a chain and key held in memory: Python's ssl takes files only, so they pass through one that is on no disk."""
+    file = os.memfd_create("chain", os.MFD_CLOEXEC)
     try:
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(chain + b"\n" + key)
-        context.load_cert_chain(f"/proc/self/fd/{fd}")
+        with open(file, "wb", closefd=False) as writer:
+            writer.write(chain + b"\n" + key)
+        context.load_cert_chain(f"/proc/self/fd/{file}")
     finally:
-        os.close(fd)
+        os.close(file)
 
 
 def in_cluster(address: tuple[str, str] | None, directory: Path = ACCOUNT_DIR) -> Connection:
