@@ -55,9 +55,9 @@ class Cursor:
         found = self.at(key)
         if found.value is None:
             return default
-        if not isinstance(found.value, str):
+        if not _is_text(found.value):
             raise UnreadableError(f"{found.path} must be text")
-        return found.value
+        return str(found.value)
 
     def number(self, key: str, default: int = 0) -> int:
         """Read a whole-number field."""
@@ -89,13 +89,13 @@ class Cursor:
         found = self.at(key).value
         if not isinstance(found, Mapping):
             return {}
-        return {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, str)}
+        return {name: value for name, value in found.items() if _is_text(name) and _is_text(value)}
 
     def words(self, key: str) -> tuple[str, ...]:
         """Read a list of text."""
         found = self.items(key)
         for one in found:
-            if not isinstance(one.value, str):
+            if not _is_text(one.value):
                 raise UnreadableError(f"{one.path} must be text")
         return tuple(one.value for one in found)
 
@@ -107,6 +107,13 @@ class Cursor:
         if not _DURATION.match(raw):
             raise UnreadableError(f"{self.path}.{key} is {raw!r}, a duration looks like 500ms, 10s or 1m30s")
         return sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(raw))
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is text that can be written down: JSON can name half a character (a lone surrogate), UTF-8 cannot."""
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def canonical_ip(raw: str) -> str:

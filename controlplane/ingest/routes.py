@@ -106,7 +106,8 @@ def _value(raw: Cursor) -> Text:
 
 def _regex(pattern: str, path: str) -> str:
     try:
-        re.compile(pattern)
+        # Sidecars match bytes, where a few escapes of text do not exist.
+        re.compile(pattern.encode())
     except (re.error, RecursionError, OverflowError) as error:
         raise UnreadableError(f"{path} {pattern!r} is no regular expression: {error}") from None
     if len(pattern) > _MAX_REGEX:

@@ -28,6 +28,7 @@ from dataplane.xds.reading import (
     number,
     refuse_fields,
     regex,
+    rewrite,
     seconds,
     string_match,
 )
@@ -191,7 +192,6 @@ def _forward(message: Any, host: Any, where: str) -> Forward:
         message, where, "metadata_match", "host_rewrite_header", "host_rewrite_path_regex", "rate_limits", "cors",
         "internal_redirect_policy", "internal_redirect_action", "hedge_policy", "path_rewrite_policy", "early_data_policy",
     )  # fmt: skip
-    rewrite = message.regex_rewrite
     retry = message.retry_policy if message.HasField("retry_policy") else None
     if retry is None and host.HasField("retry_policy"):
         retry = host.retry_policy
@@ -200,15 +200,19 @@ def _forward(message: Any, host: Any, where: str) -> Forward:
         timeout=seconds(message, "timeout", ENVOY_TIMEOUT),
         retry=_retry(retry, where) if retry is not None else None,
         prefix_rewrite=message.prefix_rewrite or None,
-        regex_rewrite=(regex(rewrite.pattern.regex, where), rewrite.substitution)
-        if message.HasField("regex_rewrite")
-        else None,
+        regex_rewrite=_regex_rewrite(message, where),
         host_rewrite=message.host_rewrite_literal or None,
         mirrors=tuple(_mirror(one, where) for one in message.request_mirror_policies),
         not_found_status=_NOT_FOUND[
             type(message).ClusterNotFoundResponseCode.Name(message.cluster_not_found_response_code)
         ],
     )
+
+
+def _regex_rewrite(message: Any, where: str) -> tuple[str, str] | None:
+    if not message.HasField("regex_rewrite"):
+        return None
+    return rewrite(message.regex_rewrite.pattern.regex, message.regex_rewrite.substitution, where)
 
 
 def _targets(message: Any, where: str) -> tuple[Target, ...]:

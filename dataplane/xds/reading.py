@@ -75,12 +75,22 @@ def socket_address(message: Any, where: str) -> tuple[str, int]:
 
 
 def regex(pattern: str, where: str) -> str:
-    """Check a regular expression."""
+    """Check a regular expression, as it will be used: on bytes, where a few escapes of text do not exist."""
     try:
-        re.compile(pattern)
+        re.compile(pattern.encode())
     except (re.error, RecursionError, OverflowError) as error:
         raise RefusedError(f"{where}: {pattern!r} is no regular expression: {error}") from None
     return pattern
+
+
+def rewrite(pattern: str, replacement: str, where: str) -> tuple[str, str]:
+    """Check a replacement by regular expression."""
+    regex(pattern, where)
+    try:
+        re.sub(pattern.encode(), replacement.encode(), b"")
+    except (re.error, IndexError) as error:
+        raise RefusedError(f"{where}: {replacement!r} is no replacement for {pattern!r}: {error}") from None
+    return pattern, replacement
 
 
 def string_match(matcher: Any, where: str, *, invert: bool = False) -> StringMatch:

@@ -102,6 +102,14 @@ def test_unreadable_object_is_a_problem_and_the_rest_goes_on() -> None:
     assert [str(p) for p in model.problems] == ["Service shop/bad: spec.ports must be a list"]
 
 
+def test_half_a_character_is_no_text() -> None:
+    """JSON can name a lone surrogate; nothing could be sent with one inside."""
+    broken = route("r", {"backendRefs": [to("we\ud800b")]})
+    found = ingest(Objects(broken)).routes[RouteKey("HTTPRoute", "shop", "r")]
+
+    assert found.rules[0].error == "spec.rules[0].backendRefs[0].name must be text"
+
+
 def test_route_without_service_parents_is_not_ours() -> None:
     """A gateway's route is left to the gateway's controller."""
     model = ingest(Objects(route("theirs", parents=[{"name": "gateway"}])))
