@@ -34,18 +34,26 @@ def main() -> None:
     server = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     while True:
         data, descriptors, _, _ = socket.recv_fds(server, 64, 8, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return
-        linux.unshare(linux.CLONE_NEWPID)
         if os.fork() == 0:
             server.close()
-            _become(descriptors)
-        linux.setns(own, linux.CLONE_NEWPID)
+            _begin(descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _begin(descriptors: Sequence[int]) -> NoReturn:
+    """Make the container's process namespace; only a child can be the first process in there."""
+    try:
+        linux.unshare(linux.CLONE_NEWPID)
+        if os.fork() == 0:
+            _become(descriptors)
+    finally:
+        os._exit(0)
 
 
 def _become(descriptors: Sequence[int]) -> NoReturn:

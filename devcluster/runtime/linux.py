@@ -32,6 +32,7 @@ MNT_DETACH: Final = 2
 PR_SET_PDEATHSIG: Final = 1
 PR_CAPBSET_READ: Final = 23
 PR_CAPBSET_DROP: Final = 24
+PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
 _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)

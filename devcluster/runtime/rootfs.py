@@ -7,8 +7,11 @@ with the mount that failed. Other file systems of the machine (a /home of its ow
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,14 +28,12 @@ def build(spec: Mapping[str, Any]) -> None:
     linux.mount("", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
     stage = Path(spec["stage"])
     linux.mount("tmpfs", str(stage), "tmpfs", 0, "mode=0755")
-    upper, work, root = (stage / name for name in ("upper", "work", "root"))
-    for path in (upper, work, root):
-        path.mkdir(0o755)
-    layers = f"lowerdir=/,upperdir={upper},workdir={work}"
+    root = stage / "root"
+    root.mkdir(0o755)
     try:
-        linux.mount("overlay", str(root), "overlay", 0, layers)
+        _overlay("/", stage, root)
     except OSError:
-        linux.mount("overlay", str(root), "overlay", 0, f"{layers},userxattr")
+        _overlay_in_pieces(stage, root)
     others = _other_mounts(str(stage.parent))
     former = root / _NODE[1:]
     former.mkdir(0o700)
@@ -51,8 +52,43 @@ def build(spec: Mapping[str, Any]) -> None:
     linux.detach(_NODE)
     Path(_NODE).rmdir()
     if spec["read_only"]:
-        for name in ("/run", "/tmp", "/"):
-            linux.make_read_only(name)
+        _read_only({item["target"] for item in spec["mounts"]})
+
+
+def _overlay(lower: str, stage: Path, target: Path) -> None:
+    """Show a directory of the machine with a layer of memory on top of it."""
+    own = stage / ("layer" + lower.replace("/", "-"))
+    layers = f"lowerdir={lower},upperdir={own}/upper,workdir={own}/work"
+    for name in ("upper", "work"):
+        (own / name).mkdir(0o755, parents=True)
+    try:
+        linux.mount("overlay", str(target), "overlay", 0, layers)
+    except OSError:  # in a user namespace the marks of the layer can only be user attributes
+        linux.mount("overlay", str(target), "overlay", 0, f"{layers},userxattr")
+
+
+def _overlay_in_pieces(stage: Path, root: Path) -> None:
+    """Show each top directory by itself: in a user namespace what has mounts of others inside may not be a layer as a whole."""
+    linux.bind(str(root), str(root))
+    for entry in Path("/").iterdir():
+        target = root / entry.name
+        if entry.is_symlink():
+            target.symlink_to(entry.readlink())
+        elif entry.is_dir():
+            target.mkdir(0o755)
+            if entry.name not in _OWN:
+                try:
+                    _overlay(str(entry), stage, target)
+                except OSError:
+                    _show([str(entry)], below=str(root))
+
+
+def _read_only(volumes: AbstractSet[str]) -> None:
+    """Make the machine's tree and the scratch directories read-only, and leave volumes as they are."""
+    linux.make_read_only("/")
+    for entry in Path("/").iterdir():
+        if entry.name not in {"proc", "sys", "dev"} and str(entry) not in volumes and entry.is_mount():
+            linux.make_read_only(str(entry))
 
 
 def _other_mounts(own: str) -> list[str]:
@@ -66,12 +102,13 @@ def _other_mounts(own: str) -> list[str]:
     return sorted(found)
 
 
-def _show(paths: Iterable[str]) -> None:
+def _show(paths: Iterable[str], *, below: str = "") -> None:
     for path in paths:
-        try:
-            linux.bind(_NODE + path, path, read_only=True, recursive=False)
-        except OSError:
-            continue  # one this user may not see, or hidden by another: the container does without
+        source, target = (path, below + path) if below else (_NODE + path, path)
+        with contextlib.suppress(
+            OSError
+        ):  # one this user may not see, or hidden by another: the container does without
+            linux.bind(source, target, read_only=True, recursive=bool(below))
 
 
 def _kernel(*, privileged: bool) -> None:
@@ -79,7 +116,10 @@ def _kernel(*, privileged: bool) -> None:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError:  # a user namespace inside a container whose own /proc is masked may not have a new one
         linux.bind(_NODE + "/proc", "/proc")
-    linux.bind(_NODE + "/sys", "/sys", read_only=not privileged, recursive=False)
+    try:
+        linux.bind(_NODE + "/sys", "/sys", read_only=not privileged, recursive=False)
+    except OSError:  # in a user namespace only with what is mounted inside
+        linux.bind(_NODE + "/sys", "/sys", read_only=not privileged)
     if not privileged:
         linux.bind("/proc/sys", "/proc/sys", read_only=True)
 
@@ -121,11 +161,37 @@ def _reach(program: str) -> None:
 
 def _volume(item: Mapping[str, Any]) -> None:
     source, target = _NODE + item["source"], Path(item["target"])
-    if Path(source).is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_symlink():
-            target.unlink()
-        target.touch()
+    try:
+        _make_place(target, directory=Path(source).is_dir())
+    except OSError as refused:
+        if refused.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
+        _copy_tree_of_links(next(parent for parent in target.parents if parent.exists()))
+        _make_place(target, directory=Path(source).is_dir())
     linux.bind(source, str(target), read_only=item["read_only"])
+
+
+def _make_place(target: Path, *, directory: bool) -> None:
+    """Make a mount point where there is none."""
+    if directory:
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink():
+        target.unlink()
+    if not target.exists():
+        target.touch()
+
+
+def _copy_tree_of_links(directory: Path) -> None:
+    """Make room in a directory of somebody this user namespace does not know: memory in its place, each entry shown in there."""
+    entries = list(directory.iterdir())
+    links = {entry.name: entry.readlink() for entry in entries if entry.is_symlink()}
+    kinds = {entry.name: entry.is_dir() for entry in entries if entry.name not in links}
+    linux.mount("tmpfs", str(directory), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+    for name, goal in links.items():
+        (directory / name).symlink_to(goal)
+    for name, is_directory in kinds.items():
+        _make_place(directory / name, directory=is_directory)
+        with contextlib.suppress(OSError):  # what this user may not see stays empty
+            linux.bind(f"{_NODE}{directory}/{name}", str(directory / name))

@@ -68,7 +68,11 @@ class Spawner:
             file.flush()
             os.lseek(described, 0, os.SEEK_SET)
             joined = [network] if network >= 0 else []
-            socket.send_fds(self._server, [b"start"], [described, theirs.fileno(), *streams, *joined])
+            try:
+                socket.send_fds(self._server, [b"start"], [described, theirs.fileno(), *streams, *joined])
+            except OSError as broken:
+                ours.close()
+                raise StartError(f"the process that starts containers is gone: {broken}") from None
         process = Process(ours)
         await process.started()
         return process

@@ -85,7 +85,7 @@ class Volumes:
             if below:
                 source = self._below(source, below, volume)
             read_only = bool(mount.get("readOnly")) or any(kind in volume for kind in _WRITTEN)
-            target = os.path.normpath("/" + mount["mountPath"])
+            target = os.path.normpath("/" + mount["mountPath"].lstrip("/"))
             found.append({"source": str(source), "target": target, "read_only": read_only})
         return found
 

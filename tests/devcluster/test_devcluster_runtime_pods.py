@@ -222,7 +222,11 @@ def test_containers_run_as_whom_they_should(tmp_path: Path) -> None:
         made = pod(
             "who",
             securityContext={"fsGroup": 3000},
-            containers=[container("strict", securityContext=strict), container("admin", securityContext=admin)],
+            containers=[
+                container("strict", securityContext=strict, volumeMounts=[{"name": "t", "mountPath": "/tmp"}]),
+                container("admin", securityContext=admin),
+            ],
+            volumes=[{"name": "t", "emptyDir": {}}],
         )
         await node.make(made, pod("root", containers=[container(securityContext=root)]))
         await node.ready("who")
@@ -230,7 +234,7 @@ def test_containers_run_as_whom_they_should(tmp_path: Path) -> None:
             "who",
             "sh",
             "-c",
-            "id -u; id -g; id -G; touch /x; grep -E 'CapEff|NoNew' /proc/self/status",
+            "id -u; id -g; id -G; touch /x; touch /tmp/x && echo wrote; grep -E 'CapEff|NoNew' /proc/self/status",
             container="strict",
         )
         _, admin_said = await node.run(
@@ -239,6 +243,7 @@ def test_containers_run_as_whom_they_should(tmp_path: Path) -> None:
 
         assert said.split("\n")[:3] == ["1000", "2000", "2000 3000"]
         assert "Read-only file system" in said
+        assert "wrote" in said
         assert "CapEff:\t0000000000000000" in said
         assert "NoNewPrivs:\t1" in said
         assert "CapEff:\t0000000000001000" in admin_said
