@@ -93,6 +93,8 @@ def destination(kube: Kube, namespace: str, host: str) -> Destination:
             return Destination(host=name, port=port)
         found = kube.find(f"/api/v1/namespaces/{inside}/services/{service}")
         if found is None:
+            if name.count(".") == 1:
+                return Destination(host=name, port=port)  # the resolver would ask outside next
             raise Failure(f"there is no Service {service} in namespace {inside}") from None
         address = found["spec"].get("clusterIP") or ""
         if address in ("", "None"):

@@ -124,6 +124,41 @@ def test_routes_asks_the_sidecar_as_the_app_would(shop: FakeApi) -> None:
     }
 
 
+def test_routes_without_a_host_lists_what_the_sidecar_knows(shop: FakeApi) -> None:
+    """Destinations, matches and shares, in words."""
+    match = {
+        "prefix": "/",
+        "separated_prefix": "/two",
+        "method": {"exact": "GET"},
+        "headers": [["x-v", {"regex": "1|2"}]],
+    }
+    targets = [{"cluster": "shop/v1:80", "weight": 90}, {"cluster": "shop/v2:80", "weight": 10}]
+    facts = [["kind", "service"], ["service", "web"], ["namespace", "shop"], ["port", 80], ["protocol", "http"]]
+    shop.answers["/api/v1/namespaces/shop/pods/web-1:15020/proxy/config"] = {
+        "listeners": {
+            "in": {"inbound": True, "metadata": [], "chains": []},
+            "out": {"inbound": False, "metadata": facts, "chains": [{"filter": {"route_name": "r"}}]},
+        },
+        "routes": {
+            "r": {
+                "hosts": [
+                    {
+                        "routes": [
+                            {"match": match, "name": "HTTPRoute/shop/split#0", "action": {"targets": targets}},
+                            {"match": {"prefix": "/"}, "name": "", "action": {"status": 503}},
+                        ]
+                    }
+                ]
+            }
+        },
+    }
+    rows = run(shop, "routes", "deploy/web").stdout.splitlines()
+
+    assert rows[1].split(maxsplit=2)[:2] == ["web.shop:80", "http"]
+    assert "/two/* GET x-v=~1|2   HTTPRoute/shop/split#0   shop/v1:80 90%, shop/v2:80 10%" in rows[1]
+    assert rows[2].split() == ["web.shop:80", "http", "everything", "-", "answered", "503"]
+
+
 @pytest.mark.parametrize(
     ("workload", "host", "sentence"),
     [
