@@ -58,7 +58,7 @@ class Listener(Pollable):
         self.refused: dict[str, int] = {}
         """Connections closed at once, by reason."""
         self.sources: dict[str, int] = {}
-        """Connections by client address, kept only under a limit a source; the owner calls `released`."""
+        """Connections by client address, kept only under a limit a source."""
         poller.add(self, IN)
 
     def ready(self, mask: int) -> None:  # noqa: ARG002 - of Pollable; only IN is watched
@@ -88,21 +88,20 @@ class Listener(Pollable):
             poller.kernel.close(fd)
             return
         self.taken += 1
-        if limits.per_source:
-            self.sources[peer[0]] = self.sources.get(peer[0], 0) + 1
         poller.kernel.nodelay(fd)
         stream = Stream(poller, fd, Receiver(), peer)
+        if limits.per_source:
+            self.sources[peer[0]] = self.sources.get(peer[0], 0) + 1
+            stream.at_gone = self._released
+        stream.start()
         try:
             self._accepted(stream)
         except Exception:  # noqa: BLE001 - the supervisor of accepting: this connection goes, the listener stays
             poller.failures += 1
             _log.exception("accepting a connection from %s port %d failed", *peer)
             stream.abort()
-            return
-        stream.start()
 
-    def released(self, peer: tuple[str, int]) -> None:
-        """An accepted connection is gone (only matters under a limit a source)."""
+    def _released(self, peer: tuple[str, int]) -> None:
         left = self.sources.get(peer[0], 0) - 1
         if left > 0:
             self.sources[peer[0]] = left

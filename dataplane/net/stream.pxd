@@ -29,6 +29,7 @@ cdef class Stream(Pollable):
     cdef public str alpn
     cdef public str identity
     cdef public str detail
+    cdef public object at_gone
     cdef public double seen
     cdef readonly Py_ssize_t waiting
     cdef readonly bint high

@@ -9,6 +9,7 @@ time, and then lets the peer finish (a reset would destroy bytes still on their 
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import Final
 
 from dataplane.net.poller import EDGE, ERR, HUP, IN, OUT, RDHUP, Pollable, Poller
@@ -106,6 +107,7 @@ class Stream(Pollable):
         "_timer",
         "alpn",
         "at_end",
+        "at_gone",
         "detail",
         "high",
         "identity",
@@ -125,6 +127,7 @@ class Stream(Pollable):
         self.alpn = ""
         self.identity = ""
         self.detail = ""
+        self.at_gone: Callable[[tuple[str, int]], object] | None = None
         self.waiting = 0
         self.high = False
         self.open = True
@@ -224,6 +227,7 @@ class Stream(Pollable):
         self.open = False
         self._stop_timer()
         self.receiver = _NOBODY
+        self.at_gone = None
         self.poller.connections -= 1
         return known
 
@@ -437,6 +441,9 @@ class Stream(Pollable):
         self.high = False
         self.poller.connections -= 1
         self.poller.remove(self)
+        if self.at_gone is not None:
+            self.at_gone(self.peer)
+            self.at_gone = None
 
     def _tell(self) -> None:
         reason = self._reason

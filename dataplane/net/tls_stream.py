@@ -66,6 +66,7 @@ class TlsStream(Stream):
     def take_over(self, stream: Stream, first: bytes) -> None:
         """Go on where a plain stream stopped reading, its first bytes in hand; it is used no more."""
         self.target = stream.target
+        self.at_gone = stream.at_gone
         known = stream.give_away(self)
         self._readable = bool(known & IN)
         self._last = bool(known & RDHUP)

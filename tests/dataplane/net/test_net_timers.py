@@ -1,0 +1,127 @@
+"""The timer wheel, turned by hand with a clock of the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from dataplane.net.poller import Poller
+from dataplane.net.timers import SLOTS, TICK, Timers
+from tests.support.net import net
+
+
+async def test_timers_come_in_order_and_never_early() -> None:
+    """Each callback comes at its time or up to a few ticks later."""
+    async with net() as n:
+        loop = asyncio.get_running_loop()
+        came: list[tuple[float, float]] = []
+        done = asyncio.Event()
+        start = n.poller.kernel.now()
+        waits = [random.Random(1).uniform(0.01, 0.3) for _ in range(200)]
+        for wait in waits:
+            n.poller.timers.after(wait, lambda wait=wait: came.append((wait, n.poller.kernel.now() - start)))
+        n.poller.timers.after(0.35, done.set)
+        await asyncio.wait_for(done.wait(), 5)
+
+        assert len(came) == 200
+        assert all(at >= wait for wait, at in came)
+        assert [wait for wait, _ in came] == pytest.approx(sorted(waits), abs=2 * TICK)
+        assert loop.time() > 0
+
+
+async def test_cancelled_timer_never_comes() -> None:
+    """Cancelling is final, and cancelling twice or after the call is harmless."""
+    async with net() as n:
+        came: list[str] = []
+        done = asyncio.Event()
+        first = n.poller.timers.after(0.02, lambda: came.append("first"))
+        second = n.poller.timers.after(0.02, lambda: came.append("second"))
+        n.poller.timers.after(0.05, done.set)
+        first.cancel()
+        first.cancel()
+        await asyncio.wait_for(done.wait(), 5)
+        second.cancel()
+
+        assert came == ["second"]
+        assert not first.active
+
+
+async def test_timer_set_or_cancelled_by_a_callback_is_respected() -> None:
+    """Callbacks may do to other timers whatever they like."""
+    async with net() as n:
+        came: list[str] = []
+        done = asyncio.Event()
+        timers = n.poller.timers
+        victim = timers.after(0.03, lambda: came.append("victim"))
+
+        def first() -> None:
+            victim.cancel()
+            timers.after(0.0, lambda: came.append("second"))
+            timers.after(0.03, done.set)
+
+        timers.after(0.01, first)
+        await asyncio.wait_for(done.wait(), 5)
+
+        assert came == ["second"]
+
+
+async def test_callback_that_raises_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged and counted; the next timer comes."""
+    async with net() as n:
+        done = asyncio.Event()
+
+        def fail() -> None:
+            raise ValueError("a defect in a callback")
+
+        n.poller.timers.after(0.01, fail)
+        n.poller.timers.after(0.02, done.set)
+        await asyncio.wait_for(done.wait(), 5)
+
+        assert n.poller.timers.failures == 1
+        assert "a defect in a callback" in caplog.text
+
+
+class Loop:
+    """An event loop of which only `call_later` is asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, object]] = []
+
+    def call_later(self, delay: float, callback: object) -> Handle:
+        self.calls.append((delay, callback))
+        return Handle()
+
+
+class Handle:
+    def cancel(self) -> None:
+        """Nothing to take back."""
+
+
+async def test_loop_is_asked_for_the_next_timer_only() -> None:
+    """A thousand distant timers cost no wake-up before the first of them, and none beyond the near wheel's turn."""
+    poller = Poller(asyncio.get_running_loop())
+    loop = Loop()
+    timers = Timers(loop, poller.kernel)  # type: ignore[arg-type]
+    for index in range(1000):
+        timers.after(3600 + index, lambda: None)
+    assert len(loop.calls) == 1
+    assert loop.calls[0][0] <= SLOTS * TICK
+
+    timers.after(1.0, lambda: None)
+    timers.after(2.0, lambda: None)
+
+    assert len(loop.calls) == 2
+    assert loop.calls[1][0] == pytest.approx(1.0, abs=0.05)
+    assert timers.pending() == 1002
+    poller.close()
+
+
+async def test_thousands_of_timers_set_and_cancelled_leave_nothing() -> None:
+    """What a request does; memory does not grow with it."""
+    async with net() as n:
+        for _ in range(20_000):
+            n.poller.timers.after(30, lambda: None).cancel()
+
+        assert n.poller.timers.pending() == 0
