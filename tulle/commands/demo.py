@@ -10,12 +10,14 @@ import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
-from devcluster.cluster import DevCluster
 
+from devcluster.cluster import DevCluster
 from tulle.demo.figures import Figures, LoadCounts, mtls_share
+from tulle.demo.forward import ForwardError
 from tulle.demo.show import Show
 from tulle.demo.stage import NAMESPACE, SYSTEM, Stage, StageError
 
@@ -39,7 +41,7 @@ def demo(*, once: bool, json_path: Path | None, directory: Path | None) -> None:
     show = Show()
     try:
         broken = _run(show, home, once=once, json_path=json_path)
-    except StageError as problem:
+    except (StageError, ForwardError) as problem:
         raise click.ClickException(str(problem)) from None
     except KeyboardInterrupt:
         broken = []
@@ -62,13 +64,15 @@ def _run(show: Show, home: Path, *, once: bool, json_path: Path | None) -> list[
             stage.install_mesh()
         with show.step("the shop, opted in by an annotation on each Deployment"):
             stage.open_shop()
-        figures = _measure(show, stage)
+        with stage.watching_load() as url:
+            stage = replace(stage, load_url=url)
+            figures = _measure(show, stage)
+            broken = figures.broken_claims()
+            if figures.failed_requests:
+                broken += [f"the load met: {error}" for error in stage.load_errors()]
         show.figures(figures)
         if json_path is not None:
             json_path.write_text(json.dumps(figures.as_dict(), indent=2) + "\n")
-        broken = figures.broken_claims()
-        if figures.failed_requests:
-            broken += [f"the load met: {error}" for error in stage.load_errors()]
         if not once:
             show.next_steps(cluster.kubeconfig)
             signal.pause()

@@ -11,11 +11,14 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tulle.demo.figures import LoadCounts
+from tulle.demo.forward import forwarded
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "manifests" / "samples" / "shop"
@@ -42,6 +45,13 @@ class Stage:
     """A running cluster, seen through its kubeconfig."""
 
     kubeconfig: Path
+    load_url: str = ""
+    """Where the load generator tells how it goes."""
+
+    def watching_load(self) -> AbstractContextManager[str]:
+        """Give the URL of the load generator's own pod for as long as the context lasts."""
+        target = ["-n", NAMESPACE, "port-forward", "deployment/load", ":8080"]
+        return forwarded([program("kubectl"), "--kubeconfig", str(self.kubeconfig), *target])
 
     def kubectl(self, *arguments: str, timeout: float = 90.0) -> str:
         """Run kubectl and return what it printed; raises StageError."""
@@ -78,9 +88,9 @@ class Stage:
         base = f"/api/v1/namespaces/{NAMESPACE}/pods"
         return [self.raw(f"{base}/{pod['metadata']['name']}:15020/proxy/metrics") for pod in self.shop_pods()]
 
-    def load(self, path: str = "/stats") -> LoadCounts:
+    def load(self) -> LoadCounts:
         """Ask the load generator how it went so far."""
-        answer = json.loads(self.raw(f"/api/v1/namespaces/{NAMESPACE}/services/load:8080/proxy{path}"))
+        answer = self._stats()
         versions = answer["versions"]
         return LoadCounts(
             requests=answer["requests"],
@@ -93,9 +103,16 @@ class Stage:
 
     def load_errors(self) -> list[str]:
         """Fetch the last errors the load generator met, for the report."""
-        answer = json.loads(self.raw(f"/api/v1/namespaces/{NAMESPACE}/services/load:8080/proxy/stats"))
-        errors: list[str] = answer["errors"]
+        errors: list[str] = self._stats()["errors"]
         return errors
+
+    def _stats(self) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"{self.load_url}/stats", timeout=10) as answer:  # noqa: S310 - our own loopback
+                found: dict[str, Any] = json.load(answer)
+        except OSError as problem:
+            raise StageError(f"the load generator cannot be asked: {problem}") from None
+        return found
 
     def restart(self, namespace: str, deployment: str) -> None:
         """Roll a Deployment and wait until the new pods have taken over."""

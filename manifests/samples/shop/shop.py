@@ -7,7 +7,7 @@ catalog  HTTP  the products
 reviews  HTTP  two versions of it run side by side (VERSION=v1|v2)
 cart     gRPC  the basket; keeps its sums in the ledger
 ledger   TCP   a line protocol of its own: "ADD name amount" answers the sum
-load     HTTP  asks web for pages at a steady rate (RATE a second) and tells at /stats how that went
+load     HTTP  once the shop is open, asks web for pages at a steady rate (RATE a second) and tells at /stats how that went
 
 On SIGTERM each stops taking new work, finishes what it has and goes.
 """
@@ -199,7 +199,20 @@ def load() -> None:
                 seen["versions"][page["reviews"]["version"]] += 1
                 seen["ms"].append(took)
 
+    opened = threading.Event()
+
+    def wait_for_opening() -> None:
+        while True:
+            try:
+                ask("web:8080", "/")
+            except Exception:
+                time.sleep(0.2)
+            else:
+                opened.set()
+                return
+
     def run(number: int) -> None:
+        opened.wait()
         due = time.perf_counter() + number / rate
         while True:
             time.sleep(max(0.0, due - time.perf_counter()))
@@ -227,6 +240,7 @@ def load() -> None:
             }
 
     if rate > 0:
+        threading.Thread(target=wait_for_opening, daemon=True).start()
         for number in range(threads):
             threading.Thread(target=run, args=(number,), daemon=True).start()
     serve_http(stats)
