@@ -114,6 +114,13 @@ def _uninstall(helm: Any, question: Answer) -> Answer:
     return {}
 
 
+def _rollback(helm: Any, question: Answer) -> Answer:
+    where = {"kubeconfig_path": question["kubeconfig"], "kube_context": question.get("context")}
+    with helm.Config(namespace=question["namespace"], **where) as config:
+        config.rollback(RELEASE, timeout=question["timeout"], wait="watcher")
+        return {"revisions": config.history(RELEASE)}
+
+
 def _render(helm: Any, question: Answer) -> Answer:
     with helm.Chart.load(question["chart"]) as chart:
         values = _values(helm, question)
@@ -126,7 +133,7 @@ def _lint(helm: Any, question: Answer) -> Answer:
     return report
 
 
-_ACTIONS = {"install": _install, "uninstall": _uninstall, "render": _render, "lint": _lint}
+_ACTIONS = {"install": _install, "uninstall": _uninstall, "rollback": _rollback, "render": _render, "lint": _lint}
 
 
 def _serve() -> None:

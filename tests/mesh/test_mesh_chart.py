@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.cluster import Kube
 from tests.support.mesh import Mesh, ask
 from tests.support.objects import deployment, pod, service
+from tulle import helm
 
 ON = {"tulle.dev/inject": "enabled"}
 
@@ -22,6 +23,24 @@ def test_upgrade_changes_a_value_and_traffic_goes_on(mesh: Mesh, shop: Kube) -> 
     shop.apply(pod("after", annotations=ON))
     shop("wait", "--for=condition=Ready", "pod/after", "--timeout=60s")
     assert "tulle.dev/status" in shop.get("pod", "after")["metadata"]["annotations"]
+
+
+def test_rollback_brings_the_former_values_back_and_the_mesh_goes_on(mesh: Mesh, shop: Kube) -> None:
+    """Helm's own rollback: the values before, the webhooks still trusted, the Mesh object still there."""
+
+    def level() -> str:
+        container = mesh.system.get("deployment", "tulle")["spec"]["template"]["spec"]["containers"][0]
+        return next(e["value"] for e in container["env"] if e["name"] == "TULLE_LOG_LEVEL")
+
+    mesh.tulle("install", "--wait", "--set", "logLevel=warning")
+    assert level() == "warning"
+    helm.call("rollback", timeout=60, namespace="tulle-system", kubeconfig=str(mesh.kubeconfig))
+
+    assert level() == "info"
+    assert mesh.system.get("mesh", "default")["spec"]["mtls"]["mode"] == "PERMISSIVE"
+    shop.until(lambda: "✗" not in mesh.tulle("check", check=False).stdout, 30, "a healthy mesh")
+    shop.apply(pod("rolled-back", annotations=ON))
+    shop("wait", "--for=condition=Ready", "pod/rolled-back", "--timeout=60s")
 
 
 def test_bad_value_is_refused_by_the_schema(mesh: Mesh) -> None:

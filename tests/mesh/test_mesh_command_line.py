@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, is_injected
+from tests.support.mesh import Mesh, ask, is_injected
 from tests.support.objects import deployment, pod, service
 
 ON = {"tulle.dev/inject": "enabled"}
@@ -64,6 +64,15 @@ def test_mesh_and_routes_are_seen_at_a_glance(mesh: Mesh) -> None:
 
     assert "MTLS" in said
     assert "PERMISSIVE" in said
+
+
+def test_routes_lists_the_destinations_a_sidecar_holds(mesh: Mesh, shop: Kube) -> None:
+    """What the app called is known, and nothing else."""
+    assert ask(shop, "client", "http://web/")[0][0] == 200
+    said = mesh.tulle("routes", "pod/client", "-n", shop.namespace).stdout
+
+    assert f"web.{shop.namespace}:80" in said
+    assert len(said.splitlines()) == 2
 
 
 def test_unknown_workload_is_said_in_one_sentence(mesh: Mesh, shop: Kube) -> None:
