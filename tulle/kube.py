@@ -104,10 +104,21 @@ class Kube:
             raise
         return True
 
-    def watch(self, path: str, seconds: float, **query: str) -> Iterator[Object]:
-        """Yield an object of every event of a list, those that are there first; ends after some seconds."""
+    def gone(self, path: str, name: str, seconds: float) -> bool:
+        """Wait until an object of a collection is gone; False when it still is there after some seconds."""
+        there = self.find(f"{path}/{name}") is not None
+        if not there:
+            return True
+        for change, _ in self.watch(path, seconds, fieldSelector=f"metadata.name={name}"):
+            there = change != "DELETED"
+            if not there:
+                break
+        return not there or self.find(f"{path}/{name}") is None
+
+    def watch(self, path: str, seconds: float, **query: str) -> Iterator[tuple[str, Object]]:
+        """Yield every change of a list with its type, what is there first as ADDED; ends after some seconds."""
         found = self.get(path, **query)
-        yield from found["items"]
+        yield from (("ADDED", item) for item in found["items"])
         query |= {
             "watch": "true",
             "resourceVersion": found["metadata"]["resourceVersion"],
@@ -120,7 +131,7 @@ class Kube:
                 if event["type"] == "ERROR":
                     return
                 if event["type"] != "BOOKMARK":
-                    yield event["object"]
+                    yield event["type"], event["object"]
         except OSError:
             return
         finally:

@@ -62,7 +62,7 @@ def install(target: Target, /, **options: Any) -> None:
             click.echo(helm.call("install", timeout=options["timeout"], **question)["manifest"])
             return
         with output.progress(f"namespace {target.system}"):
-            ensure_namespace(kube, target.system)
+            ensure_namespace(kube, target.system, deadline)
         with output.progress("the chart, by Helm"):
             answer = helm.call("install", timeout=options["timeout"], **question)
     except helm.HelmError as error:
@@ -93,9 +93,16 @@ def why_not_ready(kube: Kube, system: str) -> str:
     return f"; pod {name} is {', '.join(reasons) or 'not ready'}{f', its last words: {words}' if words else ''}"
 
 
-def ensure_namespace(kube: Kube, name: str) -> None:
-    """Make the control plane's namespace unless it is there."""
-    if kube.find(f"/api/v1/namespaces/{name}") is None:
+def ensure_namespace(kube: Kube, name: str, deadline: float) -> None:
+    """Make the control plane's namespace unless it is there; one that is going away is waited for."""
+    found = kube.find(f"/api/v1/namespaces/{name}")
+    if found is not None and "deletionTimestamp" in found["metadata"]:
+        if not kube.gone("/api/v1/namespaces", name, deadline - time.monotonic()):
+            raise Failure(
+                f"namespace {name} is being deleted and does not go away; see kubectl get namespace {name} -o yaml"
+            )
+        found = None
+    if found is None:
         metadata = {"name": name, "labels": MADE_BY}
         try:
             kube.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -112,7 +119,7 @@ def await_webhooks(kube: Kube, deadline: float) -> None:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Failure(f"{plural}/tulle has no caBundle for {', '.join(missing)}; see `tulle check`")
-            for found in kube.watch(_WEBHOOKS + plural, left, fieldSelector="metadata.name=tulle"):
+            for _, found in kube.watch(_WEBHOOKS + plural, left, fieldSelector="metadata.name=tulle"):
                 missing = without_bundle(found)
                 if not missing:
                     break

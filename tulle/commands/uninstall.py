@@ -6,6 +6,8 @@ know; the command names how many pods still carry one.
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from meshapi import names
@@ -13,7 +15,7 @@ from tulle import helm, output
 from tulle.cli import Target
 from tulle.commands.install import MADE_BY
 from tulle.kube import Kube
-from tulle.lookup import is_injected
+from tulle.lookup import SYSTEM_SELECTOR, is_injected
 from tulle.output import Failure
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -35,6 +37,8 @@ def uninstall(target: Target, *, crds: bool, wait: bool, timeout: int) -> None:
         raise Failure(f"Helm refused: {error}") from None
     with output.progress("what the control plane made"):
         _remove_leftovers(kube, target.system)
+        if wait:
+            _await_end(kube, target.system, timeout)
     if crds:
         with output.progress("Tulle's kinds and their objects"):
             for crd in _own_crds(kube):
@@ -47,6 +51,22 @@ def uninstall(target: Target, *, crds: bool, wait: bool, timeout: int) -> None:
             f"{output.WARNING} {still} pods still carry a sidecar; restart their workloads to take it out", err=True
         )
     click.echo("Tulle is uninstalled.")
+
+
+def _await_end(kube: Kube, system: str, timeout: int) -> None:
+    """Wait until the namespace is gone if it was ours, else until the control plane's pods are."""
+    deadline = time.monotonic() + timeout
+    namespace = kube.find(f"/api/v1/namespaces/{system}")
+    if namespace is None:
+        return
+    if "deletionTimestamp" in namespace["metadata"]:
+        leftover = [] if kube.gone("/api/v1/namespaces", system, timeout) else [f"namespace {system}"]
+    else:
+        pods = f"/api/v1/namespaces/{system}/pods"
+        there = [pod["metadata"]["name"] for pod in kube.items(pods, labelSelector=SYSTEM_SELECTOR)]
+        leftover = [f"pod {name}" for name in there if not kube.gone(pods, name, deadline - time.monotonic())]
+    if leftover:
+        raise Failure(f"after {timeout} s there still is {', '.join(leftover)}")
 
 
 def _own_crds(kube: Kube) -> list[str]:
