@@ -21,6 +21,9 @@ from controlplane.watch.objects import Object, ObjectStore, Ref
 from controlplane.watch.writer import Job, Writer
 
 _PLURALS = {watched.kind: watched.plural for watched in FED}
+_COUNT = "proxies"
+COUNT_SECONDS = 3.0
+
 Merge = Callable[[Mapping[str, Any], str], dict[str, Any]]
 """(stored status, now) -> status as it should be."""
 
@@ -67,7 +70,10 @@ class Statuses:
         self._settled[ref] = (key, obj)
         stored = obj.get("status") or {}
         wish = ("status", ref.kind, ref.namespace, ref.name)
-        self._writer.want(wish, None if _same(stored, merge(stored, "")) else self._job(ref, obj, merge))
+        wanted = merge(stored, "")
+        # How many pods there are is no news that cannot wait.
+        slow = COUNT_SECONDS if _same(stored, {**wanted, _COUNT: stored.get(_COUNT)}) else 0.0
+        self._writer.want(wish, None if _same(stored, wanted) else self._job(ref, obj, merge), after=slow)
 
     def _told(self, ref: Ref) -> tuple[object, Merge] | None:
         """What the snapshot says of an object; None when it says nothing."""
@@ -75,8 +81,10 @@ class Statuses:
         if ref.kind in {"Mesh", "PeerAuthentication"}:
             conditions = _conditions(snapshot, ref)
             generation = self._generation(ref)
-            return conditions, lambda stored, now: {
+            count = {_COUNT: len(snapshot.pods)} if ref == Ref("Mesh", "", MESH_NAME) else {}
+            return (conditions, count), lambda stored, now: {
                 **stored,
+                **count,
                 "conditions": merge_conditions(
                     stored.get("conditions") or [], conditions, generation=generation, now=now
                 ),

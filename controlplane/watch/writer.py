@@ -45,10 +45,15 @@ class Writer:
         self._leading = leading
         self._wake.set()
 
-    def want(self, key: Hashable, job: Job | None) -> None:
-        """Wish for something to be written; None when there is nothing (any more) to write under that key."""
+    def want(self, key: Hashable, job: Job | None, *, after: float = 0.0) -> None:
+        """Wish for something to be written; None when there is nothing (any more) to write under that key.
+
+        `after` seconds may pass first, so that a number that changes all the time is written now and then.
+        """
         self._tries.pop(key, None)
-        self._due.pop(key, None)
+        due = self._due.pop(key, None)
+        if after and job is not None:
+            self._due[key] = due or asyncio.get_running_loop().time() + after
         if job is None:
             self._wishes.pop(key, None)
             return

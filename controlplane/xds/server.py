@@ -101,6 +101,8 @@ class Hub:
         self.streams: set[Stream] = set()
         self._empty = asyncio.Event()
         self._interest: dict[Key, set[Stream]] = {}
+        self._broad: set[Stream] = set()
+        """Streams any change may concern: wildcards, gRPC libraries."""
         self.draining = False
         self.pushes = 0
         self.nacked = 0
@@ -112,9 +114,8 @@ class Hub:
         for key in changed:
             for stream in self._interest.get(key, ()):
                 stream.queue.add((key,))
-        for stream in self.streams:
-            if stream.conversation.broad:
-                stream.queue.add(changed)
+        for stream in self._broad:
+            stream.queue.add(changed)
 
     def subscribed(self) -> Iterable[Key]:
         """Every name any stream is subscribed to."""
@@ -200,6 +201,7 @@ class Hub:
 
     def _close(self, stream: Stream) -> None:
         self.streams.discard(stream)
+        self._broad.discard(stream)
         for type_, subscription in stream.conversation.subscriptions.items():
             for name in subscription.names:
                 self._disinterest(stream, (type_, name))
@@ -232,7 +234,9 @@ class Hub:
         raw = first
         while raw is not EOF:
             async with turn:
-                for message in stream.conversation.received(raw):
+                answers = stream.conversation.received(raw)
+                (self._broad.add if stream.conversation.broad else self._broad.discard)(stream)
+                for message in answers:
                     await context.write(message)
             raw = await context.read()
 

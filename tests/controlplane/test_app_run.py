@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import json
 import os
 import signal
@@ -22,7 +23,9 @@ import pytest
 import yaml
 
 from controlplane.app import App
+from controlplane.ca.issuer import new_root
 from controlplane.settings import Settings
+from meshapi import protos
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
 from tests.support.adsserver import DeltaClient, names_of
@@ -129,6 +132,28 @@ async def test_second_replica_serves_the_same_issuer_and_does_not_write() -> Non
             assert (one.app.elector.leading, two.app.elector.leading) == (True, False)
             async with two.channel() as channel:
                 assert names_of(await DeltaClient(channel).ask(Type.SECRET, "trust")) == ["trust"]
+
+
+async def test_replaced_issuer_reaches_everybody_with_overlap() -> None:
+    """A user brings another issuer: sidecars are pushed both roots, the webhooks too, and they are remembered for replicas to come."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh, mesh.channel() as channel:
+            client = DeltaClient(channel)
+            await client.ask(Type.SECRET, "trust")
+            old = kube.get("secrets", "tulle-system", "tulle-ca") or {}
+            kube.put({**old, "kind": "Secret", "data": new_root("cluster.local", now=dt.datetime.now(dt.UTC))})
+            pushed = protos.unpack((await client.take()).resources[0].resource)
+            roots = pushed.validation_context.trusted_ca.inline_bytes.decode()
+            await until(lambda: mesh.app.webhooks.settled)
+            await until(lambda: _remembered(kube).count("BEGIN") == 2)
+
+    assert roots.count("BEGIN") == 2
+
+
+def _remembered(kube: KubeServer) -> str:
+    data = (kube.get("configmaps", "tulle-system", "tulle-trust") or {}).get("data") or {}
+    return str(data.get("roots", ""))
 
 
 async def test_webhook_answers_with_a_certificate_of_the_mesh() -> None:

@@ -111,6 +111,7 @@ async def test_policy_that_cannot_be_read_says_so_in_its_status() -> None:
             await until(lambda: (kube.get("meshes", "", "default") or {}).get("status"))
         await w.cluster.close()
 
+    assert (kube.get("meshes", "", "default") or {})["status"]["proxies"] == 2
     (condition,) = (kube.get("peerauthentications", "shop", "bad") or {})["status"]["conditions"]
     assert (condition["type"], condition["status"]) == ("Accepted", "False")
     assert "SOMETIMES" in condition["message"]

@@ -80,7 +80,8 @@ async def test_annotated_deployment_is_rolled_in_and_out_again() -> None:
         writer.lead(True)
         async with running(writer):
             rolls.seen("Deployment", kube.put(workload("enabled")))
-            await until(lambda: template_of(kube).get(INJECT) == "enabled")
+            await until(lambda: writer.written == 1)
+            assert template_of(kube).get(INJECT) == "enabled"
             rolls.seen("Deployment", kube.get("deployments", "shop", "web") or {})
             writes = writer.written
             without = kube.get("deployments", "shop", "web") or {}
