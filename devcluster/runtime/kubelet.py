@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class Kubelet:
             _LOG.warning(
                 "only one user exists in this user namespace: every container runs as it, runAsUser has no effect"
             )
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # containers are not to inherit a desktop's limit
         self._node.spawner.start()
         for work in (
             self._node.events.run(),
@@ -112,6 +115,8 @@ class Kubelet:
     async def dial(self, namespace: str, name: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to 127.0.0.1:port inside a pod; raises OSError when nobody listens there."""
         pod = self._pod(namespace, name)
+        if not any(container.process for container in pod.containers):
+            raise bad_request(f"pod {name} is not running")
         connection = self._node.network.socket_in(pod.home.network)
         connection.setblocking(False)
         try:

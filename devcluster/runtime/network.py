@@ -44,6 +44,10 @@ class PodNetwork:
     """Holds the namespace; -1 for a pod on the node's network."""
 
 
+NOWHERE: Final = PodNetwork(address="", descriptor=-1)
+"""The network of a pod that has none yet."""
+
+
 class Network:
     """The node namespace this process lives in, and what hangs on it."""
 

@@ -20,6 +20,7 @@ from devcluster.runtime.environment import ConfigError
 from devcluster.runtime.facilities import Changes, Facilities
 from devcluster.runtime.home import Home
 from devcluster.runtime.hostfiles import write_host_files
+from devcluster.runtime.network import NOWHERE, PodNetwork
 from devcluster.runtime.status import PodState, now, pod_status
 from devcluster.runtime.volumes import Volumes
 
@@ -34,12 +35,11 @@ class Pod:
 
     def __init__(self, node: Facilities, pod: Object, configs: Changes) -> None:
         directory = node.root / "pods" / pod["metadata"]["uid"]
-        network = node.network.host() if pod["spec"].get("hostNetwork") else node.network.attach()
         self.home = Home(
             node=node,
             pod=pod,
             volumes=Volumes(directory / "volumes", node.registry, node.tokens),
-            network=network,
+            network=NOWHERE,
             directory=directory,
             changed=asyncio.Event(),
             configs=configs,
@@ -52,7 +52,6 @@ class Pod:
         self._failure = ("", "")
         self._prepared = asyncio.Event()
         self._gone = False
-        self._attached = True
         self._over = False
 
     @property
@@ -62,7 +61,9 @@ class Pod:
 
     def update(self, pod: Object, *, gone: bool = False) -> None:
         """Take a newer version; `gone` when the object has been taken away under a pod that runs."""
-        self.home.pod = pod
+        before, self.home.pod = self.home.pod["metadata"], pod
+        if any(before.get(key) != pod["metadata"].get(key) for key in ("labels", "annotations")):
+            self.home.configs.ring()  # a volume may show them
         self._gone = self._gone or gone
         if gone or "deletionTimestamp" in pod["metadata"]:
             self._ending.set()
@@ -119,8 +120,20 @@ class Pod:
         for container in self.apps:
             await container.finished.wait()
 
+    async def _attach(self) -> None:
+        """Join the network; what the kernel refuses now is tried again."""
+        network = self.home.node.network
+        while self.home.network is NOWHERE:
+            try:
+                self.home.network = network.host() if self.home.pod["spec"].get("hostNetwork") else network.attach()
+            except OSError as refused:
+                text = f"Failed to create pod sandbox: {refused}"
+                self.home.node.events.say(self.home.pod, "FailedCreatePodSandBox", text, warning=True)
+                await asyncio.sleep(_RETRY)
+
     async def _prepare(self) -> None:
-        """Make directories and volumes, waiting for what is not there yet."""
+        """Make network, directories and volumes, waiting for what is not there yet."""
+        await self._attach()
         self.home.directory.mkdir(parents=True, exist_ok=True)
         write_host_files(self.home.directory, self.home.pod, self.home.network.address)
         while True:
@@ -214,6 +227,6 @@ class Pod:
         return {**self.home.pod, "status": status}
 
     def _release(self) -> None:
-        if self._attached:
-            self._attached = False
-            self.home.node.network.detach(self.home.network)
+        """Leave the network; the address stays in the status."""
+        self.home.node.network.detach(self.home.network)
+        self.home.network = PodNetwork(address=self.home.network.address, descriptor=-1)

@@ -363,3 +363,46 @@ def test_unknown_image_waits_with_a_sentence(tmp_path: Path) -> None:
             await node.log("odd")
 
     in_node(tmp_path, scenario)
+
+
+def test_host_network_and_hooks(tmp_path: Path) -> None:
+    """A pod on the node's network has the node's address and name; a failed postStart restarts, a good one comes first."""
+
+    async def scenario(node: Node) -> None:
+        wait = {"postStart": {"exec": {"command": python("import time;time.sleep(0.2)")}}}
+        bad = {"postStart": {"exec": {"command": ["false"]}}}
+        await node.make(
+            pod("host", hostNetwork=True, containers=[container(command=python(WAIT))]),
+            pod("hooked", containers=[container(command=python(WAIT), lifecycle=wait)]),
+            pod("bad", terminationGracePeriodSeconds=0, containers=[container(command=python(WAIT), lifecycle=bad)]),
+        )
+        status = (await node.ready("host"))["status"]
+        assert status["podIP"] == status["hostIP"] == "172.18.0.2"
+        assert await node.run("host", "hostname") == (0, "devcluster")
+        await node.ready("hooked")
+        await node.until(lambda: node.events("FailedPostStartHook"))
+        await node.until(lambda: node.get("pods", "bad")["status"]["containerStatuses"][0]["restartCount"])
+
+    in_node(tmp_path, scenario)
+
+
+def test_sidecar_that_crashes_comes_back_while_the_app_goes_on(tmp_path: Path) -> None:
+    """Also in a pod that never restarts its apps."""
+
+    async def scenario(node: Node) -> None:
+        side = container("side", python(WAIT), restartPolicy="Always")
+        await node.make(
+            pod("pair", restartPolicy="Never", initContainers=[side], containers=[container(command=python(WAIT))])
+        )
+        await node.ready("pair")
+        await node.run("pair", "sh", "-c", "kill -9 2", container="side")
+
+        def back() -> bool:
+            status = node.get("pods", "pair")["status"]
+            one = status["initContainerStatuses"][0]
+            return one["restartCount"] == 1 and "running" in one["state"] and status["phase"] == "Running"
+
+        await node.until(back)
+        assert node.get("pods", "pair")["status"]["containerStatuses"][0]["restartCount"] == 0
+
+    in_node(tmp_path, scenario)
