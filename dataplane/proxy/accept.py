@@ -42,9 +42,11 @@ _log = logging.getLogger("tulle.proxy")
 class Acceptor:
     """Takes accepted streams of one worker; its three methods are what listeners are given."""
 
-    __slots__ = ("_own_ports", "http", "inbound_name", "runtime")
+    __slots__ = ("_own_ports", "http", "inbound_name", "original", "runtime")
 
     def __init__(self, runtime: Runtime, http: Http, inbound_name: str = "", own_ports: tuple[int, ...] = ()) -> None:
+        self.original: Callable[[Stream], tuple[str, int] | None] = self._ask_kernel
+        """Where a redirected connection was going."""
         self.runtime = runtime
         self.http = http
         self.inbound_name = inbound_name
@@ -89,7 +91,7 @@ class Acceptor:
                 return
             stream.target = stream.local
             if table.noun.use_original_dst:
-                stream.target = self._original(stream) or stream.target
+                stream.target = self.original(stream) or stream.target
             Arrival(self, stream, table).begin()
 
         return take
@@ -124,13 +126,13 @@ class Acceptor:
         else:
             Relay(self.runtime, None, stream.target or stream.local).start(stream, b"")
 
-    def _original(self, stream: Stream) -> tuple[str, int] | None:
+    def _ask_kernel(self, stream: Stream) -> tuple[str, int] | None:
         return original_destination(self.runtime.poller.kernel, stream.fd, ":" in stream.peer[0])
 
     def _aim(self, stream: Stream) -> bool:
         """Find out where a captured connection was going; False when it was refused."""
         local = stream.local
-        stream.target = self._original(stream) or local
+        stream.target = self.original(stream) or local
         if stream.target == local or stream.target[1] in self._own_ports:
             self.refuse(stream, "not_redirected", "it was made to the sidecar's own port")
             return False

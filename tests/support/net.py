@@ -128,12 +128,11 @@ class Net:
         self.sockets.append(theirs)
         return theirs
 
-    async def connect(self, port: int) -> socket.socket:
-        """A plain client socket."""
-        made = socket.socket()
+    def connect(self, port: int) -> socket.socket:
+        """A plain client socket; the kernel connects it before anybody accepts."""
+        made = socket.create_connection(("127.0.0.1", port))
         made.setblocking(False)
         self.sockets.append(made)
-        await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", port))
         return made
 
     async def first(self) -> Heard:

@@ -17,7 +17,7 @@ async def test_stream_echoes_what_it_receives() -> None:
     """Bytes in come out as they were."""
     async with net() as n:
         port = n.serve(Echo)
-        client = await n.connect(port)
+        client = n.connect(port)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(client, b"hello")
 

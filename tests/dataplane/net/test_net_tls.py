@@ -199,7 +199,7 @@ async def test_silent_client_is_let_go_after_the_handshake_time(
     monkeypatch.setattr(tls_stream, "HANDSHAKE_SECONDS", 0.05)
     server, _ = both(authority)
     async with net() as n:
-        client = await n.connect(n.serve(tls=server))
+        client = n.connect(n.serve(tls=server))
         await asyncio.get_running_loop().sock_sendall(client, b"\x16\x03\x01")
         other = await n.first()
         await other.hear("lost tls_timeout")
@@ -220,7 +220,7 @@ async def test_garbage_instead_of_a_handshake_is_refused(authority: Authority) -
     """The alert is sent, the connection is gone, nothing else happens."""
     server, _ = both(authority)
     async with net() as n:
-        client = await n.connect(n.serve(tls=server))
+        client = n.connect(n.serve(tls=server))
         await asyncio.get_running_loop().sock_sendall(client, b"\x16\x03\x01\x00\x05garbage that is no hello")
         other = await n.first()
         await other.hear("lost tls_failed")
@@ -406,7 +406,7 @@ async def test_abandoned_plain_socket_leaves_nothing(authority: Authority) -> No
     """A client that connects to a TLS port and goes away leaves no trace."""
     server, _ = both(authority)
     async with net() as n:
-        client = await n.connect(n.serve(tls=server))
+        client = n.connect(n.serve(tls=server))
         await n.first()
         client.shutdown(socket.SHUT_RDWR)
         client.close()

@@ -1,0 +1,191 @@
+"""Relayed bytes: whole, counted, in both directions, ended as they were ended."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+
+import pytest
+
+from dataplane.config import Endpoint
+from dataplane.proxy import opaque
+from tests.support.certs import Authority
+from tests.support.net import Echo, Heard
+from tests.support.relays import Proxy, chain, listener, proxy, tcp
+
+PAYLOAD = bytes(range(251)) * 40_000
+"""10 MB."""
+
+
+def relay_to(p: Proxy, port: int, idle: float = 3600.0) -> int:
+    """A bound listener that relays to a port."""
+    p.install(listener("relay", chain("tcp", tcp(idle=idle))), app=port)
+    return p.listen("relay")
+
+
+async def exchange(client: socket.socket, data: bytes) -> bytes:
+    """Send, end, and read to the end."""
+    loop = asyncio.get_running_loop()
+
+    async def send() -> None:
+        await loop.sock_sendall(client, data)
+        client.shutdown(socket.SHUT_WR)
+
+    sending = asyncio.ensure_future(send())
+    got = bytearray()
+    while piece := await asyncio.wait_for(loop.sock_recv(client, 1 << 20), 10):
+        got += piece
+    await sending
+    return bytes(got)
+
+
+async def test_bytes_pass_both_ways_and_are_counted() -> None:
+    """10 MB there and back through the relay, both ends ended, the series closed."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Echo)))
+
+        assert await exchange(client, PAYLOAD) == PAYLOAD
+
+        await p.quiet()
+        assert p.relayed == (1, 1, len(PAYLOAD), len(PAYLOAD))
+
+
+async def test_half_close_reaches_the_server_and_its_answer_the_client() -> None:
+    """A server that answers only after the client's end."""
+
+    class After(Heard):
+        def ended(self) -> None:
+            assert self.stream
+            self.stream.write(b"you said " + bytes(self.data))
+            self.stream.close()
+
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(After)))
+
+        assert await exchange(client, b"hello") == b"you said hello"
+
+
+async def test_reset_on_one_side_is_a_reset_on_the_other() -> None:
+    """A broken connection is never made to look finished."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Heard)))
+        await asyncio.get_running_loop().sock_sendall(client, b"x")
+        server = await p.net.first()
+        await server.get(1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+
+        await server.hear("lost reset")
+        await p.quiet()
+
+
+async def test_slow_reader_slows_the_writer() -> None:
+    """What the relay holds stays bounded when the server stops reading."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Heard)))
+        server = await p.net.first()
+        assert server.stream
+        server.stream.pause()
+        sending = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(client, b"x" * 100_000_000))
+        await p.net.settle(lambda: p.relayed[2] > 0)
+        for _ in range(50):
+            await asyncio.sleep(0.004)
+        passed = p.relayed[2]
+        await asyncio.sleep(0.05)
+
+        assert p.relayed[2] == passed < 50_000_000
+        assert not sending.done()
+        server.stream.resume()
+        await sending
+        client.close()
+        await server.hear("ended")
+        server.stream.close()
+
+
+async def test_next_endpoint_is_tried_when_one_refuses() -> None:
+    """Connecting is tried at as many endpoints as the limits say."""
+    async with proxy() as p:
+        alive = Endpoint(address="127.0.0.1", port=p.net.serve(Echo))
+        dead = [Endpoint(address="127.0.0.1", port=port) for port in (1, 2)]
+        p.install(listener("relay", chain("tcp", tcp())), endpoints=(*dead, alive))
+        port = p.listen("relay")
+        for _ in range(3):
+            assert await exchange(p.net.connect(port), b"found") == b"found"
+
+
+async def test_client_is_reset_when_nobody_can_be_reached() -> None:
+    """As it would be without a proxy; counted."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, 1))
+
+        with pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(client, 1)
+        await p.quiet()
+        assert p.runtime.metrics.errors.of("no_healthy_upstream").value == 1
+        assert p.relayed == (0, 0, 0, 0)
+
+
+async def test_client_that_leaves_while_connecting_ends_the_attempt() -> None:
+    """No connection is left over."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Heard)))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        await p.quiet()
+
+
+async def test_idle_relay_is_closed_after_its_time() -> None:
+    """Counted from the last byte in either direction."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Echo), idle=0.1))
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for _ in range(4):
+            await loop.sock_sendall(client, b"x")
+            assert await loop.sock_recv(client, 1) == b"x"
+            await asyncio.sleep(0.05)
+        assert await asyncio.wait_for(loop.sock_recv(client, 1), 5) == b""
+
+        assert loop.time() - start > 0.2
+
+
+async def test_relay_leads_to_a_mesh_endpoint_through_mutual_tls() -> None:
+    """Bytes written in plain arrive in plain, encrypted and authenticated between."""
+    authority = Authority()
+    async with proxy() as p:
+        server = p.runtime.tls.server(authority.context("spiffe://test/ns/a/sa/server"))
+        mesh = Endpoint(
+            address="127.0.0.1", port=p.net.serve(Echo, tls=server), mesh=True, identity="spiffe://test/ns/a/sa/server"
+        )
+        context = authority.context("spiffe://test/ns/a/sa/client")
+        p.install(listener("relay", chain("tcp", tcp())), endpoints=(mesh,), mesh_tls=context)
+        client = p.net.connect(p.listen("relay"))
+
+        assert await exchange(client, PAYLOAD) == PAYLOAD
+        assert p.net.accepted[0].stream
+        assert p.net.accepted[0].stream.alpn == "tulle-tcp"
+        await p.quiet()
+        assert p.relayed == (1, 1, len(PAYLOAD), len(PAYLOAD))
+
+
+async def test_relay_refuses_an_endpoint_with_another_identity() -> None:
+    """The client is reset; not a byte reached the impostor."""
+    authority = Authority()
+    async with proxy() as p:
+        server = p.runtime.tls.server(authority.context("spiffe://test/ns/a/sa/server"))
+        port = p.net.serve(Echo, tls=server)
+        mesh = Endpoint(address="127.0.0.1", port=port, mesh=True, identity="spiffe://test/ns/a/sa/wanted")
+        context = authority.context("spiffe://test/ns/a/sa/client")
+        p.install(listener("relay", chain("tcp", tcp())), endpoints=(mesh,), mesh_tls=context)
+        client = p.net.connect(p.listen("relay"))
+
+        with pytest.raises(ConnectionResetError):
+            await exchange(client, b"secret")
+        await p.quiet()
+        assert not p.net.accepted[0].data
+
+
+def test_passing_through_has_a_name_of_its_own_on_metrics() -> None:
+    """Destinations outside the mesh share one series, or a scan would fill the metrics."""
+    assert opaque.PASSTHROUGH["service"] == "passthrough"
