@@ -174,6 +174,13 @@ class App:
         for own in self.own:
             await own.synced.wait()
         self._authority_wishes()
+        if not self.keeper.ready.is_set():
+            who = (
+                "the leader makes it"
+                if self.settings.ca_create
+                else "TULLE_CA_CREATE is false, so somebody must bring it"
+            )
+            log.info("waiting for Secret %s/%s: %s", self.settings.namespace, self.settings.ca_secret, who)
         await self.keeper.ready.wait()
         for synced in self._lists():
             await synced.wait()

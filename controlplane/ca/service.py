@@ -22,6 +22,8 @@ from controlplane.ca.keeper import Keeper
 from controlplane.ca.tokens import BadTokenError, Caller, TokenCheckError, Tokens
 from meshapi import protos, xds
 
+MAX_NOTED = 50_000
+
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +42,14 @@ class Certificates:
     issued: int = 0
     refused: int = 0
     expires: dict[tuple[str, str], dt.datetime] = field(default_factory=dict)
+
+    def note(self, pod: tuple[str, str], expires: dt.datetime, now: dt.datetime) -> None:
+        """A certificate was issued to a pod; those of pods long gone are forgotten when they are over."""
+        self.issued += 1
+        if len(self.expires) >= MAX_NOTED:
+            self.expires = {key: end for key, end in self.expires.items() if end > now}
+        if len(self.expires) < MAX_NOTED:
+            self.expires[pod] = expires
 
 
 class Issuing:
@@ -78,8 +88,7 @@ class Issuing:
             )
         issued = self._sign(request.csr, caller)
         pod = caller.pod or request.pod
-        self._book.issued += 1
-        self._book.expires[caller.identity.namespace, pod] = issued.expires
+        self._book.note((caller.identity.namespace, pod), issued.expires, self._now())
         log.info("issued %x to %s in pod %s until %s", issued.serial, caller.identity, pod, issued.expires.isoformat())
         chain = protos.message("tulle.ca.v1.CertificateChain")(chain=issued.chain, roots=self._keeper.roots_pem)
         answer: bytes = chain.SerializeToString()
