@@ -104,7 +104,7 @@ def test_response_put_together_from_parts_is_the_message_itself() -> None:
 
 
 def test_large_response_is_split_below_what_clients_take() -> None:
-    """gRPC refuses messages over 4 MiB by default."""
+    """Clients of gRPC refuse messages over 4 MiB by default."""
     big = [Encoded(name=str(n), version="1", in_delta=b"x" * (MAX_DELTA_BYTES // 2), in_world=b"") for n in range(5)]
 
     assert [len(batch) for batch in portions(big)] == [2, 2, 1]
