@@ -44,12 +44,17 @@ async def web() -> AsyncIterator[int]:
     """An HTTP server that answers with the status its path names; gives its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        except asyncio.IncompleteReadError:
+            writer.close()
+            return
         status = head.split(" ")[1].strip("/")
         if "x-who: me" not in head:
             status = "400"
         writer.write(f"HTTP/1.1 {status} Word\r\ncontent-length: 4\r\n\r\nbody".encode())
         writer.close()
+        await writer.wait_closed()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
@@ -83,12 +88,17 @@ async def test_other_probes_and_their_failures(web: int) -> None:
     assert "127.0.0.1" in str(await ask({"tcpSocket": {"port": 1}}, SUBJECT))
     assert "couldn't find port" in str(await ask({"httpGet": {"port": "other"}}, SUBJECT))
 
-    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(5)
-        writer.close()
+    over = asyncio.Event()
 
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    said = await ask({"httpGet": {"port": port}, "timeoutSeconds": 1}, SUBJECT)
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        over.set()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        said = await ask({"httpGet": {"port": port}, "timeoutSeconds": 1}, SUBJECT)
+        await over.wait()
+
     assert said == "context deadline exceeded (no answer in 1 s)"
-    server.close()
