@@ -110,8 +110,11 @@ def _uninstall(helm: Any, question: Answer) -> Answer:
     where = {"kubeconfig_path": question["kubeconfig"], "kube_context": question.get("context")}
     wait = "watcher" if question["wait"] else None
     with helm.Config(namespace=question["namespace"], **where) as config:
-        config.uninstall(RELEASE, ignore_not_found=True, timeout=question["timeout"], wait=wait)
-    return {}
+        try:
+            config.uninstall(RELEASE, timeout=question["timeout"], wait=wait)
+        except helm.HelmNotFoundError:
+            return {"found": False}
+    return {"found": True}
 
 
 def _rollback(helm: Any, question: Answer) -> Answer:

@@ -32,9 +32,14 @@ def uninstall(target: Target, *, crds: bool, wait: bool, timeout: int) -> None:
     question = {"namespace": target.system, "kubeconfig": target.kubeconfig, "context": target.context}
     try:
         with output.progress("the release, by Helm"):
-            helm.call("uninstall", timeout=timeout, wait=wait, **question)
+            found = helm.call("uninstall", timeout=timeout, wait=wait, **question)["found"]
     except helm.HelmError as error:
         raise Failure(f"Helm refused: {error}") from None
+    if not found and kube.find(f"/apis/apps/v1/namespaces/{target.system}/deployments/tulle") is not None:
+        raise Failure(
+            f"Tulle in namespace {target.system} was not installed by Helm; delete what it was applied from, "
+            "e.g. kubectl delete -f manifests/install.yaml"
+        )
     with output.progress("what the control plane made"):
         _remove_leftovers(kube, target.system)
         if wait:
