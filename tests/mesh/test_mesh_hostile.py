@@ -17,10 +17,10 @@ SEND = (
     "out=b''\n"
     "try:\n"
     "  s=socket.create_connection((sys.argv[1],int(sys.argv[2])),5); s.settimeout(5)\n"
-    "  s.sendall(bytes.fromhex(sys.argv[3])); s.shutdown(socket.SHUT_WR)\n"
+    "  s.sendall(bytes.fromhex(sys.stdin.read())); s.shutdown(socket.SHUT_WR)\n"
     "  while (d:=s.recv(65536)): out+=d\n"
     "except OSError: pass\n"
-    "sys.stdout.buffer.write(out)\n"
+    "print(out.decode('latin-1'))\n"
 )
 
 
@@ -34,7 +34,8 @@ def pair(shop: Kube) -> None:
 
 def send(shop: Kube, who: str, host: str, port: int, data: bytes) -> str:
     """Send raw bytes from a pod and return what came back."""
-    return shop("exec", who, "-c", "app", "--", "python", "-c", SEND, host, str(port), data.hex())
+    command = ["exec", "-i", who, "-c", "app", "--", "python", "-c", SEND, host, str(port)]
+    return shop(*command, stdin=data.hex())
 
 
 @pytest.mark.parametrize("port", [15001, 15006, 15020, 8080])
