@@ -8,6 +8,13 @@ from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.exchange cimport Exchange
 from dataplane.proxy.flow cimport Call, HttpConnection
 
+cdef int _REQUEST
+cdef int _FAILURE
+cdef int _DATA
+cdef int _TRAILERS
+cdef int _RESET
+cdef int _WRITABLE
+
 cdef class HttpDownstream(Downside):
     cdef Http1Server _s1
     cdef Http2Server _s2

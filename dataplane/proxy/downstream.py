@@ -12,18 +12,8 @@ from typing import Any
 
 from dataplane.net.stream import Stream
 from dataplane.net.timers import Timer
-from dataplane.protocol.events import (
-    DATA,
-    FAILURE,
-    REQUEST,
-    RESET,
-    TRAILERS,
-    WRITABLE,
-    Event,
-    Failure,
-    Headers,
-    RequestHead,
-)
+from dataplane.protocol import events as kinds
+from dataplane.protocol.events import Event, Failure, Headers, RequestHead
 from dataplane.protocol.http1_server import Http1Server
 from dataplane.protocol.http2_server import Http2Server
 from dataplane.proxy.downside import Downside
@@ -33,6 +23,14 @@ from dataplane.proxy.runtime import Runtime
 from dataplane.tables.listeners import ChainTable
 
 _log = logging.getLogger("tulle.proxy")
+
+# Plain C integers when compiled.
+_REQUEST = kinds.REQUEST
+_FAILURE = kinds.FAILURE
+_DATA = kinds.DATA
+_TRAILERS = kinds.TRAILERS
+_RESET = kinds.RESET
+_WRITABLE = kinds.WRITABLE
 
 _SLOW_HEAD = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\nx-tulle-error: slow_request_head\r\n\r\n"
 
@@ -152,35 +150,36 @@ class HttpDownstream(Downside):
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
             kind = event.kind
-            if kind == REQUEST:
+            if kind == _REQUEST:
                 self._open(event)  # type: ignore[arg-type]
                 continue
-            if kind == FAILURE:
+            if kind == _FAILURE:
                 self._failed(event)  # type: ignore[arg-type]
                 return
             call = self.find(event.stream)
             if call is None:
-                if kind == DATA:
+                if kind == _DATA:
                     data = event
                     self.consumed(event.stream, len(data.data))  # type: ignore[attr-defined]
                 continue
-            if kind == DATA:
+            if kind == _DATA:
                 data = event
                 call.request_data(data.data, data.end)  # type: ignore[attr-defined]
-            elif kind == TRAILERS:
+            elif kind == _TRAILERS:
                 trailers = event
                 call.request_trailers(trailers.headers)  # type: ignore[attr-defined]
-            elif kind == RESET:
+            elif kind == _RESET:
                 reset = event
                 call.request_reset(reset.reason)  # type: ignore[attr-defined]
-            elif kind == WRITABLE:
+            elif kind == _WRITABLE:
                 call.downstream_ready()
 
     def _open(self, head: RequestHead) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        exchange = Exchange(self.runtime, self, head)
+        exchange = Exchange.__new__(Exchange)
+        exchange.prepare(self.runtime, self, head)
         if self.h2 is None:
             self.call = exchange
         else:

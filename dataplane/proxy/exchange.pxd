@@ -9,14 +9,17 @@ from dataplane.proxy.routing cimport Routed
 from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.upstream cimport HttpUpstream
 from dataplane.tables.endpoints cimport EndpointSlot
+from dataplane.tables.routes cimport RouteRow
 from dataplane.telemetry.metrics cimport RequestGroup, RequestSeries
 
+@cython.freelist(256)
 cdef class Exchange(Routed):
     cdef public int retries
     cdef Timer _try_timer
     cdef Timer _again_timer
 
-    @cython.locals(status=int)
+    cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
+    @cython.locals(status=int, row=RouteRow, failed=bint)
     cpdef object response_head(self, ResponseHead head)
     cdef object _informational(self, ResponseHead head)
     cdef bint _consented(self, ResponseHead head) except -1
@@ -34,6 +37,7 @@ cdef class Exchange(Routed):
     cpdef object response_reset(self, long code, str reason)
     @cython.locals(up=HttpConnection)
     cdef object _let_go(self)
+    @cython.locals(row=RouteRow)
     cdef object _begin_try(self)
     cpdef object _try_timed_out(self)
     cdef bint _retry_answer(self, ResponseHead head) except -1

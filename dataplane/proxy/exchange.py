@@ -24,8 +24,9 @@ class Exchange(Routed):
 
     __slots__ = ("_again_timer", "_try_timer", "retries")
 
-    def __init__(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
-        super().__init__(runtime, client, head)
+    def prepare(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
+        """Begin with what the client sent."""
+        Routed.prepare(self, runtime, client, head)
         self.retries = 0
         self._try_timer: Timer | None = None
         self._again_timer: Timer | None = None
@@ -42,13 +43,16 @@ class Exchange(Routed):
             self._informational(head)
             return
         row = self.row
-        if row is not None and row.retry is not None and self._retry_answer(head):
+        # What may be retried at all is known by the status, but for gRPC, whose failures are all 200.
+        failed = row is not None and (status >= row.retry_from or (self.grpc and head.end))
+        if failed and self._retry_answer(head):
             return
         self.responding = True
         self.status = status
         self.body = None
         self.whole = False
-        self.edit_response(head.headers)
+        if row is not None and (row.response_edits or self.target.response_edit is not None):  # type: ignore[union-attr]
+            self.edit_response(head.headers)
         if self.grpc and head.end:
             self._read_grpc_status(head.headers)
         if self.head.protocol and self._consented(head):
@@ -214,9 +218,9 @@ class Exchange(Routed):
     # --- retries by policy --------------------------------------------------------------------------------------------
 
     def _begin_try(self) -> None:
-        policy = self.row.retry if self.row is not None else None
-        if policy is not None and policy.per_try_timeout > 0:
-            self._try_timer = self.runtime.timers.after(policy.per_try_timeout, self._try_timed_out)
+        row = self.row
+        if row is not None and row.try_timeout > 0:
+            self._try_timer = self.runtime.timers.after(row.try_timeout, self._try_timed_out)
 
     def _try_timed_out(self) -> None:
         if self.over or self.responding:

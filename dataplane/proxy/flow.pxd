@@ -18,6 +18,7 @@ cdef class Call:
     cdef public bint over
     cdef public double touched
 
+    cdef object prepare_call(self, HttpConnection down, long down_stream)
     cpdef object connected(self, HttpConnection up)
     cpdef object unconnected(self, str reason, str detail)
     cpdef object request_data(self, bytes data, bint end)
@@ -48,7 +49,9 @@ cdef class HttpConnection(Receiver):
     cdef bint _ending
 
     cpdef object mark(self)
+    @cython.locals(data=bytes, closing=bint)
     cpdef object flush(self)
+    cdef object _end_if_over(self)
     cdef object _after_flush(self)
     cpdef long send_request(self, RequestHead head, bint end) except -1
     cpdef object send_response(self, long stream, int status, bytes reason, list headers, bint end)

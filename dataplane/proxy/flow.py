@@ -38,7 +38,8 @@ class Call:
 
     __slots__ = ("down", "down_stream", "over", "touched", "up", "up_stream")
 
-    def __init__(self, down: HttpConnection | None, down_stream: int) -> None:
+    def prepare_call(self, down: HttpConnection | None, down_stream: int) -> None:
+        """Begin; in place of `__init__`, whose arguments would cost a tuple a class and a request."""
         self.down = down
         self.down_stream = down_stream
         self.up: HttpConnection | None = None
@@ -137,11 +138,15 @@ class HttpConnection(Receiver):
         """Write what the codec holds, and close when it says that is all."""
         if self.gone:
             return
-        codec = self.h1 if self.h2 is None else self.h2
-        data = self.h1.output() if self.h2 is None else self.h2.output()
+        if self.h2 is None:
+            data = self.h1.output()
+            closing = self.h1.closing
+        else:
+            data = self.h2.output()
+            closing = self.h2.closing
         if data:
             self.stream.write(data)
-        if codec.closing or self._ending:
+        if closing or self._ending:
             self._end_if_over()
         self._after_flush()
 

@@ -30,42 +30,44 @@ class HeadNotes:
     def request(self, headers: Headers, address: bytes, scheme: bytes) -> None:
         """Walk a request's fields; `address` is appended to `x-forwarded-for` unless it is empty."""
         self.request_id = b""
+        self.original = b""
+        self.peer = b""
         self.grpc = False
         forwarded_at = -1
         several = False
         proto = False
-        own = False
         count = len(headers)
-        for index in range(count):
+        index = -1
+        while index + 1 < count:
+            index += 1
             field = headers[index]
             name = field[0]
             n = len(name)
             if n < 12:
                 continue
             p = name
-            if p[0] == 120:  # "x"
-                if n == 12:
+            if p[0] == 120 and p[1] == 45:  # "x-"
+                if p[2] == 116 and p[3] == 117 and name.startswith(b"x-tulle-"):
+                    self._own(name, field[1])
+                    del headers[index]
+                    index -= 1
+                    count -= 1
+                elif n == 12:
                     if name == b"x-request-id" and not self.request_id:
                         self.request_id = field[1]
-                elif n == 15 and name == b"x-forwarded-for":
-                    several = several or forwarded_at >= 0
-                    forwarded_at = index
+                elif n == 15:
+                    if name == b"x-forwarded-for":
+                        several = several or forwarded_at >= 0
+                        forwarded_at = index
                 elif n == 17 and name == b"x-forwarded-proto":
                     proto = True
-                if p[2] == 116 and name.startswith(b"x-tulle-"):
-                    own = True
             elif n == 12 and p[0] == 99 and name == b"content-type":
-                self.grpc = field[1].startswith(b"application/grpc") and not field[1].startswith(
-                    b"application/grpc-web"
-                )
+                value = field[1]
+                self.grpc = value.startswith(b"application/grpc") and not value.startswith(b"application/grpc-web")
         if address:
             self._append_address(headers, forwarded_at, several, address)
         if not proto:
             headers.append((b"x-forwarded-proto", scheme, b"x-forwarded-proto"))
-        self.original = b""
-        self.peer = b""
-        if own:
-            self._own(headers)
 
     def _append_address(self, headers: Headers, at: int, several: bool, address: bytes) -> None:
         if at < 0:
@@ -76,17 +78,9 @@ class HeadNotes:
             old = headers[at]
             headers[at] = (old[0], old[1] + b", " + address, old[2])
 
-    def _own(self, headers: Headers) -> None:
-        """Read Tulle's headers and take them out."""
-        for field in headers:
-            if field[0] == ORIGINAL:
-                self.original = field[1]
-            elif field[0] == PEER:
-                self.peer = field[1]
-        headers[:] = [field for field in headers if not field[0].startswith(b"x-tulle-")]
-
-
-def append_response_edits(headers: Headers, edits: tuple[object, ...]) -> None:
-    """Apply compiled response edits in order."""
-    for edit in edits:
-        edit.apply(headers)  # type: ignore[attr-defined]
+    def _own(self, name: bytes, value: bytes) -> None:
+        """Note one of Tulle's own headers."""
+        if name == ORIGINAL:
+            self.original = value
+        elif name == PEER:
+            self.peer = value

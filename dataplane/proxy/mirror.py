@@ -82,7 +82,8 @@ def copies(runtime: Runtime, row: RouteRow, head: RequestHead) -> list[Sending] 
         host, colon, port = head.authority.partition(b":")
         to = host + b"-shadow" + colon + port
         copy = RequestHead(0, head.method, head.scheme, to, head.path, list(head.headers), head.end, head.version)
-        mirror = Mirror(runtime, None, copy)
+        mirror = Mirror()
+        mirror.prepare_sending(runtime, None, copy)
         mirror.cluster = cluster
         mirror.dispatch()
         if not mirror.over:

@@ -5,6 +5,9 @@ from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.upstream cimport HttpUpstream, Owner
 from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
 
+cdef int _HTTP1
+cdef int _HTTP2
+
 cdef class Pool(Owner):
     cdef public Runtime runtime
     cdef public EndpointSlot slot
@@ -25,9 +28,11 @@ cdef class Pool(Owner):
 
     @cython.locals(connection=HttpUpstream)
     cpdef object acquire(self, Call call)
+    @cython.locals(connection=HttpUpstream)
     cdef HttpUpstream _usable(self)
     cdef object _wait(self, Call call)
     cdef object _dial_enough(self)
+    cdef object _offer(self, HttpUpstream connection)
     @cython.locals(connection=HttpUpstream)
     cdef object _dial(self)
     cpdef object forget(self, Call call)

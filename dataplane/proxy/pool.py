@@ -19,6 +19,8 @@ from meshapi import names
 HTTP1 = 1
 HTTP2 = 2
 UPGRADE = 3
+_HTTP1 = HTTP1  # plain C integers when compiled
+_HTTP2 = HTTP2
 
 OVERFLOW = "overflow"
 FAILED = "failed"
@@ -204,16 +206,16 @@ class Pool(Owner):
 
 def pool_of(runtime: Runtime, cluster: ClusterTable, slot: EndpointSlot, kind: int) -> Pool:
     """Return the slot's pool for a protocol, a new one when its TLS setup changed."""
-    pool = slot.http2 if kind == HTTP2 else slot.http1 if kind == HTTP1 else slot.upgrade
+    pool = slot.http2 if kind == _HTTP2 else slot.http1 if kind == _HTTP1 else slot.upgrade
     if pool is not None:
         context = cluster.mesh_tls if slot.mesh else cluster.tls
         if pool.context is context or pool.context == context:
             return pool  # type: ignore[no-any-return]
         pool.retire()
     pool = Pool(runtime, cluster, slot, kind)
-    if kind == HTTP2:
+    if kind == _HTTP2:
         slot.http2 = pool
-    elif kind == HTTP1:
+    elif kind == _HTTP1:
         slot.http1 = pool
     else:
         slot.upgrade = pool

@@ -25,6 +25,7 @@ cdef class Routed(Sending):
     cdef public bytes request_id
     cdef Timer _timer
 
+    cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
     @cython.locals(runtime=Runtime, notes=HeadNotes, routes=RouteIndex, client=Downside, head=RequestHead, headers=list,
                    request_id=bytes)
     cpdef object begin(self)

@@ -36,8 +36,9 @@ class Routed(Sending):
         "target",
     )
 
-    def __init__(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
-        super().__init__(runtime, client, head)
+    def prepare(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
+        """Begin with what the client sent."""
+        Sending.prepare_sending(self, runtime, client, head)
         self.client = client
         self.target: TargetRow | None = None
         self.grpc = False
@@ -103,7 +104,10 @@ class Routed(Sending):
             self.refuse(errors.INVALID_BACKEND)
             return
         self.target = target
-        cluster = self.runtime.tables.clusters.get(target.cluster)
+        cluster = target.found
+        if target.found_in is not self.runtime.tables:
+            cluster = target.found = self.runtime.tables.clusters.get(target.cluster)
+            target.found_in = self.runtime.tables
         if cluster is None:
             self.refuse(
                 errors.INVALID_BACKEND if target.cluster == INVALID else errors.NO_CLUSTER.at(row.not_found_status)

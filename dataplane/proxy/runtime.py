@@ -28,6 +28,7 @@ class Runtime:
     """Everything a connection needs that is not its own."""
 
     __slots__ = (
+        "_id_start",
         "_ids",
         "_next_id",
         "_sweeper",
@@ -102,6 +103,7 @@ class Runtime:
         self.downstreams = set()
         self.upstreams = set()
         self._ids = b""
+        self._id_start = b""
         self._next_id = _BATCH
         self._sweeper: Any = None
 
@@ -116,15 +118,15 @@ class Runtime:
         return self.poller.kernel.now()
 
     def make_id(self) -> bytes:
-        """Make a request id in UUID form (random; the version bits are not set apart, nobody reads them)."""
+        """Make a request id in UUID form: 80 random bits a batch, 48 a request (nobody reads the version bits)."""
         if self._next_id >= _BATCH:
-            self._ids = os.urandom(16 * _BATCH).hex().encode()
+            fresh = os.urandom(10 + 6 * _BATCH).hex().encode()
+            self._id_start = b"-".join((fresh[:8], fresh[8:12], fresh[12:16], fresh[16:20], b""))
+            self._ids = fresh[20:]
             self._next_id = 0
-        at = self._next_id * 32
+        at = self._next_id * 12
         self._next_id += 1
-        ids = self._ids
-        parts = (ids[at : at + 8], ids[at + 8 : at + 12], ids[at + 12 : at + 16], ids[at + 16 : at + 20])
-        return b"-".join((*parts, ids[at + 20 : at + 32]))
+        return self._id_start + self._ids[at : at + 12]
 
     # --- over all connections -----------------------------------------------------------------------------------------
 

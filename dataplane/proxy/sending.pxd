@@ -8,6 +8,14 @@ from dataplane.proxy.upstream cimport HttpUpstream
 from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
 from dataplane.tables.routes cimport RouteRow
 
+cdef int _SPEAKS_HTTP1
+cdef int _SPEAKS_HTTP2
+cdef int _HTTP1
+cdef int _HTTP2
+cdef int _UPGRADE
+cdef tuple _WAS_HTTP10
+cdef tuple _WAS_HTTP11
+
 cdef class Sending(Call):
     cdef public Runtime runtime
     cdef public RequestHead head
@@ -32,6 +40,7 @@ cdef class Sending(Call):
     cdef public long long request_bytes
     cdef public str detail
 
+    cpdef object prepare_sending(self, Runtime runtime, HttpConnection down, RequestHead head)
     @cython.locals(cluster=ClusterTable, slot=EndpointSlot, target=tuple)
     cpdef object dispatch(self)
     @cython.locals(protocol=int)

@@ -19,6 +19,13 @@ from dataplane.tables import endpoints
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
 from dataplane.tables.routes import RouteRow
 
+# Plain C integers when compiled.
+_SPEAKS_HTTP1 = endpoints.HTTP1
+_SPEAKS_HTTP2 = endpoints.HTTP2
+_HTTP1 = HTTP1
+_HTTP2 = HTTP2
+_UPGRADE = UPGRADE
+
 _WAS_HTTP11 = (ORIGINAL, b"HTTP/1.1", ORIGINAL)
 _WAS_HTTP10 = (ORIGINAL, b"HTTP/1.0", ORIGINAL)
 
@@ -55,8 +62,9 @@ class Sending(Call):
     pool: Pool
     row: RouteRow | None
 
-    def __init__(self, runtime: Runtime, down: HttpConnection | None, head: RequestHead) -> None:
-        super().__init__(down, head.stream)
+    def prepare_sending(self, runtime: Runtime, down: HttpConnection | None, head: RequestHead) -> None:
+        """Begin with a head that is still to be routed."""
+        Call.prepare_call(self, down, head.stream)
         self.runtime = runtime
         self.head = head
         self.row = None
@@ -112,12 +120,12 @@ class Sending(Call):
         """Which protocol to speak to an endpoint."""
         protocol = self.cluster.protocol
         if self.head.protocol:
-            return HTTP2 if protocol == endpoints.HTTP2 and not slot.mesh else UPGRADE
-        if slot.mesh or protocol == endpoints.HTTP2:
-            return HTTP2
-        if protocol == endpoints.HTTP1 or self.http1_origin:
-            return HTTP1
-        return HTTP2
+            return _HTTP2 if protocol == _SPEAKS_HTTP2 and not slot.mesh else _UPGRADE
+        if slot.mesh or protocol == _SPEAKS_HTTP2:
+            return _HTTP2
+        if protocol == _SPEAKS_HTTP1 or self.http1_origin:
+            return _HTTP1
+        return _HTTP2
 
     def abandon_try(self) -> None:
         """Let go of the endpoint (after a try, or at the end)."""

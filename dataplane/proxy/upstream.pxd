@@ -5,6 +5,15 @@ from dataplane.protocol.http1_client cimport Http1Client
 from dataplane.protocol.http2_client cimport Http2Client
 from dataplane.proxy.flow cimport Call, HttpConnection
 
+cdef int _RESPONSE
+cdef int _FAILURE
+cdef int _DATA
+cdef int _TRAILERS
+cdef int _RESET
+cdef int _WRITABLE
+cdef int _GOAWAY
+cdef int _SETTINGS
+
 cdef class Owner:
     cpdef object opened(self, HttpUpstream connection)
     cpdef object released(self, HttpUpstream connection)
@@ -26,7 +35,7 @@ cdef class HttpUpstream(HttpConnection):
     cpdef long start(self, Call call, RequestHead head, bint end) except -1
     cpdef object retire(self)
     cpdef object sweep(self, double now, double idle, double life)
-    @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset)
+    @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)
     cdef object _dispatch(self, list events)
     @cython.locals(call=Call)
     cdef object _failed(self, Failure failure)

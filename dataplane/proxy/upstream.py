@@ -11,25 +11,24 @@ import logging
 from typing import Any
 
 from dataplane.protocol import codes
-from dataplane.protocol.events import (
-    DATA,
-    FAILURE,
-    GOAWAY,
-    RESET,
-    RESPONSE,
-    SETTINGS,
-    TRAILERS,
-    WRITABLE,
-    Event,
-    Failure,
-    RequestHead,
-)
+from dataplane.protocol import events as kinds
+from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1_client import Http1Client
 from dataplane.protocol.http2_client import Http2Client
 from dataplane.proxy.flow import Call, HttpConnection
 from dataplane.proxy.runtime import Runtime
 
 _log = logging.getLogger("tulle.proxy")
+
+# Plain C integers when compiled.
+_RESPONSE = kinds.RESPONSE
+_FAILURE = kinds.FAILURE
+_DATA = kinds.DATA
+_TRAILERS = kinds.TRAILERS
+_RESET = kinds.RESET
+_WRITABLE = kinds.WRITABLE
+_GOAWAY = kinds.GOAWAY
+_SETTINGS = kinds.SETTINGS
 
 
 class Owner:
@@ -77,7 +76,7 @@ class HttpUpstream(HttpConnection):
         if self.gone or self._retired or not self.ready:
             return False
         if self._c2 is None:
-            return not self._c1.active and not self._c1.closing and self._c1.can_open
+            return not self._c1.active and not self._c1.closing
         active = self._c2.active
         if self._c2.closing or active >= self._c2.peer_streams:
             return False
@@ -194,30 +193,31 @@ class HttpUpstream(HttpConnection):
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
             kind = event.kind
-            if kind == FAILURE:
+            if kind == _FAILURE:
                 self._failed(event)  # type: ignore[arg-type]
                 return
-            if kind == GOAWAY:
+            if kind == _GOAWAY:
                 self.retire()
                 continue
-            if kind == SETTINGS:
+            if kind == _SETTINGS:
                 self._more()
                 continue
             call = self.find(event.stream)
             if call is None:
                 continue
-            if kind == DATA:
+            if kind == _DATA:
                 data = event
                 call.response_data(data.data, data.end)  # type: ignore[attr-defined]
-            elif kind == RESPONSE:
+            elif kind == _RESPONSE:
                 self.answered = True
                 call.response_head(event)  # type: ignore[arg-type]
-            elif kind == TRAILERS:
-                call.response_trailers(event.headers)  # type: ignore[attr-defined]
-            elif kind == RESET:
+            elif kind == _TRAILERS:
+                trailers = event
+                call.response_trailers(trailers.headers)  # type: ignore[attr-defined]
+            elif kind == _RESET:
                 reset = event
                 call.response_reset(reset.code, reset.reason)  # type: ignore[attr-defined]
-            elif kind == WRITABLE:
+            elif kind == _WRITABLE:
                 call.upstream_ready()
 
     def _more(self) -> None:

@@ -2,13 +2,22 @@ cimport cython
 
 from dataplane.protocol.events cimport RequestHead
 from dataplane.tables.edits cimport HeaderEdit
+from dataplane.tables.endpoints cimport ClusterTable
 from dataplane.tables.matching cimport Matcher, joined, normal_path
+
+cdef int _ANY
+cdef int _EXACT
+cdef int _SEPARATED
+cdef int _PREFIX
+cdef int _REGEX
 
 cdef class TargetRow:
     cdef public str cluster
     cdef public int weight
     cdef public HeaderEdit request_edit
     cdef public HeaderEdit response_edit
+    cdef public object found_in
+    cdef public ClusterTable found
 
 cdef class RouteRow:
     cdef public object noun
@@ -20,6 +29,8 @@ cdef class RouteRow:
     cdef public object direct
     cdef public object retry
     cdef public double timeout
+    cdef public double try_timeout
+    cdef public int retry_from
     cdef public bint rewrites
     cdef public bint plain
     cdef public bytes host_rewrite

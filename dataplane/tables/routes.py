@@ -8,9 +8,20 @@ from __future__ import annotations
 
 import re
 
-from dataplane.config import DirectResponse, Forward, HeaderChange, Redirect, Route, RouteTable, Target, VirtualHost
+from dataplane.config import (
+    DirectResponse,
+    Forward,
+    HeaderChange,
+    Redirect,
+    RetryPolicy,
+    Route,
+    RouteTable,
+    Target,
+    VirtualHost,
+)
 from dataplane.protocol.events import RequestHead
 from dataplane.tables.edits import HeaderEdit, compile_edits
+from dataplane.tables.endpoints import ClusterTable
 from dataplane.tables.matching import Matcher, joined, normal_path, query_value
 
 _ANY = 0
@@ -23,11 +34,14 @@ _REGEX = 4
 class TargetRow:
     """A cluster by name, with what is changed on the way to it."""
 
-    __slots__ = ("cluster", "request_edit", "response_edit", "weight")
+    __slots__ = ("cluster", "found", "found_in", "request_edit", "response_edit", "weight")
 
     def __init__(self, target: Target) -> None:
         self.cluster = target.cluster
         self.weight = target.weight
+        self.found: ClusterTable | None = None
+        """The cluster in `found_in`, the tables it was last looked up in."""
+        self.found_in: object = None
         self.request_edit = HeaderEdit(target.request_headers) if target.request_headers else None
         self.response_edit = HeaderEdit(target.response_headers) if target.response_headers else None
 
@@ -57,10 +71,12 @@ class RouteRow:
         "request_edits",
         "response_edits",
         "retry",
+        "retry_from",
         "rewrites",
         "targets",
         "timeout",
         "total",
+        "try_timeout",
     )
 
     def __init__(self, route: Route, request: HeaderChange | None, response: HeaderChange | None) -> None:
@@ -98,6 +114,9 @@ class RouteRow:
         self.total = sum(target.weight for target in self.targets)
         self.timeout = forward.timeout
         self.retry = forward.retry
+        self.retry_from = _lowest_retried(forward.retry)
+        """The lowest status that may be retried: what is below is never looked at again."""
+        self.try_timeout = forward.retry.per_try_timeout if forward.retry is not None else 0.0
         self.mirrors = [(name, share) for name, share in forward.mirrors if share > 0]
         self.not_found_status = forward.not_found_status
         self.host_rewrite = forward.host_rewrite.encode() if forward.host_rewrite else b""
@@ -176,6 +195,16 @@ class RouteRow:
             elif not start.endswith(b"/") and rest and rest[:1] not in {b"/", b"?"}:
                 start += b"/"
         return (start + rest) or b"/"
+
+
+def _lowest_retried(policy: RetryPolicy | None) -> int:
+    if policy is None:
+        return 1000
+    lowest = {"5xx": 500, "gateway-error": 502, "retriable-4xx": 409}
+    found = [status for word, status in lowest.items() if word in policy.on]
+    if "retriable-status-codes" in policy.on:
+        found += policy.codes
+    return min(found, default=1000)
 
 
 def _pseudo(head: RequestHead, name: bytes) -> bytes | None:
