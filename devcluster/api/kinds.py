@@ -83,7 +83,7 @@ def _rows(text: str) -> list[Resource]:
 _TABLE = """
 v1 namespaces Namespace short=ns scope=cluster sub=status,finalize verbs=create,delete,get,list,patch,update,watch
 v1 nodes Node short=no scope=cluster sub=status,proxy
-v1 pods Pod short=po in=all spec=1 sub=status,log,exec,attach,portforward,proxy,eviction,ephemeralcontainers,binding
+v1 pods Pod short=po in=all spec=1 sub=status,log,exec,attach,portforward,proxy,eviction,binding
 v1 services Service short=svc in=all sub=status,proxy
 v1 endpoints Endpoints short=ep
 v1 configmaps ConfigMap short=cm
