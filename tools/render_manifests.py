@@ -17,7 +17,15 @@ CHART = ROOT / "charts" / "tulle"
 CRDS = ROOT / "manifests" / "crds"
 INSTALL = ROOT / "manifests" / "install.yaml"
 NAMESPACE = "tulle-system"
-ORDER = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+ORDER = (
+    "Namespace",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+)
 HEADER = f"""\
 # Tulle with the chart's default values, rendered by tools/render_manifests.py; do not edit.
 #   kubectl apply --server-side -f manifests/install.yaml
@@ -27,6 +35,8 @@ apiVersion: v1
 kind: Namespace
 metadata:
   name: {NAMESPACE}
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
 """
 
 

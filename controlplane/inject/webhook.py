@@ -111,7 +111,9 @@ def decide_pod(face: Webhook, request: Request) -> Verdict:
         )
     except BadAnnotationError as error:
         return Verdict(outcome="rejected", refusal=str(error))
-    outcome = "injected" if injection.injected else "skipped" if injection.skipped else "untouched"
+    if injection.pod == request.obj:  # nothing asked for, or asked again and nothing has changed since
+        return Verdict(outcome="untouched", warnings=injection.warnings)
+    outcome = "injected" if injection.injected else "skipped"
     return Verdict(outcome=outcome, after=injection.pod, warnings=injection.warnings)
 
 

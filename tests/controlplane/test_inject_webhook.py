@@ -89,6 +89,14 @@ async def test_pod_is_patched_by_rfc_6902(bench: Bench) -> None:
     assert bench.counts["inject", "injected"] == 1
 
 
+async def test_pod_asked_about_again_is_left_alone(bench: Bench) -> None:
+    """Re-invocation costs no second patch and no second line in the log."""
+    once = patched(pod(ON), await bench.review("/inject", pod(ON)))
+
+    assert "patch" not in await bench.review("/inject", once)
+    assert bench.counts["inject", "untouched"] == 1
+
+
 async def test_namespace_speaks_for_pods_that_do_not(bench: Bench) -> None:
     """Labels are asked anew for every review."""
     assert "patch" not in await bench.review("/inject", pod({}))

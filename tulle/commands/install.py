@@ -103,7 +103,8 @@ def ensure_namespace(kube: Kube, name: str, deadline: float) -> None:
             )
         found = None
     if found is None:
-        metadata = {"name": name, "labels": MADE_BY}
+        # The control plane itself needs no exemption from anything.
+        metadata = {"name": name, "labels": MADE_BY | {"pod-security.kubernetes.io/enforce": "restricted"}}
         try:
             kube.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         except KubeError as error:
