@@ -56,25 +56,25 @@ def render() -> str:
     return "---\n".join([HEADER, *(text for _, _, text in sorted(documents))])
 
 
-def wanted() -> dict[Path, str]:
-    """Say what each generated file must hold; call after the chart's copies are written."""
-    copies = {CHART / "files" / "crds" / path.name: path.read_text() for path in sorted(CRDS.glob("*.yaml"))}
-    return copies
+def copies() -> dict[Path, str]:
+    """Say what the chart's copies of our kinds must hold."""
+    return {CHART / "files" / "crds" / path.name: path.read_text() for path in sorted(CRDS.glob("*.yaml"))}
 
 
 def main(arguments: list[str]) -> int:
     """Write or check."""
     check = "--check" in arguments
-    stale = [path for path, text in wanted().items() if not path.exists() or path.read_text() != text]
-    stale += [p for p in (CHART / "files" / "crds").glob("*.yaml") if p not in wanted()]
+    wanted = copies()
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    surplus = [path for path in (CHART / "files" / "crds").glob("*.yaml") if path not in wanted]
     if not check:
-        (CHART / "files" / "crds").mkdir(parents=True, exist_ok=True)
         for path in stale:
-            if path in wanted():
-                path.write_text(wanted()[path])
-            else:
-                path.unlink()
-    text = render()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path])
+        for path in surplus:
+            path.unlink()
+    text = render()  # of the chart with its copies as they are now
+    stale += surplus
     if not INSTALL.exists() or INSTALL.read_text() != text:
         stale.append(INSTALL)
         if not check:
