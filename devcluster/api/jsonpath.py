@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 _STEP = re.compile(
-    r"""\.?(?P<field>[A-Za-z0-9_$-]+) | \[(?P<index>-?\d+)\] | (?P<all>\[\*\]|\.\*)
+    r"""\.?(?P<field>[^\s.\[\]*?()'"]+) | \[(?P<index>-?\d+)\] | (?P<all>\[\*\]|\.\*)
     | \['(?P<quoted>[^']+)'\] | \[\?\(\s*@\.(?P<key>[\w.-]+)\s*(?P<op>==|!=)\s*(?P<value>"[^"]*"|'[^']*'|[\w.-]+)\s*\)\]""",
     re.VERBOSE,
 )
