@@ -30,6 +30,6 @@ cdef class Runtime:
     cdef Py_ssize_t _next_id
     cdef object _sweeper
 
-    @cython.locals(at=cython.Py_ssize_t, fresh=bytes)
+    @cython.locals(at=cython.Py_ssize_t, fresh=bytes, p="const unsigned char*")
     cpdef bytes make_id(self)
     cpdef double clock(self) except? -1.0

@@ -126,7 +126,8 @@ class Runtime:
             self._next_id = 0
         at = self._next_id * 12
         self._next_id += 1
-        return self._id_start + self._ids[at : at + 12]
+        p = self._ids
+        return self._id_start + p[at : at + 12]
 
     # --- over all connections -----------------------------------------------------------------------------------------
 
