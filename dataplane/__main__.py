@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 
 import uvloop
 
-from dataplane import app, settings
+from dataplane import app, settings, worker
+
+log = logging.getLogger("tulle.proxy")
 
 
 def main() -> int:
@@ -21,13 +24,20 @@ def main() -> int:
     logging.basicConfig(
         level=told.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(app.run(told))
-        except app.StartError as problem:
-            logging.getLogger("tulle.proxy").error("%s", problem)  # noqa: TRY400 - a sentence for the operator, not a defect of ours
-            return 1
+    forked = worker.Forked(told.concurrency - 1)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(app.run(told, forked.ends) if forked.own is None else _work(told, forked.own))
+    except app.StartError as problem:
+        log.error("%s", problem)  # noqa: TRY400 - a sentence for the operator, not a defect of ours
+        return 1
+    finally:
+        forked.reap()
     return 0
+
+
+async def _work(told: settings.Settings, own: socket.socket) -> None:
+    await worker.Worker(told, own).run()
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """The sidecar put together: the only place where its parts are constructed, and the order in which they begin and end.
 
 In: `Settings`. Out: a running sidecar, until SIGTERM or SIGINT. Two sources of configuration, one way from there on: config to
-tables, tables in force by one assignment. Refuses to start on a bad file or an occupied port, with one sentence.
+tables, tables in force by one assignment, here and in the other workers. Refuses to start on a bad file or an occupied port,
+with one sentence.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine
 
 from dataplane import views
@@ -19,19 +20,12 @@ from dataplane.admin import Admin, Answer, Request, text
 from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials, remembered_roots
 from dataplane.discovery import Discovery
-from dataplane.drain import Drain
-from dataplane.net.dial import Dialer
-from dataplane.net.listen import Listener, bind, bind_both
-from dataplane.net.poller import Poller
-from dataplane.net.tls import TlsContexts
+from dataplane.engine import Engine
+from dataplane.net.listen import bind, bind_both
 from dataplane.probes import Probes
-from dataplane.proxy.accept import Acceptor
-from dataplane.proxy.downstream import HttpDownstream
-from dataplane.proxy.runtime import Runtime
 from dataplane.settings import Mesh, Settings
-from dataplane.tables.compile import compile_tables
-from dataplane.telemetry.accesslog import AccessLog
 from dataplane.telemetry.labels import introduce, workload
+from dataplane.workers import WorkerGoneError, Workers, summed
 from dataplane.xds import file
 from dataplane.xds.client import ControlPlane
 from dataplane.xds.session import Session
@@ -44,51 +38,38 @@ EXPIRE_SECONDS = 600.0
 PRESTOP_SETTLE = 1.0
 """How long callers have to learn that a pod goes away before its app is told."""
 PRESTOP_MOST = 10.0
+PRESTOP_FORGET = 30.0
+"""A hook not followed by the pod's end was a restart of the app alone: then traffic is as welcome as before."""
 
 
 class StartError(RuntimeError):
-    """The sidecar cannot start; the message is the sentence to show."""
+    """The sidecar cannot start or go on; the message is the sentence to show."""
 
 
 class Sidecar:
-    """One worker: its sockets, its tables, its admin port."""
+    """The first worker: its engine, its admin port, the line to the others."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ends: list[socket.socket]) -> None:
         self.settings = settings
-        self.poller = Poller(asyncio.get_running_loop())
-        self.runtime = Runtime(self.poller)
-        self.runtime.dialer = Dialer(self.poller)
-        self.runtime.tls = TlsContexts()
-        self.admin = Admin(self.poller.timers)
-        self.listeners: list[Listener] = []
-        self.drain = Drain(
-            begin=self.runtime.drain,
-            busy=lambda: self.runtime.active,
-            open=lambda: views.connections(self.runtime),
-            seconds=settings.drain_seconds,
-        )
+        self.engine = Engine(settings, random.randrange(1 << 16))  # noqa: S311 - where round robins begin
+        self.workers = Workers(ends)
+        self.admin = Admin(self.engine.poller.timers)
         self.ready: Callable[[], str] = lambda: ""
         """Says what is still missing; empty when the sidecar may be given traffic."""
-        if settings.access_log:
-            self.runtime.access_log = AccessLog(settings.access_log, os.write, 1, self.poller.timers)
-        self._seed = random.randrange(1 << 16)  # noqa: S311 - where round robins begin, nothing secret
+        self.ending = False
 
     def install(self, config: SidecarConfig) -> None:
-        """Put a configuration in force."""
-        self.runtime.tls.secrets = config.secrets
-        self.runtime.install(compile_tables(config, self.runtime.tables, seed=self._seed))
-
-    def listen(self, sockets: list[socket.socket], take: Callable[..., None]) -> None:
-        """Accept connections for `take`."""
-        self.listeners += [Listener(self.poller, one, take) for one in sockets]
+        """Put a configuration in force in every worker."""
+        self.workers.install(config)
+        self.engine.install(config)
 
     def serve_admin(self) -> None:
         """Open the admin port."""
-        settings, runtime = self.settings, self.runtime
+        settings, runtime = self.settings, self.engine.runtime
         self.admin.routes = {
             ("GET", "/healthz/live"): lambda _: text("alive"),
             ("GET", "/healthz/ready"): self._readiness,
-            ("GET", "/metrics"): lambda _: views.metrics(runtime, self.listeners),
+            ("GET", "/metrics"): self._metrics,
             ("GET", "/config"): lambda _: views.config(runtime),
             ("GET", "/route"): lambda request: views.route(runtime, request),
             ("POST", "/drain"): self._drain,
@@ -98,30 +79,44 @@ class Sidecar:
             self.admin.routes["GET", "/app-health/"] = probes.answer
             self.admin.routes["GET", names.PRESTOP_PATH] = self._prestop
         host, port = settings.admin_host, settings.admin_port
-        self.listen([bind(host, port)] if host else bind_both(port), self.admin.accept)
+        self.engine.listen([bind(host, port)] if host else bind_both(port), self.admin.accept)
 
-    def close(self) -> None:
-        """Let go of everything at once."""
-        for listener in self.listeners:
-            listener.close()
-        self.runtime.stop()
-        self.poller.close()
+    async def end(self) -> None:
+        """Finish what is under way in every worker, up to the deadline."""
+        self.ending = True
+        self.workers.stop()
+        log.info("ending: %d connections", views.connections(self.engine.runtime))
+        if not await self.engine.drain.end():
+            log.warning("not all connections ended in %.0f s; they are cut", self.settings.drain_seconds)
 
     def _readiness(self, _: Request) -> Answer:
-        missing = "draining" if self.drain.draining else self.ready()
+        missing = "draining" if self.engine.drain.draining else self.ready()
         return text(missing, 503) if missing else text("ready")
+
+    async def _metrics(self, _: Request) -> Answer:
+        own = views.metrics_text(self.engine.runtime, self.engine.listeners)
+        others = await self.workers.ask("metrics")
+        return views.metrics(summed([own, *others]) if others else own)
 
     def _drain(self, request: Request) -> Answer:
         if not request.local:
             return text("only this pod may ask its sidecar to drain", 403)
-        self.drain.start()
+        self.workers.drain(True)
+        self.engine.drain.start()
         return text("draining")
 
     async def _prestop(self, _: Request) -> Answer:
         """Hold the kubelet's preStop hook of the app until callers have moved on."""
-        log.info("the pod is going away: callers are told to move on")
-        await self.drain.quiesce(PRESTOP_SETTLE, PRESTOP_MOST)
+        log.info("the app is about to be stopped: callers are told to move on")
+        self.workers.drain(True)
+        await self.engine.drain.quiesce(PRESTOP_SETTLE, PRESTOP_MOST)
+        asyncio.get_running_loop().call_later(PRESTOP_FORGET, self._forget)
         return text("quiet")
+
+    def _forget(self) -> None:
+        if not self.ending:
+            self.workers.drain(False)
+            self.engine.drain.resume()
 
 
 class MeshSource:
@@ -140,16 +135,17 @@ class MeshSource:
             "workload": mesh.workload,
             "version": names.PRODUCT_VERSION,
         }
+        runtime = sidecar.engine.runtime
         self.session = Session(who.namespace, mesh.pod, metadata)
         self.credentials = Credentials(roots_pem=remembered_roots(mesh.state_dir, mesh.roots))
-        self.control = ControlPlane(mesh, self.credentials, self.session, sidecar.runtime.dialer)
-        self.discovery = Discovery(sidecar.poller.timers, _Flushing(self), self.session.known)
-        sidecar.runtime.tls = TlsContexts(self.credentials)
-        sidecar.runtime.discovery = self.discovery
+        self.credentials.changed.append(self._renewed)
+        self.control = ControlPlane(mesh, self.credentials, self.session, runtime.dialer)
+        self.discovery = Discovery(sidecar.engine.poller.timers, _Flushing(self), self.session.known)
+        runtime.tls.credentials = self.credentials
+        runtime.discovery = sidecar.workers.discovery = self.discovery
         sidecar.ready = self._missing
         self.control.on_update = self._update
         self.control.on_connection = self._connection
-        runtime = sidecar.runtime
         runtime.metrics.gauge(
             "tulle_control_plane_connected", "Whether the control plane is connected.", lambda: self.control.connected
         )
@@ -159,18 +155,17 @@ class MeshSource:
             lambda: self.credentials.validity.ends if self.credentials.validity else 0.0,
         )
 
-    def listen(self) -> None:
-        """Take captured connections."""
-        settings, sidecar = self._sidecar.settings, self._sidecar
-        ports = (settings.outbound_port, settings.inbound_port)
-        acceptor = Acceptor(sidecar.runtime, HttpDownstream, self._inbound, (*ports, settings.admin_port))
-        sidecar.listen(bind_both(settings.outbound_port), acceptor.outbound)
-        sidecar.listen(bind_both(settings.inbound_port), acceptor.inbound)
-
     def _missing(self) -> str:
         if not self.credentials.ready:
             return "no certificate yet"
         return "" if self.session.ready else "no configuration yet"
+
+    def _renewed(self) -> None:
+        """Tell the other workers, and the control plane at the next stream, of a new certificate."""
+        self._sidecar.workers.show(self.credentials)
+        if self.credentials.validity is not None:
+            ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.credentials.validity.ends))
+            self.session.describe("certificate_expires_at", ends)
 
     def _update(self) -> None:
         """Put what the session has in force, if it is new."""
@@ -185,13 +180,17 @@ class MeshSource:
         self.discovery.changed()
 
     def _introduce(self, config: SidecarConfig) -> None:
-        """Learn from the inbound listener what this pod is called on metrics."""
+        """Learn from the inbound listener what this pod is called on metrics, and whether requests are logged."""
         listener = config.listeners.get(self._inbound)
         if listener is None:
             return
         facts = {key: value for key, value in listener.metadata if isinstance(value, str)}
-        self._sidecar.runtime.own = workload(facts, str(self._mesh.identity))
-        self._sidecar.runtime.introduction = introduce(self._sidecar.runtime.own)
+        runtime = self._sidecar.engine.runtime
+        runtime.own = workload(facts, str(self._mesh.identity))
+        runtime.introduction = introduce(runtime.own)
+        form = self._sidecar.settings.access_log or ("json" if facts.get("access_log") == "on" else "")
+        self._sidecar.engine.log_requests(form)
+        self._sidecar.workers.name(runtime.own, runtime.introduction, form)
 
     def _connection(self, there: bool) -> None:
         if there:
@@ -217,27 +216,27 @@ class _Flushing:
         self._source.control.flush()
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, ends: list[socket.socket]) -> None:
     """Run a sidecar until it is told to end; raises StartError."""
-    sidecar = Sidecar(settings)
+    sidecar = Sidecar(settings, ends)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        sidecar.runtime.start()
+        sidecar.engine.start()
+        work = [sidecar.workers.run(), _expire(sidecar.engine)]
         if settings.mesh is None:
             _from_file(sidecar)
-            await _until(sidecar, stop, [])
         else:
             source = MeshSource(sidecar, settings.mesh)
-            source.listen()
-            sidecar.serve_admin()
-            await _until(sidecar, stop, [source.control.run(), _sweep(source.discovery)])
+            work += [source.control.run(), _sweep(source.discovery)]
+        sidecar.serve_admin()
+        await _until(sidecar, stop, work)
     except OSError as problem:
         raise StartError(f"a port cannot be opened: {problem.strerror or problem}") from None
     finally:
-        sidecar.close()
+        sidecar.engine.close()
 
 
 def _from_file(sidecar: Sidecar) -> None:
@@ -248,23 +247,21 @@ def _from_file(sidecar: Sidecar) -> None:
     except (file.BadFileError, OSError) as problem:
         raise StartError(f"{path} cannot be used: {problem}") from None
     sidecar.install(config)
-    acceptor = Acceptor(sidecar.runtime, HttpDownstream)
-    for listener in config.listeners.values():
-        if listener.bind:
-            sidecar.listen([bind(listener.address, listener.port)], acceptor.bound(listener.name))
-    sidecar.serve_admin()
 
 
 async def _until(sidecar: Sidecar, stop: asyncio.Event, work: list[Coroutine[None, None, None]]) -> None:
     """Do the work until `stop`, then end gracefully."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one) for one in [*work, _expire(sidecar.runtime)]]
-        await stop.wait()
-        log.info("ending: %d connections", views.connections(sidecar.runtime))
-        if not await sidecar.drain.end():
-            log.warning("not all connections ended in %.0f s; they are cut", sidecar.settings.drain_seconds)
-        for task in tasks:
-            task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+            await stop.wait()
+            for task in tasks[1:]:
+                task.cancel()
+            await sidecar.end()
+            await asyncio.wait(tasks[:1], timeout=sidecar.settings.drain_seconds)
+            tasks[0].cancel()
+    except* WorkerGoneError as gone:
+        raise StartError(str(gone.exceptions[0])) from None
 
 
 async def _sweep(discovery: Discovery) -> None:
@@ -273,7 +270,7 @@ async def _sweep(discovery: Discovery) -> None:
         discovery.sweep(SWEEP_SECONDS)
 
 
-async def _expire(runtime: Runtime) -> None:
+async def _expire(engine: Engine) -> None:
     while True:
         await asyncio.sleep(EXPIRE_SECONDS)
-        runtime.metrics.expire()
+        engine.runtime.metrics.expire()

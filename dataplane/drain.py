@@ -24,6 +24,8 @@ class Drain:
     """Requests under way."""
     open: Callable[[], int]
     """Connections open."""
+    back: Callable[[], None]
+    """Takes `begin` back."""
     seconds: float
     """How long the end may take at most."""
     draining: bool = False
@@ -33,6 +35,12 @@ class Drain:
         if not self.draining:
             self.draining = True
             self.begin()
+
+    def resume(self) -> None:
+        """Take the end back: the app was only restarted."""
+        if self.draining:
+            self.draining = False
+            self.back()
 
     async def quiesce(self, settle: float, most: float) -> None:
         """Tell everybody, give callers `settle` seconds to learn that this pod goes away, and wait for quiet."""

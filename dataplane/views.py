@@ -27,8 +27,8 @@ def connections(runtime: Runtime) -> int:
     return len(runtime.downstreams) + int(relays)
 
 
-def metrics(runtime: Runtime, listeners: list[Listener]) -> Answer:
-    """Write out everything counted, in the Prometheus text format."""
+def metrics_text(runtime: Runtime, listeners: list[Listener]) -> str:
+    """Write out everything a worker counted, in the Prometheus text format."""
     lines = [
         "# HELP tulle_proxy_connections Connections open, of every kind.",
         "# TYPE tulle_proxy_connections gauge",
@@ -52,8 +52,12 @@ def metrics(runtime: Runtime, listeners: list[Listener]) -> Answer:
         lines += [
             f'tulle_accept_refused_total{{reason="{reason}"}} {count}' for reason, count in sorted(refused.items())
         ]
-    body = exposition.expose(runtime.metrics) + "\n".join(lines) + "\n"
-    return Answer(body=body.encode(), kind=exposition.CONTENT_TYPE)
+    return exposition.expose(runtime.metrics) + "\n".join(lines) + "\n"
+
+
+def metrics(text_: str) -> Answer:
+    """Answer a scrape."""
+    return Answer(body=text_.encode(), kind=exposition.CONTENT_TYPE)
 
 
 def config(runtime: Runtime) -> Answer:

@@ -53,6 +53,10 @@ class Session:
         warm = all(name in self.config.listeners or name in held.gone for name in self._warm())
         return self._inbound in self.config.listeners and warm and xds.TRUST_BUNDLE in self.config.secrets
 
+    def describe(self, key: str, value: str) -> None:
+        """Say something of this sidecar to the control plane, from the next stream on."""
+        self._node.metadata.update({key: value})
+
     def want(self, name: str) -> None:
         """Subscribe to a listener; `pending` has the request."""
         self._wanted.add(name)

@@ -1,0 +1,159 @@
+"""The first worker's side of `concurrency`: the others share its listeners' ports and get their configuration from it.
+
+In: the socket pairs made before the fork; what changes here. Out: the same put in force there, counts of all workers summed at
+a scrape, wishes of theirs passed to the one discovery. One ADS stream and one certificate serve them all. A worker that dies
+takes the sidecar with it: the kubelet starts it anew, whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dataplane.config import SidecarConfig
+from dataplane.credentials import Credentials
+from dataplane.telemetry.labels import Workload
+from dataplane.workerlink import Link, Message, pack
+
+ANSWER_SECONDS = 5.0
+_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*(?:\{.*\})?) ([-+.\w]+)$")
+
+
+class WorkerGoneError(RuntimeError):
+    """A worker ended by itself; the message is the sentence to show."""
+
+
+class Wishes(Protocol):
+    """The discovery, as workers use it."""
+
+    def want(self, name: str, callback: Callable[[bool], None]) -> None:
+        """Call back with whether a destination is known."""
+
+    def touch(self, name: str) -> None:
+        """Note that a destination is in use."""
+
+
+@dataclass(slots=True)
+class Workers:
+    """All workers but the first."""
+
+    ends: list[socket.socket]
+    discovery: Wishes | None = None
+    links: list[Link] = field(default_factory=list)
+    _questions: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
+    _number: int = 0
+    _stopping: bool = False
+
+    def __post_init__(self) -> None:
+        """Take the first worker's ends."""
+        for index, end in enumerate(self.ends):
+            self.links.append(Link(end, lambda message, index=index: self._take(index, message)))  # type: ignore[misc]
+
+    async def run(self) -> None:
+        """Serve the lines until all workers were let go; raises WorkerGoneError when one ends by itself."""
+        if not self.links:
+            return
+        tasks = [asyncio.ensure_future(link.run()) for link in self.links]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping:
+                await asyncio.wait(tasks)
+                return
+            raise WorkerGoneError("a worker ended by itself; the sidecar ends so that it is started anew, whole")
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def install(self, config: SidecarConfig) -> None:
+        """Put a configuration in force everywhere."""
+        self._tell("config", config)
+
+    def show(self, credentials: Credentials) -> None:
+        """Give the others the identity; it does not leave the pod's memory."""
+        self._tell("credentials", credentials.certificate_pem, credentials.key_pem, credentials.roots_pem)
+
+    def name(self, own: Workload, introduction: bytes, access_log: str) -> None:
+        """Tell what this pod is called on metrics, and whether requests are logged."""
+        self._tell("own", own, introduction, access_log)
+
+    def drain(self, draining: bool) -> None:
+        """Begin, or take back, a graceful end."""
+        self._tell("drain", draining)
+
+    def stop(self) -> None:
+        """Let every worker finish and go."""
+        self._stopping = True
+        self._tell("stop")
+
+    async def ask(self, what: str) -> list[Any]:
+        """Ask all workers; one that does not answer in time is left out."""
+        waiting = []
+        for link in self.links:
+            self._number += 1
+            self._questions[self._number] = answer = asyncio.get_running_loop().create_future()
+            waiting.append((self._number, answer))
+            link.send("ask", self._number, what)
+        if waiting:
+            await asyncio.wait([answer for _, answer in waiting], timeout=ANSWER_SECONDS)
+        for number, _ in waiting:
+            self._questions.pop(number, None)
+        return [answer.result() for _, answer in waiting if answer.done()]
+
+    def _tell(self, *message: Any) -> None:
+        if self.links:
+            data = pack(message)
+            for link in self.links:
+                link.send_raw(data)
+
+    def _take(self, index: int, message: Message) -> None:
+        match message:
+            case ("want", name) if self.discovery is not None:
+                self.discovery.want(name, lambda known: self.links[index].send("known", name, known))
+            case ("touch", name) if self.discovery is not None:
+                self.discovery.touch(name)
+            case ("answer", number, value):
+                waiting = self._questions.pop(number, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(value)
+            case _:
+                return
+
+
+def summed(texts: Iterable[str]) -> str:
+    """Add up scrapes in the Prometheus text format, sample by sample; comments are the first one's."""
+    totals: dict[str, float] = {}
+    order: list[str] = []
+    for text in texts:
+        for line in text.splitlines():
+            found = _SAMPLE.match(line)
+            if found is None:
+                if line and line not in totals:
+                    totals[line] = 0.0
+                    order.append(line)
+                continue
+            name, value = found[1], float(found[2])
+            if name not in totals:
+                totals[name] = 0.0
+                order.append(name)
+            totals[name] += value
+    lines = [line if line.startswith("#") else f"{line} {totals[line]:.17g}" for line in _grouped(order)]
+    return "\n".join(lines) + "\n"
+
+
+def _grouped(order: list[str]) -> list[str]:
+    """Keep samples of a family together, as the format asks: new ones go behind their family's."""
+    families: dict[str, list[str]] = {}
+    for line in order:
+        if line.startswith("# "):
+            family = line.split(" ", 3)[2]
+        else:
+            name = line.partition("{")[0]
+            family = next((name[: -len(end)] for end in ("_bucket", "_sum", "_count") if name.endswith(end)), name)
+        families.setdefault(family, []).append(line)
+    for lines in families.values():
+        lines.sort(key=lambda line: not line.startswith("#"))
+    return [line for lines in families.values() for line in lines]

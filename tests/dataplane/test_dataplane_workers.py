@@ -1,0 +1,96 @@
+"""Several workers: one port, one configuration, one set of counts, one end."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataplane.workers import summed
+from tests.dataplane.test_dataplane_app import App, Sidecar, app  # noqa: F401 - a fixture
+from tulle.demo.figures import samples
+
+
+def test_scrapes_are_summed_by_sample() -> None:
+    """Equal samples add up, new ones join their family, comments stand once."""
+    one = '# HELP a_total Help.\n# TYPE a_total counter\na_total{x="1"} 2\n# TYPE b gauge\nb 1\n'
+    two = '# HELP a_total Help.\n# TYPE a_total counter\na_total{x="1"} 3\na_total{x="2"} 1\n# TYPE b gauge\nb 1\n'
+
+    assert summed([one, two]) == (
+        '# HELP a_total Help.\n# TYPE a_total counter\na_total{x="1"} 5\na_total{x="2"} 1\n# TYPE b gauge\nb 2\n'
+    )
+
+
+@pytest.fixture
+def pair(tmp_path: Path, app: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sidecar]:  # noqa: F811
+    monkeypatch.setenv("TULLE_CONCURRENCY", "2")
+    made = Sidecar(tmp_path, app.server_address[1])
+    yield made
+    if made.process.poll() is None:
+        made.process.kill()
+        made.process.communicate()
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def connect_until_both_serve(sidecar: Sidecar, worker: int) -> int:
+    """Ask on fresh connections until the kernel gave the other worker one; returns how often it was asked."""
+    for asked in range(1, 201):
+        with urllib.request.urlopen(f"http://127.0.0.1:{sidecar.port}/", timeout=10) as answer:
+            assert answer.status == 200
+        if served(worker):
+            return asked
+    raise AssertionError("the other worker was given no connection in 200")
+
+
+def served(worker: int) -> bool:
+    """Whether a worker has a connection to the app: it served somebody."""
+    for link in Path(f"/proc/{worker}/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:") and target[8:-1] in established(worker):
+            return True
+    return False
+
+
+def established(worker: int) -> set[str]:
+    """Inodes of a process's network namespace's established connections."""
+    rows = Path(f"/proc/{worker}/net/tcp").read_text().splitlines()[1:]
+    return {row.split()[9] for row in rows if row.split()[3] == "01"}
+
+
+def test_workers_share_the_port_and_their_counts_are_summed(pair: Sidecar) -> None:
+    """Both are given connections, and a scrape tells of all requests."""
+    (worker,) = children(pair.process.pid)
+    asked = connect_until_both_serve(pair, worker)
+    counts = [value for _, value in samples(pair.ask("/metrics", admin=True), "tulle_requests_total")]
+
+    assert sum(counts) == asked
+    assert json.loads(pair.ask("/config", admin=True))["listeners"]["in"]
+    words = pair.end()
+    assert "Traceback" not in words
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_worker_that_dies_takes_the_sidecar_with_it(pair: Sidecar) -> None:
+    """Half a sidecar is worse than one that is started anew."""
+    (worker,) = children(pair.process.pid)
+    os.kill(worker, 9)
+
+    words = pair.process.communicate(timeout=10)[1]
+
+    assert pair.process.returncode == 1
+    assert "a worker ended" in words
+    assert "Traceback" not in words
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", pair.port), 2)
