@@ -65,7 +65,10 @@ class Gate(Protocol):
     """Schemas and admission, as the registry asks them."""
 
     def decode(self, step: Step, obj: Object) -> None:
-        """Refuse or report what no schema knows, and fill custom defaults in; in place."""
+        """Refuse or report what no schema knows; custom kinds are pruned in place."""
+
+    def default(self, step: Step, obj: Object) -> None:
+        """Fill the defaults of custom kinds in, in place."""
 
     async def mutate(self, step: Step, obj: Object, old: Object | None) -> Object:
         """Let mutating admission change an object."""
@@ -79,6 +82,9 @@ class OpenGate:
 
     def decode(self, step: Step, obj: Object) -> None:
         """Let pass."""
+
+    def default(self, step: Step, obj: Object) -> None:
+        """Leave as it is."""
 
     async def mutate(self, step: Step, obj: Object, old: Object | None) -> Object:  # noqa: ARG002 - a gate's face
         """Let pass."""

@@ -21,10 +21,13 @@ class FullGate:
         self._admission = admission
 
     def decode(self, step: Step, obj: Object) -> None:
-        """Refuse or report unknown fields, fill custom defaults in."""
+        """Refuse wrong types, refuse or report unknown fields."""
         checking = cast("Literal['Strict', 'Warn', 'Ignore', '']", step.call.validation)
         if checking or step.row.custom:
             step.call.warnings.extend(self._validator.decode(step.row, obj, checking or "Ignore"))
+
+    def default(self, step: Step, obj: Object) -> None:
+        """Fill custom defaults in."""
         self._validator.default(step.row, obj)
 
     async def mutate(self, step: Step, obj: Object, old: Object | None) -> Object:

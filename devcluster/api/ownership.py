@@ -100,7 +100,7 @@ def _without_lone_dots(node: Object) -> Object:
 
 def from_fields_v1(node: Object, path: Path = ()) -> set[Path]:
     """Decode a set of fields."""
-    if not node:
+    if not isinstance(node, dict) or not node:
         return {path} if path else set()
     found: set[Path] = set()
     for key, inner in node.items():

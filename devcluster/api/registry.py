@@ -76,14 +76,15 @@ class Registry:
         return await self._create(row, copy.deepcopy(obj), _call(user, dry_run), "Update")
 
     async def _create(self, row: Resource, obj: Object, call: Call, operation: str) -> Object:
+        step = Step(row=row, operation="CREATE", call=call)
         obj = lifecycle.check_kind(row, obj)
+        self.gate.decode(step, obj)
         lifecycle.begin(row, obj, str(uuid.uuid4()))
         namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
         if row.namespaced:
             lifecycle.check_namespace(row, obj, self.store.get(("", "namespaces"), "", namespace))
         if self.store.get(row.key, namespace, name) is not None:
             raise already_exists(row.group, row.plural, name)
-        step = Step(row=row, operation="CREATE", call=call)
         obj = await self._judge(step, obj, None)
         if row.key == ("", "services"):
             self._addresses.assign(obj, None, self.store.list(row.key))
@@ -140,7 +141,7 @@ class Registry:
         def change(current: Object) -> Object:
             shown = to_scale(row, current) if subresource == "scale" else current
             new = _patched(row, shown, patch)
-            if new.get("metadata", {}).get("name") != name:
+            if new["metadata"].get("name") != name:
                 cause = {"reason": "FieldValueInvalid", "field": "metadata.name", "message": "field is immutable"}
                 raise invalid(row.group, row.kind, name, [cause])
             return from_scale(current, new) if subresource == "scale" else new
@@ -160,11 +161,11 @@ class Registry:
             raise bad_request("metadata.managedFields must be nil")
         if row.namespaced:
             metadata["namespace"] = namespace
+        self.gate.decode(step, config)
         shape, manager = shape_of(row, step.call.version), _manager(step, "Apply")
         if self.store.get(row.key, metadata.get("namespace", ""), name) is None:
             if metadata.get("resourceVersion"):
                 raise conflict(row.group, row.plural, name, lifecycle.STALE)
-            self.gate.decode(step, config)
             first = ownership.apply(None, config, shape, manager, force=patch.force)
             return await self._create(row, first, step.call, "Apply")
 
@@ -190,6 +191,7 @@ class Registry:
     async def _replace(self, step: Step, old: Object, change: Callable[[Object], Object], operation: str) -> Object:
         row, namespace, name = step.row, old["metadata"].get("namespace", ""), old["metadata"]["name"]
         new = lifecycle.check_kind(row, change(old))
+        self.gate.decode(step, new)
         inner = "" if step.subresource == "scale" else step.subresource
         new = lifecycle.carry(row, old, new, inner)
         new = await self._judge(step, new, old)
@@ -210,15 +212,16 @@ class Registry:
         return self.store.put(row.key, new)
 
     async def _judge(self, step: Step, obj: Object, old: Object | None) -> Object:
-        """Decode, default, mutate and validate."""
-        self._complete(step, obj)
-        obj = await self.gate.mutate(step, obj, old)
-        self._complete(replace(step, call=replace(step.call, validation="Ignore")), obj)
-        await self.gate.validate(step, obj, old)
-        return obj
+        """Default, mutate and validate what was read."""
+        self._fill(step, obj)
+        mutated = await self.gate.mutate(step, obj, old)
+        self.gate.decode(replace(step, call=replace(step.call, validation="Ignore")), mutated)
+        self._fill(step, mutated)
+        await self.gate.validate(step, mutated, old)
+        return mutated
 
-    def _complete(self, step: Step, obj: Object) -> None:
-        self.gate.decode(step, obj)
+    def _fill(self, step: Step, obj: Object) -> None:
+        self.gate.default(step, obj)
         if not step.row.custom:
             defaults.fill(obj)
 
@@ -286,6 +289,6 @@ def _patched(row: Resource, current: Object, patch: Patch) -> Object:
             if not isinstance(patch.body, dict):
                 raise bad_request("a merge patch of an object is an object")
             new = copy.deepcopy(merge_patch(current, patch.body))
-    if not isinstance(new, dict):
-        raise bad_request("the patch leaves no object")
+    if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
+        raise bad_request("the patch leaves no object with metadata")
     return new

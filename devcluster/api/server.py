@@ -19,10 +19,12 @@ from devcluster.access.rbac import Attributes, Authorizer, forbidden
 from devcluster.access.reviews import Reviews
 from devcluster.api import bodies
 from devcluster.api.bodies import JSON, Form
+from devcluster.api.calls import Step
 from devcluster.api.connect import Connector
 from devcluster.api.errors import StatusError
 from devcluster.api.information import Information
 from devcluster.api.kinds import Resource
+from devcluster.api.lifecycle import check_kind
 from devcluster.api.registry import Registry
 from devcluster.api.requests import ApiRequest, respond
 from devcluster.api.special import Special
@@ -90,13 +92,18 @@ class Server:
         if target.subresource in _STREAMS:
             return await self._faces.connector.answer(request)
         if row.group in _REVIEWS:
-            review = self._faces.reviews.answer(row.kind, _object(await request.body()), user)
-            return request.answer(review, 201)
+            return await self._review(request)
         if target.subresource in {"token", "eviction", "binding"}:
             return await self._faces.special.answer(request)
         if row.group == RBAC and target.verb in {"create", "update"}:
             self._faces.authorizer.check_escalation(user, row, _object(await request.body()))
         return await self._verbs.answer(request)
+
+    async def _review(self, request: ApiRequest) -> web.Response:
+        call = request.call("Ignore")
+        body = check_kind(request.row, await request.body())
+        self._faces.registry.gate.decode(Step(row=request.row, operation="CREATE", call=call), body)
+        return request.answer(self._faces.reviews.answer(request.row.kind, body, request.user), 201)
 
     def _who(self, http: web.Request) -> User:
         headers = list(http.headers.items())

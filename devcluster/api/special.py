@@ -29,8 +29,8 @@ class Special:
         if request.http.method != "POST":
             raise StatusError(405, "MethodNotAllowed", f"{request.target.subresource} is only created")
         body = await request.body()
-        if not isinstance(body, dict):
-            raise bad_request(f"the body of {request.target.subresource} must be an object")
+        if not isinstance(body, dict) or not isinstance(body.get("spec") or {}, dict):
+            raise bad_request(f"the body of {request.target.subresource} must be an object, and its spec too")
         match request.target.subresource:
             case "token":
                 target = request.target

@@ -168,9 +168,12 @@ async def _delete_options(request: ApiRequest) -> Object:
     if not isinstance(options, dict):
         raise bad_request("the body of a delete must be DeleteOptions")
     options = {key: value for key, value in options.items() if value is not None}
-    grace = request.number("gracePeriodSeconds")
-    if grace is not None:
-        options["gracePeriodSeconds"] = grace
+    grace = options.get("gracePeriodSeconds", 0)
+    if not isinstance(options.get("preconditions", {}), dict) or not isinstance(grace, int):
+        raise bad_request("preconditions of DeleteOptions must be an object, gracePeriodSeconds a number")
+    asked = request.number("gracePeriodSeconds")
+    if asked is not None:
+        options["gracePeriodSeconds"] = asked
     if request.parameter("propagationPolicy"):
         options["propagationPolicy"] = request.parameter("propagationPolicy")
     policy = options.get("propagationPolicy")
