@@ -239,6 +239,9 @@ class HttpDownstream(Downside):
     def sweep(self, now: float) -> None:
         """Close what is idle for too long."""
         chain = self.chain
+        if not self.inbound and self.runtime.discovery is not None:
+            # As long as a client stays connected, its destination is in use.
+            self.runtime.discovery.touch(chain.listener.name)
         if self.call is None and not self.calls:
             if chain.idle > 0 and now - self.used > chain.idle:
                 self.shut()

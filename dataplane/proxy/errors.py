@@ -88,7 +88,7 @@ REQUESTS_FULL: Final = Refusal(
     RESOURCE_EXHAUSTED,
 )
 OVERLOADED: Final = Refusal(
-    "overloaded", 503, flags.SHED, "The sidecar has as many requests in flight as it may.", RESOURCE_EXHAUSTED
+    "overloaded", 503, flags.SHED, "The sidecar has more to do than it can.", RESOURCE_EXHAUSTED
 )
 UPSTREAM_ENDED: Final = Refusal(
     "upstream_connection_ended", 503, flags.CONNECTION_ENDED, "The server closed the connection before it answered."
@@ -111,7 +111,10 @@ TOO_IDLE: Final = Refusal(
     "Nothing moved for longer than the stream idle time-out.",
     DEADLINE_EXCEEDED,
 )
-CONNECT_REFUSED: Final = Refusal("connect_refused", 405, flags.DENIED, "CONNECT is not allowed here.", UNIMPLEMENTED)
-UPGRADE_REFUSED: Final = Refusal(
-    "upgrade_refused", 502, flags.BAD_RESPONSE, "The server cannot take this upgrade.", UNIMPLEMENTED
+BODY_LATE: Final = Refusal(
+    "slow_request_body", 408, flags.BAD_REQUEST, "The request was not whole within the time allowed.", DEADLINE_EXCEEDED
 )
+CONNECT_REFUSED: Final = Refusal("connect_refused", 405, flags.DENIED, "CONNECT is not allowed here.", UNIMPLEMENTED)
+
+ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, Refusal))
+"""Every refusal, in the order above."""

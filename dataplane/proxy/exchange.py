@@ -215,6 +215,10 @@ class Exchange(Routed):
     def _timed_out(self) -> None:
         self.refuse(errors.TIMED_OUT)
 
+    def _body_late(self) -> None:
+        if not self.request_ended and not self.tunnel:
+            self.refuse(errors.BODY_LATE)
+
     # --- retries by policy --------------------------------------------------------------------------------------------
 
     def _begin_try(self) -> None:
@@ -271,7 +275,7 @@ class Exchange(Routed):
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._try_timer, self._again_timer):
+        for timer in (self._timer, self._body_timer, self._try_timer, self._again_timer):
             if timer is not None:
                 timer.cancel()
 
@@ -287,7 +291,12 @@ class Exchange(Routed):
                 up.reset(self.up_stream, codes.CANCEL)
             up.finished(self)
         self.abandon_try()
-        if self._timer is not None or self._try_timer is not None or self._again_timer is not None:
+        if (
+            self._timer is not None
+            or self._body_timer is not None
+            or self._try_timer is not None
+            or self._again_timer is not None
+        ):
             self._stop_timers()
         self.runtime.active -= 1
         self._record()

@@ -24,6 +24,7 @@ cdef class Routed(Sending):
     cdef public double started
     cdef public bytes request_id
     cdef Timer _timer
+    cdef Timer _body_timer
 
     cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
     @cython.locals(runtime=Runtime, notes=HeadNotes, routes=RouteIndex, client=Downside, head=RequestHead, headers=list,
@@ -36,6 +37,7 @@ cdef class Routed(Sending):
     @cython.locals(seconds=double)
     cdef object _set_timer(self)
     cpdef object _timed_out(self)
+    cpdef object _body_late(self)
     cdef object _finish(self)
     @cython.locals(target=TargetRow, edit=HeaderEdit)
     cpdef object edit_response(self, list headers)

@@ -21,6 +21,7 @@ class Routed(Sending):
     """A call with a client, as far as routing goes."""
 
     __slots__ = (
+        "_body_timer",
         "_timer",
         "client",
         "flag",
@@ -52,6 +53,7 @@ class Routed(Sending):
         self.response_owed = 0
         self.request_id = b""
         self._timer: Timer | None = None
+        self._body_timer: Timer | None = None
         self.started = runtime.poller.kernel.now()
         self.touched = self.started
 
@@ -77,7 +79,7 @@ class Routed(Sending):
                 self.http1_origin = notes.original.startswith(b"HTTP/1")
         if head.protocol and head.version < 20:
             self.request_ended = True
-        if runtime.active > runtime.most_active:
+        if runtime.active > runtime.most_active or runtime.shedding:
             self.refuse(errors.OVERLOADED)
         elif not head.protocol and head.method == b"CONNECT":
             self.refuse(errors.CONNECT_REFUSED)
@@ -158,10 +160,14 @@ class Routed(Sending):
 
     def _set_timer(self) -> None:
         seconds = self.row.timeout if self.row is not None else 0.0
-        if seconds <= 0:
-            seconds = self.client.chain.request_timeout
         if seconds > 0:
             self._timer = self.runtime.timers.after(seconds, self._timed_out)
+        seconds = self.client.chain.request_timeout
+        if seconds > 0 and not self.request_ended:
+            self._body_timer = self.runtime.timers.after(seconds, self._body_late)
+
+    def _body_late(self) -> None:
+        """A hook: the client took too long to send its request."""
 
     def _timed_out(self) -> None:
         """A hook: the route's time is over."""

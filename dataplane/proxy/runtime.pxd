@@ -18,6 +18,8 @@ cdef class Runtime:
     cdef public object access_log
     cdef public HeadNotes notes
     cdef public bint draining
+    cdef public bint shedding
+    cdef public object overload
     cdef public long active
     cdef public long most_active
     cdef public Py_ssize_t pending_bytes

@@ -6,6 +6,7 @@ One per worker; nothing in it is shared between threads.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from random import random
@@ -15,11 +16,13 @@ from dataplane.net.poller import Poller
 from dataplane.net.timers import Timers
 from dataplane.proxy.headers import HeadNotes
 from dataplane.proxy.limits import ProxyLimits
+from dataplane.proxy.overload import Overload
 from dataplane.tables.compile import Tables
 from dataplane.telemetry.labels import NOBODY, Workload
 from dataplane.telemetry.metrics import Metrics
 
 _BATCH = 256
+_log = logging.getLogger("tulle.proxy")
 CLOSE_IDLE_AFTER = 1.0
 """Seconds between telling clients that we go and refusing what they still open."""
 
@@ -44,10 +47,12 @@ class Runtime:
         "metrics",
         "most_active",
         "notes",
+        "overload",
         "own",
         "pending_bytes",
         "poller",
         "replay_bytes",
+        "shedding",
         "tables",
         "timers",
         "tls",
@@ -76,6 +81,8 @@ class Runtime:
     draining: bool
     active: int
     """Requests in flight."""
+    shedding: bool
+    """The sidecar is behind: new requests are refused."""
     introduction: bytes
     """Our telemetry labels for the sidecars we call; empty for none."""
     downstreams: set[Any]
@@ -91,6 +98,9 @@ class Runtime:
         self.tls = None
         self.discovery = None
         self.own = NOBODY
+        self.overload = Overload(self.timers, self.clock)
+        self.overload.tell = self._shed
+        self.shedding = False
         self.dice = random
         self.access_log = None
         self.notes = HeadNotes()
@@ -132,8 +142,20 @@ class Runtime:
     # --- over all connections -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to look at idle limits now and then."""
+        """Begin to look at idle limits and at our own load now and then."""
+        self._sweep_later()
+        self.overload.start()
+
+    def _sweep_later(self) -> None:
         self._sweeper = self.timers.after(self.limits.sweep, self._sweep)
+
+    def _shed(self, begins: bool) -> None:
+        self.shedding = begins
+        if begins:
+            _log.warning("new requests are refused: overloaded (%s)", self.overload.reason)
+            self.metrics.events.of("overloads").value += 1
+        else:
+            _log.warning("new requests are taken again")
 
     def stop(self) -> None:
         """Give up every connection at once."""
@@ -150,7 +172,7 @@ class Runtime:
             downstream.sweep(now)
         for upstream in list(self.upstreams):
             upstream.sweep(now, limits.upstream_idle, limits.upstream_life)
-        self.start()
+        self._sweep_later()
 
     def drain(self) -> None:
         """Begin a graceful end: clients are told to open nothing more here, what is on the way is finished."""
