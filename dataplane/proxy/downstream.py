@@ -90,7 +90,7 @@ class HttpDownstream(Downside):
 
     def lost(self, reason: str) -> None:
         """Gone, with every request on it."""
-        self.gone = True
+        self._part()
         self.runtime.downstreams.discard(self)
         if self._head_timer is not None:
             self._head_timer.cancel()

@@ -10,6 +10,8 @@ from dataplane.proxy.runtime cimport Runtime
 cdef class Flusher(Pollable):
     cdef HttpConnection _connection
 
+    cpdef object forget(self)
+
 cdef class Call:
     cdef public HttpConnection down
     cdef public long down_stream
@@ -51,6 +53,7 @@ cdef class HttpConnection(Receiver):
     cpdef object mark(self)
     @cython.locals(data=bytes, closing=bint)
     cpdef object flush(self)
+    cdef object _part(self)
     cdef object _end_if_over(self)
     cdef object _after_flush(self)
     cpdef long send_request(self, RequestHead head, bint end) except -1

@@ -22,15 +22,21 @@ class Flusher(Pollable):
 
     def __init__(self, poller: Poller, connection: HttpConnection) -> None:
         super().__init__(poller, -1)
-        self._connection = connection
+        self._connection: HttpConnection | None = connection
 
     def flush(self) -> None:
         """Write out what calls have sent since the last batch."""
-        self._connection.flush()
+        if self._connection is not None:
+            self._connection.flush()
 
     def failed(self, error: BaseException) -> None:
         """A defect ends this connection, no other."""
-        self._connection.stream.failed(error)
+        if self._connection is not None:
+            self._connection.stream.failed(error)
+
+    def forget(self) -> None:
+        """Let go of a connection that is gone, so that it is freed at once and not by the garbage collector."""
+        self._connection = None
 
 
 class Call:
@@ -149,6 +155,11 @@ class HttpConnection(Receiver):
         if closing or self._ending:
             self._end_if_over()
         self._after_flush()
+
+    def _part(self) -> None:
+        """The stream is gone: nothing is written any more."""
+        self.gone = True
+        self._flusher.forget()
 
     def _end_if_over(self) -> None:
         codec = self.h1 if self.h2 is None else self.h2

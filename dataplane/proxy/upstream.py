@@ -171,7 +171,7 @@ class HttpUpstream(HttpConnection):
 
     def lost(self, reason: str) -> None:
         """Gone, with every call on it."""
-        self.gone = True
+        self._part()
         self.runtime.upstreams.discard(self)
         self._drop(codes.CONNECT_ERROR, reason)
         if not self._retired:

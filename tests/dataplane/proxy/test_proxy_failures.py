@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -303,3 +304,31 @@ def test_upgrade_a_server_declines_is_an_ordinary_answer(rig: MakeRig) -> None:
     r.servers[-1].send(OK)
 
     assert client.read() == OK
+
+
+def test_connections_are_freed_without_the_garbage_collector(rig: MakeRig) -> None:
+    """No cycle is left behind, however a connection ends."""
+    names = {"HttpDownstream", "HttpUpstream", "Exchange", "Flusher"}
+
+    def alive() -> list[str]:
+        return [type(one).__name__ for one in gc.get_objects() if type(one).__name__ in names]
+
+    gc.collect()
+    gc.disable()
+    try:
+        r = rig(config(everything(forward(timeout=5.0))))
+        for how in range(4):
+            client = r.client(http2=how == 3).send(GET)
+            if how == 0:
+                r.servers[-1].send(OK)
+            elif how == 1:
+                r.servers[-1].close()
+            client.close()
+            if how == 2:
+                next(iter(r.runtime.downstreams)).stream.abort()
+            r.turn()
+        r.runtime.stop()
+        r.turn()
+        assert alive() == []
+    finally:
+        gc.enable()
