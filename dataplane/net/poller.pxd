@@ -21,6 +21,7 @@ cdef class Poller:
     cdef public long long bytes_out
     cdef public long failures
     cdef object _loop
+    cdef object _driver
     cdef list _handlers
     cdef list _dirty
     cdef list _again
@@ -35,9 +36,13 @@ cdef class Poller:
     cpdef object mark(self, Pollable pollable)
     cpdef object again(self, Pollable pollable)
     cdef object _ask(self)
-    @cython.locals(count=int, repeated=list)
+    @cython.locals(count=int)
     cpdef object turn(self)
-    @cython.locals(handlers=list, kernel=Kernel, handler=Pollable, i=int, mask="unsigned int")
+    @cython.locals(kernel=Kernel, until=double, wait=int)
+    cpdef object drive(self, int milliseconds)
+    @cython.locals(repeated=list)
+    cdef object _batch(self, int count)
+    @cython.locals(handlers=list, kernel=Kernel, handler=Pollable, i=int, fd=int, mask="unsigned int")
     cdef object _dispatch(self, int count)
     @cython.locals(handler=Pollable, i=Py_ssize_t, count=Py_ssize_t)
     cdef object _repeat(self, list repeated)

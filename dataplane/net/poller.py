@@ -1,14 +1,15 @@
-"""Turns readiness of many sockets into plain calls: one epoll set inside the event loop, flushed once a turn.
+"""Turns readiness of many sockets into plain calls: one epoll set beside the event loop, flushed once a batch.
 
 In: descriptors with a `Pollable` each. Out: `ready(mask)` on it, and, after a batch, `flush()` on every one that was
 marked dirty, so everything written in a batch leaves in one call a socket. Refuses nothing: what a Pollable raises ends
 that one alone (`failed`), is counted and logged once. Sockets are watched edge-triggered, so a connection costs one
-`epoll_ctl` in its life; who stops reading early calls `again()`.
+`epoll_ctl` in its life; who stops reading early calls `again()`. On a `TrafficLoop` the poller is what the loop waits
+in; on any other its epoll set is one descriptor among the loop's own, which costs two system calls more a batch.
 """
 
 import asyncio
 import logging
-from typing import Final
+from typing import Final, Protocol
 
 from dataplane.net.system import Kernel
 from dataplane.net.timers import Timers
@@ -23,6 +24,7 @@ EDGE: Final = 1 << 31
 ROUNDS: Final = 4
 """Batches taken in one turn while they keep coming; then the event loop has its turn."""
 
+_MANY = 8
 _log = logging.getLogger("tulle.net")
 
 
@@ -46,6 +48,23 @@ class Pollable:
         """A call above raised: end, disturbing nobody else."""
 
 
+class Driver(Protocol):
+    """An event loop's selector that lets a poller wait in its place (`loop.TrafficSelector`)."""
+
+    kernel: Kernel
+    wanted: bool
+    """The loop has something to do: give it its turn."""
+
+    def adopt(self, poller: "Poller") -> bool:
+        """Let the poller do the waiting; False when another does."""
+
+    def release(self) -> None:
+        """Wait without a poller again."""
+
+    def note(self, fd: int, mask: int) -> None:
+        """A descriptor that is none of the poller's is ready."""
+
+
 class Poller:
     """One epoll set and everything that hangs on it."""
 
@@ -53,6 +72,7 @@ class Poller:
         "_again",
         "_asked",
         "_dirty",
+        "_driver",
         "_dying",
         "_handlers",
         "_loop",
@@ -67,7 +87,11 @@ class Poller:
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.kernel = Kernel()
+        driver: Driver | None = getattr(loop, "driver", None)
+        if driver is not None and not driver.adopt(self):
+            driver = None
+        self._driver = driver
+        self.kernel = Kernel() if driver is None else driver.kernel
         self.timers = Timers(loop, self.kernel)
         self.now = self.kernel.now()
         self.connections = 0
@@ -81,7 +105,8 @@ class Poller:
         self._dying: list[int] = []
         self._turning = False
         self._asked = False
-        loop.add_reader(self.kernel.epoll, self.turn)
+        if driver is None:
+            loop.add_reader(self.kernel.epoll, self.turn)
 
     @property
     def open(self) -> int:
@@ -90,13 +115,17 @@ class Poller:
 
     def close(self) -> None:
         """Let go of the event loop; what is still open is closed without a word to anybody."""
-        self._loop.remove_reader(self.kernel.epoll)
+        if self._driver is None:
+            self._loop.remove_reader(self.kernel.epoll)
         self.timers.stop()
         for handler in self._handlers:
             if handler is not None:
                 self.remove(handler)
         self._reap()
-        self.kernel.shut()
+        if self._driver is None:
+            self.kernel.shut()
+        else:
+            self._driver.release()
 
     def add(self, pollable: Pollable, mask: int) -> None:
         """Watch its descriptor."""
@@ -131,34 +160,60 @@ class Poller:
         self._ask()
 
     def _ask(self) -> None:
-        if not self._turning and not self._asked:
+        if not self._turning and not self._asked and self._driver is None:
             self._asked = True
             self._loop.call_soon(self.turn)
 
     def turn(self) -> None:
-        """Take what is ready, in a few batches; called by the event loop, never fails."""
+        """Take what is ready, in a few batches; called by the event loop or by who has no other, never fails."""
         if self.kernel.epoll < 0:
             return
         self._turning = True
         self._asked = False
-        self.now = self.kernel.now()
         for _ in range(ROUNDS):
-            repeated = self._again
-            count = self.kernel.wait()
-            if count == 0 and not repeated and not self._dirty:
+            count = self.kernel.wait(0)
+            self._batch(count)
+            # After a small batch more is hardly there yet; looking would cost what the event loop's own look costs.
+            if count < _MANY and not self._again and not self._dirty:
                 break
-            if repeated:
-                self._again = []
-                self._repeat(repeated)
-            if count:
-                self._dispatch(count)
-            if self._dirty:
-                self._flush()
-            self._reap()
-        self._reap()
         self._turning = False
         if self._again or self._dirty:
             self._ask()
+
+    def drive(self, milliseconds: int) -> None:
+        """Wait and take what comes, batch after batch, until the loop is wanted or so long is over (-1: for ever)."""
+        driver = self._driver
+        kernel = self.kernel
+        until = -1.0 if milliseconds < 0 else kernel.now() + milliseconds / 1000
+        self._turning = True
+        try:
+            while driver is not None:
+                wait = milliseconds
+                if self._again or self._dirty or self._dying or driver.wanted:
+                    wait = 0
+                self._batch(kernel.wait(wait))
+                if driver.wanted:
+                    return
+                if until >= 0:
+                    milliseconds = int((until - self.now) * 1000 + 0.999)
+                    if milliseconds <= 0:
+                        return
+        finally:
+            self._turning = False
+
+    def _batch(self, count: int) -> None:
+        """Call who is ready and who asked to be called again, flush what was written, close what is over."""
+        repeated = self._again
+        self.now = self.kernel.now()
+        if repeated:
+            self._again = []
+            self._repeat(repeated)
+        if count:
+            self._dispatch(count)
+        if self._dirty:
+            self._flush()
+        if self._dying:
+            self._reap()
 
     def _dispatch(self, count: int) -> None:
         handlers = self._handlers
@@ -168,11 +223,14 @@ class Poller:
         while i < count:
             try:
                 while i < count:
-                    handler = handlers[kernel.event_fd(i)]
+                    fd = kernel.event_fd(i)
+                    handler = handlers[fd] if fd < len(handlers) else None
                     mask = kernel.event_mask(i)
                     i += 1
                     if handler is not None:
                         handler.ready(mask)
+                    elif self._driver is not None:
+                        self._driver.note(fd, mask)
             except Exception as error:  # noqa: BLE001 - see _supervise
                 self._supervise(handler, error)
 
@@ -217,8 +275,7 @@ class Poller:
 
     def _reap(self) -> None:
         dying = self._dying
-        if dying:
-            kernel = self.kernel
-            for fd in dying:
-                kernel.close(fd)
-            dying.clear()
+        kernel = self.kernel
+        for fd in dying:
+            kernel.close(fd)
+        dying.clear()

@@ -28,6 +28,7 @@ cdef class Stream(Pollable):
     cdef public tuple target
     cdef public str alpn
     cdef public str identity
+    cdef public str server_name
     cdef public str detail
     cdef public object at_gone
     cdef public double seen

@@ -115,6 +115,7 @@ class Stream(Pollable):
         "peer",
         "receiver",
         "seen",
+        "server_name",
         "target",
         "waiting",
     )
@@ -126,6 +127,7 @@ class Stream(Pollable):
         self.target: tuple[str, int] | None = None
         self.alpn = ""
         self.identity = ""
+        self.server_name = ""
         self.detail = ""
         self.at_gone: Callable[[tuple[str, int]], object] | None = None
         self.waiting = 0

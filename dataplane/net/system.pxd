@@ -11,7 +11,7 @@ cdef class Kernel:
     cpdef object add(self, int fd, unsigned int mask)
     cpdef object change(self, int fd, unsigned int mask)
     cpdef object forget(self, int fd)
-    cpdef int wait(self) except -2
+    cpdef int wait(self, int milliseconds) except -2
     cpdef int event_fd(self, int index) except -2
     cpdef unsigned int event_mask(self, int index) except 0xffffffff
     cpdef bytes receive(self, int fd)

@@ -50,9 +50,12 @@ class Kernel:
         """Watch a descriptor no more; closing does that too."""
         self._epoll.unregister(fd)
 
-    def wait(self) -> int:
-        """Collect what is ready now and tell how many; read them by `event_fd` and `event_mask`."""
-        self._events = self._epoll.poll(0, EVENTS)
+    def wait(self, milliseconds: int) -> int:
+        """Collect what is ready, waiting for something up to so long (-1: for ever), and tell how many.
+
+        Read them by `event_fd` and `event_mask`. A signal ends the wait after its Python handler has run.
+        """
+        self._events = self._epoll.poll(milliseconds / 1000 if milliseconds >= 0 else None, EVENTS)
         return len(self._events)
 
     def event_fd(self, index: int) -> int:

@@ -6,6 +6,7 @@ only for what cannot happen while a descriptor is ours. The GIL is kept: no call
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
 from libc.stdint cimport uint32_t
@@ -144,9 +145,19 @@ cdef class Kernel:
         """Watch a descriptor no more; closing does that too."""
         self._control(EPOLL_CTL_DEL, fd, 0)
 
-    cpdef int wait(self) except -2:
-        """Collect what is ready now and tell how many; read them by `event_fd` and `event_mask`."""
-        cdef int count = epoll_wait(self.epoll, <epoll_event*>self._events, MAX_EVENTS, 0)
+    cpdef int wait(self, int milliseconds) except -2:
+        """Collect what is ready, waiting for something up to so long (-1: for ever), and tell how many.
+
+        Read them by `event_fd` and `event_mask`. A signal ends the wait after its Python handler has run.
+        """
+        cdef int count
+        if milliseconds == 0:
+            count = epoll_wait(self.epoll, <epoll_event*>self._events, MAX_EVENTS, 0)
+        else:
+            with nogil:
+                count = epoll_wait(self.epoll, <epoll_event*>self._events, MAX_EVENTS, milliseconds)
+            if count < 0:
+                PyErr_CheckSignals()
         return count if count > 0 else 0
 
     cpdef int event_fd(self, int index) except -2:
