@@ -35,6 +35,7 @@ MODULES = [
     "dataplane/tables/edits.py",
     "dataplane/tables/endpoints.py",
     "dataplane/tables/routes.py",
+    "dataplane/tables/authz.py",
     "dataplane/tables/listeners.py",
     "dataplane/proxy/headers.py",
     "dataplane/proxy/runtime.py",
@@ -50,6 +51,7 @@ MODULES = [
     "dataplane/net/system.pyx",
     "dataplane/net/timers.py",
     "dataplane/net/poller.py",
+    "dataplane/net/outlet.py",
     "dataplane/net/stream.py",
     "dataplane/net/tls_stream.py",
 ]

@@ -9,11 +9,10 @@ import socket
 
 from dataplane.net.hairpin import Hairpins
 from dataplane.net.poller import Poller
-from dataplane.net.stream import CONNECT_FAILED, CONNECT_REFUSED, CONNECT_UNREACHABLE, Receiver, Stream
+from dataplane.net.reasons import of_connecting
+from dataplane.net.stream import Receiver, Stream
 from dataplane.net.tls import ClientTls
 from dataplane.net.tls_stream import TlsStream
-
-_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL}
 
 
 class Dialer:
@@ -41,7 +40,7 @@ class Dialer:
             poller.kernel.nodelay(connecting)
             stream.start(connecting=True, timeout=timeout)
         else:
-            stream.stillborn(_reason(error), f"{address} port {port}: {errno.errorcode.get(error, error)}")
+            stream.stillborn(of_connecting(error), f"{address} port {port}: {errno.errorcode.get(error, error)}")
         return stream
 
     def _begin(self, address: str, port: int, secure: bool) -> tuple[int, int]:
@@ -58,9 +57,3 @@ class Dialer:
         except OSError:
             error = errno.EINVAL
         return made.detach(), error
-
-
-def _reason(error: int) -> str:
-    if error == errno.ECONNREFUSED:
-        return CONNECT_REFUSED
-    return CONNECT_UNREACHABLE if error in _UNREACHABLE else CONNECT_FAILED

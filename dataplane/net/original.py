@@ -1,7 +1,6 @@
-"""Where a connection the kernel redirected to us was going.
+"""The addresses of a descriptor: its own, and the one its client dialled before the kernel redirected it to us.
 
-In: an accepted descriptor. Out: the address its client dialled, or None when the kernel did not redirect it. Refuses
-nothing.
+In: a descriptor. Out: an address, or None when there was no redirect. Refuses nothing.
 """
 
 import socket
@@ -27,3 +26,13 @@ def original_destination(kernel: Kernel, fd: int, ipv6: bool) -> tuple[str, int]
     if raw is None or len(raw) < 8:
         return None
     return socket.inet_ntop(socket.AF_INET, raw[4:8]), int(struct.unpack_from("!H", raw, 2)[0])
+
+
+def local_address(fd: int) -> tuple[str, int]:
+    """Ask the kernel for the address a socket is bound to."""
+    borrowed = socket.socket(fileno=fd)
+    try:
+        name = borrowed.getsockname()
+        return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)
+    finally:
+        borrowed.detach()

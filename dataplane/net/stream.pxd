@@ -1,5 +1,6 @@
 cimport cython
 
+from dataplane.net.outlet cimport Outlet
 from dataplane.net.poller cimport Pollable, Poller
 from dataplane.net.system cimport Kernel
 from dataplane.net.timers cimport Timer
@@ -11,8 +12,6 @@ cdef unsigned int _LAST
 cdef unsigned int _OUT
 cdef unsigned int _ERR
 cdef Py_ssize_t _CHUNK
-cdef Py_ssize_t _HIGH
-cdef Py_ssize_t _LOW
 cdef int _READS
 
 cdef class Receiver:
@@ -22,7 +21,7 @@ cdef class Receiver:
     cpdef object drained(self)
     cpdef object lost(self, str reason)
 
-cdef class Stream(Pollable):
+cdef class Stream(Outlet):
     cdef public Receiver receiver
     cdef public tuple peer
     cdef public tuple target
@@ -32,12 +31,8 @@ cdef class Stream(Pollable):
     cdef public str detail
     cdef public object at_gone
     cdef public double seen
-    cdef readonly Py_ssize_t waiting
-    cdef readonly bint high
     cdef readonly bint open
     cdef readonly bint at_end
-    cdef list _chunks
-    cdef Py_ssize_t _offset
     cdef str _reason
     cdef Timer _timer
     cdef bint _reading
@@ -65,8 +60,6 @@ cdef class Stream(Pollable):
     cpdef object failed(self, object error)
     @cython.locals(chunks=list, kernel=Kernel, sent=Py_ssize_t)
     cpdef object flush(self)
-    @cython.locals(chunks=list, done=Py_ssize_t, count=Py_ssize_t, size=Py_ssize_t)
-    cdef object _forget(self, Py_ssize_t sent)
     cdef object _flushed(self, bint left)
     cdef object _send_end(self)
     cdef object _finish(self)
@@ -87,5 +80,3 @@ cdef class Stream(Pollable):
     cdef object _tell(self)
     cdef object _repeat(self)
     cdef object _stop_timer(self)
-
-cpdef tuple local_address(int fd)

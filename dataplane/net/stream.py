@@ -6,18 +6,17 @@ dropped. Who writes looks at `high` and pauses its source until `drained`. `clos
 time, and then lets the peer finish (a reset would destroy bytes still on their way to it).
 """
 
-import errno
 import os
-import socket
 from collections.abc import Callable
 from typing import Final
 
+from dataplane.net.original import local_address
+from dataplane.net.outlet import Outlet
 from dataplane.net.poller import EDGE, ERR, HUP, IN, OUT, RDHUP, Pollable, Poller
+from dataplane.net.reasons import ABORTED, CLOSE_TIMEOUT, CLOSED, CONNECT_TIMEOUT, ENDED, FAILED, RESET, of_connecting
 from dataplane.net.system import RECEIVE_SIZE
 from dataplane.net.timers import Timer
 
-HIGH_MARK: Final = 256 * 1024
-LOW_MARK: Final = 64 * 1024
 READS: Final = 4
 """Receives of one stream in a batch, so that one fast peer does not keep the others waiting."""
 CLOSE_SECONDS: Final = 10.0
@@ -25,38 +24,11 @@ CLOSE_SECONDS: Final = 10.0
 LINGER_SECONDS: Final = 1.0
 """How long the peer has to close its side after we closed ours."""
 
-CLOSED: Final = "closed"
-"""We closed it, all was sent."""
-ABORTED: Final = "aborted"
-"""We gave it up."""
-ENDED: Final = "ended"
-"""Both sides ended what they send."""
-RESET: Final = "reset"
-"""The peer (or the network) broke it."""
-CLOSE_TIMEOUT: Final = "close_timeout"
-"""The peer did not take what waited when we closed."""
-FAILED: Final = "internal_error"
-"""The receiver raised."""
-TRUNCATED: Final = "truncated"
-"""TLS: the connection ended without the peer saying that this was all."""
-CONNECT_REFUSED: Final = "connect_refused"
-CONNECT_TIMEOUT: Final = "connect_timeout"
-CONNECT_UNREACHABLE: Final = "connect_unreachable"
-CONNECT_FAILED: Final = "connect_failed"
-TLS_FAILED: Final = "tls_failed"
-"""The handshake failed; `detail` says why."""
-TLS_TIMEOUT: Final = "tls_timeout"
-IDENTITY_MISMATCH: Final = "identity_mismatch"
-"""The peer's certificate is good, but is not whom we wanted."""
-
 # The same for the hot path: C integers when compiled.
-_HIGH = HIGH_MARK
-_LOW = LOW_MARK
 _READS = READS
 _OUT = OUT
 _ERR = ERR
 _EVERYTHING = IN | OUT | RDHUP | EDGE
-_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL}
 _CHUNK = RECEIVE_SIZE
 _WRITABLE = OUT | ERR | HUP
 _READABLE = IN | RDHUP | HUP | ERR
@@ -85,40 +57,11 @@ class Receiver:
 
 
 _NOBODY: Final = Receiver()
+"""Whom a dead stream talks to."""
 
 
-class Stream(Pollable):
+class Stream(Outlet):
     """One plaintext TCP connection."""
-
-    __slots__ = (
-        "_blocked",
-        "_chunks",
-        "_closing",
-        "_connecting",
-        "_end_sent",
-        "_end_wanted",
-        "_last",
-        "_lingering",
-        "_offset",
-        "_queued",
-        "_readable",
-        "_reading",
-        "_reason",
-        "_timer",
-        "alpn",
-        "at_end",
-        "at_gone",
-        "detail",
-        "high",
-        "identity",
-        "open",
-        "peer",
-        "receiver",
-        "seen",
-        "server_name",
-        "target",
-        "waiting",
-    )
 
     def __init__(self, poller: Poller, fd: int, receiver: Receiver, peer: tuple[str, int]) -> None:
         super().__init__(poller, fd)
@@ -130,13 +73,9 @@ class Stream(Pollable):
         self.server_name = ""
         self.detail = ""
         self.at_gone: Callable[[tuple[str, int]], object] | None = None
-        self.waiting = 0
-        self.high = False
         self.open = True
         self.at_end = False
         self.seen = poller.now
-        self._chunks: list[bytes] = []
-        self._offset = 0
         self._reason = ""
         self._timer: Timer | None = None
         self._reading = True
@@ -174,10 +113,7 @@ class Stream(Pollable):
         """Send bytes at the end of the turn; never blocks, never fails here."""
         size = len(data)
         if size and self.open and not self._end_wanted:
-            self._chunks.append(data)
-            self.waiting += size
-            if self.waiting > _HIGH:
-                self.high = True
+            self._queue(data, size)
             if not self.dirty:
                 self.poller.mark(self)
 
@@ -285,37 +221,16 @@ class Stream(Pollable):
                     return
                 self._blocked = True
                 break
-            self.waiting -= sent
             self.poller.bytes_out += sent
             self._forget(sent)
         self._flushed(bool(chunks))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _forget(self, sent: int) -> None:
-        """Drop what the kernel has taken from the front of the queue."""
-        chunks = self._chunks
-        sent += self._offset
-        done = 0
-        count = len(chunks)
-        while done < count:
-            size = len(chunks[done])
-            if sent < size:
-                break
-            sent -= size
-            done += 1
-        if done == count:
-            chunks.clear()
-        elif done:
-            del chunks[:done]
-        self._offset = sent
-
     def _flushed(self, left: bool) -> None:
         """Tell the owner that there is room, and go on with an end that was asked for once nothing is left."""
-        if self.high and self.waiting <= _LOW:
-            self.high = False
-            if not self._closing:
-                self.receiver.drained()
+        if self.high and self._eased() and not self._closing:
+            self.receiver.drained()
         if self._end_wanted and not left and not self._end_sent:
             self._end_sent = True
             self._send_end()
@@ -410,14 +325,7 @@ class Stream(Pollable):
 
     def _broken(self, error: int) -> None:
         self.detail = os.strerror(error)
-        if not self._connecting:
-            self._die(RESET)
-        elif error == errno.ECONNREFUSED:
-            self._die(CONNECT_REFUSED)
-        elif error == errno.ETIMEDOUT:
-            self._die(CONNECT_TIMEOUT)
-        else:
-            self._die(CONNECT_UNREACHABLE if error in _UNREACHABLE else CONNECT_FAILED)
+        self._die(of_connecting(error) if self._connecting else RESET)
 
     def _too_late(self) -> None:
         self._timer = None
@@ -438,9 +346,7 @@ class Stream(Pollable):
         self._lingering = False
         self._readable = False
         self._stop_timer()
-        self._chunks.clear()
-        self.waiting = 0
-        self.high = False
+        self._drop()
         self.poller.connections -= 1
         self.poller.remove(self)
         if self.at_gone is not None:
@@ -464,13 +370,3 @@ class Stream(Pollable):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def local_address(fd: int) -> tuple[str, int]:
-    """Ask the kernel for the address a socket is bound to."""
-    borrowed = socket.socket(fileno=fd)
-    try:
-        name = borrowed.getsockname()
-        return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)
-    finally:
-        borrowed.detach()

@@ -12,16 +12,8 @@ import ssl
 from typing import Final
 
 from dataplane.net.poller import IN, RDHUP, Poller
-from dataplane.net.stream import (
-    CLOSED,
-    CONNECT_TIMEOUT,
-    IDENTITY_MISMATCH,
-    TLS_FAILED,
-    TLS_TIMEOUT,
-    TRUNCATED,
-    Receiver,
-    Stream,
-)
+from dataplane.net.reasons import CLOSED, CONNECT_TIMEOUT, IDENTITY_MISMATCH, TLS_FAILED, TLS_TIMEOUT, TRUNCATED
+from dataplane.net.stream import Receiver, Stream
 from dataplane.net.tls import ServerTls
 
 HANDSHAKE_SECONDS: Final = 10.0
@@ -34,20 +26,6 @@ _SLICE = 16384
 
 class TlsStream(Stream):
     """One TLS connection."""
-
-    __slots__ = (
-        "_handshaking",
-        "_held",
-        "_held_at",
-        "_incoming",
-        "_notified",
-        "_outgoing",
-        "_plain",
-        "_sealed",
-        "_sealed_at",
-        "_setup",
-        "_ssl",
-    )
 
     def __init__(self, poller: Poller, fd: int, receiver: Receiver, peer: tuple[str, int], setup: ServerTls) -> None:
         super().__init__(poller, fd, receiver, peer)

@@ -13,7 +13,8 @@ import random
 from typing import Protocol
 
 from dataplane.config import Endpoint
-from dataplane.net.stream import ABORTED, CLOSED, ENDED, Receiver, Stream
+from dataplane.net.reasons import ABORTED, CLOSED, ENDED
+from dataplane.net.stream import Receiver, Stream
 from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
 from dataplane.proxy.runtime import Runtime

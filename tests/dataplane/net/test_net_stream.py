@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from dataplane.net import stream as stream_module
-from dataplane.net.stream import HIGH_MARK, LOW_MARK
+from dataplane.net.outlet import HIGH_MARK, LOW_MARK
 from tests.support.net import Echo, Heard, net
 
 
