@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from devcluster.api.errors import StatusError
+from devcluster.api.information import VERSION
 from devcluster.api.registry import Registry
 from devcluster.controllers.objects import now
 from devcluster.controllers.reconcile import controller, find
 from devcluster.runtime.network import API_ADDRESS, API_PORT, DNS_ADDRESS, NODE_ADDRESS, NODE_NAME, POD_CIDR
 
 Object = dict[str, Any]
-VERSION: Final = "v1.33.0"
 _LEASES: Final = "kube-node-lease"
 _HEARTBEAT: Final = 10.0
 _WHO: Final = controller("node-controller")
