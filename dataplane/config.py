@@ -190,6 +190,58 @@ class HttpTimeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A node of an authorization rule: exactly one of the fields is set; with none it always holds."""
+
+    all_of: tuple[Condition, ...] | None = None
+    any_of: tuple[Condition, ...] | None = None
+    none_of: Condition | None = None
+    """Holds where this one does not."""
+    header: tuple[str, StringMatch] | None = None
+    """Lower-case name (`:method`, `:path`, `:authority`, `:scheme` for the request line) and what its value must be."""
+    path: StringMatch | None = None
+    """What the normalised path must be, without query."""
+    ports: tuple[int, int] | None = None
+    """Lowest and highest destination port."""
+    destination: str | None = None
+    """A CIDR range the destination is in."""
+    direct_source: str | None = None
+    """A CIDR range the connection comes from."""
+    source: str | None = None
+    """A CIDR range the client is in, as `x-forwarded-for` names it where it is trusted, else as `direct_source`."""
+    identity: StringMatch | None = None
+    """What the URI in the peer's certificate must be; `present` is any mesh identity."""
+    server_name: StringMatch | None = None
+    """What the name asked for in the TLS handshake must be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Holds when one of the permissions (what is done) and one of the principals (by whom) hold."""
+
+    name: str
+    permissions: tuple[Condition, ...]
+    principals: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Either only what a policy holds for is allowed, or (`deny`) what one holds for is refused."""
+
+    deny: bool
+    policies: tuple[Policy, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """One RBAC filter; without `rules` it refuses nothing."""
+
+    rules: Rules | None = None
+    shadow: Rules | None = None
+    """Only counted, to learn what they would do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpFilter:
     """Treat the connection as HTTP."""
 
@@ -202,6 +254,8 @@ class HttpFilter:
     trusted_hops: int = 0
     codec: str = "auto"
     """`auto`, `http1` or `http2`."""
+    authorization: tuple[Authorization, ...] = ()
+    """Checked for every request, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +287,8 @@ class FilterChain:
     match: ChainMatch
     filter: HttpFilter | TcpFilter
     tls: TlsContext | None = None
+    authorization: tuple[Authorization, ...] = ()
+    """Checked once a connection, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

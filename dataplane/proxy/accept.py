@@ -18,6 +18,7 @@ from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
 from dataplane.net.tls_stream import TlsStream
 from dataplane.protocol import client_hello, detect
+from dataplane.proxy import admission
 from dataplane.proxy.opaque import Relay
 from dataplane.proxy.runtime import Runtime
 from dataplane.tables.listeners import RAW, TLS, ChainTable, ListenerTable
@@ -102,6 +103,13 @@ class Acceptor:
         target = stream.target or ("", 0)
         _log.info("connection from %s port %d to %s port %d refused: %s", *stream.peer, *target, detail)
         stream.abort()
+
+    def admits(self, stream: Stream, chain: ChainTable) -> bool:
+        """Ask the chain's rules about a connection whose peer is known; one they do not let in is refused."""
+        why = admission.refusal(self.runtime, chain, stream)
+        if why:
+            self.refuse(stream, "rbac_denied", why)
+        return not why
 
     def _learned(self, arrival: Arrival, name: str, known: bool) -> None:
         """The control plane has answered, or cannot be asked."""
@@ -199,7 +207,8 @@ class Arrival(Receiver):
             hello = client_hello.parse(first)
             if hello.state == client_hello.COMPLETE:
                 offered = frozenset(name.decode("latin-1") for name in hello.alpn)
-                self._match(TLS, offered, hello.server_name.decode("latin-1"))
+                self.stream.server_name = hello.server_name.decode("latin-1")
+                self._match(TLS, offered, self.stream.server_name)
             elif hello.state == client_hello.NOT_TLS:
                 self._match(RAW, _NOTHING, "")
         elif kind == detect.HTTP1:
@@ -238,8 +247,10 @@ class Arrival(Receiver):
         """The client is silent: dial the server, so that it can speak first; the client still may until the time-out."""
         if self._silent is not None and self.table is not None:
             self._wait(self.table.noun.detect_timeout, self._timed_out)
-            self._relay = Relay(self._acceptor.runtime, self._silent, self.stream.target or self.stream.local)
-            self._relay.listen_first(self)
+            # What the rules refuse reaches no server: the time-out closes it, unless its bytes take it elsewhere.
+            if not admission.bars(self._silent, self.stream):
+                self._relay = Relay(self._acceptor.runtime, self._silent, self.stream.target or self.stream.local)
+                self._relay.listen_first(self)
 
     def server_spoke(self) -> None:
         """The server speaks first: relay."""
@@ -273,6 +284,8 @@ class Arrival(Receiver):
             acceptor.refuse(stream, "no_filter_chain", f"no filter chain takes {what} on port {self._port}")
         elif chain.tls is not None:
             self._secure(chain, stream, first)
+        elif not acceptor.admits(stream, chain):
+            pass
         elif chain.http:
             if chain.codec != "auto":
                 http2 = chain.codec == "http2"
@@ -306,6 +319,7 @@ class Arrival(Receiver):
         waiting = Handshake(acceptor, chain)
         secured = TlsStream(acceptor.runtime.poller, stream.fd, waiting, stream.peer, setup)
         waiting.stream = secured
+        secured.server_name = stream.server_name
         secured.take_over(stream, first)
 
     def _stop(self) -> None:
@@ -331,6 +345,9 @@ class Handshake(Receiver):
     def opened(self) -> None:
         """The peer is known; go on with what it agreed to speak."""
         stream, chain, runtime = self.stream, self._chain, self._acceptor.runtime
+        if not self._acceptor.admits(stream, chain):
+            stream.receiver = Receiver()  # it is counted and told already
+            return
         if not chain.http:
             Relay(runtime, chain, stream.target or stream.local).start(stream, b"")
         elif stream.alpn or chain.codec != "auto":

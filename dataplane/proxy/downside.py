@@ -1,30 +1,36 @@
 """What a client's connection tells the requests on it: which chain and routes are in force, who the client is.
 
-In: the chain the connection was accepted on, its stream. Out: `routes()`, `group()`, `forwarded`. A push reaches open
-connections: the chain is looked up again when the tables changed, and kept as it was when it is gone.
+In: the chain the connection was accepted on, its stream. Out: `routes()`, `guard`, `group()`, `forwarded`. A push reaches
+open connections: the chain, and with it the rules, is looked up again when the tables changed, and kept when it is gone.
 """
 
 from __future__ import annotations
 
 from dataplane.net.stream import Stream
+from dataplane.protocol.events import RequestHead
 from dataplane.proxy.flow import HttpConnection
 from dataplane.proxy.runtime import Runtime
+from dataplane.tables.authz import ALWAYS_ALLOW, Facts, Guard
 from dataplane.tables.compile import Tables
 from dataplane.tables.listeners import ChainTable
 from dataplane.tables.routes import RouteIndex
 from dataplane.telemetry import labels
-from dataplane.telemetry.metrics import RequestGroup
+from dataplane.telemetry.metrics import Counter, RequestGroup
+
+_ALWAYS_ALLOW = ALWAYS_ALLOW
 
 
 class Downside(HttpConnection):
     """The facts of a client's connection; `HttpDownstream` adds the speaking."""
 
     __slots__ = (
+        "_admitted",
         "_group",
         "_routes",
         "_tables",
         "chain",
         "forwarded",
+        "guard",
         "inbound",
         "mesh",
         "peer_labels",
@@ -46,6 +52,9 @@ class Downside(HttpConnection):
         self._group: RequestGroup | None = None
         self._routes: RouteIndex | None = None
         self._tables: Tables | None = None
+        self.guard: Guard | None = None
+        """The rules for requests, as far as the connection decides them; None when there are none."""
+        self._admitted: Counter | None = None
 
     def routes(self) -> RouteIndex | None:
         """Return the route table in force, None when it has not arrived."""
@@ -62,6 +71,28 @@ class Downside(HttpConnection):
             self.chain = newer
         chain = self.chain
         self._routes = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
+        rules = chain.authorization
+        self.guard = None
+        if rules is not None:
+            # The last address in `x-forwarded-for` is the one we appended.
+            hops = -1 if self.forwarded and not chain.trusted_hops else chain.trusted_hops
+            stream = self.stream
+            self.guard = rules.bind(
+                Facts(stream.peer[0], stream.target or stream.local, stream.identity, stream.server_name, hops)
+            )
+            self._admitted = self.runtime.metrics.events.of("rbac_allowed")
+
+    def admits(self, head: RequestHead) -> bool:
+        """Ask the rules about a request, and count."""
+        guard: Guard = self.guard  # type: ignore[assignment]
+        if guard.shadow is not None:
+            events = self.runtime.metrics.events
+            events.of("rbac_shadow_allowed" if guard.shadow.admits(head) else "rbac_shadow_denied").value += 1
+        if guard.state == _ALWAYS_ALLOW or guard.admits(head):
+            self._admitted.value += 1  # type: ignore[union-attr]
+            return True
+        self.runtime.metrics.events.of("rbac_denied").value += 1
+        return False
 
     def group(self) -> RequestGroup:
         """Return the series of this client (inbound), or of calls that found no endpoint (outbound)."""

@@ -111,6 +111,13 @@ TOO_IDLE: Final = Refusal(
     "Nothing moved for longer than the stream idle time-out.",
     DEADLINE_EXCEEDED,
 )
+RBAC_DENIED: Final = Refusal(
+    "rbac_denied",
+    403,
+    flags.DENIED,
+    "RBAC: access denied by the authorization rules of this workload.",
+    PERMISSION_DENIED,
+)
 BODY_LATE: Final = Refusal(
     "slow_request_body", 408, flags.BAD_REQUEST, "The request was not whole within the time allowed.", DEADLINE_EXCEEDED
 )

@@ -85,7 +85,9 @@ class Routed(Sending):
             self.refuse(errors.CONNECT_REFUSED)
         else:
             routes = client.routes()
-            if routes is None:
+            if client.guard is not None and not client.admits(head):
+                self.refuse(errors.RBAC_DENIED)
+            elif routes is None:
                 self.refuse(errors.NO_ROUTE_TABLE)
             else:
                 self._route(routes)

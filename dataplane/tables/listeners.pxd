@@ -18,3 +18,5 @@ cdef class ChainTable:
     cdef public bint use_remote_address
     cdef public int trusted_hops
     cdef public str codec
+    cdef public object admission
+    cdef public object authorization

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from dataplane.config import ChainMatch, FilterChain, HttpFilter, Listener, TcpFilter
+from dataplane.tables.authz import Rulebook, compile_rules
 from dataplane.tables.routes import RouteIndex, TargetRow
 
 TLS = "tls"
@@ -20,6 +21,8 @@ class ChainTable:
     """One compiled filter chain."""
 
     __slots__ = (
+        "admission",
+        "authorization",
         "codec",
         "facts",
         "head_timeout",
@@ -51,6 +54,10 @@ class ChainTable:
         self.own = bool(listener.noun.metadata)
         """A listener of the mesh, not of a file: the client's address goes into `x-forwarded-for`."""
         self.tls = noun.tls
+        self.admission = compile_rules(noun.authorization)
+        """Rules for connections."""
+        self.authorization: Rulebook | None = None
+        """Rules for requests."""
         self.http = isinstance(noun.filter, HttpFilter)
         self.route_name = ""
         self.routes: RouteIndex | None = None
@@ -66,6 +73,7 @@ class ChainTable:
 
     def _compile_http(self, noun: HttpFilter) -> None:
         self.codec = noun.codec
+        self.authorization = compile_rules(noun.authorization)
         self.use_remote_address = noun.use_remote_address
         self.trusted_hops = noun.trusted_hops
         self.idle = noun.timeouts.idle
@@ -80,6 +88,11 @@ class ChainTable:
     def _compile_tcp(self, noun: TcpFilter) -> None:
         self.targets = [TargetRow(target) for target in noun.targets if target.weight > 0]
         self.idle = noun.idle_timeout
+
+    @property
+    def names_servers(self) -> bool:
+        """Whether a rule asks for the server name of the TLS handshake."""
+        return any(book is not None and book.names_servers for book in (self.admission, self.authorization))
 
     def choose(self, dice: float) -> TargetRow | None:
         """Choose a TCP target by weight; `dice` is in [0, 1)."""
@@ -113,7 +126,7 @@ class ListenerTable:
         if len(chains) != 1:
             return bool(chains)
         match = chains[0].noun.match
-        return bool(match.transport or match.alpn or match.sni)
+        return bool(match.transport or match.alpn or match.sni) or chains[0].names_servers
 
     def match(self, port: int, transport: str, alpn: AbstractSet[str], sni: str) -> ChainTable | None:
         """Return the chain of a connection; `alpn` is what TLS offers or what plaintext was detected to be."""

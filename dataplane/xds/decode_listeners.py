@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataplane.config import ChainMatch, FilterChain, HttpFilter, HttpTimeouts, Listener, Target, TcpFilter
+from dataplane.config import (
+    Authorization,
+    ChainMatch,
+    FilterChain,
+    HttpFilter,
+    HttpTimeouts,
+    Listener,
+    Target,
+    TcpFilter,
+)
+from dataplane.xds import decode_rbac
 from dataplane.xds.decode_routes import route_table
 from dataplane.xds.decode_tls import transport_socket
 from dataplane.xds.reading import (
@@ -85,6 +95,7 @@ def _chain(message: Any, index: int, listener_: str) -> FilterChain:
     refuse_fields(match, where, *_UNFOLLOWED)
     if match.transport_protocol not in {"", "tls", "raw_buffer"}:
         raise RefusedError(f"{where}: transport protocol {match.transport_protocol!r} is not supported")
+    filter_, rules = _filters(message.filters, where)
     return FilterChain(
         name=name,
         match=ChainMatch(
@@ -93,31 +104,38 @@ def _chain(message: Any, index: int, listener_: str) -> FilterChain:
             alpn=tuple(match.application_protocols),
             sni=tuple(match.server_names),
         ),
-        filter=_filter(message.filters, where),
+        filter=filter_,
         tls=transport_socket(message.transport_socket, where) if message.HasField("transport_socket") else None,
+        authorization=rules,
     )
 
 
-def _filter(filters: Any, where: str) -> HttpFilter | TcpFilter:
-    """Read the one filter of a chain."""
-    if len(filters) != 1:
+def _filters(filters: Any, where: str) -> tuple[HttpFilter | TcpFilter, tuple[Authorization, ...]]:
+    """Read the one filter a chain ends in, and the authorization rules before it."""
+    configs = [unpacked(one.typed_config, f"{where}: network filter {one.name}") for one in filters]
+    rules = 0
+    while rules < len(configs) and configs[rules].DESCRIPTOR.full_name == decode_rbac.NETWORK:
+        rules += 1
+    if len(configs) != rules + 1:
         names = ", ".join(one.name for one in filters) or "none"
         raise RefusedError(
             f"{where}: one network filter is needed, an HTTP connection manager or a TCP proxy, not {names}"
         )
-    config = unpacked(filters[0].typed_config, f"{where}: network filter {filters[0].name}")
-    match kind_of(config):
+    authorization = tuple(
+        decode_rbac.authorization(config, f"{where}, filter {one.name}")
+        for one, config in zip(filters, configs[:rules], strict=False)
+    )
+    match kind_of(configs[rules]):
         case "HttpConnectionManager":
-            return _http(config, where)
+            return _http(configs[rules], where), authorization
         case "TcpProxy":
-            return _tcp(config, where)
+            return _tcp(configs[rules], where), authorization
         case other:
-            raise RefusedError(f"{where}: network filter {filters[0].name} ({other}) is not supported")
+            raise RefusedError(f"{where}: network filter {filters[rules].name} ({other}) is not supported")
 
 
 def _http(config: Any, where: str) -> HttpFilter:
-    for one in config.http_filters:
-        _check_http_filter(one, where)
+    authorization = tuple(rules for one in config.http_filters if (rules := _http_filter(one, where)) is not None)
     codec = _CODECS.get(type(config).CodecType.Name(config.codec_type))
     if codec is None:
         raise RefusedError(f"{where}: HTTP/3 is not supported")
@@ -142,15 +160,23 @@ def _http(config: Any, where: str) -> HttpFilter:
         use_remote_address=flag(config, "use_remote_address", default=False),
         trusted_hops=config.xff_num_trusted_hops,
         codec=codec,
+        authorization=authorization,
     )
 
 
-def _check_http_filter(message: Any, where: str) -> None:
-    if message.disabled or message.is_optional:
-        return
-    kind = kind_of(unpacked(message.typed_config, f"{where}: HTTP filter {message.name}"))
-    if kind != "Router":
-        raise RefusedError(f"{where}: HTTP filter {message.name} ({kind}) is not supported")
+def _http_filter(message: Any, where: str) -> Authorization | None:
+    """Read authorization rules; None of filters that do nothing here."""
+    if message.disabled:
+        return None
+    name = message.typed_config.type_url.rpartition("/")[2]
+    if message.is_optional and name != decode_rbac.HTTP:
+        return None
+    config = unpacked(message.typed_config, f"{where}: HTTP filter {message.name}")
+    if name == decode_rbac.HTTP:
+        return decode_rbac.authorization(config, f"{where}, filter {message.name}")
+    if kind_of(config) != "Router":
+        raise RefusedError(f"{where}: HTTP filter {message.name} ({kind_of(config)}) is not supported")
+    return None
 
 
 def _tcp(config: Any, where: str) -> TcpFilter:

@@ -105,7 +105,7 @@ def _match(message: Any, where: str) -> RouteMatch:
     headers: list[tuple[str, StringMatch]] = []
     method = None
     for one in message.headers:
-        name, value = one.name.lower(), _header(one, where)
+        name, value = one.name.lower(), header_match(one, where)
         if name == ":method" and method is None:
             method = value
         else:
@@ -125,7 +125,8 @@ def _match(message: Any, where: str) -> RouteMatch:
     )
 
 
-def _header(message: Any, where: str) -> StringMatch:
+def header_match(message: Any, where: str) -> StringMatch:
+    """Read what a header's value must be."""
     if message.treat_missing_header_as_empty:
         raise RefusedError(f"{where}: treat_missing_header_as_empty is not supported")
     invert = bool(message.invert_match)

@@ -71,7 +71,7 @@ def tls(kind: str, **common: Any) -> Object:
 @pytest.mark.parametrize(
     ("type_", "value", "said"),
     [
-        (Type.LISTENER, listener(manager(http_filters=[RBAC, ROUTER])), "HTTP filter rbac"),
+        (Type.LISTENER, listener(manager(http_filters=[FAULT, ROUTER])), "HTTP filter fault"),
         (Type.LISTENER, listener(tcp(), tcp()), "one network filter is needed"),
         (Type.LISTENER, listener({"name": "n", "typed_config": RBAC["typed_config"]}), "network filter n"),
         (Type.LISTENER, listener(manager(scoped_routes={"name": "x", "scope_key_builder": {}, "scoped_rds": {}})), "scoped_routes"),
@@ -117,7 +117,7 @@ def test_resource_that_cannot_be_followed_is_refused_with_its_name(type_: Type, 
 
 def test_filter_that_is_optional_or_off_is_passed_over() -> None:
     """As Envoy does with filters it does not know."""
-    filters = [{**RBAC, "is_optional": True}, {**FAULT, "disabled": True}, ROUTER]
+    filters = [{**FAULT, "is_optional": True}, {**RBAC, "disabled": True}, ROUTER]
     read(Type.LISTENER, listener(manager(http_filters=filters)))
 
 

@@ -1,0 +1,89 @@
+cimport cython
+
+from dataplane.protocol.events cimport RequestHead
+from dataplane.tables.matching cimport Matcher, joined, normal_path
+
+cdef int _HOLDS
+cdef int _FAILS
+cdef int _ALL
+cdef int _ANY
+cdef int _NOT
+cdef int _HEADER
+cdef int _METHOD
+cdef int _AUTHORITY
+cdef int _RAW_PATH
+cdef int _SCHEME
+cdef int _PATH
+cdef int _CLIENT
+cdef int _DIRECT
+cdef int _DESTINATION
+cdef int _PORTS
+cdef int _IDENTITY
+cdef int _SERVER_NAME
+
+cdef class Address:
+    cdef public object value
+    cdef public int version
+
+cdef class Facts:
+    cdef public Address source
+    cdef public Address destination
+    cdef public int port
+    cdef public bytes identity
+    cdef public bytes server_name
+    cdef public int hops
+
+cdef class Node:
+    cdef public int op
+    cdef list _parts
+    cdef Matcher _matcher
+    cdef bytes _name
+    cdef object _low
+    cdef object _high
+    cdef int _version
+
+    @cython.locals(op=int, part=Node)
+    cpdef Node fold(self, Facts facts)
+    @cython.locals(end=int, part=Node, left=Node, kept=list)
+    cdef Node _fold_parts(self, Facts facts)
+    @cython.locals(op=int)
+    cdef bint _known(self, Facts facts) except -1
+    cdef bint _contains(self, Address address) except -1
+    @cython.locals(op=int, part=Node)
+    cpdef bint holds(self, RequestHead head, bytes path, Address client) except -1
+    @cython.locals(op=int)
+    cdef bytes _read(self, RequestHead head, bytes path)
+
+cdef class Pending:
+    cdef public str verdict
+    cdef bint _deny
+    cdef list _nodes
+    cdef list _words
+
+    @cython.locals(index=cython.Py_ssize_t, node=Node)
+    cpdef bint admits(self, RequestHead head, bytes path, Address client) except -1
+
+cdef class Guard:
+    cdef public Guard shadow
+    cdef public str verdict
+    cdef public int state
+    cdef list _pending
+    cdef Address _source
+    cdef int _hops
+    cdef bint _reads_path
+    cdef bint _reads_client
+
+    @cython.locals(path=bytes, client=Address, one=Pending)
+    cpdef bint admits(self, RequestHead head)
+
+cdef class Ruling:
+    cdef bint _deny
+    cdef list _named
+
+    @cython.locals(folded=Node, node=Node)
+    cpdef object fold(self, Facts facts)
+
+cdef class Rulebook:
+    cdef list _enforced
+    cdef list _shadow
+    cdef public bint names_servers
