@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check bench manifests clean pure compile protos lock help
+.PHONY: setup demo test check bench manifests reference clean pure compile protos lock help
 
 help:            ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 12
@@ -39,6 +39,9 @@ bench: setup     ## side by side with real peers; writes benchmarks/results/ and
 
 manifests: setup ## render manifests/install.yaml from the chart
 	@$(PY) tools/render_manifests.py
+
+reference: setup ## write docs/reference/ from the code
+	@$(PY) tools/gen_reference.py
 
 protos:          ## rebuild meshapi/descriptors.binpb from the xDS protos and ca.proto
 	@test -d .venv-xds || (python3 -m venv .venv-xds && .venv-xds/bin/pip install -q -r requirements-xds.lock)
