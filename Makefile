@@ -3,10 +3,10 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check bench manifests reference clean pure compile protos lock help
+.PHONY: setup demo test check bench bench-quick bench-check manifests clean pure compile protos lock help
 
 help:            ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 12
 
 setup: $(STAMP) compile  ## install everything: Debian packages (as root), the venvs, the compiled extension
 
@@ -15,7 +15,7 @@ $(STAMP): requirements.lock requirements-envoy.lock tools/setup.sh
 	@touch $@
 
 compile: $(STAMP)  ## build the compiled modules in place
-	@$(PY) setup.py -q build_ext --inplace
+	@$(PY) setup.py -q build_ext --inplace -j $$(nproc)
 
 pure: $(STAMP)     ## run the data plane's tests without the compiled modules
 	@find dataplane -name '*.so' -delete
@@ -36,6 +36,12 @@ check: setup     ## style, types and import directions, without the behaviour te
 
 bench: setup     ## side by side with real peers; writes benchmarks/results/ and docs/performance.md
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-quick: setup ## the cases with goals alone, in under four minutes
+	@$(PY) -m benchmarks --quick $(ARGS)
+
+bench-check: setup ## measure the cases with goals and fail where one got worse than the committed summary
+	@$(PY) -m benchmarks --quick --check $(ARGS)
 
 manifests: setup ## render manifests/install.yaml from the chart
 	@$(PY) tools/render_manifests.py
