@@ -77,8 +77,8 @@ def decode(data: bytes, pos: int, end: int) -> bytes | None:
     bits = 0
     i = pos
     while True:
-        while bits <= 24 and i < end:
-            held = ((held << 8) | p[i]) & 0xFFFFFFFF
+        while bits <= 40 and i < end:  # the longest code has 30 bits
+            held = ((held << 8) | p[i]) & 0xFFFFFFFFFFFF
             bits += 8
             i += 1
         if bits == 0:
@@ -109,8 +109,8 @@ def decode(data: bytes, pos: int, end: int) -> bytes | None:
 def _long(held: int, bits: int) -> int:
     """Find a code of ten bits or more in the low `bits` bits held: its length times 256 plus its symbol, or -1."""
     first, count, offset = _FIRST, _COUNT, _OFFSET
-    mask = (1 << bits) - 1
-    low = held & mask
+    mask = 1  # shifted as the wide integer it is when compiled
+    low = held & ((mask << bits) - 1)
     for length in range(10, 31):
         if length > bits:
             return -1
