@@ -56,8 +56,10 @@ def valid_authority(value: bytes) -> bool:
     if p[i] != 58 or n - i > 6:
         return False
     i += 1
+    port = 0
     while i < n:
         if p[i] < 48 or p[i] > 57:
             return False
+        port = port * 10 + p[i] - 48
         i += 1
-    return True
+    return port < 65536

@@ -14,6 +14,9 @@ COMPLETE: Final = 2
 LONGEST: Final = 64 * 1024
 """Bytes of ClientHello read at most; real ones with post-quantum keys have about 2 KB."""
 
+_MOST_RECORDS: Final = 256
+"""Records a hello may be cut into; real ones use one, those that hide from middleboxes a few."""
+
 _SERVER_NAME = 0
 _ALPN = 16
 
@@ -38,7 +41,7 @@ def parse(data: bytes) -> ClientHello:
     """Read what has arrived so far; call again with more bytes while `state` is NEED_MORE."""
     message = b""
     at = 0
-    while True:
+    for _ in range(_MOST_RECORDS):
         header = data[at : at + 5]
         if any(have != want for have, want in zip(header, b"\x16\x03", strict=False)):
             return ClientHello(NOT_TLS)
@@ -56,6 +59,7 @@ def parse(data: bytes) -> ClientHello:
             return _body(message[4:whole])
         if at > len(data):
             return ClientHello(NEED_MORE)
+    return ClientHello(NOT_TLS)
 
 
 def _message_size(message: bytes) -> int:

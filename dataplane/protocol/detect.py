@@ -21,6 +21,7 @@ LONGEST_LINE: Final = 16 * 1024
 """A first line longer than this is no request line we would take."""
 
 _LONGEST_METHOD = 24
+_CONTROLS: Final = bytes(range(32))
 
 
 def classify(first: bytes) -> int:
@@ -57,7 +58,7 @@ def _http1(first: bytes) -> int:
         return NEED_MORE if len(first) <= _LONGEST_METHOD else OPAQUE
     end = first.find(b"\n", space, LONGEST_LINE)
     line = first[space : end if end >= 0 else LONGEST_LINE].removesuffix(b"\r")
-    if any(c < 32 for c in line):
+    if len(line.translate(None, _CONTROLS)) < len(line):  # by C's speed: it may be asked again for every byte
         return OPAQUE
     if end >= 0:
         return HTTP1 if b" HTTP/" in line else OPAQUE

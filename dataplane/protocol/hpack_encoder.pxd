@@ -21,6 +21,7 @@ cdef class Encoder:
     cdef Py_ssize_t _inserted
     cdef Py_ssize_t _limit
     cdef dict _names
+    cdef Py_ssize_t _recent
     cdef Py_ssize_t _resize
     cdef Py_ssize_t _size
 
@@ -31,6 +32,8 @@ cdef class Encoder:
     cpdef object fields(self, list headers)
     @cython.locals(known=_Name, position=cython.Py_ssize_t, size=cython.Py_ssize_t)
     cpdef object field(self, bytes name, bytes value, bint sensitive)
+    @cython.locals(other=_Name)
+    cdef object _remember(self, _Name known, bytes value)
     @cython.locals(known=_Name, kept=_Name, index=cython.Py_ssize_t)
     cdef _Name _learn(self, bytes name)
     cdef object _literal(self, int pattern, int mask, _Name known, bytes name, bytes value)

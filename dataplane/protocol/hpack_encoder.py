@@ -12,6 +12,8 @@ from dataplane.protocol.limits import Limits
 _DEFAULT_TABLE = 4096
 _SEEN = 16
 _NAMES = 300
+_LONG_NAME = 128
+_ALL_SEEN = 512
 _NO_RESIZE = -1
 
 
@@ -52,6 +54,7 @@ class Encoder:
         "_inserted",
         "_limit",
         "_names",
+        "_recent",
         "_resize",
         "_size",
     )
@@ -66,6 +69,7 @@ class Encoder:
         self._dropped = 0
         self._inserted = 0
         self._names: dict[bytes, _Name] = {}
+        self._recent = 0
         self._size = 0
 
     def resize(self, capacity: int) -> None:
@@ -104,6 +108,11 @@ class Encoder:
         """Write one field."""
         known = self._names.get(name)
         if known is None:
+            if len(name) > _LONG_NAME:
+                self._integer(0x10 if sensitive else 0, 0x0F, 0)
+                self._string(name)
+                self._string(value)
+                return
             known = self._learn(name)
         if known.policy == PLAIN and not sensitive:
             index = known.values.get(value)
@@ -113,25 +122,38 @@ class Encoder:
                     position = DYNAMIC_START + self._inserted - 1 - (position - DYNAMIC_START)
                 self._integer(0x80, 0x7F, position)
                 return
-            if value in known.seen:
-                size = len(name) + len(value) + 32
-                if size * 4 <= self._capacity:
+            size = len(name) + len(value) + 32
+            if size * 4 <= self._capacity:  # a long value is not worth the table, nor our memory
+                if value in known.seen:
                     self._literal(0x40, 0x3F, known, name, value)
                     del known.seen[value]
+                    self._recent -= 1
                     self._insert(_Entry(known, value, size))
                     return
-            else:
-                if len(known.seen) >= _SEEN:
-                    known.seen.clear()
-                known.seen[value] = True
+                self._remember(known, value)
             self._literal(0, 0x0F, known, name, value)
         elif known.policy != DROP:
             self._literal(0x10 if sensitive or known.policy == NEVER else 0, 0x0F, known, name, value)
+
+    def _remember(self, known: _Name, value: bytes) -> None:
+        """Note a value seen once, within what all names together may keep."""
+        if self._recent >= _ALL_SEEN:
+            for other in self._names.values():
+                other.seen.clear()
+            self._recent = 0
+        elif len(known.seen) >= _SEEN:
+            self._recent -= len(known.seen)
+            known.seen.clear()
+        known.seen[value] = True
+        self._recent += 1
 
     def _learn(self, name: bytes) -> _Name:
         """Meet a name for the first time."""
         if len(self._names) >= _NAMES:
             self._names = {key: kept for key, kept in self._names.items() if kept.values}
+            self._recent = 0
+            for kept in self._names.values():
+                kept.seen.clear()
         known = _Name(0, POLICIES.get(name, PLAIN))
         for index in range(1, DYNAMIC_START):
             if STATIC[index][0] == name:

@@ -10,7 +10,7 @@ cdef class Http1Client(Http1Connection):
     cdef bint _head_only
     cdef bytes _protocol
 
-    @cython.locals(out=list, method=bytes, length="long long", mode=int)
+    @cython.locals(out=list, method=bytes, length="long long", mode=int, tunnel=bint)
     cpdef long send_request(self, RequestHead head, bint end) except -1
     @cython.locals(end=cython.Py_ssize_t, scanner=HeadScanner)
     cdef Py_ssize_t _read_head(self, bytes data, Py_ssize_t pos, list events) except -2

@@ -49,13 +49,15 @@ class Http1Client(Http1Connection):
         out.append(b" HTTP/1.1\r\nHost: ")
         out.append(head.authority)
         out.append(b"\r\n")
-        length = self._write_fields(head.headers, False)
+        # A request for a tunnel has no body: a length told all the same would make its server wait for one.
+        tunnel = self._connect or self._protocol != b""
+        length = self._write_fields(head.headers, tunnel)
         mode = NONE
         if self._protocol:
             out.append(b"Connection: Upgrade\r\nUpgrade: ")
             out.append(self._protocol)
             out.append(b"\r\n")
-        elif not self._connect:
+        elif not tunnel:
             if length >= 0:
                 mode = LENGTH
             elif not end:
@@ -65,7 +67,7 @@ class Http1Client(Http1Connection):
                 out.append(b"Content-Length: 0\r\n")
         out.append(b"\r\n")
         self._start_sending(mode, length)
-        if end or self._protocol or self._connect:
+        if end or tunnel:
             self._end_sending()
         return self._stream
 

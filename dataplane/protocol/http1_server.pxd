@@ -6,12 +6,12 @@ from dataplane.protocol.http1 cimport Http1Connection
 from dataplane.protocol.scan cimport HeadScanner
 
 cdef class Http1Server(Http1Connection):
+    cdef bint _connect
     cdef bint _head_only
     cdef bytes _protocol
     cdef bint _responding
     cdef bytes _scheme
     cdef bint _started
-    cdef bint _tunnel_asked
     cdef int _version
 
     @cython.locals(out=list, bodyless=bint, length="long long", mode=int)

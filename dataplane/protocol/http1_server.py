@@ -20,21 +20,21 @@ _LINES = {value: b"HTTP/1.1 %d %s\r\n" % (value, phrase) for value, phrase in _P
 class Http1Server(Http1Connection):
     """One accepted HTTP/1 connection."""
 
-    __slots__ = ("_head_only", "_protocol", "_responding", "_scheme", "_started", "_tunnel_asked", "_version")
+    __slots__ = ("_connect", "_head_only", "_protocol", "_responding", "_scheme", "_started", "_version")
 
     def __init__(self, limits: Limits, scheme: bytes = b"http") -> None:
         super().__init__(limits)
         self._scheme = scheme
+        self._connect = False
         self._head_only = False
         self._protocol = b""
         self._responding = False
         self._started = False
-        self._tunnel_asked = False
         self._version = 11
 
     def send_response(self, stream: int, status: int, reason: bytes, headers: Headers, end: bool) -> None:
         """Answer the current request; see `interface.ServerCodec`."""
-        if stream != self._stream or not self._responding or self._started:
+        if stream != self._stream or not self.active or not self._responding or self._started:
             return
         if status < 200:
             self._informational(status, reason, headers)
@@ -42,9 +42,12 @@ class Http1Server(Http1Connection):
         out = self._out
         self._started = True
         self._write_line(status, reason)
-        if self._tunnel_asked and 200 <= status < 300 and not self._protocol:
+        if self._connect and 200 <= status < 300:
             self._write_tunnel_head(headers)
             return
+        if self._connect or (end and self._state == WANT_BODY):
+            # What follows a refused CONNECT may be meant for the tunnel; what follows an early answer is body, or not.
+            self.closing = True
         bodyless = self._head_only or status in {304, 204}
         if status == 204:
             headers = [field for field in headers if field[0] != b"content-length"]
@@ -127,7 +130,7 @@ class Http1Server(Http1Connection):
         connect = method == b"CONNECT"
         self._head_only = method == b"HEAD"
         self._protocol = scanner.protocol
-        self._tunnel_asked = connect or scanner.protocol != b""
+        self._connect = connect
         self._version = scanner.version
         self._responding = True
         self._started = False
@@ -146,7 +149,7 @@ class Http1Server(Http1Connection):
                 scanner.authority,
                 scanner.path,
                 scanner.headers,
-                done and not self._tunnel_asked,
+                done and not connect and not scanner.protocol,
                 scanner.version,
                 scanner.protocol,
             )

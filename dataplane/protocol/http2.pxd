@@ -1,58 +1,36 @@
 cimport cython
 
 from dataplane.protocol cimport http2_frames as frames
-from dataplane.protocol.events cimport Data, Goaway, Pong, Reset, SettingsChanged, Trailers
+from dataplane.protocol.events cimport Data, Reset, Trailers
 from dataplane.protocol.hpack_decoder cimport Decoder
+from dataplane.protocol.http2_control cimport Http2Control
 from dataplane.protocol.http2_rules cimport Section
-from dataplane.protocol.http2_sending cimport Http2Sending
 from dataplane.protocol.http2_stream cimport Stream
 
-cdef class Http2Connection(Http2Sending):
-    cdef bytes _buffer
+cdef class Http2Connection(Http2Control):
     cdef Decoder _decoder
     cdef Section _section
     cdef list _fragment
     cdef bint _fragment_end
     cdef long _fragment_stream
     cdef Py_ssize_t _fragments
-    cdef long _last
     cdef Py_ssize_t _preface
-    cdef bint _settled
-    cdef readonly bint peer_connect
-    cdef readonly long peer_streams
 
     @cython.locals(events=list, n=cython.Py_ssize_t, pos=cython.Py_ssize_t, p="const unsigned char*",
                    length=cython.Py_ssize_t, start=cython.Py_ssize_t, stream=long)
     cpdef list receive(self, bytes data)
     @cython.locals(entry=Stream)
     cpdef list receive_eof(self)
-    cpdef object ping(self, bytes data)
     cdef Py_ssize_t _read_preface(self, bytes data, list events) except -1
     cdef object _frame(self, int kind, int flags, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
-    cdef object _control_frame(self, int kind, int flags, long stream, bytes payload, list events)
     @cython.locals(length=cython.Py_ssize_t, last=bint, padding=cython.Py_ssize_t, entry=Stream, size=cython.Py_ssize_t)
     cdef object _data_frame(self, int flags, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
     cdef bint _data_allowed(self, Stream entry, Py_ssize_t size, bint last, list events) except -1
-    cdef object _late(self, long stream, Stream entry, list events)
     @cython.locals(need=cython.Py_ssize_t, padding=cython.Py_ssize_t, last=bint)
     cdef object _headers_frame(self, int flags, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
     cdef object _continuation_frame(self, int flags, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
     @cython.locals(fields=list)
     cdef object _field_section(self, long stream, bint last, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
     cdef object _section_read(self, long stream, list fields, bint last, list events)
-    cdef bint _idle(self, long stream) except -1
     cdef object _read_trailers(self, Stream entry, list fields, bint last, list events)
     cdef object _received_end(self, Stream entry)
-    @cython.locals(entry=Stream, code=long)
-    cdef object _reset_frame(self, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
-    @cython.locals(entry=Stream, step="long long", code=long)
-    cdef object _window_frame(self, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
-    @cython.locals(last=long, code=long)
-    cdef object _goaway_frame(self, bytes payload, list events)
-    @cython.locals(at=cython.Py_ssize_t, key=int, problem=long, streams=long)
-    cdef object _settings_frame(self, int flags, long stream, bytes payload, list events)
-    @cython.locals(step="long long", entry=Stream)
-    cdef long _setting(self, int key, long long value) except -1
-    cdef object _stream_error(self, Stream entry, long code, str reason, list events)
-    cdef object _fail(self, long code, str reason, str counter, list events)
-    cdef object _die(self)

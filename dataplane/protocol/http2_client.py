@@ -22,6 +22,7 @@ class Http2Client(Http2Connection):
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._next = 1
+        self._push = 0
         self.peer_streams = 100  # until the server tells; what RFC 9113 recommends as the least it should allow
         told = [
             (frames.ENABLE_PUSH, 0),
@@ -49,6 +50,7 @@ class Http2Client(Http2Connection):
         if self._next > frames.MAX_WINDOW:
             self.closing = True
         entry = Stream(stream, self._peer_window, self._limits.stream_window)
+        entry.opened = self.now
         self._streams[stream] = entry
         self.active += 1
         entry.bodyless = head.method == b"HEAD"
@@ -61,7 +63,8 @@ class Http2Client(Http2Connection):
         if head.path:
             encoder.field(b":scheme", head.scheme, False)
             encoder.field(b":path", head.path, False)
-        encoder.field(b":authority", head.authority, False)
+        if head.authority:  # HTTP/1.0 may do without (RFC 9113, section 8.3.1)
+            encoder.field(b":authority", head.authority, False)
         if head.protocol:
             encoder.field(b":protocol", head.protocol, False)
         encoder.fields(head.headers)
@@ -89,11 +92,12 @@ class Http2Client(Http2Connection):
             if self._idle(stream):
                 self._fail(codes.PROTOCOL_ERROR, "HEADERS came on a stream nobody opened", "http2_headers", events)
             else:
-                self._late(stream, entry, events)
+                self._late(stream, entry, 0, events)
             return
         if entry.final:
             self._read_trailers(entry, fields, last, events)
             return
+        self._flood.received()
         if self._decoder.malformed or self._decoder.too_large:
             why = "the response's fields are too large or have forbidden bytes"
             self._stream_error(entry, codes.PROTOCOL_ERROR, why, events)

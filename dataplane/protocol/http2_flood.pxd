@@ -13,6 +13,8 @@ cdef class Flood:
     cpdef bint premature(self) except -1
     @cython.locals(limits=tuple)
     cpdef object received(self)
+    @cython.locals(limits=tuple, part=double)
+    cpdef object passed(self, double seconds)
     @cython.locals(limits=tuple)
     cpdef object sent(self)
     @cython.locals(limits=tuple)

@@ -1,7 +1,8 @@
 """Credits against floods of cheap frames (CVE-2019-9512 to 9518, CVE-2023-44487, CVE-2024-27316, CVE-2025-8671).
 
-In: what a peer did. Out: whether its credit lasts. Work that serves somebody (bodies, completed streams) earns credit
-back up to the limit it started with, so a busy honest peer never runs out and an idle flood does after a fixed number.
+In: what a peer did, and the time passed. Out: whether its credit lasts. Work that serves somebody (bodies, completed
+streams) and time earn credit back up to the limit it started with, so neither a busy honest peer nor a quiet one that
+asks every ten seconds whether we live runs out, and a flood does after a fixed number.
 """
 
 from dataplane.protocol.limits import Limits
@@ -43,6 +44,15 @@ class Flood:
             self._control += 1
         if self._empty < limits[2]:
             self._empty += 1
+
+    def passed(self, seconds: float) -> None:
+        """Let time heal: a hundredth of each limit a second, so that ten minutes of quiet are not what ends a peer."""
+        limits = self._limits
+        part = seconds / 100
+        self._control = min(limits[0], self._control + 1 + int(limits[0] * part))
+        self._windows = min(limits[1], self._windows + 1 + int(limits[1] * part))
+        self._empty = min(limits[2], self._empty + 1 + int(limits[2] * part))
+        self._resets = min(limits[3], self._resets + 1 + int(limits[3] * part))
 
     def sent(self) -> None:
         """A DATA frame went to the peer, who may acknowledge it by a WINDOW_UPDATE for stream and connection."""

@@ -160,8 +160,8 @@ class Section:
             return f"{name.decode('latin-1')} is no pseudo-field of a response"
         if self._status:
             return ":status stands twice"
-        if len(value) != 3 or not value.isdigit() or not 100 <= int(value) <= 599:
-            return ":status is no number from 100 to 599"
+        if len(value) != 3 or not value.isdigit() or value[0] == 48:
+            return ":status is no number from 100 to 999"
         self._status = int(value)
         return None
 
@@ -174,9 +174,13 @@ class Section:
         authority = self._authority or self._host
         if authority and not valid_authority(authority):
             return ":authority is no host with an optional port"
+        if self._method == b"CONNECT" and self.length > 0:
+            return "CONNECT has no body"
         if self._method == b"CONNECT" and not self._protocol:
             if self._path or self._scheme or not self._authority:
                 return "CONNECT takes :authority and neither :path nor :scheme"
+            if authority.rfind(b":") <= authority.rfind(b"]"):
+                return "CONNECT wants host:port as its :authority"
             return None
         if self._protocol and (self._method != b"CONNECT" or not _all_in(self._protocol, TOKEN) or end):
             return ":protocol belongs to an open CONNECT"

@@ -20,12 +20,15 @@ cdef class Http2Sending:
     cdef long long _send_window
     cdef long long _credit
     cdef Py_ssize_t _returned
+    cdef Py_ssize_t _written
+    cdef public double now
     cdef readonly int active
     cdef readonly bint closing
     cdef readonly bint write_eof
 
     @cython.locals(out=list)
     cpdef bytes output(self)
+    cpdef bint unread(self, Py_ssize_t waiting) except -1
     @cython.locals(entry=Stream)
     cpdef Py_ssize_t pending(self, long stream) except -1
     @cython.locals(entry=Stream, n=cython.Py_ssize_t)
@@ -36,16 +39,18 @@ cdef class Http2Sending:
     cpdef object reset(self, long stream, long code)
     @cython.locals(entry=Stream)
     cpdef object consumed(self, long stream, Py_ssize_t size)
+    cdef object _reopen(self, Stream entry, Py_ssize_t size)
     cdef object _give_back(self, Py_ssize_t size)
     cdef object _write_data(self, Stream entry, bytes data, Py_ssize_t n, bint end)
     cdef object _write_trailers(self, Stream entry, list headers)
     @cython.locals(buffer=bytearray, size=cython.Py_ssize_t, flags=int, section=bytes, step=cython.Py_ssize_t,
                    start=cython.Py_ssize_t, piece=bytes, kind=int, last=int)
     cdef object _write_section(self, long stream, bint end)
-    @cython.locals(moved=bint, data=bytes, room=cython.Py_ssize_t)
+    @cython.locals(moved=bint, data=bytes, room=cython.Py_ssize_t, start=cython.Py_ssize_t, left=cython.Py_ssize_t)
     cdef bint _drain(self, Stream entry) except -1
     @cython.locals(entry=Stream)
     cdef object _pump(self, list events)
+    cdef object _proceed(self, Stream entry, list events)
     cdef object _ended(self, Stream entry)
     cdef object _half_closed(self, Stream entry)
     cdef object _abandon(self, Stream entry, long code)

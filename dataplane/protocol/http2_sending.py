@@ -36,8 +36,10 @@ class Http2Sending:
         "_returned",
         "_send_window",
         "_streams",
+        "_written",
         "active",
         "closing",
+        "now",
         "write_eof",
     )
 
@@ -56,8 +58,11 @@ class Http2Sending:
         self._send_window = frames.DEFAULT_WINDOW
         self._credit = limits.connection_window
         self._returned = 0
+        self._written = 0
         self.active = 0
         self.closing = False
+        self.now = 0.0
+        """The driver's clock in seconds, set before `receive`; never set, time heals nothing and all resets are early."""
         self.write_eof = False
 
     @property
@@ -73,6 +78,16 @@ class Http2Sending:
         joined = b"".join(out) if len(out) > 1 else out[0]
         out.clear()
         return joined
+
+    def unread(self, waiting: int) -> bool:
+        """Tell, before writing more, how many bytes the peer has not taken; True when it took none for too long.
+
+        Windows bound DATA. Answers to PING and SETTINGS, resets, and heads have no window, so a peer that asks and
+        never reads would have us keep them all (CVE-2019-9512, 9514, 9515, 9517): close such a connection at once.
+        """
+        if waiting == 0:
+            self._written = 0
+        return self._written > self._limits.unread_frames
 
     def pending(self, stream: int) -> int:
         """Bytes of the stream that wait for the peer's window."""
@@ -131,6 +146,10 @@ class Http2Sending:
         self._give_back(size)
         if not entry.receive_open:
             return
+        self._reopen(entry, size)
+
+    def _reopen(self, entry: Stream, size: int) -> None:
+        """Return bytes to a stream's window."""
         entry.returned += size
         if entry.returned * 2 >= self._limits.stream_window:
             self._out.append(frames.window_update(entry.id, entry.returned))
@@ -165,6 +184,7 @@ class Http2Sending:
         """Frame what the encoder holds: HEADERS, and CONTINUATION where it is longer than a frame may be."""
         buffer = self._encoder.finish()
         size = self._encoder.size - frames.HEADER_BYTES
+        self._written += 1 + (size >> 10)
         flags = frames.END_STREAM if end else 0
         if size <= self._peer_frame:
             frames.put_header(buffer, size, frames.HEADERS, flags | frames.END_HEADERS, stream)
@@ -185,12 +205,17 @@ class Http2Sending:
         queue = entry.queue
         while queue and entry.send_window > 0 and self._send_window > 0:
             data: bytes = queue[0]
-            room = min(len(data), self._peer_frame, entry.send_window, self._send_window)
-            if room < len(data):
-                queue[0] = data[room:]
-                data = data[:room]
+            start = entry.offset
+            left = len(data) - start
+            room = min(left, self._peer_frame, entry.send_window, self._send_window)
+            if room < left:
+                entry.offset = start + room
+                data = data[start : start + room]
             else:
                 queue.popleft()
+                entry.offset = 0
+                if start:
+                    data = data[start:]
             entry.pending -= room
             moved = True
             self._write_data(entry, data, room, not queue and entry.end_queued and entry.trailers is None)
@@ -207,15 +232,19 @@ class Http2Sending:
         for entry in list(self._blocked.values()):
             if self._send_window <= 0:
                 return
-            self._drain(entry)
-            if entry.blocked and entry.pending <= self._low:
-                entry.blocked = False
-                if entry.send_open:
-                    events.append(Writable(entry.id))
+            self._proceed(entry, events)
             if entry.id in self._blocked:
                 # To the end of the line, so that one stream cannot keep the connection's window to itself.
                 del self._blocked[entry.id]
                 self._blocked[entry.id] = entry
+
+    def _proceed(self, entry: Stream, events: list[Event]) -> None:
+        """Send what a stream's own window allows now."""
+        self._drain(entry)
+        if entry.blocked and entry.pending <= self._low:
+            entry.blocked = False
+            if entry.send_open:
+                events.append(Writable(entry.id))
 
     def _ended(self, entry: Stream) -> None:
         """Our side of a stream is complete."""
@@ -231,6 +260,7 @@ class Http2Sending:
 
     def _abandon(self, entry: Stream, code: int) -> None:
         """Reset a stream and forget it."""
+        self._written += 1
         self._out.append(frames.rst_stream(entry.id, code))
         self._forget(entry.id)
         self._close(entry)

@@ -12,6 +12,8 @@ cdef class Http2Server(Http2Connection):
     cdef bint _going
     cdef long _ignored
     cdef bint _shut
+    cdef long _skipped_after
+    cdef long _skipped_before
     cdef Py_ssize_t _uri
 
     @cython.locals(entry=Stream, length=bytes, encoder=Encoder)

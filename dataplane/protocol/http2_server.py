@@ -13,13 +13,13 @@ from dataplane.protocol.http2_stream import Stream
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 
-_STATUS = {value: b"%d" % value for value in range(100, 600)}
+_STATUS = {value: b"%d" % value for value in range(100, 1000)}
 
 
 class Http2Server(Http2Connection):
     """One accepted HTTP/2 connection; the preface is the first thing it reads."""
 
-    __slots__ = ("_concurrent", "_going", "_ignored", "_shut", "_uri")
+    __slots__ = ("_concurrent", "_going", "_ignored", "_shut", "_skipped_after", "_skipped_before", "_uri")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
@@ -29,6 +29,8 @@ class Http2Server(Http2Connection):
         self._going = False
         self._ignored = 0
         self._shut = False
+        self._skipped_after = 0
+        self._skipped_before = 0
         told = [
             (frames.MAX_CONCURRENT_STREAMS, limits.concurrent_streams),
             (frames.INITIAL_WINDOW_SIZE, limits.stream_window),
@@ -86,19 +88,28 @@ class Http2Server(Http2Connection):
         if entry is not None and entry.receive_open:
             self._read_trailers(entry, fields, last, events)
             return
-        if stream <= self._last:
-            if stream not in self._reset_lately:
-                self._fail(codes.STREAM_CLOSED, "HEADERS came on a closed stream", "http2_headers", events)
-            return
         if stream % 2 == 0:
             self._fail(codes.PROTOCOL_ERROR, "a client opened a stream of even number", "http2_headers", events)
+            return
+        if stream <= self._last:
+            if entry is not None or stream in self._reset_lately:
+                self._late(stream, entry, 0, events)
+            elif self._skipped_after < stream < self._skipped_before:
+                self._fail(codes.PROTOCOL_ERROR, "streams were opened out of order", "http2_headers", events)
+            else:
+                self._fail(codes.STREAM_CLOSED, "HEADERS came on a closed stream", "http2_headers", events)
             return
         if self._shut:  # our GOAWAY named the last stream; the client retries this one elsewhere
             self._ignored = stream
             self._forget(stream)
             return
+        self._flood.received()
+        if stream - self._last > 2:
+            self._skipped_after = self._last
+            self._skipped_before = stream
         self._last = stream
         entry = Stream(stream, self._peer_window, self._limits.stream_window)
+        entry.opened = self.now
         self._streams[stream] = entry
         self.active += 1
         entry.receive_open = not last
@@ -135,6 +146,7 @@ class Http2Server(Http2Connection):
     def _answer(self, entry: Stream, status: int, counter: bytes, events: list[Event]) -> None:
         """Refuse a request the driver never sees."""
         self.send_response(entry.id, status, b"", [(b"x-tulle-error", counter, b"x-tulle-error")], True)
+        self._flood.premature()  # twice, since the end of the stream has earned one
         if not self._flood.premature():
             self._fail(codes.ENHANCE_YOUR_CALM, "too many requests were refused", "http2_rapid_reset", events)
 

@@ -13,5 +13,7 @@ cdef class Stream:
     cdef public Py_ssize_t pending
     cdef public bint blocked
     cdef public object queue
+    cdef public Py_ssize_t offset
+    cdef public double opened
     cdef public bint end_queued
     cdef public list trailers

@@ -17,6 +17,8 @@ class Stream:
         "end_queued",
         "final",
         "id",
+        "offset",
+        "opened",
         "pending",
         "queue",
         "receive_left",
@@ -52,5 +54,9 @@ class Stream:
         self.blocked = False
         """`pending` went above the low mark, so `Writable` is owed."""
         self.queue: deque[bytes] | None = None
+        self.offset = 0
+        """Bytes of the queue's first piece that have left."""
+        self.opened = 0.0
+        """The driver's `now` when it was opened."""
         self.end_queued = False
         self.trailers: Headers | None = None

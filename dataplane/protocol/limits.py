@@ -32,14 +32,20 @@ class Limits:
     low_watermark: int = 32 * 1024
     """`Writable` is told when a stream's waiting bytes fall to this."""
     control_frames: int = 1000
-    """Credit for PING, SETTINGS, PRIORITY and unknown frames; earned back by traffic (CVE-2019-9512, 9515)."""
+    """Credit for PING, SETTINGS, PRIORITY and unknown frames (CVE-2019-9512, 9515); earned back by traffic and time."""
     window_frames: int = 1000
-    """Credit for WINDOW_UPDATE frames; earned back by DATA we send."""
+    """Credit for WINDOW_UPDATE frames; earned back by DATA we send and by time."""
     empty_frames: int = 100
-    """Credit for frames without payload that end nothing (CVE-2019-9518); earned back by traffic."""
+    """Credit for frames without payload that end nothing (CVE-2019-9518); earned back by traffic and time."""
     premature_resets: int = 500
-    """Credit for streams the peer resets or breaks before their end (CVE-2023-44487, CVE-2025-8671); earned back by
-    completed streams."""
+    """Credit for streams the peer resets early or makes us reset (CVE-2023-44487, CVE-2025-8671); earned back by
+    completed streams and time."""
+    premature_seconds: float = 1.0
+    """A stream reset when it is older than this was no premature one: its client lost patience."""
+    settings_entries: int = 32
+    """Settings in one SETTINGS frame, each of which may cost a walk over all streams (CVE-2020-11080)."""
+    unread_frames: int = 1000
+    """Frames other than DATA a peer may have us write while it reads nothing; a KiB of fields counts as one more."""
     continuation_frames: int = 16
     """CONTINUATION frames of one field section (CVE-2024-27316)."""
 

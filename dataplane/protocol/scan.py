@@ -1,14 +1,13 @@
 """Read an HTTP/1 head in one pass: line, fields, and everything framing needs to know (RFC 9112).
 
 In: bytes that hold a whole head, up to and with its empty line. Out: a `HeadScanner` whose attributes are the answer;
-it is reused from head to head. Refuses every form two parsers could read differently (request smuggling): Content-Length
-with Transfer-Encoding, repeated or odd Content-Length, folded lines, bare CR or LF, NUL, space before the colon.
+it is reused from head to head. Refuses every form two parsers could read differently (request smuggling): folded lines,
+bare CR or LF, NUL, space before the colon; and, by `http1_fields`, what contradicts itself.
 Checks run left to right, so what arrived so far fails exactly as the whole would.
 """
 
 from dataplane.protocol.chars import TARGET, TOKEN, VALUE, valid_authority
-from dataplane.protocol.events import Headers
-from dataplane.protocol.headers import content_length, split_tokens, strip_named
+from dataplane.protocol.http1_fields import HeadFields
 from dataplane.protocol.limits import Limits
 
 _CR = 13
@@ -18,63 +17,16 @@ _TAB = 9
 _COLON = 58
 
 
-class HeadScanner:
+class HeadScanner(HeadFields):
     """One head, taken apart. After a call that returned False, `status`, `reason` and `counter` say what was wrong."""
 
-    __slots__ = (
-        "_connection",
-        "_max_bytes",
-        "_max_count",
-        "_max_uri",
-        "_te_count",
-        "_trailers",
-        "_upgrade",
-        "authority",
-        "chunked",
-        "close",
-        "counter",
-        "headers",
-        "host_count",
-        "keep_alive",
-        "length",
-        "method",
-        "path",
-        "phrase",
-        "protocol",
-        "reason",
-        "scheme",
-        "status",
-        "version",
-    )
+    __slots__ = ("_max_bytes", "_max_count", "_max_uri")
 
     def __init__(self, limits: Limits) -> None:
         self._max_bytes = limits.header_bytes
         self._max_count = limits.header_count
         self._max_uri = limits.uri_bytes
-        self._trailers = False
         self.reset()
-
-    def reset(self) -> None:
-        """Forget the last head."""
-        self.method = b""
-        self.scheme = b""
-        self.authority = b""
-        self.path = b""
-        self.protocol = b""
-        self.phrase = b""
-        self.version = 0
-        self.headers: Headers = []
-        self.length = -1
-        self.chunked = False
-        self.close = False
-        self.keep_alive = False
-        self.host_count = 0
-        self.status = 0
-        self.reason = ""
-        self.counter = ""
-        self._te_count = 0
-        self._upgrade = b""
-        self._connection: list[bytes] | None = None
 
     def locate(self, data: bytes, pos: int, searched: int) -> int:
         """Find where the head that begins at `pos` ends: the index after its empty line, 0 for not yet, -1 for too long.
@@ -101,7 +53,6 @@ class HeadScanner:
     def request(self, data: bytes, pos: int) -> bool:
         """Read the request head that begins at `pos`, once `locate` found its end."""
         self.reset()
-        self._trailers = False
         at = self._request_line(data, pos)
         if at < 0 or not self._fields(data, at):
             return False
@@ -110,7 +61,6 @@ class HeadScanner:
     def response(self, data: bytes, pos: int) -> bool:
         """Read the response head that begins at `pos`; `status` is then the response's own."""
         self.reset()
-        self._trailers = False
         at = self._status_line(data, pos)
         if at < 0:
             return False
@@ -126,12 +76,6 @@ class HeadScanner:
         self.reset()
         self._trailers = True
         return self._fields(data, pos)
-
-    def _fail(self, status: int, reason: str, counter: str) -> bool:
-        self.status = status
-        self.reason = reason
-        self.counter = counter
-        return False
 
     def _request_line(self, data: bytes, pos: int) -> int:
         p = data
@@ -191,7 +135,7 @@ class HeadScanner:
     def _target(self, target: bytes) -> bool:
         """Take the target's form apart (RFC 9112, section 3.2)."""
         if self.method == b"CONNECT":
-            if not valid_authority(target) or b":" not in target:
+            if not valid_authority(target) or target.rfind(b":") <= target.rfind(b"]"):
                 return self._fail(400, "CONNECT wants host:port as its target", "http1_target")
             self.authority = target
             return True
@@ -218,7 +162,10 @@ class HeadScanner:
         if not valid_authority(self.authority):
             return self._fail(400, "the request target names no valid host", "http1_target")
         path = rest[cut:]
-        self.path = path if path.startswith(b"/") else b"/" + path
+        if not path and self.method == b"OPTIONS":  # RFC 9112, section 3.2.4
+            self.path = b"*"
+        else:
+            self.path = path if path.startswith(b"/") else b"/" + path
         return True
 
     def _status_line(self, data: bytes, pos: int) -> int:
@@ -297,114 +244,3 @@ class HeadScanner:
         if found in (_SP, _TAB):
             return self._fail(400, "a space stands before the colon of a field", "http1_field_name")
         return self._fail(400, "a field name is empty or holds a character no token may hold", "http1_field_name")
-
-    def _special(self, name: bytes, value: bytes) -> int:
-        """Note a field that means something to the codec: 1 if it goes no further, 0 if it is passed on, -1 if refused."""
-        n = len(name)
-        if n == 4:
-            if name == b"host":
-                return self._host(value)
-        elif n == 10:
-            if name == b"connection":
-                return self._connection_field(value)
-            if name == b"keep-alive":
-                return 1
-        elif n == 14:
-            if name == b"content-length":
-                return self._length_field(value)
-        elif n == 17:
-            if name == b"transfer-encoding":
-                return self._coding_field(value)
-        elif n == 7:
-            if name == b"upgrade":
-                self._upgrade = value.lower()
-                return 1
-        elif n == 2:
-            if name == b"te" and value.lower() != b"trailers":
-                return 1
-        elif n == 16 and name == b"proxy-connection":
-            return 1
-        return 0
-
-    def _host(self, value: bytes) -> int:
-        self.host_count += 1
-        if self._trailers:
-            return 1
-        if self.host_count > 1:
-            self._fail(400, "Host is there more than once", "http1_host")
-            return -1
-        if not valid_authority(value):
-            self._fail(400, "Host is not a valid host and port", "http1_host")
-            return -1
-        if not self.authority:
-            self.authority = value
-        return 1
-
-    def _connection_field(self, value: bytes) -> int:
-        lower = value.lower()
-        if lower == b"close":
-            self.close = True
-        elif lower == b"keep-alive":
-            self.keep_alive = True
-        else:
-            if self._connection is None:
-                self._connection = []
-            self._connection.extend(split_tokens(lower))
-        return 1
-
-    def _length_field(self, value: bytes) -> int:
-        if self._trailers:
-            return 1
-        if self.length >= 0:
-            self._fail(400, "Content-Length is there more than once", "http1_content_length")
-            return -1
-        self.length = content_length(value)
-        if self.length < 0:
-            self._fail(400, "Content-Length is not a plain number", "http1_content_length")
-            return -1
-        return 0
-
-    def _coding_field(self, value: bytes) -> int:
-        if self._trailers:
-            return 1
-        self._te_count += 1
-        if self._te_count > 1:
-            self._fail(400, "Transfer-Encoding is there more than once", "http1_transfer_encoding")
-            return -1
-        if value.lower() != b"chunked":
-            known = split_tokens(value)
-            status = 501 if known and b"chunked" not in known[:-1] and known[-1] == b"chunked" else 400
-            self._fail(status, "the only transfer coding taken is 'chunked'", "http1_transfer_encoding")
-            return -1
-        self.chunked = True
-        return 1
-
-    def _finish_framing(self) -> bool:
-        """Judge the fields together, and take out what `Connection` names."""
-        if self.chunked:
-            if self.length >= 0:
-                return self._fail(400, "Content-Length and Transfer-Encoding contradict each other", "http1_smuggling")
-            if self.version < 11:
-                return self._fail(400, "HTTP/1.0 has no transfer codings", "http1_transfer_encoding")
-        named = self._connection
-        if named is not None:
-            if b"close" in named:
-                self.close = True
-            if b"keep-alive" in named:
-                self.keep_alive = True
-            if b"upgrade" in named and self._upgrade and self.version == 11:
-                self.protocol = split_tokens(self._upgrade)[0] if split_tokens(self._upgrade) else b""
-            strip_named(self.headers, named)
-        return True
-
-    def _finish_request(self) -> bool:
-        if not self._finish_framing():
-            return False
-        if self.host_count == 0 and self.version == 11:
-            return self._fail(400, "Host is missing", "http1_host")
-        # An upgrade may be ignored (RFC 9110, 7.8): with a body it would have to wait, and h2c is not offered.
-        if self.protocol and (self.length > 0 or self.chunked or self.protocol == b"h2c" or self.method == b"CONNECT"):
-            self.protocol = b""
-        if self.method == b"CONNECT" and (self.length > 0 or self.chunked):
-            return self._fail(400, "CONNECT has no body", "http1_connect")
-        return True

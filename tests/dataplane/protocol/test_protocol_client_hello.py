@@ -44,7 +44,7 @@ def test_client_hello_tells_nothing_when_nothing_is_offered():
     assert found == client_hello.ClientHello(client_hello.COMPLETE)
 
 
-@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("size", [3, 4, 100])
 def test_client_hello_is_read_over_many_records(size):
     """A hello cut into records reads as the whole one."""
     whole = hello("a.b", ["h2"])
@@ -71,3 +71,9 @@ def test_client_hello_reading_survives_any_broken_byte(at, value):
     data = bytearray(hello("a.b", ["h2"]))
     data[min(at, len(data) - 1)] = value
     assert client_hello.parse(bytes(data)).state in (0, 1, 2)
+
+
+def test_client_hello_cut_into_too_many_records_is_not_tls():
+    """Records of one byte each would make every further byte cost a walk over all of them."""
+    whole = hello("a" * 60 + ".b", ["h2"])
+    assert client_hello.parse(in_records(whole, 1)).state == client_hello.NOT_TLS
