@@ -3,6 +3,7 @@
 Not building is the pure variant (`make pure`): every module here also runs uncompiled, slower, with the same tests.
 """
 
+import os
 import shutil
 import sysconfig
 from pathlib import Path
@@ -57,6 +58,7 @@ MODULES = [
     "dataplane/net/stream.py",
     "dataplane/net/tls_stream.py",
 ]
+CORES = os.cpu_count() or 1
 FLAGS = ["-O2", "-g0"]
 DIRECTIVES = {"annotation_typing": False, "language_level": 3}
 
@@ -70,7 +72,8 @@ def extensions() -> list[Extension]:
         )
     names = {source: str(Path(source).with_suffix("")).replace("/", ".") for source in MODULES}
     found = [Extension(name, [source], extra_compile_args=FLAGS) for source, name in names.items()]
-    return list(cythonize(found, compiler_directives=DIRECTIVES, quiet=True))
+    return list(cythonize(found, compiler_directives=DIRECTIVES, quiet=True, nthreads=CORES))
 
 
-setup(ext_modules=extensions())
+if __name__ == "__main__":  # Cython translates in processes of its own, which import this file on some systems
+    setup(ext_modules=extensions(), options={"build_ext": {"parallel": CORES}})

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tulle.output import one_sentence
+from tulle.shared import shared
 
 Answer = dict[str, Any]
 
@@ -27,9 +28,8 @@ class HelmError(RuntimeError):
 
 
 def chart_path() -> Path:
-    """Find the chart: beside the package in an image, in the repository otherwise."""
-    packaged = Path(__file__).with_name("data") / "chart"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[1] / "charts" / "tulle"
+    """Find the chart that came along; raises Failure."""
+    return shared("charts/tulle")
 
 
 def call(action: str, *, timeout: float = 60.0, **arguments: Any) -> Answer:

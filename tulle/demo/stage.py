@@ -19,9 +19,8 @@ from typing import Any
 
 from tulle.demo.figures import LoadCounts
 from tulle.demo.forward import forwarded
+from tulle.shared import shared
 
-ROOT = Path(__file__).resolve().parents[2]
-SHOP = ROOT / "manifests" / "samples" / "shop"
 NAMESPACE = "shop"
 SYSTEM = "tulle-system"
 DEPLOYMENTS = ("web", "catalog", "reviews-v1", "reviews-v2", "cart", "ledger", "load")
@@ -68,13 +67,13 @@ class Stage:
 
     def install_mesh(self) -> None:
         """Install the minimal Gateway API definitions and Tulle from its Helm chart, and wait until it is ready."""
-        self.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "gateway-api"))
+        self.kubectl("apply", "--server-side", "-f", str(shared("manifests/gateway-api")))
         command = [sys.executable, "-m", "tulle", "--kubeconfig", str(self.kubeconfig), "install", "--wait"]
         _run(command, 120)
 
     def open_shop(self) -> None:
         """Apply the shop, opted in by an annotation on its Deployments, and wait until it is rolled out."""
-        self.kubectl("apply", "-k", str(SHOP))
+        self.kubectl("apply", "-k", str(shared("manifests/samples/shop")))
         for name in DEPLOYMENTS:
             self.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{name}", "--timeout=80s")
 
