@@ -82,6 +82,8 @@ def route(runtime: Runtime, request: Request) -> Answer:
         method=request.one("method", "GET").upper(),
         path=path,
         headers=tuple(headers),
+        identity=request.one("identity"),
+        source=request.one("source"),
     )
     return as_json(explain(runtime.tables, question))
 

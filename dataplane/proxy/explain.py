@@ -11,6 +11,7 @@ from typing import Any
 
 from dataplane.config import Cluster
 from dataplane.protocol.events import RequestHead
+from dataplane.tables.authz import ALWAYS_ALLOW, Facts
 from dataplane.tables.compile import Tables
 from dataplane.tables.endpoints import AS_DOWNSTREAM, HTTP1, ClusterTable
 from dataplane.tables.listeners import ChainTable, ListenerTable, describe
@@ -32,6 +33,10 @@ class Question:
     path: str = "/"
     headers: tuple[tuple[str, str], ...] = ()
     """Lower-case name and value."""
+    identity: str = ""
+    """The SPIFFE URI of who asks; empty for plaintext."""
+    source: str = ""
+    """The address of who asks."""
 
 
 def explain(tables: Tables, question: Question) -> dict[str, Any]:
@@ -53,10 +58,34 @@ def explain(tables: Tables, question: Question) -> dict[str, Any]:
     if chain is None:
         return answer | {"outcome": "no filter chain takes such a connection: it is closed"}
     answer["chain"] = {"name": chain.name, "for": describe(chain.noun.match)}
+    facts = _facts(listener, question)
+    if chain.admission is not None:
+        guard = chain.admission.bind(facts)
+        answer["connection_authorization"] = guard.verdict
+        if guard.state != ALWAYS_ALLOW:
+            return answer | {"outcome": f"the connection is reset: {guard.verdict}"}
     if not chain.http:
         targets = _targets(tables, chain.targets)
         return answer | {"targets": targets, "outcome": "the bytes are relayed without looking at them"}
-    return answer | _routed(tables, chain, question)
+    head = _head(question)
+    if chain.authorization is not None:
+        guard = chain.authorization.bind(facts)
+        allowed = guard.admits(head)
+        answer["authorization"] = guard.verdict
+        if not allowed:
+            return answer | {"outcome": f"403 rbac_denied: {guard.verdict}"}
+    return answer | _routed(tables, chain, head)
+
+
+def _facts(listener: ListenerTable, question: Question) -> Facts:
+    host, _, port = question.address.rpartition(":")
+    destination = (host.strip("[]"), int(port)) if port.isdigit() else (listener.noun.address, listener.noun.port)
+    return Facts(question.source, destination, question.identity)
+
+
+def _head(question: Question) -> RequestHead:
+    said = [(name.lower().encode(), value.encode(), name.encode()) for name, value in question.headers]
+    return RequestHead(0, question.method.encode(), b"http", question.host.encode(), question.path.encode(), said, True)
 
 
 def _listener(tables: Tables, question: Question) -> ListenerTable | None:
@@ -86,12 +115,10 @@ def _chain(listener: ListenerTable) -> ChainTable | None:
     return listener.match(listener.noun.port, "tls", set(), "")
 
 
-def _routed(tables: Tables, chain: ChainTable, question: Question) -> dict[str, Any]:
+def _routed(tables: Tables, chain: ChainTable, head: RequestHead) -> dict[str, Any]:
     routes: RouteIndex | None = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
     if routes is None:
         return {"outcome": f"503 route_table_missing: the routes {chain.route_name} have not arrived yet"}
-    said = [(name.lower().encode(), value.encode(), name.encode()) for name, value in question.headers]
-    head = RequestHead(0, question.method.encode(), b"http", question.host.encode(), question.path.encode(), said, True)
     row = routes.match(head)
     if row is None:
         return {"routes": routes.name, "outcome": "404 route_not_found: no route matches"}

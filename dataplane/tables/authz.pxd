@@ -38,6 +38,8 @@ cdef class Node:
     cdef list _parts
     cdef Matcher _matcher
     cdef bytes _name
+    cdef bint _present
+    cdef bint _invert
     cdef object _low
     cdef object _high
     cdef int _version
@@ -51,6 +53,8 @@ cdef class Node:
     cdef bint _contains(self, Address address) except -1
     @cython.locals(op=int, part=Node)
     cpdef bint holds(self, RequestHead head, bytes path, Address client) except -1
+    @cython.locals(field=tuple, found=bint)
+    cdef bint _has_field(self, list headers) except -1
     @cython.locals(op=int)
     cdef bytes _read(self, RequestHead head, bytes path)
 

@@ -8,6 +8,7 @@ checked the nouns. What cannot be known (a peer without identity, an address tha
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 from dataplane.config import Authorization, Condition, Rules, StringMatch
 from dataplane.protocol.events import Headers, RequestHead
@@ -80,21 +81,23 @@ class Facts:
 class Node:
     """A compiled condition."""
 
-    __slots__ = ("_high", "_low", "_matcher", "_name", "_parts", "_version", "op")
+    __slots__ = ("_high", "_invert", "_low", "_matcher", "_name", "_parts", "_present", "_version", "op")
 
     def __init__(self, op: int, parts: list[Node]) -> None:
         self.op = op
         self._parts = parts
         self._matcher: Matcher | None = None
         self._name = b""
+        self._present = self._invert = False
         self._low: int = 0
         self._high: int = 0
         self._version = 0
 
     def test(self, match: StringMatch, name: str = "") -> Node:
         """Compare a string (of a field of this name)."""
-        self._matcher = Matcher(match)
+        self._matcher = Matcher(replace(match, invert=False))
         self._name = name.encode()
+        self._present, self._invert = match.present, match.invert
         return self
 
     def between(self, low: int, high: int, version: int = 0) -> Node:
@@ -161,9 +164,24 @@ class Node:
             return client is not None and self._contains(client)
         if op <= _FAILS:
             return op == _HOLDS
-        return self._matcher.test(self._read(head, path))  # type: ignore[union-attr]
+        if op == _HEADER:
+            return self._has_field(head.headers)
+        return self._matcher.test(self._read(head, path)) != self._invert  # type: ignore[union-attr]
 
-    def _read(self, head: RequestHead, path: bytes) -> bytes | None:
+    def _has_field(self, headers: Headers) -> bool:
+        """Compare each line of a field by itself: joined, a second line would hide the first from a rule (CVE-2026-26308).
+
+        A field that is not there fails, inverted or not, unless presence is what is asked for.
+        """
+        found = False
+        for field in headers:
+            if field[0] == self._name:
+                found = True
+                if self._matcher.test(field[1]):  # type: ignore[union-attr]
+                    return not self._invert
+        return (found or self._present) and self._invert
+
+    def _read(self, head: RequestHead, path: bytes) -> bytes:
         op = self.op
         if op == _PATH:
             return path
@@ -173,7 +191,7 @@ class Node:
             return head.authority
         if op == _RAW_PATH:
             return head.path
-        return head.scheme if op == _SCHEME else joined(head.headers, self._name)
+        return head.scheme
 
     def reads(self, op: int) -> bool:
         """Tell whether the tree looks at a part of a request."""
