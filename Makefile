@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check bench bench-quick bench-check manifests clean pure compile protos lock help
+.PHONY: setup demo test check bench bench-quick bench-check manifests clean pure compile protos lock help reference
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 12
