@@ -57,6 +57,7 @@ MODULES = [
     "dataplane/net/outlet.py",
     "dataplane/net/stream.py",
     "dataplane/net/tls_stream.py",
+    "dataplane/net/splice.py",
 ]
 CORES = os.cpu_count() or 1
 FLAGS = ["-O2", "-g0"]

@@ -16,6 +16,28 @@ _HIGH = HIGH_MARK
 _LOW = LOW_MARK
 
 
+class Bypass:
+    """A way for bytes from one stream to another that does not lead through this process; `splice.Pump` is the one."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        """Bytes on their way."""
+
+    def pull(self) -> bool:
+        """Move what the source has; False when it must be read as usual."""
+        return False
+
+    def push(self) -> bool:
+        """Move what is held to the sink; False while some is left."""
+        return True
+
+    def pushed(self) -> None:
+        """The sink took all after it could not at first."""
+
+    def stop(self) -> None:
+        """One of the streams is gone: drop what is held."""
+
+
 class Outlet(Pollable):
     """The sending half of a stream, without the sending."""
 
@@ -25,6 +47,8 @@ class Outlet(Pollable):
         self.high = False
         self._chunks: list[bytes] = []
         self._offset = 0
+        self.feed: Bypass | None = None
+        """Where bytes come from that are not in the queue; never while some are."""
 
     def _queue(self, data: bytes, size: int) -> None:
         self._chunks.append(data)

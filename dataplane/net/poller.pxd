@@ -20,6 +20,7 @@ cdef class Poller:
     cdef public long long bytes_in
     cdef public long long bytes_out
     cdef public long failures
+    cdef public object pipes
     cdef object _loop
     cdef object _driver
     cdef list _handlers

@@ -9,7 +9,7 @@ in; on any other its epoll set is one descriptor among the loop's own, which cos
 
 import asyncio
 import logging
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from dataplane.net.system import Kernel
 from dataplane.net.timers import Timers
@@ -83,6 +83,7 @@ class Poller:
         "failures",
         "kernel",
         "now",
+        "pipes",
         "timers",
     )
 
@@ -98,6 +99,8 @@ class Poller:
         self.bytes_in = 0
         self.bytes_out = 0
         self.failures = 0
+        self.pipes: Any = None
+        """`splice.Pipes`, when some were needed."""
         self._loop = loop
         self._handlers: list[Pollable | None] = [None] * 64
         self._dirty: list[Pollable] = []
@@ -122,6 +125,8 @@ class Poller:
             if handler is not None:
                 self.remove(handler)
         self._reap()
+        if self.pipes is not None:
+            self.pipes.close()
         if self._driver is None:
             self.kernel.shut()
         else:

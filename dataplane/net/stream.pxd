@@ -1,6 +1,6 @@
 cimport cython
 
-from dataplane.net.outlet cimport Outlet
+from dataplane.net.outlet cimport Bypass, Outlet
 from dataplane.net.poller cimport Pollable, Poller
 from dataplane.net.system cimport Kernel
 from dataplane.net.timers cimport Timer
@@ -30,6 +30,7 @@ cdef class Stream(Outlet):
     cdef public str server_name
     cdef public str detail
     cdef public object at_gone
+    cdef public Bypass pump
     cdef public double seen
     cdef readonly bint open
     cdef readonly bint at_end
@@ -58,8 +59,11 @@ cdef class Stream(Outlet):
     cpdef unsigned int give_away(self, Pollable heir) except 0xffffffff
     cpdef object ready(self, unsigned int mask)
     cpdef object failed(self, object error)
-    @cython.locals(chunks=list, kernel=Kernel, sent=Py_ssize_t)
+    @cython.locals(chunks=list, kernel=Kernel, feed=Bypass, sent=Py_ssize_t)
     cpdef object flush(self)
+    cpdef object emptied(self)
+    cpdef object go_on(self)
+    cpdef object refused(self, int error)
     cdef object _flushed(self, bint left)
     cdef object _send_end(self)
     cdef object _finish(self)

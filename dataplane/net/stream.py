@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from dataplane.net.original import local_address
-from dataplane.net.outlet import Outlet
+from dataplane.net.outlet import Bypass, Outlet
 from dataplane.net.poller import EDGE, ERR, HUP, IN, OUT, RDHUP, Pollable, Poller
 from dataplane.net.reasons import ABORTED, CLOSE_TIMEOUT, CLOSED, CONNECT_TIMEOUT, ENDED, FAILED, RESET, of_connecting
 from dataplane.net.system import RECEIVE_SIZE
@@ -82,12 +82,11 @@ class Stream(Outlet):
         self._readable = False
         self._last = False
         self._blocked = False
-        self._connecting = False
-        self._closing = False
-        self._lingering = False
-        self._end_wanted = False
-        self._end_sent = False
+        self._connecting = self._closing = self._lingering = False
+        self._end_wanted = self._end_sent = False
         self._queued = False
+        self.pump: Bypass | None = None
+        """Takes what arrives before the receiver does."""
         poller.connections += 1
 
     def start(self, connecting: bool = False, timeout: float = 0.0) -> None:
@@ -98,7 +97,7 @@ class Stream(Outlet):
         self.poller.add(self, _EVERYTHING)
 
     def stillborn(self, reason: str, detail: str) -> None:
-        """It could not even begin: only `lost` is to come. The descriptor is closed, if there is one."""
+        """It could not even begin: the descriptor is closed, if there is one, and only `lost` is to come."""
         self.detail = detail
         self.open = False
         self._reason = reason
@@ -210,6 +209,12 @@ class Stream(Outlet):
             return
         chunks = self._chunks
         kernel = self.poller.kernel
+        feed = self.feed
+        if feed is not None and feed.held:
+            if feed.push():
+                feed.pushed()
+            if feed.held or not self.open:
+                return
         while chunks:
             if len(chunks) == 1:
                 sent = kernel.send(self.fd, chunks[0], self._offset)
@@ -224,6 +229,22 @@ class Stream(Outlet):
             self.poller.bytes_out += sent
             self._forget(sent)
         self._flushed(bool(chunks))
+
+    def emptied(self) -> None:
+        """There is nothing more to receive now (found out by a bypass)."""
+        self._readable = False
+
+    def go_on(self) -> None:
+        """There may be more to receive: take it in the next batch."""
+        if self._readable and self._reading and self.open:
+            self._repeat()
+
+    def refused(self, error: int) -> None:
+        """The kernel did not take what was sent past us: an error, or 0 for no room."""
+        if error:
+            self._broken(error)
+        else:
+            self._blocked = True
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -261,6 +282,8 @@ class Stream(Outlet):
         kernel = poller.kernel
         reads = _READS
         self.seen = poller.now
+        if self.pump is not None and not self._closing and self.pump.pull():
+            return
         while reads and self._reading and self.open:
             reads -= 1
             data = kernel.receive(self.fd)
@@ -281,8 +304,7 @@ class Stream(Outlet):
                 self._take(data)
                 return
             self._take(data)
-        if self._readable and self._reading and self.open:
-            self._repeat()
+        self.go_on()
 
     def _take(self, data: bytes) -> None:
         if not self._closing:
@@ -347,6 +369,11 @@ class Stream(Outlet):
         self._readable = False
         self._stop_timer()
         self._drop()
+        if self.pump is not None:
+            self.pump.stop()
+        if self.feed is not None:
+            self.feed.stop()
+        self.pump = self.feed = None
         self.poller.connections -= 1
         self.poller.remove(self)
         if self.at_gone is not None:

@@ -1,5 +1,6 @@
 cimport cython
 
+from dataplane.net.splice cimport Pump
 from dataplane.net.stream cimport Receiver, Stream
 from dataplane.net.timers cimport Timer
 from dataplane.proxy.runtime cimport Runtime
@@ -7,19 +8,32 @@ from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
 from dataplane.tables.listeners cimport ChainTable
 from dataplane.telemetry.metrics cimport TcpSeries
 
+cdef Py_ssize_t _BULK
+
 cdef class Side(Receiver):
     cdef public Relay relay
     cdef public Side other
     cdef public Stream stream
     cdef public TcpSeries series
+    cdef Pump _bypass
     cdef bint _counting_in
 
     cpdef object opened(self)
     @cython.locals(series=TcpSeries, sink=Stream)
     cpdef object received(self, bytes data)
+    @cython.locals(series=TcpSeries)
+    cpdef object count(self, Py_ssize_t size)
+    @cython.locals(source=Stream, sink=Stream)
+    cdef object _engage(self)
+    cpdef object forget_bypass(self)
     cpdef object ended(self)
     cpdef object drained(self)
     cpdef object lost(self, str reason)
+
+cdef class CountingPump(Pump):
+    cdef Side _side
+
+    cpdef object passed(self, Py_ssize_t size)
 
 cdef class Relay:
     cdef readonly Runtime runtime

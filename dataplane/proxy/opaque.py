@@ -14,9 +14,12 @@ from typing import Protocol
 
 from dataplane.config import Endpoint
 from dataplane.net.reasons import ABORTED, CLOSED, ENDED
+from dataplane.net.splice import Pump
 from dataplane.net.stream import Receiver, Stream
+from dataplane.net.system import RECEIVE_SIZE
 from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
+from dataplane.net.tls_stream import TlsStream
 from dataplane.proxy.runtime import Runtime
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
 from dataplane.tables.listeners import ChainTable
@@ -30,6 +33,8 @@ CONNECT_SECONDS = 5.0
 """To a destination outside the mesh."""
 IDLE_SECONDS = 3600.0
 
+_BULK = RECEIVE_SIZE
+"""A read this long found more than it could take."""
 _CLEAN = {CLOSED, ENDED}
 _log = logging.getLogger("tulle.proxy")
 
@@ -47,13 +52,14 @@ class Waiter(Protocol):
 class Side(Receiver):
     """One end of a relay."""
 
-    __slots__ = ("_counting_in", "other", "relay", "series", "stream")
+    __slots__ = ("_bypass", "_counting_in", "other", "relay", "series", "stream")
 
     def __init__(self, relay: Relay, from_client: bool) -> None:
         self.relay = relay
         self.other: Side = self
         self.stream: Stream | None = None
         self.series: TcpSeries | None = None
+        self._bypass: Pump | None = None
         self._counting_in = from_client
 
     def opened(self) -> None:
@@ -68,15 +74,35 @@ class Side(Receiver):
             series = self.series
             if series is None:
                 return
-        if self._counting_in:
-            series.received += len(data)
-        else:
-            series.sent += len(data)
+        self.count(len(data))
         sink = self.other.stream
         if sink is not None:
             sink.write(data)
             if sink.high and self.stream is not None:
                 self.stream.pause()
+            if len(data) >= _BULK:
+                self._engage()
+
+    def count(self, size: int) -> None:
+        """Count bytes that came from here."""
+        series = self.series
+        if series is None:
+            return
+        if self._counting_in:
+            series.received += size
+        else:
+            series.sent += size
+
+    def _engage(self) -> None:
+        """Bytes come in bulk: from here on they go past us, where both ends are plain sockets."""
+        source, sink = self.stream, self.other.stream
+        if source is None or sink is None or source.pump is not None:
+            return
+        if isinstance(source, TlsStream) or isinstance(sink, TlsStream):
+            return
+        if self._bypass is None:
+            self._bypass = CountingPump(source, sink, self)
+        source.pump = sink.feed = self._bypass
 
     def ended(self) -> None:
         """No more comes from here: tell the other end, which still may send."""
@@ -90,9 +116,25 @@ class Side(Receiver):
         if self.other.stream is not None:
             self.other.stream.resume()
 
+    def forget_bypass(self) -> None:
+        """Let go of the streams it knows."""
+        self._bypass = None
+
     def lost(self, reason: str) -> None:
         """The end of this end."""
         self.relay.gone(self, reason)
+
+
+class CountingPump(Pump):
+    """A bypass whose bytes are counted where others are."""
+
+    def __init__(self, source: Stream, sink: Stream, side: Side) -> None:
+        super().__init__(source, sink)
+        self._side = side
+
+    def passed(self, size: int) -> None:
+        """Count them."""
+        self._side.count(size)
 
 
 class Relay:
@@ -303,6 +345,8 @@ class Relay:
     def _dissolve(self) -> None:
         """Let go of each other, so that memory is free at once and not when the collector comes by."""
         client, server = self.client, self.server
+        client.forget_bypass()
+        server.forget_bypass()
         client.other = client
         server.other = server
         self.client = server

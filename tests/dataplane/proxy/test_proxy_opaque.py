@@ -189,3 +189,69 @@ async def test_relay_refuses_an_endpoint_with_another_identity() -> None:
 def test_passing_through_has_a_name_of_its_own_on_metrics() -> None:
     """Destinations outside the mesh share one series, or a scan would fill the metrics."""
     assert opaque.PASSTHROUGH["service"] == "passthrough"
+
+
+async def test_bulk_goes_through_the_kernel_and_is_counted_all_the_same() -> None:
+    """After the first full read the bytes are spliced; every one arrives, none is counted twice."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Echo)))
+        data = PAYLOAD * 3
+
+        assert await exchange(client, data) == data
+        await p.quiet()
+        assert p.runtime.poller.pipes is not None
+        assert p.relayed == (1, 1, len(data), len(data))
+
+
+async def test_bulk_to_a_reader_that_stops_waits_in_the_kernel() -> None:
+    """The pipe and the sockets fill; nothing is lost when the reader goes on."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Heard)))
+        server = await p.net.first()
+        assert server.stream
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, PAYLOAD[:1_000_000])
+        await server.get(1_000_000)
+        server.stream.pause()
+        sending = asyncio.ensure_future(loop.sock_sendall(client, PAYLOAD * 5))
+        for _ in range(30):
+            await asyncio.sleep(0.004)
+        assert not sending.done()
+        server.stream.resume()
+        await sending
+        client.shutdown(socket.SHUT_WR)
+        await server.hear("ended")
+
+        assert bytes(server.data) == PAYLOAD[:1_000_000] + PAYLOAD * 5
+        server.stream.close()
+
+
+async def test_server_gone_in_the_middle_of_bulk_resets_the_client() -> None:
+    """What is left in the pipe is dropped with it."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Heard)))
+        server = await p.net.first()
+        loop = asyncio.get_running_loop()
+        sending = asyncio.ensure_future(loop.sock_sendall(client, PAYLOAD * 20))
+        await server.get(3_000_000)
+        assert server.stream
+        server.stream.abort()
+
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            await sending
+        await p.quiet()
+
+
+async def test_small_messages_after_bulk_are_read_again() -> None:
+    """A connection that turned chatty is relayed through memory, where small messages are cheaper."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Echo)))
+        loop = asyncio.get_running_loop()
+        sending = asyncio.ensure_future(loop.sock_sendall(client, PAYLOAD))
+        got = 0
+        while got < len(PAYLOAD):
+            got += len(await loop.sock_recv(client, 1 << 20))
+        await sending
+        for number in range(40):
+            await loop.sock_sendall(client, b"%d" % number)
+            assert await asyncio.wait_for(loop.sock_recv(client, 10), 5) == b"%d" % number
