@@ -83,6 +83,7 @@ class Exchange(Routed):
         return True
 
     def _open_tunnel(self) -> None:
+        early, ended = self.body, self.request_ended and not self.head.end
         self.tunnel = True
         self.responding = True
         self.status = 101
@@ -90,6 +91,14 @@ class Exchange(Routed):
         self.body = None
         self.request_ended = False
         self._stop_timers()
+        up = self.up
+        if up is not None and up.h2 is None and self.head.version >= 20:
+            for piece in early or ():
+                up.send_data(self.up_stream, piece, False)
+            if ended:
+                self.request_ended = True
+                up.send_data(self.up_stream, b"", True)
+            self._hand_back()
 
     def response_data(self, data: bytes, end: bool) -> None:
         """Pass a piece of the server's body on."""

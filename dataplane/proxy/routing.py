@@ -130,8 +130,10 @@ class Routed(Sending):
             self._answer(row.redirect.status, headers, b"")
         elif row.direct is not None:
             body = row.direct.body
-            length = (b"content-length", b"%d" % len(body), b"content-length")
-            self._answer(row.direct.status, [length], body)
+            headers = [(b"content-length", b"%d" % len(body), b"content-length")]
+            if body:
+                headers.append((b"content-type", b"text/plain", b"content-type"))
+            self._answer(row.direct.status, headers, body)
 
     def _answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer ourselves, and be done."""

@@ -186,7 +186,10 @@ class Sending(Call):
         self.up_stream = conn.start(self, head, ended)
         if added:
             del headers[len(headers) - added :]
-        if not ended:
+        if self.head.protocol and conn.h2 is None:
+            if self.down is not None:
+                self.down.release()
+        elif not ended:
             if self.body is not None or self.trailers is not None:
                 self._send_kept()
             self._hand_back()
@@ -232,8 +235,8 @@ class Sending(Call):
         if self.mirrors is not None:
             self._feed(data, end)
         up = self.up
-        if up is None:
-            self.owed += n
+        if up is None or (self.head.protocol and not self.tunnel and up.h2 is None):
+            self.owed += n  # an HTTP/1 server takes nothing before it has agreed to an upgrade
             return
         if self.whole and self.body_size > self.runtime.replay_bytes:
             self.whole = False

@@ -48,9 +48,9 @@ class Matcher:
         self._value = raw.lower() if match.ignore_case else raw
 
     def test(self, value: bytes | None) -> bool:
-        """Judge a value; None is one that is not there (which only an inverted match accepts)."""
+        """Judge a value; None is one that is not there: it fails, inverted or not, unless presence is asked for."""
         if value is None:
-            return self._invert
+            return self._invert and self._op == _PRESENT
         return self._holds(value) != self._invert
 
     def _holds(self, value: bytes) -> bool:

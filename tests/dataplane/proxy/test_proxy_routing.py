@@ -98,7 +98,7 @@ def test_redirect_and_direct_response_need_no_server(rig: MakeRig) -> None:
     assert client.read() == (
         b"HTTP/1.1 301 Moved Permanently\r\nlocation: http://web:8080/new/x?y\r\ncontent-length: 0\r\n\r\n"
     )
-    assert client.send(get()).read().endswith(b"\r\ncontent-length: 3\r\n\r\ntea")
+    assert client.send(get()).read().endswith(b"\r\ncontent-length: 3\r\ncontent-type: text/plain\r\n\r\ntea")
 
 
 def test_weights_decide_by_the_dice(rig: MakeRig) -> None:
