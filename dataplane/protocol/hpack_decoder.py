@@ -146,7 +146,7 @@ class Decoder:
         if not _good_value(value):
             raw = None
         elif raw is not None and not keep and first & 0x10:
-            raw = Sensitive(name)
+            return (name, value, Sensitive(name))
         field: tuple[bytes, bytes, bytes] = (name, value, raw)  # type: ignore[assignment]  # None marks it malformed
         if keep:
             self._insert(field)
