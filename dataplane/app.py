@@ -79,7 +79,7 @@ class Sidecar:
             self.admin.routes["GET", "/app-health/"] = probes.answer
             self.admin.routes["GET", names.PRESTOP_PATH] = self._prestop
         host, port = settings.admin_host, settings.admin_port
-        self.engine.listen([bind(host, port)] if host else bind_both(port), self.admin.accept)
+        self.engine.listen_always([bind(host, port)] if host else bind_both(port), self.admin.accept)
 
     async def end(self) -> None:
         """Finish what is under way in every worker, up to the deadline."""

@@ -42,7 +42,6 @@ class RouteMatch:
     path: str | None = None
     """The exact path, without query."""
     separated_prefix: str | None = None
-    """A prefix of whole path segments."""
     prefix: str | None = None
     regex: str | None = None
     method: StringMatch | None = None
@@ -112,7 +111,10 @@ class Forward:
 
     targets: tuple[Target, ...]
     timeout: float = 0.0
-    """Seconds for the whole request with all tries; 0 is none."""
+    """Seconds from the end of the request to the end of its answer, with all tries; 0 is none."""
+    idle: float | None = None
+    duration: float | None = None
+    """In place of the connection manager's `stream_idle` and `duration`."""
     retry: RetryPolicy | None = None
     prefix_rewrite: str | None = None
     regex_rewrite: tuple[str, str] | None = None
@@ -181,12 +183,14 @@ class TlsContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpTimeouts:
-    """Seconds; 0 is none."""
+    """Seconds; 0 is none. `life` is a connection's, `duration` a request's with its answer."""
 
     idle: float = 3600.0
     stream_idle: float = 300.0
     request: float = 0.0
     request_headers: float = 0.0
+    life: float = 0.0
+    duration: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +254,7 @@ class HttpFilter:
     """RouteTable by name (pushed), or else `routes` inline."""
     routes: RouteTable | None = None
     timeouts: HttpTimeouts = HttpTimeouts()
+    max_requests: int = 0
     use_remote_address: bool = False
     trusted_hops: int = 0
     codec: str = "auto"
@@ -364,7 +369,11 @@ class Cluster:
     policy: str = "round_robin"
     limits: CircuitLimits = CircuitLimits()
     max_streams: int = 0
-    """Streams a connection may carry; 0 leaves it to the peer's SETTINGS."""
+    max_requests: int = 0
+    """Streams a connection may carry at once (0 leaves it to the peer's SETTINGS), and in its life (0 is no bound)."""
+    idle: float | None = None
+    life: float | None = None
+    """Seconds unused, or of age, after which a connection ends; 0 is never, None leaves it to the sidecar."""
     labels: tuple[tuple[str, str], ...] = ()
 
 

@@ -28,6 +28,8 @@ class Drain:
     """Takes `begin` back."""
     seconds: float
     """How long the end may take at most."""
+    shut: Callable[[], None] = lambda: None
+    """Takes the connections that wait, and no more."""
     draining: bool = False
 
     def start(self) -> None:
@@ -49,9 +51,16 @@ class Drain:
         await self._until(lambda: self.busy() == 0, most - settle)
 
     async def end(self) -> bool:
-        """Tell everybody and wait until nothing is connected; False when the deadline came first."""
+        """Tell everybody and wait until nothing is connected; False when the deadline came first.
+
+        Connections are accepted until nobody is left: who has not heard yet that this pod goes away is served, once.
+        """
         self.start()
-        return await self._until(lambda: self.open() == 0, self.seconds)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.seconds
+        quiet = await self._until(lambda: self.open() == 0, self.seconds)
+        self.shut()
+        return quiet and await self._until(lambda: self.open() == 0, deadline - clock())
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
         loop = asyncio.get_running_loop()

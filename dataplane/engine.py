@@ -7,7 +7,6 @@ business (`app`, `worker`).
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 
@@ -15,8 +14,8 @@ from dataplane import views
 from dataplane.config import SidecarConfig
 from dataplane.drain import Drain
 from dataplane.net.dial import Dialer
-from dataplane.net.listen import Listener, bind, bind_both
-from dataplane.net.poller import Poller
+from dataplane.net.listen import Listener, ListenLimits, bind, bind_both
+from dataplane.net.poller import IN, Poller
 from dataplane.net.tls import TlsContexts
 from dataplane.proxy.accept import Acceptor
 from dataplane.proxy.downstream import HttpDownstream
@@ -24,6 +23,7 @@ from dataplane.proxy.runtime import Runtime
 from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry.accesslog import AccessLog
+from dataplane.telemetry.output import Output
 from meshapi import xds
 
 
@@ -37,12 +37,18 @@ class Engine:
         runtime.dialer = Dialer(self.poller)
         runtime.tls = TlsContexts()
         self.listeners: list[Listener] = []
+        self._essential: list[Listener] = []
+        """Of those, the ones that are never closed to anybody: health, metrics."""
+        runtime.hold = self._hold
+        watch = runtime.overload
+        watch.limit = min(filter(None, (watch.limit, settings.memory_limit)), default=0) // settings.concurrency
         self.drain = Drain(
             begin=runtime.drain,
             busy=lambda: runtime.active,
             open=lambda: views.connections(runtime),
             back=self._undrain,
             seconds=settings.drain_seconds,
+            shut=self.shut,
         )
         self._seed = seed
         self._bound: set[str] = set()
@@ -57,7 +63,8 @@ class Engine:
             ports = (settings.outbound_port, settings.inbound_port)
             inbound = xds.inbound_listener(settings.mesh.identity.namespace, settings.mesh.pod)
             acceptor = Acceptor(self.runtime, HttpDownstream, inbound, (*ports, settings.admin_port))
-            self.listen(bind_both(settings.outbound_port), acceptor.outbound)
+            # All of this pod's own connections come from one address.
+            self.listen(bind_both(settings.outbound_port), acceptor.outbound, per_source=0)
             self.listen(bind_both(settings.inbound_port), acceptor.inbound)
 
     def install(self, config: SidecarConfig) -> None:
@@ -72,18 +79,45 @@ class Engine:
                 self._bound.add(listener.name)
                 self.listen([bind(listener.address, listener.port)], acceptor.bound(listener.name))
 
-    def listen(self, sockets: list[socket.socket], take: Callable[..., None]) -> None:
-        """Accept connections for `take`."""
-        self.listeners += [Listener(self.poller, one, take) for one in sockets]
+    def listen(self, sockets: list[socket.socket], take: Callable[..., None], *, per_source: int | None = None) -> None:
+        """Accept connections for `take`, as many as the settings allow."""
+        bound = self.settings.max_connections_per_source if per_source is None else per_source
+        limits = ListenLimits(connections=self.settings.max_connections, per_source=bound)
+        self.listeners += [Listener(self.poller, one, take, limits) for one in sockets]
+
+    def listen_always(self, sockets: list[socket.socket], take: Callable[..., None]) -> None:
+        """Accept connections for `take` whatever the load: how else would anybody see it."""
+        made = [Listener(self.poller, one, take, ListenLimits(connections=0)) for one in sockets]
+        self._essential += made
+        self.listeners += made
+
+    def shut(self) -> None:
+        """Take the connections that wait, and no more."""
+        for listener in self._traffic():
+            listener.ready(IN)
+            listener.close()
+
+    def _traffic(self) -> list[Listener]:
+        return [listener for listener in self.listeners if listener not in self._essential]
+
+    def _hold(self, held: bool) -> None:
+        for listener in self._traffic():
+            listener.hold(held)
 
     def log_requests(self, form: str) -> None:
         """Write a line for each request (`json`, `text`), or none."""
         if form != self._logging:
             self._logging = form
-            self.runtime.access_log = AccessLog(form, os.write, 1, self.poller.timers) if form else None
+            if self.runtime.access_log is not None:
+                self.runtime.access_log.flush()
+            share = self.settings.access_log_share
+            write = Output(1).write
+            self.runtime.access_log = AccessLog(form, write, self.poller.timers, share=share) if form else None
 
     def close(self) -> None:
         """Let go of everything at once."""
+        if self.runtime.access_log is not None:
+            self.runtime.access_log.flush()
         for listener in self.listeners:
             listener.close()
         self.runtime.stop()

@@ -70,6 +70,14 @@ class Settings:
     log_level: str = "info"
     access_log: str = ""
     """`json`, `text` or empty for none."""
+    access_log_share: float = 1.0
+    """Of requests that are logged; failed ones always are."""
+    memory_limit: int = 0
+    """Bytes all workers may have; 0 is what the cgroup says."""
+    max_connections: int = 100_000
+    """Of a worker, from clients and to servers."""
+    max_connections_per_source: int = 10_000
+    """Of a client address that connects to this pod; 0 is no bound."""
     probes: tuple[tuple[str, Probe], ...] = ()
     """By the path the kubelet asks for."""
 
@@ -89,6 +97,10 @@ def read(environment: Mapping[str, str], arguments: Sequence[str]) -> Settings:
         "drain_seconds": float(_number(environment, names.ENV_DRAIN_SECONDS, 25, 0, 3600)),
         "log_level": environment.get(names.ENV_LOG_LEVEL) or given.log_level,
         "access_log": given.access_log,
+        "access_log_share": _number(environment, names.ENV_ACCESS_LOG_SHARE, 100, 0, 100) / 100,
+        "memory_limit": _number(environment, names.ENV_MEMORY_LIMIT, 0, 0, 1 << 50),
+        "max_connections": _number(environment, names.ENV_MAX_CONNECTIONS, 100_000, 1, 10_000_000),
+        "max_connections_per_source": _number(environment, names.ENV_MAX_CONNECTIONS_PER_SOURCE, 10_000, 0, 10_000_000),
     }
     if common["log_level"] not in LEVELS:
         raise BadSettingError(f"log level {common['log_level']!r} is none of {', '.join(LEVELS)}")

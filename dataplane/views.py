@@ -40,6 +40,12 @@ def metrics_text(runtime: Runtime, listeners: list[Listener]) -> str:
         "# TYPE process_resident_memory_bytes gauge",
         f"process_resident_memory_bytes {_resident()}",
     ]
+    if runtime.access_log is not None:
+        lines += [
+            "# HELP tulle_access_log_dropped_total Lines the reader of the access log was too slow for.",
+            "# TYPE tulle_access_log_dropped_total counter",
+            f"tulle_access_log_dropped_total {runtime.access_log.dropped}",
+        ]
     refused: dict[str, int] = {}
     for listener in listeners:
         for reason, count in listener.refused.items():

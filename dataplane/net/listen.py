@@ -38,7 +38,7 @@ class ListenLimits:
 class Listener(Pollable):
     """One listening socket."""
 
-    __slots__ = ("_accepted", "_limits", "_resting", "_socket", "address", "refused", "sources", "taken")
+    __slots__ = ("_accepted", "_held", "_limits", "_resting", "_socket", "address", "refused", "sources", "taken")
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Listener(Pollable):
         self._accepted = accepted
         self._limits = limits or ListenLimits()
         self._resting = False
+        self._held = False
         name = listening.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
         self.taken = 0
@@ -63,7 +64,7 @@ class Listener(Pollable):
 
     def ready(self, mask: int) -> None:  # noqa: ARG002 - of Pollable; only IN is watched
         """Take what waits, up to the share of a batch; the kernel reports the rest again."""
-        if self._resting:
+        if self._resting or self._held:
             return
         kernel = self.poller.kernel
         for _ in range(ACCEPTS):
@@ -108,6 +109,16 @@ class Listener(Pollable):
         else:
             self.sources.pop(peer[0], None)
 
+    def hold(self, held: bool) -> None:
+        """Leave connections to wait in the kernel for now, or take them again."""
+        self._held = held
+        if not self._resting:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._socket.fileno() >= 0:
+            self.poller.kernel.change(self.fd, 0 if self._held else IN)
+
     def close(self) -> None:
         """Take no more; what was taken goes on."""
         if self._socket.fileno() >= 0:
@@ -123,8 +134,7 @@ class Listener(Pollable):
 
     def _wake(self) -> None:
         self._resting = False
-        if self._socket.fileno() >= 0:
-            self.poller.kernel.change(self.fd, IN)
+        self._watch()
 
 
 def bind(address: str, port: int, *, backlog: int = BACKLOG, reuse_port: bool = True) -> socket.socket:

@@ -19,6 +19,7 @@ cdef class Http2Connection(Http2Control):
     @cython.locals(events=list, n=cython.Py_ssize_t, pos=cython.Py_ssize_t, p="const unsigned char*",
                    length=cython.Py_ssize_t, start=cython.Py_ssize_t, stream=long)
     cpdef list receive(self, bytes data)
+    cpdef bint heading(self) except -1
     @cython.locals(entry=Stream)
     cpdef list receive_eof(self)
     cdef Py_ssize_t _read_preface(self, bytes data, list events) except -1

@@ -69,6 +69,10 @@ class Http2Connection(Http2Control):
             self._buffer = data[pos:] if pos else data
         return events
 
+    def heading(self) -> bool:
+        """Whether the preface or a field section has begun and the rest of it is still to come."""
+        return self._fragment_stream != 0 or (self.active == 0 and (self._preface > 0 or len(self._buffer) > 0))
+
     def receive_eof(self) -> list[Event]:
         """Take the end of what the peer sends: nothing open can be finished."""
         events: list[Event] = []

@@ -16,6 +16,8 @@ cdef class Downside(HttpConnection):
     cdef public bint secure
     cdef public bint mesh
     cdef public bytes forwarded
+    cdef public bint edge
+    cdef public bytes proto
     cdef public dict peer_labels
     cdef public Guard guard
     cdef Counter _admitted

@@ -29,11 +29,13 @@ class Downside(HttpConnection):
         "_routes",
         "_tables",
         "chain",
+        "edge",
         "forwarded",
         "guard",
         "inbound",
         "mesh",
         "peer_labels",
+        "proto",
         "secure",
     )
 
@@ -48,6 +50,10 @@ class Downside(HttpConnection):
         """What is appended to `x-forwarded-for`: the client, unless its own sidecar has done so."""
         if chain.use_remote_address or (chain.own and not (self.inbound and self.mesh)):
             self.forwarded = stream.peer[0].encode()
+        self.edge = chain.use_remote_address and chain.trusted_hops == 0
+        """Nobody before us is trusted to say what the client spoke."""
+        self.proto = b"https" if secure and not self.mesh else b"http"
+        """What the client speaks, as `x-forwarded-proto` has it."""
         self.peer_labels: dict[str, str] = {}
         self._group: RequestGroup | None = None
         self._routes: RouteIndex | None = None

@@ -7,6 +7,7 @@ from dataplane.protocol.http2_server cimport Http2Server
 from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.exchange cimport Exchange
 from dataplane.proxy.flow cimport Call, HttpConnection
+from dataplane.tables.listeners cimport ChainTable
 
 cdef int _REQUEST
 cdef int _FAILURE
@@ -20,17 +21,21 @@ cdef class HttpDownstream(Downside):
     cdef Http2Server _s2
     cdef Timer _head_timer
     cdef bint _shutting
+    cdef double _born
+    cdef long _requests
 
     @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)
     cdef object _dispatch(self, list events)
-    @cython.locals(exchange=Exchange)
+    @cython.locals(exchange=Exchange, most=long)
     cdef object _open(self, RequestHead head)
     cdef object _failed(self, Failure failure)
     cdef object _watch_head(self)
+    cdef object _watch_section(self)
+    cdef object _end_soon(self, str why)
     cpdef object _head_too_slow(self)
     cpdef object drain(self)
     cpdef object shut(self)
-    @cython.locals(call=Call)
+    @cython.locals(call=Call, chain=ChainTable)
     cpdef object sweep(self, double now)
     @cython.locals(calls=list, call=Call)
     cdef object _drop(self, str reason)

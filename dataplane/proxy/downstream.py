@@ -16,6 +16,7 @@ from dataplane.protocol import events as kinds
 from dataplane.protocol.events import Event, Failure, Headers, RequestHead
 from dataplane.protocol.http1_server import Http1Server
 from dataplane.protocol.http2_server import Http2Server
+from dataplane.proxy import errors
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.flow import Call
@@ -32,13 +33,13 @@ _TRAILERS = kinds.TRAILERS
 _RESET = kinds.RESET
 _WRITABLE = kinds.WRITABLE
 
-_SLOW_HEAD = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\nx-tulle-error: slow_request_head\r\n\r\n"
+_SLOW_HEAD = errors.HEAD_LATE.as_http1(b"Request Timeout")
 
 
 class HttpDownstream(Downside):
     """A client's connection; the stream's receiver from the moment it is known to speak HTTP."""
 
-    __slots__ = ("_head_timer", "_s1", "_s2", "_shutting")
+    __slots__ = ("_born", "_head_timer", "_requests", "_s1", "_s2", "_shutting")
 
     def __init__(self, runtime: Runtime, stream: Stream, chain: ChainTable, http2: bool, secure: bool) -> None:
         super().__init__(runtime, stream, chain, secure)
@@ -51,6 +52,8 @@ class HttpDownstream(Downside):
             self.h1 = self._s1 = Http1Server(runtime.limits.protocol, scheme)
         self._head_timer: Timer | None = None
         self._shutting = False
+        self._born = self.used
+        self._requests = 0
         stream.receiver = self
         runtime.downstreams.add(self)
         self.mark()
@@ -63,9 +66,10 @@ class HttpDownstream(Downside):
         """Bytes from the client."""
         if self.gone:
             return
-        self.used = self._poller.now
         if self._s2 is not None:
             self._dispatch(self._s2.receive(data))
+            if self._head_timer is not None or self._s2.heading():
+                self._watch_section()
             self.mark()
             return
         events = self._s1.receive(data)
@@ -102,6 +106,8 @@ class HttpDownstream(Downside):
         """Send a response head."""
         if self.gone:
             return
+        if self.runtime.saving and not self._shutting:
+            self.drain()
         if self._s2 is None:
             if self._shutting:
                 self._s1.goaway()
@@ -119,6 +125,7 @@ class HttpDownstream(Downside):
             self.calls.pop(call.down_stream, None)
         if self.blocked and call in self.blocked:
             self.blocked.remove(call)
+        self.used = self._poller.now
         if not self.gone:
             self.release()
             self.mark()
@@ -178,6 +185,11 @@ class HttpDownstream(Downside):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        most = self.chain.max_requests
+        if most > 0:
+            self._requests += 1
+            if self._requests >= most and not self._shutting:
+                self._end_soon("connection_requests_ended")
         exchange = Exchange.__new__(Exchange)
         exchange.prepare(self.runtime, self, head)
         if self.h2 is None:
@@ -209,14 +221,33 @@ class HttpDownstream(Downside):
         if self._head_timer is None and seconds > 0 and self._s1.held:
             self._head_timer = self.runtime.timers.after(seconds, self._head_too_slow)
 
+    def _watch_section(self) -> None:
+        """The same on HTTP/2, where the rest may be frames of one field section, or of the preface."""
+        seconds = self.chain.head_timeout or self.runtime.limits.head_timeout
+        if self._head_timer is None and seconds > 0:
+            self._head_timer = self.runtime.timers.after(seconds, self._head_too_slow)
+        elif self._head_timer is not None and not self._s2.heading():
+            self._head_timer.cancel()
+            self._head_timer = None
+
     def _head_too_slow(self) -> None:
+        self._head_timer = None
         if not self.gone and self.call is None:
-            self.runtime.metrics.refused.of("slow_request_head").value += 1
-            self.stream.write(_SLOW_HEAD)
+            self.runtime.metrics.refused.of(errors.HEAD_LATE.word).value += 1
+            if self._s2 is None:
+                self.stream.write(_SLOW_HEAD)
+            else:
+                self._s2.shutdown()
+                self._drop("a field section did not come to its end in time")
             self._ending = True
             self.mark()
 
     # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _end_soon(self, why: str) -> None:
+        """Have the client open another connection, and count."""
+        self.runtime.metrics.events.of(why).value += 1
+        self.drain()
 
     def drain(self) -> None:
         """Tell the client to open nothing more here (HTTP/1 hears it with its next answer)."""
@@ -242,11 +273,14 @@ class HttpDownstream(Downside):
         if not self.inbound and self.runtime.discovery is not None:
             # As long as a client stays connected, its destination is in use.
             self.runtime.discovery.touch(chain.listener.name)
-        if self.call is None and not self.calls:
-            if chain.idle > 0 and now - self.used > chain.idle:
-                self.shut()
-            return
-        if chain.stream_idle > 0:
+        if 0 < chain.life < now - self._born and not self._shutting:
+            self._end_soon("connection_life_ended")
+        if self.call is not None or self.calls:
             for call in [self.call, *self.calls.values()]:
-                if call is not None and now - call.touched > chain.stream_idle:
+                if call is not None and 0 < call.idle < now - call.touched:
                     call.too_idle()
+        elif self._shutting:
+            self.shut()
+        elif 0 < chain.idle < now - self.used:
+            self.runtime.metrics.events.of("connection_idle_closed").value += 1
+            self.shut()

@@ -15,7 +15,6 @@ UNKNOWN: Final = 2
 INVALID_ARGUMENT: Final = 3
 DEADLINE_EXCEEDED: Final = 4
 PERMISSION_DENIED: Final = 7
-RESOURCE_EXHAUSTED: Final = 8
 UNIMPLEMENTED: Final = 12
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
@@ -45,6 +44,14 @@ class Refusal:
             _field(b"grpc-message", b"%s: %s" % (word.encode(), sentence.encode().replace(b"%", b"%25"))),
             named,
         ]
+
+    def as_http1(self, phrase: bytes) -> bytes:
+        """Write it as an HTTP/1 answer to what was no request yet; the connection ends with it."""
+        lines = [
+            b"HTTP/1.1 %d %s" % (self.status, phrase),
+            *(b"%s: %s" % (field[2], field[1]) for field in self.headers),
+        ]
+        return b"\r\n".join((*lines, b"connection: close", b"", self.body))
 
     def at(self, status: int) -> Refusal:
         """Return the same refusal with a status the route asks for."""
@@ -78,18 +85,14 @@ PENDING_FULL: Final = Refusal(
     503,
     flags.OVERFLOW,
     "Too many requests wait for a connection to the service.",
-    RESOURCE_EXHAUSTED,
 )
 REQUESTS_FULL: Final = Refusal(
     "requests_overflow",
     503,
     flags.OVERFLOW,
     "The service has as many requests in flight as it may.",
-    RESOURCE_EXHAUSTED,
 )
-OVERLOADED: Final = Refusal(
-    "overloaded", 503, flags.SHED, "The sidecar has more to do than it can.", RESOURCE_EXHAUSTED
-)
+OVERLOADED: Final = Refusal("overloaded", 503, flags.SHED, "The sidecar has more to do than it can.")
 UPSTREAM_ENDED: Final = Refusal(
     "upstream_connection_ended", 503, flags.CONNECTION_ENDED, "The server closed the connection before it answered."
 )
@@ -111,6 +114,13 @@ TOO_IDLE: Final = Refusal(
     "Nothing moved for longer than the stream idle time-out.",
     DEADLINE_EXCEEDED,
 )
+TOO_LONG: Final = Refusal(
+    "max_stream_duration",
+    504,
+    flags.DURATION,
+    "The request with its answer took longer than a stream may.",
+    DEADLINE_EXCEEDED,
+)
 RBAC_DENIED: Final = Refusal(
     "rbac_denied",
     403,
@@ -122,6 +132,14 @@ BODY_LATE: Final = Refusal(
     "slow_request_body", 408, flags.BAD_REQUEST, "The request was not whole within the time allowed.", DEADLINE_EXCEEDED
 )
 CONNECT_REFUSED: Final = Refusal("connect_refused", 405, flags.DENIED, "CONNECT is not allowed here.", UNIMPLEMENTED)
+
+HEAD_LATE: Final = Refusal(
+    "slow_request_head",
+    408,
+    flags.BAD_REQUEST,
+    "The request head was not whole within the time allowed.",
+    DEADLINE_EXCEEDED,
+)
 
 ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, Refusal))
 """Every refusal, in the order above."""

@@ -5,10 +5,11 @@ from dataplane.protocol.events cimport RequestHead, ResponseHead
 from dataplane.protocol.headers cimport get
 from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.flow cimport Call, HttpConnection
+from dataplane.proxy.headers cimport strip_own
 from dataplane.proxy.routing cimport Routed
 from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.upstream cimport HttpUpstream
-from dataplane.tables.endpoints cimport EndpointSlot
+from dataplane.tables.endpoints cimport Circuit, EndpointSlot
 from dataplane.tables.routes cimport RouteRow
 from dataplane.telemetry.metrics cimport RequestGroup, RequestSeries
 
@@ -17,6 +18,7 @@ cdef class Exchange(Routed):
     cdef public int retries
     cdef Timer _try_timer
     cdef Timer _again_timer
+    cdef bint _again_held
 
     cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
     @cython.locals(status=int, row=RouteRow, failed=bint)
@@ -42,6 +44,10 @@ cdef class Exchange(Routed):
     cpdef object _try_timed_out(self)
     cdef bint _retry_answer(self, ResponseHead head) except -1
     cdef bint _retry_reset(self, long code) except -1
+    cdef object _retry_policy(self)
+    @cython.locals(circuit=Circuit)
+    cdef bint _hold_retry(self) except -1
+    cdef object _release_retry(self)
     cdef object _retry_later(self)
     cpdef object _retry_now(self)
     cdef object _stop_timers(self)

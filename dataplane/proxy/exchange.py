@@ -7,12 +7,14 @@ the server, given up by the client, or out of time.
 
 from __future__ import annotations
 
+from dataplane.config import RetryPolicy
 from dataplane.net.timers import Timer
 from dataplane.protocol import codes
 from dataplane.protocol.events import Headers, RequestHead, ResponseHead
 from dataplane.protocol.headers import get
 from dataplane.proxy import errors, retry, tunnel
 from dataplane.proxy.downside import Downside
+from dataplane.proxy.headers import strip_own
 from dataplane.proxy.routing import Routed
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.upstream import HttpUpstream
@@ -22,7 +24,7 @@ from dataplane.telemetry import flags, labels
 class Exchange(Routed):
     """A call with a client that waits for its answer."""
 
-    __slots__ = ("_again_timer", "_try_timer", "retries")
+    __slots__ = ("_again_held", "_again_timer", "_try_timer", "retries")
 
     def prepare(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
         """Begin with what the client sent."""
@@ -30,6 +32,8 @@ class Exchange(Routed):
         self.retries = 0
         self._try_timer: Timer | None = None
         self._again_timer: Timer | None = None
+        self._again_held = False
+        """It counts as one of the cluster's retries."""
 
     # --- the response -------------------------------------------------------------------------------------------------
 
@@ -47,10 +51,15 @@ class Exchange(Routed):
         failed = row is not None and (status >= row.retry_from or (self.grpc and head.end))
         if failed and self._retry_answer(head):
             return
+        if self._again_held:
+            self._release_retry()
         self.responding = True
         self.status = status
         self.body = None
         self.whole = False
+        if (status >= 400 or self.grpc) and not self.last_slot.mesh:  # type: ignore[union-attr]
+            # Only a sidecar may say why it refused; at the client it is told from what the app says.
+            strip_own(head.headers)
         if row is not None and (row.response_edits or self.target.response_edit is not None):  # type: ignore[union-attr]
             self.edit_response(head.headers)
         if self.grpc and head.end:
@@ -134,6 +143,7 @@ class Exchange(Routed):
             return
         if self.grpc:
             self._read_grpc_status(headers)
+        strip_own(headers)
         self.client.send_trailers(self.down_stream, headers)
         self._response_done()
 
@@ -218,8 +228,11 @@ class Exchange(Routed):
         self._finish()
 
     def too_idle(self) -> None:
-        """Nothing moved for longer than the stream idle time-out."""
-        self.refuse(errors.TOO_IDLE)
+        """Nothing moved for longer than the stream idle time-out; whose turn it was decides who is told to be late."""
+        self.refuse(errors.TOO_IDLE if self.request_ended or self.head.protocol else errors.BODY_LATE)
+
+    def _too_long(self) -> None:
+        self.refuse(errors.TOO_LONG if self.request_ended or self.head.protocol else errors.BODY_LATE)
 
     def _timed_out(self) -> None:
         self.refuse(errors.TIMED_OUT)
@@ -243,15 +256,15 @@ class Exchange(Routed):
             self.refuse(errors.TIMED_OUT)
 
     def _retry_answer(self, head: ResponseHead) -> bool:
-        policy = self.row.retry if self.row is not None else None
-        if policy is None or not self.whole or self.retries >= policy.attempts:
+        policy = self._retry_policy()
+        if policy is None:
             return False
         if self.grpc and head.end:
             self._read_grpc_status(head.headers)
             wanted = retry.on_grpc(policy, self.grpc_status)
         else:
             wanted = retry.on_status(policy, head.status)
-        if not wanted:
+        if not wanted or not self._hold_retry():
             return False
         if head.end and self.request_ended:
             self._let_go()
@@ -261,11 +274,31 @@ class Exchange(Routed):
         return True
 
     def _retry_reset(self, code: int) -> bool:
-        policy = self.row.retry if self.row is not None else None
-        if policy is None or not self.whole or self.retries >= policy.attempts or not retry.on_reset(policy, code):
+        policy = self._retry_policy()
+        if policy is None or not retry.on_reset(policy, code) or not self._hold_retry():
             return False
         self._retry_later()
         return True
+
+    def _retry_policy(self) -> RetryPolicy | None:
+        """Return the policy of the route while it has tries left and the request can be sent again."""
+        policy = self.row.retry if self.row is not None else None
+        return None if policy is None or not self.whole or self.retries >= policy.attempts else policy
+
+    def _hold_retry(self) -> bool:
+        """Be one of the cluster's retries, if there may be another one."""
+        circuit = self.cluster.circuit
+        if not self._again_held:
+            if circuit.retries >= circuit.max_retries:
+                self.runtime.metrics.events.of("retries_overflow").value += 1
+                return False
+            circuit.retries += 1
+            self._again_held = True
+        return True
+
+    def _release_retry(self) -> None:
+        self._again_held = False
+        self.cluster.circuit.retries -= 1
 
     def _retry_later(self) -> None:
         self.retries += 1
@@ -305,8 +338,13 @@ class Exchange(Routed):
             or self._body_timer is not None
             or self._try_timer is not None
             or self._again_timer is not None
+            or self._life_timer is not None
         ):
             self._stop_timers()
+            if self._life_timer is not None:
+                self._life_timer.cancel()
+        if self._again_held:
+            self._release_retry()
         self.runtime.active -= 1
         self._record()
         self.client.finished(self)

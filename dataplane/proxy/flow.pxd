@@ -19,6 +19,7 @@ cdef class Call:
     cdef public long up_stream
     cdef public bint over
     cdef public double touched
+    cdef public double idle
 
     cdef object prepare_call(self, HttpConnection down, long down_stream)
     cpdef object connected(self, HttpConnection up)

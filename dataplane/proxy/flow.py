@@ -42,7 +42,7 @@ class Flusher(Pollable):
 class Call:
     """One request on its way; what its ends hear comes in by these methods."""
 
-    __slots__ = ("down", "down_stream", "over", "touched", "up", "up_stream")
+    __slots__ = ("down", "down_stream", "idle", "over", "touched", "up", "up_stream")
 
     def prepare_call(self, down: HttpConnection | None, down_stream: int) -> None:
         """Begin; in place of `__init__`, whose arguments would cost a tuple a class and a request."""
@@ -52,6 +52,8 @@ class Call:
         self.up_stream = 0
         self.over = False
         self.touched = 0.0
+        self.idle = 0.0
+        """Seconds after which it is given up when nothing moves; 0 is never."""
 
     def connected(self, up: HttpConnection) -> None:
         """A connection to the server is there for this request."""

@@ -7,7 +7,10 @@ cdef class HeadNotes:
     cdef public bint grpc
 
     @cython.locals(index=cython.Py_ssize_t, count=cython.Py_ssize_t, n=cython.Py_ssize_t, field=tuple, name=bytes, value=bytes,
-                   p="const unsigned char*", forwarded_at=cython.Py_ssize_t, several=bint, proto=bint)
-    cpdef object request(self, list headers, bytes address, bytes scheme)
+                   p="const unsigned char*", forwarded_at=cython.Py_ssize_t, several=bint, told=bint)
+    cpdef object request(self, list headers, bytes address, bytes proto, bint edge)
     cdef object _own(self, bytes name, bytes value)
     cdef object _append_address(self, list headers, Py_ssize_t at, bint several, bytes address)
+
+@cython.locals(field=tuple, name=bytes)
+cpdef object strip_own(list headers)

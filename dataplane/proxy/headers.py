@@ -1,14 +1,14 @@
 """What a request head tells the proxy, and what this hop adds to it, in one walk over the list.
 
 In: the header list of a request (hop-by-hop fields are the codecs' and not in it). Out: the same list with
-`x-forwarded-for` appended, `x-forwarded-proto` set if missing and Tulle's own headers taken out; `HeadNotes` holds what
-was seen. Apps can never set Tulle's headers: whatever they send under those names ends here.
+`x-forwarded-for` appended, `x-forwarded-proto` set (if it is missing, or where nobody before us is trusted) and Tulle's
+own headers taken out; `HeadNotes` holds what was seen. Apps can never set Tulle's headers: whatever they send under those names ends here.
 """
 
 from __future__ import annotations
 
 from dataplane.protocol.events import Headers
-from dataplane.protocol.headers import add_forwarded_for
+from dataplane.protocol.headers import add_forwarded_for, set_value
 
 ORIGINAL = b"x-tulle-original-protocol"
 """The version the client's app spoke, between sidecars only (decision 0004)."""
@@ -27,15 +27,18 @@ class HeadNotes:
         self.peer = b""
         self.grpc = False
 
-    def request(self, headers: Headers, address: bytes, scheme: bytes) -> None:
-        """Walk a request's fields; `address` is appended to `x-forwarded-for` unless it is empty."""
+    def request(self, headers: Headers, address: bytes, proto: bytes, edge: bool) -> None:
+        """Walk a request's fields; `address` is appended to `x-forwarded-for` unless it is empty.
+
+        `proto` is what the connection speaks; at the `edge` it is also told where the client claims another.
+        """
         self.request_id = b""
         self.original = b""
         self.peer = b""
         self.grpc = False
         forwarded_at = -1
         several = False
-        proto = False
+        told = False
         count = len(headers)
         index = -1
         while index + 1 < count:
@@ -43,7 +46,7 @@ class HeadNotes:
             field = headers[index]
             name = field[0]
             n = len(name)
-            if n < 12:
+            if n < 9:
                 continue
             p = name
             if p[0] == 120 and p[1] == 45:  # "x-"
@@ -60,14 +63,16 @@ class HeadNotes:
                         several = several or forwarded_at >= 0
                         forwarded_at = index
                 elif n == 17 and name == b"x-forwarded-proto":
-                    proto = True
+                    told = True
             elif n == 12 and p[0] == 99 and name == b"content-type":
                 value = field[1]
                 self.grpc = value.startswith(b"application/grpc") and not value.startswith(b"application/grpc-web")
         if address:
             self._append_address(headers, forwarded_at, several, address)
-        if not proto:
-            headers.append((b"x-forwarded-proto", scheme, b"x-forwarded-proto"))
+        if not told:
+            headers.append((b"x-forwarded-proto", proto, b"x-forwarded-proto"))
+        elif edge:
+            set_value(headers, b"x-forwarded-proto", proto)
 
     def _append_address(self, headers: Headers, at: int, several: bool, address: bytes) -> None:
         if at < 0:
@@ -84,3 +89,11 @@ class HeadNotes:
             self.original = value
         elif name == PEER:
             self.peer = value
+
+
+def strip_own(headers: Headers) -> None:
+    """Take Tulle's own fields out of what an app or a stranger sent."""
+    for field in headers:
+        if field[0].startswith(b"x-tulle-"):
+            headers[:] = [kept for kept in headers if not kept[0].startswith(b"x-tulle-")]
+            return

@@ -1,24 +1,60 @@
-"""When to refuse new requests because the sidecar itself is behind: its turns come late, or its memory runs out.
+"""What to give up while the sidecar itself is behind: its turns come late, or its memory runs out.
 
-In: a timer that should come on time, the process's resident memory. Out: `reason`, empty while all is well; the proxy
-answers 503 `overloaded` while it is not. Refusing early keeps what is in hand fast; memory is shed before the kernel kills.
+In: a timer that should come on time, the process's resident memory. Out: a level, each including those below: connections
+are not kept (`SAVE`), requests are refused with 503 `overloaded` (`SHED`), no connection is accepted (`HOLD`). Refusing
+early keeps what is in hand fast; memory is given back before the kernel kills. A level ends well below where it began.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-LOOK_SECONDS = 0.25
+EASE: Final = 0
+SAVE: Final = 1
+SHED: Final = 2
+HOLD: Final = 3
+WORDS: Final = ("ease", "save", "shed", "hold")
+MEANING: Final = (
+    "all is taken again",
+    "connections are closed after their next answer",
+    "new requests are refused",
+    "no connection is accepted",
+)
+
+LOOK_SECONDS: Final = 0.25
 """How often the clock is looked at."""
-LATE_SECONDS = 1.0
-"""Lateness of that look that counts as overload; it ends when a look is on time again."""
-MEMORY_SHARE = 0.9
-"""Of the memory limit."""
 
 _PAGE = 4096
 _UNLIMITED = 1 << 60
+_NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """Where the levels of one measure begin."""
+
+    save: float
+    shed: float
+    hold: float
+    relief: float
+    """A level ends when the measure is below this share of its mark."""
+
+    def level(self, value: float, now: int) -> int:
+        """Return the level of a value, given the one it has."""
+        return max(self._reached(value, 1.0), min(now, self._reached(value, self.relief)))
+
+    def _reached(self, value: float, share: float) -> int:
+        marks = ((HOLD, self.hold), (SHED, self.shed), (SAVE, self.save))
+        return next((level for level, mark in marks if value >= mark * share), EASE)
+
+
+LATE: Final = Marks(save=_NEVER, shed=1.0, hold=5.0, relief=0.5)
+"""Seconds a look comes late. Closing connections would only make work, so that is no step on the way."""
+MEMORY: Final = Marks(save=0.8, shed=0.9, hold=0.95, relief=0.95)
+"""Share of the memory limit."""
 
 
 class Timers(Protocol):
@@ -31,18 +67,22 @@ class Timers(Protocol):
 class Overload:
     """Watches one worker."""
 
-    __slots__ = ("_clock", "_due", "_resident", "_timers", "limit", "reason", "tell")
+    __slots__ = ("_clock", "_due", "_late", "_memory", "_resident", "_timers", "level", "limit", "reason", "tell")
 
     def __init__(self, timers: Timers, clock: Callable[[], float], resident: Callable[[], int] | None = None) -> None:
         self._timers = timers
         self._clock = clock
         self._due = 0.0
         self._resident = resident or resident_bytes
+        self._late = EASE
+        self._memory = EASE
         self.limit = memory_limit()
         """Bytes this process may have; 0 is not known."""
+        self.level = EASE
         self.reason = ""
-        self.tell: Callable[[bool], None] = lambda _: None
-        """Called when shedding begins or ends."""
+        """`late` or `memory`; empty while all is well."""
+        self.tell: Callable[[int, int], None] = lambda _, __: None
+        """Called with the new level and the one before, when it changes."""
 
     def start(self) -> None:
         """Look from now on."""
@@ -51,14 +91,14 @@ class Overload:
 
     def look(self) -> None:
         """Judge how late we are, and how large."""
-        late = self._clock() - self._due
-        reason = "late" if late > LATE_SECONDS else ""
-        if not reason and self.limit and self._resident() > self.limit * MEMORY_SHARE:
-            reason = "memory"
-        changed = bool(reason) != bool(self.reason)
-        self.reason = reason
-        if changed:
-            self.tell(bool(reason))
+        self._late = LATE.level(self._clock() - self._due, self._late)
+        if self.limit:
+            self._memory = MEMORY.level(self._resident() / self.limit, self._memory)
+        before = self.level
+        self.level = max(self._late, self._memory)
+        self.reason = "" if not self.level else "late" if self._late >= self._memory else "memory"
+        if self.level != before:
+            self.tell(self.level, before)
         self.start()
 
 

@@ -3,7 +3,7 @@ cimport cython
 from dataplane.proxy.flow cimport Call
 from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.upstream cimport HttpUpstream, Owner
-from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
+from dataplane.tables.endpoints cimport Circuit, ClusterTable, EndpointSlot
 
 cdef int _HTTP1
 cdef int _HTTP2
@@ -22,15 +22,16 @@ cdef class Pool(Owner):
     cdef public list connections
     cdef public object pending
     cdef HttpUpstream _current
-    cdef long _most_connections
-    cdef long _most_pending
-    cdef long _most_streams
+    cdef public Circuit circuit
+    cdef object _cluster
 
     @cython.locals(connection=HttpUpstream)
     cpdef object acquire(self, Call call)
     @cython.locals(connection=HttpUpstream)
     cdef HttpUpstream _usable(self)
+    @cython.locals(circuit=Circuit)
     cdef object _wait(self, Call call)
+    @cython.locals(circuit=Circuit)
     cdef object _dial_enough(self)
     cdef object _offer(self, HttpUpstream connection)
     @cython.locals(connection=HttpUpstream)

@@ -1,7 +1,7 @@
 """Connections to one endpoint in one protocol: reused on HTTP/1, shared on HTTP/2, dialled when there is none to be had.
 
 In: calls by `acquire`. Out: `Call.connected` with a connection, at once or later, or `Call.unconnected`. Refuses calls
-beyond the cluster's pending bound. HTTP/2 opens another connection when the peer's stream limit is reached.
+beyond the cluster's pending bound, and opens no connection beyond its bound unless it has none. HTTP/2 opens another connection when the peer's stream limit is reached.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ class Pool(Owner):
     """The connections of one endpoint slot in one protocol."""
 
     __slots__ = (
+        "_cluster",
         "_current",
-        "_most_connections",
-        "_most_pending",
-        "_most_streams",
+        "circuit",
         "connecting",
         "connections",
         "context",
@@ -63,10 +62,8 @@ class Pool(Owner):
         self.connections: list[HttpUpstream] = []
         self.pending: deque[Call] = deque()
         self._current: HttpUpstream | None = None
-        limits = cluster.noun.limits
-        self._most_connections = limits.max_connections
-        self._most_pending = limits.max_pending
-        self._most_streams = cluster.noun.max_streams
+        self.circuit = cluster.circuit
+        self._cluster = cluster.noun
 
     # --- what calls ask -----------------------------------------------------------------------------------------------
 
@@ -96,22 +93,29 @@ class Pool(Owner):
         return None
 
     def _wait(self, call: Call) -> None:
-        if len(self.pending) >= self._most_pending:
+        circuit = self.circuit
+        if circuit.pending >= circuit.max_pending:
             call.unconnected(OVERFLOW, "too many requests wait for a connection")
             return
         self.pending.append(call)
+        circuit.pending += 1
         self._dial_enough()
 
     def forget(self, call: Call) -> None:
         """The call gave up waiting."""
         if call in self.pending:
             self.pending.remove(call)
+            self.circuit.pending -= 1
 
     # --- dialling -----------------------------------------------------------------------------------------------------
 
     def _dial_enough(self) -> None:
         wanted = 1 if self.http2 else len(self.pending)
-        while self.connecting < wanted and len(self.connections) < self._most_connections:
+        circuit = self.circuit
+        while self.connecting < wanted:
+            if circuit.connections >= circuit.max_connections and self.connections:
+                self.runtime.metrics.events.of("connections_overflow").value += 1
+                return
             if not self._dial():
                 return
 
@@ -125,8 +129,9 @@ class Pool(Owner):
             self._unconnected(str(error))
             return False
         connection = HttpUpstream(self.runtime, self, self.http2)
-        connection.most_streams = self._most_streams
+        connection.obey(self._cluster)
         self.connections.append(connection)
+        self.circuit.connections += 1
         self.connecting += 1
         self.runtime.metrics.events.of("upstream_dials").value += 1
         connection.stream = self.runtime.dialer.dial(slot.address, slot.port, connection, tls=tls, timeout=self.timeout)
@@ -167,6 +172,7 @@ class Pool(Owner):
         pending = self.pending
         while pending and connection.usable():
             call = pending.popleft()
+            self.circuit.pending -= 1
             if not call.over:
                 call.connected(connection)
 
@@ -174,6 +180,7 @@ class Pool(Owner):
         """A connection is gone or going."""
         if connection in self.connections:
             self.connections.remove(connection)
+            self.circuit.connections -= 1
         if connection in self.idle:
             self.idle.remove(connection)
         if self._current is connection:
@@ -193,6 +200,7 @@ class Pool(Owner):
             if not pending:
                 return
             call = pending.popleft()
+            self.circuit.pending -= 1
             if not call.over:
                 call.unconnected(FAILED, detail)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataplane.config import Redirect, RouteMatch
 from dataplane.protocol.events import RequestHead
+from dataplane.tables.matching import normal_path
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -32,6 +33,7 @@ def _path(redirect: Redirect, match: RouteMatch, path: bytes) -> bytes:
         return redirect.path.encode() + mark + query
     if redirect.prefix is None:
         return path
+    bare = normal_path(bare)
     matched = (match.separated_prefix or match.prefix or match.path or "").rstrip("/").encode()
     rest = bare[len(matched) :] if bare.startswith(matched) else b""
     start = redirect.prefix.rstrip("/").encode()

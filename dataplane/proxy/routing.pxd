@@ -8,6 +8,7 @@ from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.sending cimport Sending
 from dataplane.tables.edits cimport HeaderEdit
 from dataplane.tables.endpoints cimport ClusterTable
+from dataplane.tables.listeners cimport ChainTable
 from dataplane.tables.routes cimport RouteIndex, RouteRow, TargetRow
 
 cdef class Routed(Sending):
@@ -25,6 +26,7 @@ cdef class Routed(Sending):
     cdef public bytes request_id
     cdef Timer _timer
     cdef Timer _body_timer
+    cdef Timer _life_timer
 
     cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
     @cython.locals(runtime=Runtime, notes=HeadNotes, routes=RouteIndex, client=Downside, head=RequestHead, headers=list,
@@ -34,8 +36,11 @@ cdef class Routed(Sending):
     cdef object _route(self, RouteIndex routes)
     @cython.locals(edit=HeaderEdit, head=RequestHead)
     cdef object _shape(self, RouteRow row, TargetRow target)
-    @cython.locals(seconds=double)
-    cdef object _set_timer(self)
+    @cython.locals(seconds=double, chain=ChainTable)
+    cdef object _set_timers(self, RouteRow row)
+    @cython.locals(row=RouteRow)
+    cdef object _request_whole(self)
+    cpdef object _too_long(self)
     cpdef object _timed_out(self)
     cpdef object _body_late(self)
     cdef object _finish(self)

@@ -22,6 +22,7 @@ class Routed(Sending):
 
     __slots__ = (
         "_body_timer",
+        "_life_timer",
         "_timer",
         "client",
         "flag",
@@ -54,6 +55,8 @@ class Routed(Sending):
         self.request_id = b""
         self._timer: Timer | None = None
         self._body_timer: Timer | None = None
+        self._life_timer: Timer | None = None
+        self.idle = client.chain.stream_idle
         self.started = runtime.poller.kernel.now()
         self.touched = self.started
 
@@ -65,7 +68,7 @@ class Routed(Sending):
         headers = head.headers
         notes = runtime.notes
         runtime.active += 1
-        notes.request(headers, client.forwarded, head.scheme)
+        notes.request(headers, client.forwarded, client.proto, client.edge)
         self.grpc = notes.grpc
         request_id = notes.request_id
         if not request_id:
@@ -120,7 +123,7 @@ class Routed(Sending):
         self.cluster = cluster
         if not row.plain or target.request_edit is not None:
             self._shape(row, target)
-        self._set_timer()
+        self._set_timers(row)
         self.dispatch()
 
     def _answer_from_route(self, row: RouteRow) -> None:
@@ -162,13 +165,29 @@ class Routed(Sending):
         if row.mirrors:
             self.mirrors = mirror.copies(self.runtime, row, head)
 
-    def _set_timer(self) -> None:
-        seconds = self.row.timeout if self.row is not None else 0.0
+    def _set_timers(self, row: RouteRow) -> None:
+        chain = self.client.chain
+        if row.idle >= 0:
+            self.idle = row.idle
+        seconds = row.duration if row.duration >= 0 else chain.duration
         if seconds > 0:
-            self._timer = self.runtime.timers.after(seconds, self._timed_out)
-        seconds = self.client.chain.request_timeout
-        if seconds > 0 and not self.request_ended:
-            self._body_timer = self.runtime.timers.after(seconds, self._body_late)
+            self._life_timer = self.runtime.timers.after(seconds, self._too_long)
+        if self.request_ended or self.head.protocol:
+            self._request_whole()
+        elif chain.request_timeout > 0:
+            self._body_timer = self.runtime.timers.after(chain.request_timeout, self._body_late)
+
+    def _request_whole(self) -> None:
+        """All of the request is here: from now on the route's time counts (as in Envoy)."""
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+        row = self.row
+        if row is not None and row.timeout > 0 and self._timer is None and not self.tunnel:
+            self._timer = self.runtime.timers.after(row.timeout, self._timed_out)
+
+    def _too_long(self) -> None:
+        """A hook: request and answer have had all the time there is."""
 
     def _body_late(self) -> None:
         """A hook: the client took too long to send its request."""

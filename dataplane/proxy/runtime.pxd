@@ -18,8 +18,11 @@ cdef class Runtime:
     cdef public object access_log
     cdef public HeadNotes notes
     cdef public bint draining
+    cdef public bint saving
     cdef public bint shedding
     cdef public object overload
+    cdef public object hold
+    cdef object _pace
     cdef public long active
     cdef public long most_active
     cdef public Py_ssize_t pending_bytes

@@ -16,13 +16,16 @@ from dataplane.net.poller import Poller
 from dataplane.net.timers import Timers
 from dataplane.proxy.headers import HeadNotes
 from dataplane.proxy.limits import ProxyLimits
-from dataplane.proxy.overload import Overload
+from dataplane.proxy.overload import HOLD, MEANING, SAVE, SHED, WORDS, Overload
 from dataplane.tables.compile import Tables
 from dataplane.telemetry.labels import NOBODY, Workload
 from dataplane.telemetry.metrics import Metrics
 
 _BATCH = 256
 _log = logging.getLogger("tulle.proxy")
+_PACE = 0.1
+"""How late a limit kept by looking now and then may be noticed, as a share of it."""
+_SHORTEST = 0.05
 CLOSE_IDLE_AFTER = 1.0
 """Seconds between telling clients that we go and refusing what they still open."""
 
@@ -34,6 +37,7 @@ class Runtime:
         "_id_start",
         "_ids",
         "_next_id",
+        "_pace",
         "_sweeper",
         "access_log",
         "active",
@@ -42,6 +46,7 @@ class Runtime:
         "discovery",
         "downstreams",
         "draining",
+        "hold",
         "introduction",
         "limits",
         "metrics",
@@ -52,6 +57,7 @@ class Runtime:
         "pending_bytes",
         "poller",
         "replay_bytes",
+        "saving",
         "shedding",
         "tables",
         "timers",
@@ -81,8 +87,12 @@ class Runtime:
     draining: bool
     active: int
     """Requests in flight."""
+    saving: bool
+    """The sidecar begins to be behind: clients' connections end with their next answer."""
     shedding: bool
-    """The sidecar is behind: new requests are refused."""
+    """It is behind: new requests are refused."""
+    hold: Callable[[bool], None]
+    """Called when it is so far behind that no connection is to be accepted, and when that is over."""
     introduction: bytes
     """Our telemetry labels for the sidecars we call; empty for none."""
     downstreams: set[Any]
@@ -99,8 +109,9 @@ class Runtime:
         self.discovery = None
         self.own = NOBODY
         self.overload = Overload(self.timers, self.clock)
-        self.overload.tell = self._shed
-        self.shedding = False
+        self.overload.tell = self._judged
+        self.saving = self.shedding = False
+        self.hold = lambda _: None
         self.dice = random
         self.access_log = None
         self.notes = HeadNotes()
@@ -116,12 +127,24 @@ class Runtime:
         self._id_start = b""
         self._next_id = _BATCH
         self._sweeper: Any = None
+        self._pace = self._paced()
+        self.metrics.gauge(
+            "tulle_overload_level",
+            "0 at ease, 1 connections are not kept, 2 requests are refused, 3 no connection is accepted.",
+            lambda: self.overload.level,
+        )
 
     def install(self, tables: Tables) -> None:
         """Put new tables in force; connections to endpoints that are gone finish what they have and close."""
         self.tables = tables
         for slot in tables.retired:
             slot.retire()
+        pace = self._paced()
+        if pace != self._pace:
+            self._pace = pace
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+                self._sweep_later()
 
     def clock(self) -> float:
         """Seconds, monotonic, exact."""
@@ -147,31 +170,38 @@ class Runtime:
         self.overload.start()
 
     def _sweep_later(self) -> None:
-        self._sweeper = self.timers.after(self.limits.sweep, self._sweep)
+        self._sweeper = self.timers.after(self._pace, self._sweep)
 
-    def _shed(self, begins: bool) -> None:
-        self.shedding = begins
-        if begins:
-            _log.warning("new requests are refused: overloaded (%s)", self.overload.reason)
-            self.metrics.events.of("overloads").value += 1
-        else:
-            _log.warning("new requests are taken again")
+    def _paced(self) -> float:
+        """Look often enough for the shortest limit in the configuration, and not more often."""
+        patience = self.tables.patience
+        return min(self.limits.sweep, max(patience * _PACE, _SHORTEST)) if patience > 0 else self.limits.sweep
+
+    def _judged(self, level: int, before: int) -> None:
+        """The load rose or fell to another level."""
+        if level > before:
+            self.metrics.events.of(f"overload_{WORDS[level]}").value += 1
+        _log.warning("overload: %s (%s)", MEANING[level], self.overload.reason or "at ease")
+        self.saving = level >= SAVE
+        self.shedding = level >= SHED
+        if (level >= HOLD) != (before >= HOLD):
+            self.hold(level >= HOLD)
 
     def stop(self) -> None:
         """Give up every connection at once."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._sweeper = None
         for connection in [*self.downstreams, *self.upstreams]:
             if connection.stream is not None:
                 connection.stream.abort()
 
     def _sweep(self) -> None:
         now = self.clock()
-        limits = self.limits
         for downstream in list(self.downstreams):
             downstream.sweep(now)
         for upstream in list(self.upstreams):
-            upstream.sweep(now, limits.upstream_idle, limits.upstream_life)
+            upstream.sweep(now)
         self._sweep_later()
 
     def drain(self) -> None:
@@ -184,6 +214,9 @@ class Runtime:
     def _refuse_late(self) -> None:
         for connection in list(self.downstreams):
             connection.shut()
+        if self.draining:
+            # Who comes while we wait for the last to go is served once.
+            self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
 
     @property
     def relays(self) -> int:

@@ -2,10 +2,11 @@ cimport cython
 
 from dataplane.protocol.events cimport RequestHead
 from dataplane.proxy.flow cimport Call, HttpConnection
+from dataplane.proxy.headers cimport strip_own
 from dataplane.proxy.pool cimport Pool, pool_of
 from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.upstream cimport HttpUpstream
-from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
+from dataplane.tables.endpoints cimport Circuit, ClusterTable, EndpointSlot
 from dataplane.tables.routes cimport RouteRow
 
 cdef int _SPEAKS_HTTP1
@@ -41,7 +42,7 @@ cdef class Sending(Call):
     cdef public str detail
 
     cpdef object prepare_sending(self, Runtime runtime, HttpConnection down, RequestHead head)
-    @cython.locals(cluster=ClusterTable, slot=EndpointSlot, target=tuple)
+    @cython.locals(cluster=ClusterTable, slot=EndpointSlot, target=tuple, circuit=Circuit)
     cpdef object dispatch(self)
     @cython.locals(protocol=int)
     cdef int _kind(self, EndpointSlot slot) except -1
@@ -56,6 +57,7 @@ cdef class Sending(Call):
     @cython.locals(n=cython.Py_ssize_t, up=HttpConnection)
     cpdef object request_data(self, bytes data, bint end)
     cdef object _feed(self, bytes data, bint end)
+    cdef object _request_whole(self)
     cdef object _request_done(self)
     @cython.locals(up=HttpConnection)
     cpdef object cancel(self)

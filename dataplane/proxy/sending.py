@@ -11,7 +11,7 @@ from dataplane.protocol import codes
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.proxy import errors, tunnel
 from dataplane.proxy.flow import Call, HttpConnection
-from dataplane.proxy.headers import ORIGINAL, PEER
+from dataplane.proxy.headers import ORIGINAL, PEER, strip_own
 from dataplane.proxy.pool import HTTP1, HTTP2, OVERFLOW, UPGRADE, Pool, pool_of
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.upstream import HttpUpstream
@@ -104,12 +104,13 @@ class Sending(Call):
         if slot is None:
             self.refuse(errors.NO_HEALTHY)
             return
-        if cluster.active >= cluster.max_requests:
+        circuit = cluster.circuit
+        if circuit.requests >= circuit.max_requests:
             self.refuse(errors.REQUESTS_FULL)
             return
         self.slot = self.last_slot = slot
         slot.active += 1
-        cluster.active += 1
+        circuit.requests += 1
         self.waiting = True
         self.pool = pool_of(self.runtime, cluster, slot, self._kind(slot))
         self.pool.acquire(self)
@@ -132,7 +133,7 @@ class Sending(Call):
         slot = self.slot
         if slot is not None:
             slot.active -= 1
-            self.cluster.active -= 1
+            self.cluster.circuit.requests -= 1
             self.slot = None
         if self.waiting:
             self.waiting = False
@@ -227,6 +228,7 @@ class Sending(Call):
         self.touched = self.runtime.poller.now
         if end:
             self.request_ended = True
+            self._request_whole()
         if self.whole and n:
             if self.body is None:
                 self.body = []
@@ -256,12 +258,17 @@ class Sending(Call):
         for mirror in self.mirrors or ():
             mirror.request_data(data, end)
 
+    def _request_whole(self) -> None:
+        """A hook: all of the request is here."""
+
     def _request_done(self) -> None:
         """A hook: all of the request was passed on."""
 
     def request_trailers(self, headers: Headers) -> None:
         """Pass the end of the request on."""
         self.request_ended = True
+        self._request_whole()
+        strip_own(headers)
         self.trailers = headers
         for mirror in self.mirrors or ():
             mirror.request_trailers(headers)

@@ -26,15 +26,21 @@ cdef class HttpUpstream(HttpConnection):
     cdef public bint introduced
     cdef public long uses
     cdef public long most_streams
+    cdef public long most_uses
+    cdef public double idle
+    cdef public double life
     cdef public double born
     cdef Http1Client _c1
     cdef Http2Client _c2
     cdef bint _retired
 
+    cpdef object obey(self, object cluster)
     cpdef bint usable(self) except -1
     cpdef long start(self, Call call, RequestHead head, bint end) except -1
+    @cython.locals(spent=bint)
+    cpdef object finished(self, Call call)
     cpdef object retire(self)
-    cpdef object sweep(self, double now, double idle, double life)
+    cpdef object sweep(self, double now)
     @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)
     cdef object _dispatch(self, list events)
     @cython.locals(call=Call)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from dataplane.config import Cluster
 from dataplane.protocol import codes
 from dataplane.protocol import events as kinds
 from dataplane.protocol.events import Event, Failure, RequestHead
@@ -49,7 +50,21 @@ class Owner:
 class HttpUpstream(HttpConnection):
     """A dialled connection; `introduced` until the peer was told who we are (between sidecars)."""
 
-    __slots__ = ("_c1", "_c2", "_retired", "answered", "born", "introduced", "most_streams", "owner", "ready", "uses")
+    __slots__ = (
+        "_c1",
+        "_c2",
+        "_retired",
+        "answered",
+        "born",
+        "idle",
+        "introduced",
+        "life",
+        "most_streams",
+        "most_uses",
+        "owner",
+        "ready",
+        "uses",
+    )
 
     def __init__(self, runtime: Runtime, owner: Owner, http2: bool) -> None:
         super().__init__(runtime, None)
@@ -65,15 +80,27 @@ class HttpUpstream(HttpConnection):
         self.introduced = False
         self.uses = 0
         self.most_streams = 0
+        self.most_uses = 0
+        self.idle = runtime.limits.upstream_idle
+        self.life = runtime.limits.upstream_life
         self.born = self.used
         self._retired = False
         runtime.upstreams.add(self)
 
     # --- what pools and calls ask -------------------------------------------------------------------------------------
 
+    def obey(self, cluster: Cluster) -> None:
+        """Take over what a cluster says about its connections."""
+        self.most_streams = cluster.max_streams
+        self.most_uses = cluster.max_requests
+        if cluster.idle is not None:
+            self.idle = cluster.idle
+        if cluster.life is not None:
+            self.life = cluster.life
+
     def usable(self) -> bool:
         """Whether a request can be started now."""
-        if self.gone or self._retired or not self.ready:
+        if self.gone or self._retired or not self.ready or (self.most_uses > 0 and self.uses >= self.most_uses):
             return False
         if self._c2 is None:
             return not self._c1.active and not self._c1.closing
@@ -109,7 +136,8 @@ class HttpUpstream(HttpConnection):
         self.used = self._poller.now
         if not self.gone:
             self.release()
-            if self._retired or (self._c2 is None and self._c1.closing):
+            spent = self.most_uses > 0 and self.uses >= self.most_uses
+            if self._retired or spent or (self._c2 is None and self._c1.closing):
                 self.retire()
             else:
                 self.owner.released(self)
@@ -128,11 +156,15 @@ class HttpUpstream(HttpConnection):
                 self._ending = True
             self.mark()
 
-    def sweep(self, now: float, idle: float, life: float) -> None:
+    def sweep(self, now: float) -> None:
         """Close what is unused for too long, retire what is too old."""
         if self.ready and not self._retired:
             unused = self.call is None and not self.calls
-            if (unused and now - self.used > idle) or now - self.born > life:
+            if unused and 0 < self.idle < now - self.used:
+                self.runtime.metrics.events.of("upstream_idle_closed").value += 1
+                self.retire()
+            elif 0 < self.life < now - self.born:
+                self.runtime.metrics.events.of("upstream_life_ended").value += 1
                 self.retire()
 
     # --- what the stream tells ----------------------------------------------------------------------------------------

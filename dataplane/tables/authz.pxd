@@ -77,8 +77,10 @@ cdef class Guard:
     cdef bint _reads_path
     cdef bint _reads_client
 
-    @cython.locals(path=bytes, client=Address, one=Pending)
+    @cython.locals(path=bytes, client=Address)
     cpdef bint admits(self, RequestHead head)
+    @cython.locals(one=Pending)
+    cdef bint _judge(self, RequestHead head, bytes path, Address client) except -1
 
 cdef class Ruling:
     cdef bint _deny

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from dataplane.config import Authorization, Condition, Rules, StringMatch
 from dataplane.protocol.events import Headers, RequestHead
-from dataplane.tables.matching import Matcher, joined, normal_path
+from dataplane.tables.matching import Matcher, joined, normal_path, other_readings
 
 PER_REQUEST = 0
 ALWAYS_ALLOW = 1
@@ -258,8 +258,17 @@ class Guard:
         """Judge a request, whose `x-forwarded-for` this proxy has already added its own to."""
         if self.state != PER_REQUEST:
             return self.state == ALWAYS_ALLOW
-        path = normal_path(head.path) if self._reads_path else b""
         client = _client(head.headers, self._hops, self._source) if self._reads_client else None
+        if not self._reads_path:
+            return self._judge(head, b"", client)
+        if not self._judge(head, normal_path(head.path), client):
+            return False
+        for path in other_readings(head.path):  # noqa: SIM110 - a generator would be made per request
+            if not self._judge(head, path, client):
+                return False
+        return True
+
+    def _judge(self, head: RequestHead, path: bytes, client: Address | None) -> bool:
         for one in self._pending:
             if not one.admits(head, path, client):
                 self.verdict = one.verdict

@@ -22,6 +22,8 @@ class Tables:
     listeners: dict[str, ListenerTable] = field(default_factory=dict)
     routes: dict[str, RouteIndex] = field(default_factory=dict)
     clusters: dict[str, ClusterTable] = field(default_factory=dict)
+    patience: float = 0.0
+    """The shortest of the limits that are kept by looking now and then; 0 when there is none."""
     retired: tuple[EndpointSlot, ...] = ()
     """Slots of the tables before that are in no cluster any more."""
 
@@ -30,17 +32,21 @@ def compile_tables(config: SidecarConfig, previous: Tables | None = None, *, see
     """Compile a config; `seed` is where fresh round robins begin, so that sidecars do not all begin alike."""
     before = previous or Tables()
     clusters, retired = _clusters(config, before, seed)
+    listeners = {
+        name: kept if (kept := before.listeners.get(name)) and kept.noun is noun else ListenerTable(noun)
+        for name, noun in config.listeners.items()
+    }
+    routes = {
+        name: known if (known := before.routes.get(name)) and known.noun is noun else RouteIndex(noun)
+        for name, noun in config.routes.items()
+    }
+    patience = [*(one.patience for one in listeners.values()), *(one.patience for one in routes.values())]
     return Tables(
         config=config,
-        listeners={
-            name: kept if (kept := before.listeners.get(name)) and kept.noun is noun else ListenerTable(noun)
-            for name, noun in config.listeners.items()
-        },
-        routes={
-            name: known if (known := before.routes.get(name)) and known.noun is noun else RouteIndex(noun)
-            for name, noun in config.routes.items()
-        },
+        listeners=listeners,
+        routes=routes,
         clusters=clusters,
+        patience=min(filter(None, patience), default=0.0),
         retired=retired,
     )
 

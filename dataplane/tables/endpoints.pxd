@@ -1,5 +1,17 @@
 cimport cython
 
+cdef class Circuit:
+    cdef public long connections
+    cdef public long max_connections
+    cdef public long pending
+    cdef public long max_pending
+    cdef public long requests
+    cdef public long max_requests
+    cdef public long retries
+    cdef public long max_retries
+
+    cpdef object renew(self, object limits)
+
 cdef class EndpointSlot:
     cdef public str address
     cdef public int port
@@ -29,8 +41,7 @@ cdef class ClusterTable:
     cdef public object mesh_tls
     cdef public list slots
     cdef public dict labels
-    cdef public long active
-    cdef public long max_requests
+    cdef public Circuit circuit
     cdef public long cursor
     cdef list _tier
     cdef bint _even

@@ -1,7 +1,7 @@
 """Where a request of a cluster goes: smooth weighted round robin over the best priority that has endpoints.
 
-In: `config.Cluster` and `config.Endpoints`, and the cluster compiled before, whose slots are kept so that connections
-and counts outlive a push. Out: `ClusterTable.pick()`. Slots also carry what the proxy binds to an endpoint (pools,
+In: `config.Cluster` and `config.Endpoints`, and the cluster compiled before, whose slots and circuit are kept so that
+connections and counts outlive a push. Out: `ClusterTable.pick()`. Slots also carry what the proxy binds to an endpoint (pools,
 series); this module never looks at that.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataplane.config import AppProtocol, Cluster, Endpoint, Endpoints
+from dataplane.config import AppProtocol, CircuitLimits, Cluster, Endpoint, Endpoints
 
 HTTP1 = 1
 HTTP2 = 2
@@ -19,6 +19,37 @@ DYNAMIC_LIMIT = 1024
 """Addresses an ORIGINAL_DST cluster remembers at once."""
 
 _PROTOCOLS = {AppProtocol.HTTP1: HTTP1, AppProtocol.HTTP2: HTTP2, AppProtocol.AS_DOWNSTREAM: AS_DOWNSTREAM}
+
+
+class Circuit:
+    """What a cluster has in hand over all its endpoints, and how much of it it may."""
+
+    __slots__ = (
+        "connections",
+        "max_connections",
+        "max_pending",
+        "max_requests",
+        "max_retries",
+        "pending",
+        "requests",
+        "retries",
+    )
+
+    def __init__(self, limits: CircuitLimits) -> None:
+        self.connections = 0
+        self.pending = 0
+        """Requests that wait for a connection."""
+        self.requests = 0
+        self.retries = 0
+        """Requests on a try a retry policy gave them."""
+        self.renew(limits)
+
+    def renew(self, limits: CircuitLimits) -> None:
+        """Take over other bounds."""
+        self.max_connections = limits.max_connections
+        self.max_pending = limits.max_pending
+        self.max_requests = limits.max_requests
+        self.max_retries = limits.max_retries
 
 
 class EndpointSlot:
@@ -85,11 +116,10 @@ class ClusterTable:
         "_dynamic",
         "_even",
         "_tier",
-        "active",
+        "circuit",
         "connect_timeout",
         "cursor",
         "labels",
-        "max_requests",
         "mesh_tls",
         "name",
         "noun",
@@ -109,8 +139,7 @@ class ClusterTable:
         self.mesh_tls = noun.mesh_tls
         self.slots = slots
         self.labels = dict(noun.labels)
-        self.active = 0
-        self.max_requests = noun.limits.max_requests
+        self.circuit = Circuit(noun.limits)
         self.cursor = seed
         best = min((slot.priority for slot in slots), default=0)
         self._tier = [slot for slot in slots if slot.priority == best]
@@ -170,6 +199,8 @@ class ClusterTable:
         """Go on where the table before stopped; return its slots that are not here any more."""
         self.cursor = previous.cursor
         self._dynamic = previous._dynamic
+        self.circuit = previous.circuit
+        self.circuit.renew(self.noun.limits)
         kept = set(self.slots)
         return [slot for slot in previous.slots if slot not in kept]
 

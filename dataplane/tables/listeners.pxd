@@ -15,6 +15,9 @@ cdef class ChainTable:
     cdef public double stream_idle
     cdef public double request_timeout
     cdef public double head_timeout
+    cdef public double life
+    cdef public double duration
+    cdef public long max_requests
     cdef public bint use_remote_address
     cdef public int trusted_hops
     cdef public str codec

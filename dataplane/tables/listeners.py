@@ -24,12 +24,15 @@ class ChainTable:
         "admission",
         "authorization",
         "codec",
+        "duration",
         "facts",
         "head_timeout",
         "http",
         "idle",
         "inbound",
+        "life",
         "listener",
+        "max_requests",
         "name",
         "noun",
         "own",
@@ -65,7 +68,8 @@ class ChainTable:
         self.targets: list[TargetRow] = []
         """Of a TCP chain."""
         self.codec, self.use_remote_address, self.trusted_hops = "auto", False, 0
-        self.request_timeout = self.head_timeout = self.stream_idle = 0.0
+        self.request_timeout = self.head_timeout = self.stream_idle = self.life = self.duration = 0.0
+        self.max_requests = 0
         if isinstance(noun.filter, HttpFilter):
             self._compile_http(noun.filter)
         else:
@@ -80,6 +84,9 @@ class ChainTable:
         self.stream_idle = noun.timeouts.stream_idle
         self.request_timeout = noun.timeouts.request
         self.head_timeout = noun.timeouts.request_headers
+        self.life = noun.timeouts.life
+        self.duration = noun.timeouts.duration
+        self.max_requests = noun.max_requests
         if noun.routes is not None:
             self.routes = RouteIndex(noun.routes)
         else:
@@ -88,6 +95,12 @@ class ChainTable:
     def _compile_tcp(self, noun: TcpFilter) -> None:
         self.targets = [TargetRow(target) for target in noun.targets if target.weight > 0]
         self.idle = noun.idle_timeout
+
+    @property
+    def patience(self) -> float:
+        """The shortest limit that is kept by looking now and then; 0 when there is none."""
+        own = (self.idle, self.stream_idle, self.life, self.routes.patience if self.routes is not None else 0.0)
+        return min((seconds for seconds in own if seconds > 0), default=0.0)
 
     @property
     def names_servers(self) -> bool:
@@ -107,13 +120,15 @@ class ChainTable:
 class ListenerTable:
     """One compiled listener."""
 
-    __slots__ = ("chains", "default", "name", "noun")
+    __slots__ = ("chains", "default", "name", "noun", "patience")
 
     def __init__(self, noun: Listener) -> None:
         self.noun = noun
         self.name = noun.name
         self.chains = [ChainTable(chain, self) for chain in noun.chains]
         self.default = ChainTable(noun.default_chain, self) if noun.default_chain is not None else None
+        chains = [*self.chains, self.default] if self.default is not None else self.chains
+        self.patience = min((chain.patience for chain in chains if chain.patience), default=0.0)
 
     def candidates(self, port: int) -> list[ChainTable]:
         """Return the chains a connection to this original port may still take."""

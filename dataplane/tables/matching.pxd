@@ -17,3 +17,7 @@ cpdef bytes joined(list headers, bytes name)
 cpdef bytes without_query(bytes path)
 
 cpdef bytes normal_path(bytes path)
+
+cpdef list other_readings(bytes path)
+
+cdef bint _odd(bytes path) except -1

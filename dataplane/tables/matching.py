@@ -19,6 +19,8 @@ _CONTAINS = 4
 _REGEX = 5
 
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+_SLASH = re.compile(rb"%2F|%5C|\\", re.IGNORECASE)
+_PARAMETERS = re.compile(rb";[^/]*")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -104,18 +106,40 @@ def without_query(path: bytes) -> bytes:
 
 
 def normal_path(path: bytes) -> bytes:
-    """Return the path as routes see it: no query, unreserved bytes decoded, dot segments resolved, slashes single.
+    """Return the path as routes see it: no query, unreserved bytes decoded, dot segments resolved, slashes single and forward.
 
     What is forwarded stays as it came. `/a/%2e%2e/admin` and `/a//../admin` must not slip past a rule for `/admin`.
+    `%2F` stays what it is, as in Envoy: a part of a segment.
     """
     path = without_query(path)
-    if b"%" not in path and b"//" not in path and b"/." not in path:
-        return path
-    return _normalise(path)
+    return _resolve(_PERCENT.sub(_decode_unreserved, path)) if _odd(path) else path
 
 
-def _normalise(path: bytes) -> bytes:
-    path = _PERCENT.sub(_decode_unreserved, path)
+def other_readings(path: bytes) -> list[bytes]:
+    """Return what else than `normal_path` a server may take a path for, which gets it as it came.
+
+    A server that resolves nothing reads `/admin/../public` as something of `/admin`; one that decodes before it
+    resolves, or knows path parameters, reads `/public/..%2Fadmin` and `/public/..;/admin` as `/admin`. A rule has to
+    hold for all of them, or it can be walked around.
+    """
+    bare = without_query(path)
+    if not _odd(bare):
+        return []
+    decoded: bytes = _PERCENT.sub(_decode_unreserved, bare)
+    found = {decoded}
+    loose = _PARAMETERS.sub(b"", _SLASH.sub(b"/", decoded))
+    if b"/." in loose:
+        found.add(_resolve(loose))
+    found.discard(_resolve(decoded))
+    return sorted(found)
+
+
+def _odd(path: bytes) -> bool:
+    return b"%" in path or b"//" in path or b"/." in path or b"\\" in path
+
+
+def _resolve(path: bytes) -> bytes:
+    path = path.replace(b"\\", b"/")
     if b"//" not in path and b"/." not in path:
         return path
     kept: list[bytes] = []

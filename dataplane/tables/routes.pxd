@@ -29,6 +29,8 @@ cdef class RouteRow:
     cdef public object direct
     cdef public object retry
     cdef public double timeout
+    cdef public double idle
+    cdef public double duration
     cdef public double try_timeout
     cdef public int retry_from
     cdef public bint rewrites
@@ -68,6 +70,7 @@ cdef class RouteIndex:
     cdef public object noun
     cdef public str name
     cdef public HostTable only
+    cdef public double patience
     cdef dict _exact
     cdef list _suffixes
     cdef list _prefixes

@@ -60,7 +60,9 @@ class RouteRow:
         "_regex",
         "_regex_rewrite",
         "direct",
+        "duration",
         "host_rewrite",
+        "idle",
         "mirrors",
         "name",
         "not_found_status",
@@ -113,6 +115,9 @@ class RouteRow:
         self.only = self.targets[0] if len(self.targets) == 1 else None
         self.total = sum(target.weight for target in self.targets)
         self.timeout = forward.timeout
+        self.idle = -1.0 if forward.idle is None else forward.idle
+        """-1 leaves it to the chain."""
+        self.duration = -1.0 if forward.duration is None else forward.duration
         self.retry = forward.retry
         self.retry_from = _lowest_retried(forward.retry)
         """The lowest status that may be retried: what is below is never looked at again."""
@@ -180,7 +185,9 @@ class RouteRow:
         return None
 
     def rewrite(self, path: bytes) -> bytes:
-        """Return the path to send, query kept."""
+        """Return the path to send, query kept: made of the path that was matched, which is the normalised one."""
+        bare, mark, query = path.partition(b"?")
+        path = normal_path(bare) + mark + query
         if self._regex_rewrite is not None:
             bare, mark, query = path.partition(b"?")
             return self._regex_rewrite[0].sub(self._regex_rewrite[1], bare) + mark + query
@@ -242,7 +249,7 @@ class HostTable:
 class RouteIndex:
     """A compiled RouteConfiguration."""
 
-    __slots__ = ("_any", "_exact", "_prefixes", "_suffixes", "name", "noun", "only")
+    __slots__ = ("_any", "_exact", "_prefixes", "_suffixes", "name", "noun", "only", "patience")
 
     def __init__(self, noun: RouteTable) -> None:
         self.noun = noun
@@ -251,8 +258,11 @@ class RouteIndex:
         self._suffixes: list[tuple[bytes, HostTable]] = []
         self._prefixes: list[tuple[bytes, HostTable]] = []
         self._any: HostTable | None = None
-        for host in noun.hosts:
-            self._add(HostTable(host, noun))
+        hosts = [HostTable(host, noun) for host in noun.hosts]
+        for host in hosts:
+            self._add(host)
+        self.patience = min((row.idle for host in hosts for row in host.rows if row.idle > 0), default=0.0)
+        """The shortest idle time of a route; 0 when none has one."""
         self._suffixes.sort(key=lambda pair: -len(pair[0]))
         self._prefixes.sort(key=lambda pair: -len(pair[0]))
         alone = not (self._exact or self._suffixes or self._prefixes)

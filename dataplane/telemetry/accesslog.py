@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from dataplane.telemetry import flags
 
-FLUSH_SECONDS = 0.25
-MOST_WAITING = 10_000
-"""Lines kept when writing fails; later ones are dropped."""
+FLUSH_SECONDS: Final = 0.25
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of lines that wait for the reader; later ones are dropped."""
 
 
 class Timers(Protocol):
@@ -28,17 +28,16 @@ class Timers(Protocol):
 class AccessLog:
     """Collects lines and writes them a few times a second."""
 
-    __slots__ = ("_due", "_fd", "_left", "_lines", "_text", "_timers", "_write", "dropped", "share")
+    __slots__ = ("_due", "_left", "_lines", "_size", "_text", "_timers", "_write", "dropped", "share")
 
-    def __init__(
-        self, form: str, write: Callable[[int, bytes], int], fd: int, timers: Timers, *, share: float = 1.0
-    ) -> None:
+    def __init__(self, form: str, write: Callable[[bytes], int], timers: Timers, *, share: float = 1.0) -> None:
         self._text = form == "text"
         self._write = write
-        self._fd = fd
         self._timers = timers
         self._lines: list[bytes] = []
         self._left = b""
+        self._size = 0
+        """Bytes of both."""
         self._due = False
         self.share = share
         """Of requests that are logged; failed ones always are."""
@@ -48,41 +47,38 @@ class AccessLog:
         """Take down a finished exchange."""
         if self.share < 1.0 and exchange.status < 500 and exchange.runtime.dice() >= self.share:
             return
-        if len(self._lines) >= MOST_WAITING:
+        if self._size >= MOST_BYTES:
             self.dropped += 1
             return
         facts = _facts(exchange, seconds)
-        self._lines.append((_text(facts) if self._text else json.dumps(facts)).encode() + b"\n")
-        if not self._due:
-            self._due = True
-            self._timers.after(FLUSH_SECONDS, self.flush)
+        line = (_text(facts) if self._text else json.dumps(facts)).encode() + b"\n"
+        self._lines.append(line)
+        self._size += len(line)
+        self._flush_later()
 
     def flush(self) -> None:
-        """Write what has come together."""
+        """Write what has come together; what the reader does not take is kept whole, so that no line is ever cut."""
         self._due = False
         batch = self._left + b"".join(self._lines)
         self._lines.clear()
         self._left = b""
+        self._size = 0
         if not batch:
             return
         try:
-            written = self._write(self._fd, batch)
-        except BlockingIOError:
-            written = 0
+            written = self._write(batch)
         except OSError:
             self.dropped += batch.count(b"\n")
             return
         if written < len(batch):
-            self._keep(batch[written:])
+            self._left = batch[written:]
+            self._size = len(self._left)
+            self._flush_later()
 
-    def _keep(self, rest: bytes) -> None:
-        """Hold what the reader did not take, unless that grows without end."""
-        if rest.count(b"\n") > MOST_WAITING:
-            self.dropped += rest.count(b"\n")
-            return
-        self._left = rest
-        self._due = True
-        self._timers.after(FLUSH_SECONDS, self.flush)
+    def _flush_later(self) -> None:
+        if not self._due:
+            self._due = True
+            self._timers.after(FLUSH_SECONDS, self.flush)
 
 
 def _facts(exchange: Any, seconds: float) -> dict[str, Any]:

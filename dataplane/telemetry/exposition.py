@@ -34,9 +34,14 @@ def expose(metrics: Metrics) -> str:
             lines += [f'{family.name}{{{family.label}="{k}"}} {c.value}' for k, c in sorted(family.values.items())]
     for name, (help_, read) in metrics.gauges.items():
         lines += _head(name, help_, "gauge")
-        lines.append(f"{name} {read():g}")
+        lines.append(f"{name} {_number(read())}")
     lines.append("")
     return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    """Write a number with all its digits: rounded sums make wrong rates."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _head(name: str, help_: str, kind: str) -> list[str]:
@@ -60,7 +65,7 @@ def _histogram(name: str, labels: str, histogram: Histogram) -> Iterator[str]:
         below += count
         le = "+Inf" if bound == float("inf") else f"{bound:g}"
         yield f'{name}_bucket{{{labels},le="{le}"}} {below}'
-    yield f"{name}_sum{{{labels}}} {histogram.total:g}"
+    yield f"{name}_sum{{{labels}}} {_number(histogram.total)}"
     yield f"{name}_count{{{labels}}} {below}"
 
 

@@ -23,6 +23,7 @@ LOCAL: Final = 14
 DENIED: Final = 15
 BAD_RESPONSE: Final = 16
 DRAINED: Final = 17
+DURATION: Final = 18
 
 NAMES: Final = (
     "-",
@@ -43,4 +44,5 @@ NAMES: Final = (
     "UAEX",
     "UPE",
     "DO",
+    "DT",
 )

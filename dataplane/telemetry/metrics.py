@@ -17,6 +17,8 @@ SIZE_BOUNDS = (100.0, 1000.0, 10000.0, 100000.0, 1000000.0, 10000000.0, 10000000
 """Bytes of a body."""
 GROUP_LIMIT = 4000
 """Pairs of peers counted apart."""
+OUTCOME_LIMIT = 40
+"""Outcomes of a pair counted apart; of further ones only the class of the status is told."""
 
 
 class Histogram:
@@ -85,6 +87,8 @@ class RequestGroup:
             return self._last
         found = self.series.get(key)
         if found is None:
+            if len(self.series) >= OUTCOME_LIMIT and (code % 100 or grpc_status >= 0 or flag):
+                return self.of(code // 100 * 100, -1, grpc, flags.NONE)
             found = self._make(key, code, grpc_status, grpc, flag)
         self._last_key = key
         self._last = found

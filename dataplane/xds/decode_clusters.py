@@ -11,7 +11,17 @@ from typing import Any
 
 from dataplane.config import AppProtocol, CircuitLimits, Cluster, Endpoint, Endpoints, TlsContext
 from dataplane.xds.decode_tls import transport_socket
-from dataplane.xds.reading import RefusedError, kind_of, number, plain, refuse_fields, seconds, socket_address, unpacked
+from dataplane.xds.reading import (
+    RefusedError,
+    kind_of,
+    maybe_seconds,
+    number,
+    plain,
+    refuse_fields,
+    seconds,
+    socket_address,
+    unpacked,
+)
 from meshapi import xds
 
 _KINDS = {"EDS": "eds", "STATIC": "static", "ORIGINAL_DST": "original_dst"}
@@ -37,6 +47,7 @@ def cluster(message: Any) -> Cluster:
         raise RefusedError(f"{where}: its type is not supported; use EDS, STATIC or ORIGINAL_DST")
     tls, mesh_tls = _sockets(message, where)
     protocol, max_streams = _protocol(message, where)
+    common = _common(message, where)
     return Cluster(
         name=message.name,
         kind=kind,
@@ -49,6 +60,9 @@ def cluster(message: Any) -> Cluster:
         policy=_policy(message, where),
         limits=_limits(message),
         max_streams=max_streams,
+        max_requests=number(common, "max_requests_per_connection", 0),
+        idle=maybe_seconds(common, "idle_timeout"),
+        life=maybe_seconds(common, "max_connection_duration"),
         labels=_labels(message.metadata),
     )
 
@@ -99,6 +113,13 @@ def _protocol(message: Any, where: str) -> tuple[AppProtocol, int]:
             return AppProtocol.AS_DOWNSTREAM, 0
         case other:
             raise RefusedError(f"{where}: {other or 'an empty HTTP configuration'} is not supported")
+
+
+def _common(message: Any, where: str) -> Any:
+    """Find the options both HTTP versions share, in either place."""
+    if _HTTP_OPTIONS in message.typed_extension_protocol_options:
+        return unpacked(message.typed_extension_protocol_options[_HTTP_OPTIONS], where).common_http_protocol_options
+    return message.common_http_protocol_options
 
 
 def _limits(message: Any) -> CircuitLimits:

@@ -25,6 +25,7 @@ from dataplane.xds.reading import (
     both,
     flag,
     header_change,
+    maybe_seconds,
     number,
     refuse_fields,
     regex,
@@ -199,6 +200,8 @@ def _forward(message: Any, host: Any, where: str) -> Forward:
     return Forward(
         targets=_targets(message, where),
         timeout=seconds(message, "timeout", ENVOY_TIMEOUT),
+        idle=maybe_seconds(message, "idle_timeout"),
+        duration=maybe_seconds(message.max_stream_duration, "max_stream_duration"),
         retry=_retry(retry, where) if retry is not None else None,
         prefix_rewrite=message.prefix_rewrite or None,
         regex_rewrite=_regex_rewrite(message, where),

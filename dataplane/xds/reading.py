@@ -52,6 +52,11 @@ def seconds(message: Any, field: str, default: float) -> float:
     return float(value.seconds) + float(value.nanos) / 1e9
 
 
+def maybe_seconds(message: Any, field: str) -> float | None:
+    """Read a duration field whose absence is told apart from zero."""
+    return seconds(message, field, 0.0) if message.HasField(field) else None
+
+
 def number(message: Any, field: str, default: int) -> int:
     """Read a wrapped number."""
     return int(getattr(message, field).value) if message.HasField(field) else default

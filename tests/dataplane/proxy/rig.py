@@ -164,6 +164,8 @@ class Rig:
         self.poller = Poller(self.loop)
         self.servers: list[Peer] = []
         self.clients: list[Peer] = []
+        self.accepted: list[Stream] = []
+        """The proxy's ends of their connections."""
         self.waiting: list[tuple[Receiver, Peer]] = []
         self.runtime = Runtime(self.poller, tables=compile_tables(noun or config()), limits=ProxyLimits(**limits))
         self.dialer = self.runtime.dialer = Dialer(self)
@@ -192,6 +194,7 @@ class Rig:
         chain = self.runtime.tables.listeners["l"].chains[0]
         HttpDownstream(self.runtime, stream, chain, http2, bool(mesh))
         stream.start()
+        self.accepted.append(stream)
         self.clients.append(Peer(self, theirs, ("10.9.9.9", 4000)))
         return self.clients[-1]
 

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from dataplane.protocol.events import Goaway, Header, RequestHead, ResponseHead
+from dataplane.protocol.headers import get
+from dataplane.protocol.http2_client import Http2Client
+from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.limits import Limits
 from dataplane.proxy import overload
-from dataplane.proxy.overload import Overload, memory_limit, resident_bytes
-from tests.dataplane.proxy.rig import Rig
+from dataplane.proxy.overload import EASE, HOLD, SAVE, SHED, Overload, memory_limit, resident_bytes
+from dataplane.telemetry.exposition import expose
+from tests.dataplane.proxy.rig import Rig, Speaker
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+
+
+def head(*headers: Header) -> RequestHead:
+    return RequestHead(0, b"POST", b"http", b"a", b"/s/m", list(headers), True, 20)
 
 
 class Clock:
@@ -30,30 +43,41 @@ class Clock:
 
 
 def test_look_that_comes_late_begins_shedding_until_one_is_on_time() -> None:
-    """Each change is told once."""
+    """Each change is told once; a look that is a little late does not end what a late one began."""
     clock, told = Clock(), []
     watch = Overload(clock, clock, lambda: 0)
     watch.limit = 0
-    watch.tell = told.append
+    watch.tell = lambda *levels: told.append(levels)
     watch.start()
-    for seconds in (0.25, 2.0, 2.0, 0.25, 0.25):
+    for seconds in (0.25, 2.0, 2.0, 1.0, 0.25, 0.25):
         clock.pass_(seconds)
 
-    assert told == [True, False]
+    assert told == [(SHED, EASE), (EASE, SHED)]
 
 
-def test_memory_near_its_limit_begins_shedding() -> None:
-    """Before the kernel kills."""
+@pytest.mark.parametrize(
+    ("sizes", "levels"),
+    [
+        ([79, 80, 90, 95], [EASE, SAVE, SHED, HOLD]),
+        ([95, 92, 90, 86, 85, 77, 75], [HOLD, HOLD, SHED, SHED, SAVE, SAVE, EASE]),
+        ([90, 84, 85, 90], [SHED, SAVE, SAVE, SHED]),
+    ],
+    ids=["up", "down", "around"],
+)
+def test_memory_has_steps_that_end_below_where_they_began(sizes: list[int], levels: list[int]) -> None:
+    """Before the kernel kills; and not back and forth with every look."""
     clock = Clock()
-    size = 80
-    watch = Overload(clock, clock, lambda: size)
+    left = [*sizes]
+    watch = Overload(clock, clock, lambda: left.pop(0))
     watch.limit = 100
     watch.start()
-    clock.pass_(overload.LOOK_SECONDS)
-    assert watch.reason == ""
-    size = 95
-    clock.pass_(overload.LOOK_SECONDS)
-    assert watch.reason == "memory"
+    seen = []
+    for _ in sizes:
+        clock.pass_(overload.LOOK_SECONDS)
+        seen.append(watch.level)
+
+    assert seen == levels
+    assert watch.reason == ("memory" if levels[-1] else "")
 
 
 def test_limit_is_read_from_the_cgroup(tmp_path: Path) -> None:
@@ -75,3 +99,55 @@ def test_requests_are_refused_while_shedding(rig: Callable[..., Rig]) -> None:
     r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
     assert busy.read().startswith(b"HTTP/1.1 200")
+
+
+def judged(r: Rig, level: int) -> None:
+    """Let the watch find a level."""
+    watch = r.runtime.overload
+    before, watch.level = watch.level, level
+    watch.tell(level, before)
+
+
+def test_connections_end_with_their_answer_when_memory_is_short(rig: Callable[..., Rig]) -> None:
+    """Before anything is refused; HTTP/2 clients are told as well."""
+    r = rig()
+    first, second = r.client().send(GET), Speaker(r.client(http2=True), Http2Client(Limits()))
+    second.do("send_request", head(), True)
+    judged(r, SAVE)
+    r.servers[0].send(OK)
+    answer = first.read()
+    server = Speaker(r.servers[1], Http2Server(Limits()))
+    server.do("send_response", server.events(RequestHead)[0].stream, 200, b"", [], True)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer
+    assert first.ended
+    assert second.events(Goaway)
+
+
+def test_levels_are_counted_and_shown(rig: Callable[..., Rig]) -> None:
+    """Each time one begins, and the one there is."""
+    r = rig()
+    held: list[bool] = []
+    r.runtime.hold = held.append
+    for level in (SHED, HOLD, SAVE, EASE, HOLD):
+        judged(r, level)
+    shown = expose(r.runtime.metrics)
+
+    assert held == [True, False, True]
+    assert 'tulle_proxy_events_total{kind="overload_hold"} 2' in shown
+    assert 'tulle_proxy_events_total{kind="overload_shed"} 1' in shown
+    assert "tulle_overload_level 3" in shown
+
+
+def test_shed_grpc_call_is_told_to_come_back(rig: Callable[..., Rig]) -> None:
+    """UNAVAILABLE, which gRPC clients try again elsewhere."""
+    r = rig()
+    judged(r, SHED)
+    client = Speaker(r.client(http2=True), Http2Client(Limits()))
+    client.do("send_request", head((b"content-type", b"application/grpc", b"content-type")), True)
+    (answer,) = client.events(ResponseHead)
+
+    assert (answer.status, get(answer.headers, b"grpc-status")) == (200, b"14")
+    judged(r, EASE)
+    assert not r.runtime.shedding

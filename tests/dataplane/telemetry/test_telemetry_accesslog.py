@@ -21,10 +21,10 @@ def logged() -> Any:
     """Make a rig whose requests are logged in a form, and what was written."""
     made: list[Rig] = []
 
-    def make(form: str, write: Callable[[int, bytes], int], **more: Any) -> tuple[Rig, AccessLog]:
+    def make(form: str, write: Callable[[bytes], int], **more: Any) -> tuple[Rig, AccessLog]:
         rig = Rig()
         made.append(rig)
-        log = rig.runtime.access_log = AccessLog(form, write, 1, rig.runtime.timers, **more)
+        log = rig.runtime.access_log = AccessLog(form, write, rig.runtime.timers, **more)
         client = rig.client().send(GET)
         rig.servers[0].send(OK)
         client.read()
@@ -38,7 +38,7 @@ def logged() -> Any:
 def test_json_line_has_the_facts(logged: Any) -> None:
     """One object a request, written a moment later."""
     written: list[bytes] = []
-    rig, _ = logged("json", lambda _, data: (written.append(data), len(data))[1])
+    rig, _ = logged("json", lambda data: (written.append(data), len(data))[1])
     assert written == []
     rig.run(accesslog.FLUSH_SECONDS + 0.05)
     facts = json.loads(b"".join(written))
@@ -50,7 +50,7 @@ def test_json_line_has_the_facts(logged: Any) -> None:
 def test_text_line_quotes_what_peers_sent(logged: Any) -> None:
     """Nobody can forge a line."""
     written: list[bytes] = []
-    _, log = logged("text", lambda _, data: (written.append(data), len(data))[1])
+    _, log = logged("text", lambda data: (written.append(data), len(data))[1])
     log.flush()
 
     assert b'] "GET /a%22b?q HTTP/1.1" "outbound" 200 "-"' in written[0]
@@ -62,11 +62,9 @@ def test_reader_that_is_slow_gets_the_rest_later(logged: Any) -> None:
     got = b""
     takes = [0, 5, 10_000]
 
-    def write(_: int, data: bytes) -> int:
+    def write(data: bytes) -> int:
         nonlocal got
         taken = takes.pop(0)
-        if not taken:
-            raise BlockingIOError
         got += data[:taken]
         return min(taken, len(data))
 
@@ -81,7 +79,7 @@ def test_reader_that_is_slow_gets_the_rest_later(logged: Any) -> None:
 def test_sampled_log_takes_its_share_and_every_failure(logged: Any) -> None:
     """What went wrong is always of interest."""
     written: list[bytes] = []
-    rig, log = logged("json", lambda _, data: (written.append(data), len(data))[1], share=0.0)
+    rig, log = logged("json", lambda data: (written.append(data), len(data))[1], share=0.0)
     rig.dialer.refused |= {"10.1.0.1", "10.1.0.2"}
     for client in range(2):
         rig.client().send(GET)
@@ -93,8 +91,8 @@ def test_sampled_log_takes_its_share_and_every_failure(logged: Any) -> None:
 
 def test_lines_beyond_the_bound_are_dropped_and_counted(logged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log nobody reads costs no memory."""
-    monkeypatch.setattr(accesslog, "MOST_WAITING", 1)
-    rig, log = logged("json", lambda _, data: len(data))
+    monkeypatch.setattr(accesslog, "MOST_BYTES", 1)
+    rig, log = logged("json", len)
     rig.client().send(GET)
     rig.servers[-1].send(OK)
 

@@ -1,0 +1,124 @@
+"""What a cluster is given at once: counted over all its endpoints, kept over pushes, told and counted when it is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from dataplane.config import CircuitLimits, RetryPolicy
+from dataplane.tables.compile import compile_tables
+from tests.dataplane.proxy.rig import Peer, Rig, cluster, config, everything, forward
+
+MakeRig = Callable[..., Rig]
+GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+BAD = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+
+
+def bounded(*routes: Any, addresses: tuple[str, ...] = ("10.1.0.1", "10.1.0.2"), **limits: int) -> Any:
+    return config(*routes, clusters=(replace(cluster(*addresses), limits=CircuitLimits(**limits)),))
+
+
+def told(answer: bytes) -> bytes:
+    return answer.partition(b"x-tulle-error: ")[2].partition(b"\r\n")[0]
+
+
+def circuit(r: Rig) -> tuple[int, ...]:
+    now = r.runtime.tables.clusters["c"].circuit
+    return (now.requests, now.pending, now.connections, now.retries)
+
+
+def lose(r: Rig, client: Peer) -> None:
+    """Reset a client's connection (closing would be a half-close, after which it may still wait for its answer)."""
+    at = r.clients.index(client)
+    r.accepted[at].abort()
+    r.turn()
+
+
+def test_requests_are_bounded_over_all_endpoints(rig: MakeRig) -> None:
+    """The third one is refused although its endpoint has one only."""
+    r = rig(bounded(max_requests=2))
+    first, _, third = (r.client().send(GET) for _ in range(3))
+
+    assert told(third.read()) == b"requests_overflow"
+    r.servers[0].send(OK)
+    assert first.read() == OK
+    assert told(r.client().send(GET).read()) == b""
+    assert r.runtime.metrics.errors.of("requests_overflow").value == 1
+
+
+def test_waiting_requests_are_bounded_over_all_endpoints(rig: MakeRig) -> None:
+    """A request waits from when its connection is asked for until it is there."""
+    r = rig(bounded(max_pending=2))
+    r.dialer.held = True
+    waiting = [r.client().send(GET) for _ in range(3)]
+
+    assert [told(client.read()) for client in waiting] == [b"", b"", b"pending_overflow"]
+    assert circuit(r) == (2, 2, 2, 0)
+    lose(r, waiting[0])
+    assert circuit(r)[1] == 1
+    r.dialer.held = False
+    r.turn()
+    assert circuit(r)[1] == 0
+
+
+def test_connections_are_bounded_but_every_endpoint_may_have_one(rig: MakeRig) -> None:
+    """As in Envoy: a bound used up by one endpoint must not starve the other."""
+    r = rig(bounded(max_connections=1))
+    clients = [r.client().send(GET) for _ in range(4)]
+    assert len(r.dialer.dials) == 2
+    assert r.runtime.metrics.events.of("connections_overflow").value == 2
+    for _ in range(2):
+        for server in r.servers:
+            server.send(OK)
+
+    assert [client.read() for client in clients] == [OK] * 4
+    assert len(r.dialer.dials) == 2
+
+
+def test_counts_survive_a_push_and_new_bounds_reach_what_is_there(rig: MakeRig) -> None:
+    """A push is no way round a bound."""
+    r = rig(bounded(max_requests=2, max_connections=1))
+    for _ in range(2):
+        r.client().send(GET)
+    r.runtime.install(compile_tables(bounded(max_requests=3), r.runtime.tables))
+    assert circuit(r)[0] == 2
+    third, fourth = r.client().send(GET), r.client().send(GET)
+
+    assert (told(third.read()), told(fourth.read())) == (b"", b"requests_overflow")
+    assert len(r.dialer.dials) == 3
+
+
+def test_all_is_given_back(rig: MakeRig) -> None:
+    """However requests end."""
+    r = rig(bounded(addresses=("10.1.0.1",)))
+    answered, given_up, broken = (r.client().send(GET) for _ in range(3))
+    r.servers[0].send(OK)
+    answered.read()
+    lose(r, given_up)
+    r.servers[2].close()
+    broken.read()
+    assert circuit(r) == (0, 0, 1, 0)
+    r.servers[0].close()
+
+    assert circuit(r) == (0, 0, 0, 0)
+
+
+def test_retries_at_once_are_bounded(rig: MakeRig) -> None:
+    """Beyond the bound the failure is passed on: retries must not be what keeps a service down."""
+    policy = RetryPolicy(on=frozenset({"5xx"}), attempts=5, backoff=(0.0, 0.0))
+    r = rig(bounded(everything(forward(retry=policy)), addresses=("10.1.0.1",), max_retries=1))
+    first, second = r.client().send(GET), r.client().send(GET)
+    for server in r.servers:
+        server.send(BAD)
+    assert second.read() == BAD
+    assert r.runtime.metrics.events.of("retries_overflow").value == 1
+    assert circuit(r)[3] == 1
+    r.run(0.05)
+    next(server for server in r.servers if server.read() or not server.over).send(OK)
+    for server in r.servers[1:]:
+        server.send(OK)
+
+    assert first.read() == OK
+    assert circuit(r)[3] == 0
