@@ -7,9 +7,8 @@ import logging
 import socket
 import sys
 
-import uvloop
-
 from dataplane import app, settings, worker
+from dataplane.net.loop import TrafficLoop
 
 log = logging.getLogger("tulle.proxy")
 
@@ -26,7 +25,7 @@ def main() -> int:
     )
     forked = worker.Forked(told.concurrency - 1)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=TrafficLoop) as runner:
             runner.run(app.run(told, forked.ends) if forked.own is None else _work(told, forked.own))
     except app.StartError as problem:
         log.error("%s", problem)  # noqa: TRY400 - a sentence for the operator, not a defect of ours
