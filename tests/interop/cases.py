@@ -16,7 +16,7 @@ from hyperframe.frame import (
 )
 
 from tests.interop.backends import Pairs
-from tests.interop.clients import Heard, Http2Client, http1
+from tests.interop.clients import HOSTILE_SECONDS, Heard, Http2Client, http1
 
 Play = Callable[[int], Awaitable[Heard]]
 
@@ -224,7 +224,7 @@ ROUTES = [
     one("bridge-1-2-hop", "GET /h2/a HTTP/1.1", more="Connection: X-Foo\r\nX-Foo: 1\r\nKeep-Alive: 5\r\nTE: trailers, gzip\r\n"),
     one("bridge-1-2-http10", "GET /h2/a HTTP/1.0"),
     one("bridge-1-2-big", "GET /h2/a HTTP/1.1", "big"),
-    one("bridge-1-2-goaway", "GET /h2/a HTTP/1.1", "goaway"),
+    one("bridge-1-2-goaway", "GET /leaving-1/a HTTP/1.1", "goaway"),
     one("bridge-1-2-options", "OPTIONS /h2/a HTTP/1.1"),
 ]  # fmt: skip
 
@@ -234,7 +234,8 @@ _AFTER = "GET /smuggled HTTP/1.1\r\nHost: web.example\r\nX-Case: smuggled\r\n\r\
 
 def bad(name: str, text: str | bytes) -> Case:
     """Bytes that ought to be refused; two answers are waited for, should the proxy see two requests."""
-    return raw(name, text, methods=("GET", "GET"))
+    sent = [fill(text, name)]
+    return Case(name, lambda port: http1(port, sent, ("GET", "GET"), impatient=True))
 
 
 HOSTILE = [
@@ -337,7 +338,7 @@ def frames(name: str, act: Callable[[Http2Client, Pairs], object], *, wait: tupl
     async def play(port: int) -> Heard:
         client = await Http2Client.connect(port)
         act(client, [*head(), ("x-case", name)])
-        await client.until(*wait)
+        await client.until(*wait, seconds=HOSTILE_SECONDS)
         return await client.ending()
 
     return Case(name, play)
@@ -435,11 +436,11 @@ def _unknown_frame(client: Http2Client, headers: Pairs) -> None:
 
 
 def _then(frame: bytes, *, also: bool = False) -> Callable[[Http2Client, Pairs], None]:
-    """Send raw bytes, after a request where `also`."""
+    """Send raw bytes, after the head of a request where `also`."""
 
     def act(client: Http2Client, headers: Pairs) -> None:
         if also:
-            client.request(1, headers)
+            client.send(client.head(1, headers))
         client.send(frame)
 
     return act
@@ -467,7 +468,7 @@ HTTP2 = [
     simple("h2-server-reset", "/h2/a", "reset"),
     simple("h2-server-refused", "/h2/a", "refused"),
     simple("h2-server-cut", "/h2/a", "cut"),
-    simple("h2-server-goaway", "/h2/a", "goaway"),
+    simple("h2-server-goaway", "/leaving-2/a", "goaway"),
     simple("h2-grpc-headers-only", "/h2/a", "grpc-only", "POST", ("content-type", "application/grpc"), body=b""),
     simple("h2-grpc-no-endpoints", "/empty", "", "POST", ("content-type", "application/grpc"), ("te", "trailers"), body=b""),
     simple("h2-grpc-no-route", "/a", "", "POST", ("content-type", "application/grpc"), ("x-no-route", "1"), body=b""),

@@ -25,7 +25,9 @@ from tests.interop.backends import Pairs
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 ANSWER_SECONDS = 12.0
 """How long an answer may take on a busy machine."""
-END_SECONDS = 0.8
+HOSTILE_SECONDS = 4.0
+"""How long an answer to bad bytes may take; some get none."""
+END_SECONDS = 0.6
 """How long a connection must stay open after the last answer to count as kept; Envoy closes late, by its delayed close."""
 
 
@@ -128,21 +130,31 @@ class Http1Client:
             self.heard.end = "closed"
 
 
-async def http1(
-    port: int, parts: Sequence[bytes], methods: Sequence[str] = ("GET",), *, half_close: bool = False, tail: bytes = b""
+async def http1(  # noqa: PLR0913 - a conversation has that many turns
+    port: int,
+    parts: Sequence[bytes],
+    methods: Sequence[str] = ("GET",),
+    *,
+    half_close: bool = False,
+    tail: bytes = b"",
+    impatient: bool = False,
 ) -> Heard:
     """Send the parts, waiting for an interim answer between them; read an answer a method.
 
-    `tail` is sent once the connection has switched protocols, and its answer read.
+    An `impatient` client waits for the first only. `tail` is sent once the connection has switched protocols, and its answer read.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     client = Http1Client(reader, writer)
     sending = asyncio.ensure_future(_send(client, parts, half_close=half_close))
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(HOSTILE_SECONDS if impatient else ANSWER_SECONDS):
             if len(parts) > 1:
                 await sending
-            for method in methods:
+            for index, method in enumerate(methods):
+                if index and impatient:
+                    async with asyncio.timeout(END_SECONDS):
+                        await client.response(method)
+                    continue
                 reply = await client.response(method)
                 if reply.status == 101 and tail:
                     writer.write(tail)
@@ -153,7 +165,7 @@ async def http1(
     except ConnectionError:
         client.heard.end = "closed"
     except TimeoutError:
-        client.heard.end = "silent"
+        client.heard.end = "open" if client.heard.replies else "silent"
     finally:
         sending.cancel()
         with suppress(asyncio.CancelledError, OSError, EOFError):
@@ -240,10 +252,10 @@ class Http2Client:
             self.send(DataFrame(stream, piece, flags=["END_STREAM"] if at == len(body) else []))
             await self.writer.drain()
 
-    async def until(self, *streams: int) -> None:
+    async def until(self, *streams: int, seconds: float = ANSWER_SECONDS) -> None:
         """Wait until these streams are over, or the connection is."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_SECONDS), self.changed:
+            async with asyncio.timeout(seconds), self.changed:
                 await self.changed.wait_for(lambda: self.closed or self.over.issuperset(streams))
 
     async def ending(self) -> Heard:

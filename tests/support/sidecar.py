@@ -185,7 +185,7 @@ def http(routes: Sequence[Json], **more: Any) -> Json:
             "proxy_100_continue": True,
             "preserve_external_request_id": True,
             "upgrade_configs": [{"upgrade_type": "websocket"}],
-            "delayed_close_timeout": "0.2s",
+            "delayed_close_timeout": "0.1s",
             "use_remote_address": True,
             "route_config": {
                 "name": "routes",
