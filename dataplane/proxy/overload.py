@@ -52,7 +52,9 @@ class Marks:
 
 
 LATE: Final = Marks(save=_NEVER, shed=1.0, hold=5.0, relief=0.5)
-"""Seconds a look comes late. Closing connections would only make work, so that is no step on the way."""
+"""Seconds two looks in a row come late: one alone is a start, a large push or a busy neighbour, and over when it is seen.
+
+Closing connections would only make work, so that is no step on the way."""
 MEMORY: Final = Marks(save=0.8, shed=0.9, hold=0.95, relief=0.95)
 """Share of the memory limit."""
 
@@ -67,7 +69,19 @@ class Timers(Protocol):
 class Overload:
     """Watches one worker."""
 
-    __slots__ = ("_clock", "_due", "_late", "_memory", "_resident", "_timers", "level", "limit", "reason", "tell")
+    __slots__ = (
+        "_clock",
+        "_due",
+        "_late",
+        "_lateness",
+        "_memory",
+        "_resident",
+        "_timers",
+        "level",
+        "limit",
+        "reason",
+        "tell",
+    )
 
     def __init__(self, timers: Timers, clock: Callable[[], float], resident: Callable[[], int] | None = None) -> None:
         self._timers = timers
@@ -75,6 +89,7 @@ class Overload:
         self._due = 0.0
         self._resident = resident or resident_bytes
         self._late = EASE
+        self._lateness = 0.0
         self._memory = EASE
         self.limit = memory_limit()
         """Bytes this process may have; 0 is not known."""
@@ -91,7 +106,8 @@ class Overload:
 
     def look(self) -> None:
         """Judge how late we are, and how large."""
-        self._late = LATE.level(self._clock() - self._due, self._late)
+        before, self._lateness = self._lateness, self._clock() - self._due
+        self._late = LATE.level(min(before, self._lateness), self._late)
         if self.limit:
             self._memory = MEMORY.level(self._resident() / self.limit, self._memory)
         before = self.level

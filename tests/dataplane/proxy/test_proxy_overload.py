@@ -42,16 +42,19 @@ class Clock:
         self.callback()
 
 
-def test_look_that_comes_late_begins_shedding_until_one_is_on_time() -> None:
-    """Each change is told once; a look that is a little late does not end what a late one began."""
+def test_looks_that_come_late_begin_shedding_until_one_is_on_time() -> None:
+    """One alone is a hiccup. Each change is told once; one that is a little late does not end what late ones began."""
     clock, told = Clock(), []
     watch = Overload(clock, clock, lambda: 0)
     watch.limit = 0
     watch.tell = lambda *levels: told.append(levels)
     watch.start()
-    for seconds in (0.25, 2.0, 2.0, 1.0, 0.25, 0.25):
+    changes = []
+    for seconds in (0.25, 2.0, 0.25, 2.0, 2.0, 1.0, 0.25, 0.25):
         clock.pass_(seconds)
+        changes.append(len(told))
 
+    assert changes == [0, 0, 0, 0, 1, 1, 2, 2]
     assert told == [(SHED, EASE), (EASE, SHED)]
 
 
