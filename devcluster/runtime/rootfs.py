@@ -44,10 +44,10 @@ def build(spec: Mapping[str, Any]) -> None:
     _devices()
     for name, mode in (("/run", 0o755), ("/tmp", 0o1777)):
         linux.mount("tmpfs", name, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"mode={mode:o}")
-    for program in spec["programs"]:
-        _reach(program)
     for item in sorted(spec["mounts"], key=lambda item: str(item["target"])):
         _volume(item)
+    for program in spec["programs"]:
+        _reach(program, Path(_NODE + spec["stage"]))
     Path(spec["cwd"]).mkdir(parents=True, exist_ok=True)
     linux.detach(_NODE)
     Path(_NODE).rmdir()
@@ -141,15 +141,17 @@ def _devices() -> None:
         Path("/dev", name).symlink_to(f"/proc/self/fd/{number}")
 
 
-def _reach(program: str) -> None:
-    """Make an image's directory reachable for every user: out of a hidden /tmp, through closed parents (in the overlay only)."""
+def _reach(program: str, stage: Path) -> None:
+    """Make an image's directory reachable for every user: in a /tmp of the container's own, through closed parents (overlaid)."""
     path = Path(program)
     if path.parts[1] in {"run", "tmp"} and len(path.parts) > 2:
         top = Path(*path.parts[:3])
-        if not top.exists():
-            top.mkdir()
-            linux.bind(f"{_NODE}{top}", str(top), read_only=True)
-        return
+        if not path.exists():
+            top.mkdir(exist_ok=True)
+            try:
+                _overlay(f"{_NODE}{top}", stage, top)
+            except OSError:  # what has mounts of others inside is no layer in a user namespace: as it is, then
+                linux.bind(f"{_NODE}{top}", str(top), read_only=True)
     for parent in reversed([path, *path.parents]):
         try:
             mode = parent.stat().st_mode & 0o7777

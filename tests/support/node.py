@@ -147,10 +147,10 @@ def any_condition(obj: Object, kind: str) -> bool:
 
 
 @asynccontextmanager
-async def running_node(directory: Path) -> AsyncIterator[Node]:
+async def running_node(directory: Path, table: Object) -> AsyncIterator[Node]:
     """Start everything and end it."""
     images = directory / "images.json"
-    images.write_text(json.dumps(IMAGES))
+    images.write_text(json.dumps(table))
     registry, network = Registry(), Network()
     network.start()
     kubelet = Kubelet(registry, network, images, directory / "run", FakeTokens())
@@ -171,11 +171,11 @@ async def _loops(registry: Registry) -> None:
         controllers.run_all(registry, group, "ROOT")
 
 
-def in_node(directory: Path, scenario: Callable[[Node], Awaitable[None]]) -> None:
+def in_node(directory: Path, scenario: Callable[[Node], Awaitable[None]], images: Object = IMAGES) -> None:
     """Run a scenario on a node of its own, in a child process."""
 
     async def main() -> None:
-        async with asyncio.timeout(60), running_node(directory) as node:
+        async with asyncio.timeout(60), running_node(directory, images) as node:
             await scenario(node)
 
     said, tell = os.pipe()
