@@ -1,7 +1,7 @@
 """Write docs/reference/ from the code, so that what it lists cannot be out of date.
 
 `python tools/gen_reference.py` writes the pages; `--check` only says what is stale and exits 1. The pages come from
-`reference_code` and `reference_names` (read off modules) and `reference_schemas` (read off YAML and the command line).
+`reference_code`, `reference_metrics` and `reference_names` (read off modules) and `reference_schemas` (read off YAML and the command line).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import reference_code  # noqa: E402 - found by the line above
+import reference_metrics  # noqa: E402
 import reference_names  # noqa: E402
 import reference_schemas  # noqa: E402
 
@@ -24,7 +25,7 @@ def pages() -> dict[Path, str]:
     """Say what each page must hold."""
     made = {
         "errors": ("Responses the sidecar makes itself", reference_code.errors()),
-        "metrics": ("Metrics", reference_code.metrics()),
+        "metrics": ("Metrics", reference_metrics.metrics()),
         "names": ("Annotations, labels, ports and other names", reference_names.names()),
         "cli": ("The command line", reference_schemas.commands()),
         "values": ("Values of the chart", reference_schemas.values()),

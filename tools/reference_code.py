@@ -1,7 +1,6 @@
-"""Pages of the reference that are read off the code: refusals and metrics.
+"""The page of the reference about refusals, and how code is looked at.
 
-In: modules, looked at or parsed, never run beyond that. Out: Markdown. What a metric is called and means is taken from where
-it is written out, what a word means from the table that makes the answer.
+In: modules, imported or parsed. Out: Markdown. What a word means is taken from the table that makes the answer.
 """
 
 from __future__ import annotations
@@ -10,19 +9,15 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace as Stub
 from typing import Any
 
 from reference_schemas import table
 
-from dataplane import views
 from dataplane.proxy import errors as refusals
-from dataplane.telemetry import flags, labels
-from dataplane.telemetry.metrics import Metrics
+from dataplane.telemetry import flags
 
 ROOT = Path(__file__).resolve().parents[1]
 _RULE = re.compile(r"http[12]_\w+\Z")
-_PEERS = ", ".join(name for name, _ in labels.Peers(reporter="source").pairs())
 _ALONE = re.compile(r"HTTP/1\.1 (\d+) .*x-tulle-error: (\w+)", re.DOTALL)
 
 
@@ -63,10 +58,11 @@ def errors() -> str:
                     (f"`{alone[2]}`", int(alone[1]), "", "-", "The request head was not whole within the time allowed.")
                 )
     rules: dict[str, list[str]] = {}
-    for inside, _ in calls("dataplane/protocol/*.py", "_fail"):
-        word = next((one for one in inside if isinstance(one, str) and _RULE.match(one)), "")
-        if word:
-            rules.setdefault(word, []).extend(one for one in inside if isinstance(one, str) and " " in one)
+    for inside, _ in calls("dataplane/protocol/*.py", ""):
+        said = [one.decode() if isinstance(one, bytes) and one.isascii() else one for one in inside]
+        for word in said:
+            if isinstance(word, str) and _RULE.match(word):
+                rules.setdefault(word, []).extend(one for one in said if isinstance(one, str) and " " in one)
     return (
         "Each carries `x-tulle-error: <word>` and one sentence as its body. gRPC clients get HTTP 200 with `grpc-status` and `grpc-message`\n"
         'instead. `tulle_errors_total{reason="<word>"}` counts them; the flag is `response_flags` on `tulle_requests_total`, in Envoy\'s words.\n\n'
@@ -75,44 +71,9 @@ def errors() -> str:
         'the debug data of GOAWAY. `tulle_refused_total{reason="<word>"}` counts them; from a server, as `upstream_<word>`.\n\n'
         + table(
             ("word", "sentences in the log"),
-            ((f"`{w}`", "; ".join(dict.fromkeys(s))) for w, s in sorted(rules.items())),
+            (
+                (f"`{w}`", "; ".join(dict.fromkeys(s)) or "(in [limits](../limits.md))")
+                for w, s in sorted(rules.items())
+            ),
         )
     )
-
-
-def metrics() -> str:
-    """Tell every metric of both programs: name, kind, help, labels."""
-    made = Metrics()
-    peers = labels.Peers(reporter="source")
-    made.requests(peers).of(200, -1, False, flags.NONE)
-    made.tcp(peers)
-    for family in made.families():
-        family.of("word")
-    for inside, _ in calls("dataplane/*.py", "metrics.gauge"):
-        made.gauge(inside[0], inside[1], lambda: 0.0)
-    runtime: Any = Stub(metrics=made, poller=Stub(connections=0), active=0)
-    listener: Any = Stub(refused={"connections": 1})
-    sidecar = _scraped(views.metrics_text(runtime, [listener]))
-    plane = [
-        (f"`{inside[0]}`", "counter" if kind == "_total" else "gauge", str(inside[-1]), ", ".join(keywords))
-        for kind in ("_gauge", "_total")
-        for inside, keywords in calls("controlplane/reports.py", kind)
-    ]
-    head = ("metric", "kind", "meaning", "labels")
-    kinds = {str(word) for inside, _ in calls("dataplane/proxy/*.py", "events.of") for word in inside}
-    return (
-        "## Sidecar: port 15020, `/metrics`\n\nNames and labels follow Istio's where they mean the same, so dashboards port by a rename. With several workers a scrape is their sum.\n"
-        f"*peers* is {_PEERS}.\n\n"
-        + table(head, sidecar)
-        + f"\nKinds of `tulle_proxy_events_total`: {', '.join(f'`{kind}`' for kind in sorted(kinds))}. Reasons are in [errors](errors.md).\n"
-        + "\n## Control plane: port 15014, `/metrics`\n\n"
-        + table(head, sorted(plane))
-    )
-
-
-def _scraped(text: str) -> Iterator[tuple[str, ...]]:
-    for name, said in re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE):
-        kind = re.findall(rf"^# TYPE {name} (\w+)$", text, re.MULTILINE)[0]
-        bound = re.findall(rf"^{name}(?:_bucket)?{{(.*)}}", text, re.MULTILINE)
-        words = ", ".join(re.findall(r'(\w+)="', bound[0])) if bound else ""
-        yield f"`{name}`", kind, said, words.replace(_PEERS, "*peers*")
