@@ -130,4 +130,5 @@ def test_every_document_is_reached_from_the_readme() -> None:
         targets = [(page.parent / link).resolve() for link in _LINK.findall(page.read_text())]
         todo += [inner for target in targets for inner in (target.glob("*.md") if target.is_dir() else [target])]
 
-    assert [name(path) for path in DOCUMENTS if path not in seen and path.name != "CONTRIBUTING.md"] == []
+    unseen = [name(path) for path in DOCUMENTS if path not in seen]
+    assert [path for path in unseen if path != "docs/performance.md"] == []  # `make bench` writes that one
