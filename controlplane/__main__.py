@@ -5,6 +5,7 @@ In: environment variables (settings.py names them). Out: exit code 0 after a gra
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import sys
@@ -17,6 +18,11 @@ from controlplane.watch import connect
 
 def main() -> int:
     """Run the control plane."""
+    argparse.ArgumentParser(
+        prog="tulle-controlplane",
+        description="The control plane of a Tulle mesh.",
+        epilog="It takes no options; its environment (TULLE_...) is set by the chart and named in controlplane/settings.py.",
+    ).parse_args()
     try:
         chosen = settings.load()
         kubeconfig = chosen.kubeconfig

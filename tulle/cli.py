@@ -55,7 +55,12 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         word = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"tulle.commands.{word}"), word)
+        try:
+            command: click.Command = getattr(importlib.import_module(f"tulle.commands.{word}"), word)
+        except ModuleNotFoundError as missing:
+            raise Failure(
+                f"{cmd_name} needs {missing.name}; pip install 'tulle[cli,controlplane,devcluster]'"
+            ) from None
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

@@ -254,6 +254,21 @@ def test_inject_leaves_out_who_said_no_and_refuses_what_is_wrong(api: FakeApi) -
     assert (broken.exit_code, broken.stderr.count("\n")) == (1, 1)
 
 
+def test_inject_takes_files_as_kubectl_does_and_writes_json(api: FakeApi, tmp_path: Path) -> None:
+    """`-f` may be given often; several objects are one List, and no file at all is a matter of usage."""
+    paths = [tmp_path / f"{kind}.yaml" for kind in ("Pod", "Job")]
+    for path in paths:
+        path.write_text(yaml.safe_dump(manifest(path.stem)))
+    named = [word for path in paths for word in ("-f", str(path))]
+    both = json.loads(run(api, "inject", "--offline", "-o", "json", *named).stdout)
+    one = json.loads(run(api, "inject", "--offline", "-o", "json", str(paths[0])).stdout)
+    none = run(api, "inject", "--offline")
+
+    assert [item["kind"] for item in both["items"]] == ["Pod", "Job"]
+    assert names.STATUS in one["metadata"]["annotations"]
+    assert (none.exit_code, "standard input" in none.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("command", [["check"], ["proxy-status"], ["routes", "web", "--host", "x"], ["install"]])
 def test_nobody_to_talk_to_is_one_sentence(tmp_path: Path, command: list[str]) -> None:
     """No kubeconfig, or one that leads nowhere."""

@@ -41,6 +41,7 @@ CONFIGURATIONS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurati
 @click.option("--timeout", default=120, show_default=True, help="Seconds to wait.")
 @click.option("--reset", is_flag=True, help="Forget the values given before.")
 @click.option("--dry-run", is_flag=True, help="Print what would be installed.")
+@click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
 def install(target: Target, /, **options: Any) -> None:
     """Install Tulle into the cluster, or upgrade it."""
@@ -70,6 +71,9 @@ def install(target: Target, /, **options: Any) -> None:
     if options["wait"]:
         with output.progress("the webhooks know the control plane"):
             await_webhooks(kube, deadline)
+    if options["form"] == "json":
+        output.as_json({"revision": answer["revision"], "status": answer["status"], "namespace": target.system})
+        return
     click.echo(
         f"Tulle is installed (revision {answer['revision']}). Next: kubectl annotate deployment <name> tulle.dev/inject=enabled"
     )

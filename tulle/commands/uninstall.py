@@ -25,8 +25,9 @@ _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 @click.option("--crds", is_flag=True, help="Also remove Tulle's kinds and every object of them.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until everything is gone.")
 @click.option("--timeout", default=120, show_default=True, help="Seconds to wait.")
+@click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
-def uninstall(target: Target, *, crds: bool, wait: bool, timeout: int) -> None:
+def uninstall(target: Target, *, crds: bool, wait: bool, timeout: int, form: str) -> None:
     """Take Tulle out of the cluster."""
     kube = target.kube()
     question = {"namespace": target.system, "kubeconfig": target.kubeconfig, "context": target.context}
@@ -51,11 +52,14 @@ def uninstall(target: Target, *, crds: bool, wait: bool, timeout: int) -> None:
     still = sum(
         is_injected(pod) for pod in kube.items("/api/v1/pods", labelSelector=f"{names.MESH_LABEL}={names.ENABLED}")
     )
+    if form == "json":
+        output.as_json({"found": found, "pods_with_sidecar": still})
+        return
     if still:
         click.echo(
             f"{output.WARNING} {still} pods still carry a sidecar; restart their workloads to take it out", err=True
         )
-    click.echo("Tulle is uninstalled.")
+    click.echo("Tulle is uninstalled." if found else "Helm knew of no Tulle here; nothing of it is left.")
 
 
 def _await_end(kube: Kube, system: str, timeout: int) -> None:
