@@ -7,6 +7,7 @@ business (`app`, `worker`).
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 
@@ -25,6 +26,17 @@ from dataplane.tables.compile import compile_tables
 from dataplane.telemetry.accesslog import AccessLog
 from dataplane.telemetry.output import Output
 from meshapi import xds
+
+_MANY = 1 << 30
+_FOR_CONNECTIONS = 0.9
+"""Share of the descriptors; what is left is for what connections need besides."""
+
+
+def descriptors() -> int:
+    """Raise what this process may open to what it may raise it to; return that."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most if most != resource.RLIM_INFINITY else _MANY
 
 
 class Engine:
@@ -50,6 +62,7 @@ class Engine:
             seconds=settings.drain_seconds,
             shut=self.shut,
         )
+        self._room = int(descriptors() * _FOR_CONNECTIONS)
         self._seed = seed
         self._bound: set[str] = set()
         self._logging = ""
@@ -82,7 +95,7 @@ class Engine:
     def listen(self, sockets: list[socket.socket], take: Callable[..., None], *, per_source: int | None = None) -> None:
         """Accept connections for `take`, as many as the settings allow."""
         bound = self.settings.max_connections_per_source if per_source is None else per_source
-        limits = ListenLimits(connections=self.settings.max_connections, per_source=bound)
+        limits = ListenLimits(connections=min(self.settings.max_connections, self._room), per_source=bound)
         self.listeners += [Listener(self.poller, one, take, limits) for one in sockets]
 
     def listen_always(self, sockets: list[socket.socket], take: Callable[..., None]) -> None:

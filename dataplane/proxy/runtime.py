@@ -212,10 +212,10 @@ class Runtime:
         self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
 
     def _refuse_late(self) -> None:
-        for connection in list(self.downstreams):
-            connection.shut()
+        """End who is idle, again and again: who comes while we wait for the last to go is served once."""
         if self.draining:
-            # Who comes while we wait for the last to go is served once.
+            for connection in list(self.downstreams):
+                connection.shut()
             self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
 
     @property

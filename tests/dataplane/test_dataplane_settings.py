@@ -32,6 +32,19 @@ def test_injected_environment_is_read() -> None:
     assert dict(found.probes) == {"/app-health/app/readyz": probe}
 
 
+def test_bounds_come_from_the_environment() -> None:
+    """With or without a mesh."""
+    given = {
+        "TULLE_ACCESS_LOG_SHARE": "5",
+        "TULLE_MEMORY_LIMIT": "268435456",
+        "TULLE_MAX_CONNECTIONS": "500",
+        "TULLE_MAX_CONNECTIONS_PER_SOURCE": "0",
+    }
+    for found in (read(given, ["--config", "envoy.yaml"]), read(GOOD | given, [])):
+        assert (found.access_log_share, found.memory_limit) == (0.05, 268435456)
+        assert (found.max_connections, found.max_connections_per_source) == (500, 0)
+
+
 def test_file_needs_no_mesh() -> None:
     """With --config nothing of the environment is asked for."""
     found = read({}, ["--config", "envoy.yaml", "--admin-port", "19000"])
@@ -49,6 +62,10 @@ def test_file_needs_no_mesh() -> None:
         ("TULLE_CA_ROOTS", "none"),
         ("TULLE_TRUST_DOMAIN", "Not A Domain"),
         ("TULLE_CONCURRENCY", "many"),
+        ("TULLE_ACCESS_LOG_SHARE", "101"),
+        ("TULLE_MEMORY_LIMIT", "256Mi"),
+        ("TULLE_MAX_CONNECTIONS", "0"),
+        ("TULLE_MAX_CONNECTIONS_PER_SOURCE", "-1"),
         ("TULLE_LOG_LEVEL", "chatty"),
         ("TULLE_APP_PROBES", "{"),
         ("TULLE_APP_PROBES", '{"/x": {"path": "/"}}'),

@@ -1,0 +1,152 @@
+"""A graceful end: say so, finish what is on the way, take who comes meanwhile once, cut the rest at the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from dataplane.config import AppProtocol
+from dataplane.drain import Drain
+from dataplane.protocol.events import Goaway, RequestHead, ResponseHead
+from dataplane.protocol.http2_client import Http2Client
+from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.limits import Limits
+from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
+
+MakeRig = Callable[..., Rig]
+GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+UPGRADE = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+
+
+def test_pipelined_request_is_answered_before_the_end(rig: MakeRig) -> None:
+    """What was sent before the client could know is served, and the last answer says close."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    client = r.client().send(GET + GET)
+    r.runtime.drain()
+    r.servers[0].send(OK)
+    answer = client.read()
+
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert b"connection: close" in answer
+    assert client.ended
+
+
+def test_client_that_comes_while_draining_is_served_once(rig: MakeRig) -> None:
+    """It may not have heard yet that this pod goes away."""
+    r = rig(config(clusters=(cluster("10.1.0.1", protocol=AppProtocol.HTTP1),)))
+    r.runtime.drain()
+    client = r.client().send(GET)
+    r.servers[0].send(OK)
+    second = Speaker(r.client(http2=True), Http2Client(Limits()))
+    second.do("send_request", RequestHead(0, b"GET", b"http", b"a", b"/", [], True, 20), True)
+    assert second.events(Goaway)
+    r.servers[0].send(OK)
+    assert [one.status for one in second.events(ResponseHead)] == [200]
+    r.run(1.1)
+
+    assert b"connection: close" in client.read()
+    assert client.ended
+    assert second.peer.ended
+
+
+def test_streams_in_flight_are_finished_and_late_ones_refused_for_retry(rig: MakeRig) -> None:
+    """GOAWAY with the last stream: what is above it is safe to send elsewhere."""
+    r = rig(config(clusters=(cluster("10.1.0.1", mesh=True),)))
+    client = Speaker(r.client(http2=True), Http2Client(Limits()))
+    head = RequestHead(0, b"GET", b"http", b"a", b"/", [], True, 20)
+    client.do("send_request", head, True)
+    r.runtime.drain()
+    r.run(1.1)
+    ends = client.events(Goaway)
+    server = Speaker(r.servers[0], Http2Server(Limits()))
+    server.do("send_response", server.events(RequestHead)[0].stream, 200, b"", [], True)
+
+    assert ends[-1].last_stream == 1
+    assert [one.status for one in client.events(ResponseHead)] == [200]
+    assert client.peer.ended
+
+
+def test_websocket_goes_on_until_the_deadline(rig: MakeRig) -> None:
+    """Nobody can be told within it; then it is cut at both ends."""
+    r = rig()
+    client = r.client().send(UPGRADE)
+    r.servers[0].send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    client.read()
+    r.runtime.drain()
+    r.run(1.1)
+    client.send(b"there")
+    r.servers[0].read()
+    r.servers[0].send(b"and back")
+    assert client.read() == b"and back"
+    r.runtime.stop()
+    r.turn()
+
+    assert client.ended
+    assert r.servers[0].ended
+
+
+def test_drain_taken_back_keeps_connections_again(rig: MakeRig) -> None:
+    """The app was only restarted; who comes from now on stays."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    r.runtime.drain()
+    r.runtime.draining = False
+    client = r.client().send(GET)
+    r.run(1.1)
+    r.servers[0].send(OK)
+
+    assert client.read() == OK
+    assert not client.ended
+
+
+# --- the order of the end ---------------------------------------------------------------------------------------------
+
+
+class Place:
+    """A sidecar as its end sees it."""
+
+    def __init__(self, connections: int, queued: int, seconds: float) -> None:
+        self.connections = connections
+        self.queued = queued
+        self.said: list[str] = []
+        self.drain = Drain(
+            begin=lambda: self.said.append("begin"),
+            busy=lambda: self.connections,
+            open=lambda: self.connections,
+            back=lambda: self.said.append("back"),
+            seconds=seconds,
+            shut=self.shut,
+        )
+
+    def shut(self) -> None:
+        self.said.append(f"shut with {self.connections}")
+        self.connections += self.queued
+
+
+async def test_ports_close_when_nobody_is_left_and_who_waited_is_served() -> None:
+    """Connections the kernel had taken already are not reset."""
+    place = Place(connections=1, queued=1, seconds=5.0)
+    ending = asyncio.ensure_future(place.drain.end())
+    await asyncio.sleep(0.12)
+    assert place.said == ["begin"]
+    place.connections = 0
+    await asyncio.sleep(0.12)
+    assert place.said == ["begin", "shut with 0"]
+    assert not ending.done()
+    place.connections = 0
+
+    assert await ending
+
+
+@pytest.mark.parametrize("queued", [0, 1])
+async def test_deadline_ends_it_whoever_is_left(queued: int) -> None:
+    """And it says so; the deadline is one for both steps."""
+    place = Place(connections=1 - queued, queued=queued, seconds=0.2)
+    began = time.monotonic()
+
+    assert not await place.drain.end()
+    assert 0.15 < time.monotonic() - began < 1.0
+    assert place.said[-1].startswith("shut")
