@@ -138,10 +138,11 @@ async def http1(  # noqa: PLR0913 - a conversation has that many turns
     half_close: bool = False,
     tail: bytes = b"",
     impatient: bool = False,
+    watch: bool = True,
 ) -> Heard:
     """Send the parts, waiting for an interim answer between them; read an answer a method.
 
-    An `impatient` client waits for the first only. `tail` is sent once the connection has switched protocols, and its answer read.
+    An `impatient` client waits for the first only; one that does not `watch` does not care how the connection ends. `tail` is sent once the connection has switched protocols, and its answer read.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     client = Http1Client(reader, writer)
@@ -159,7 +160,8 @@ async def http1(  # noqa: PLR0913 - a conversation has that many turns
                 if reply.status == 101 and tail:
                     writer.write(tail)
                     client.heard.extra += await reader.readexactly(len(tail) + 2 + len(b"hello"))
-        await client.ending()
+        if watch:
+            await client.ending()
     except EOFError:
         client.heard.end = "closed"
     except ConnectionError:
@@ -258,10 +260,10 @@ class Http2Client:
             async with asyncio.timeout(seconds), self.changed:
                 await self.changed.wait_for(lambda: self.closed or self.over.issuperset(streams))
 
-    async def ending(self) -> Heard:
+    async def ending(self, seconds: float = END_SECONDS) -> Heard:
         """Find out whether the connection is kept, and hang up."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS), self.changed:
+            async with asyncio.timeout(seconds), self.changed:
                 await self.changed.wait_for(lambda: self.closed)
         self.heard.end = "closed" if self.closed else "open"
         if self.goaway:
