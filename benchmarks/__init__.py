@@ -3,6 +3,7 @@
 - `cases`: what is measured, under which name, against which goal.
 - `certificates`, `bootstrap`: throw-away identities, and the one configuration both proxies read.
 - `peers`: starts the proxies, pinned; `backend`: what answers at the far end; `load`: what asks.
+- `limits`: haproxy and nginx beside them, as the nearer limit. `profiling`: where our time goes.
 - `measure`: CPU and memory from the kernel's own books; `rounds`: alternates the peers and takes medians.
 - `report`: `results/*.json`, `docs/performance.md`, and the check against what was committed.
 

@@ -23,19 +23,28 @@ class Case:
     """Which of `rounds` measures it."""
     plan: Plan = field(default_factory=Plan)
     http: Http = field(default_factory=Http)
+    limit: bool = False
+    """Whether haproxy and nginx can do this work too, as the nearer limit."""
     goal: float = 0.0
     """Highest ratio to Envoy we want; 0 is none set. For `start_to_ready` seconds, for `rss_churn` the ratio to itself."""
 
 
 def _requests(name: str, title: str, goal: float = 0.0, *, plan: Plan | None = None, http: Http) -> Case:
     return Case(
-        name=name, title=title, unit="µs CPU a request and proxy", kind="cpu", plan=plan or Plan(), http=http, goal=goal
+        name=name,
+        title=title,
+        unit="µs CPU a request and proxy",
+        kind="cpu",
+        plan=plan or Plan(),
+        http=http,
+        goal=goal,
+        limit=http.version == 1 and http.connections == 32 and plan is None,
     )
 
 
 def _bytes(name: str, title: str, goal: float, *, secure: bool) -> Case:
     plan = Plan(between="tcp", app="tcp", secure=secure)
-    return Case(name=name, title=title, unit="CPU s a GB and proxy", kind="bytes", plan=plan, goal=goal)
+    return Case(name=name, title=title, unit="CPU s a GB and proxy", kind="bytes", plan=plan, goal=goal, limit=True)
 
 
 _H2 = Plan(app="h2")

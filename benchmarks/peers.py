@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import bootstrap, certificates
+from benchmarks import bootstrap, certificates, limits
 from benchmarks.bootstrap import Plan, Ports
 from benchmarks.certificates import Identity
 
@@ -81,7 +81,13 @@ def pair(peer: str, plan: Plan, app_port: int) -> Iterator[Pair]:
             for name, (document, admin) in documents.items():
                 path = home / f"{name}.json"
                 path.write_text(json.dumps(document))
-                proxies[name], process = start(peer, path, admin, home / f"{name}.log", started)
+                if peer in limits.PEERS:
+                    me = callee if name == "inbound" else caller
+                    command = limits.command(peer, name, plan, ports, me, home)
+                    ready = f"tcp:{ports.inbound if name == 'inbound' else ports.outbound}"
+                else:
+                    command, ready = _command(peer, path, admin)
+                proxies[name] = start(command, ready, home / f"{name}.log", started)
             yield Pair(**proxies, ports=ports, peer=peer, caller=caller)
         finally:
             for process in started:
@@ -89,28 +95,25 @@ def pair(peer: str, plan: Plan, app_port: int) -> Iterator[Pair]:
                 process.wait()
 
 
-def start(
-    peer: str, path: Path, admin: int, log: Path, started: list[subprocess.Popen[bytes]]
-) -> tuple[Proxy, subprocess.Popen[bytes]]:
-    """Start one proxy and wait until it is ready."""
+def start(command: list[str], ready: str, log: Path, started: list[subprocess.Popen[bytes]]) -> Proxy:
+    """Start one proxy, pinned, and wait until it is ready; raises PeerError."""
     begin = time.monotonic()
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            ["taskset", "-c", PROXY_CPU, *_command(peer, path, admin)], stdout=out, stderr=out, cwd=ROOT
-        )
+        process = subprocess.Popen(["taskset", "-c", PROXY_CPU, *command], stdout=out, stderr=out, cwd=ROOT)
     started.append(process)
-    ready = f"http://127.0.0.1:{admin}{'/ready' if peer == 'envoy' else '/healthz/ready'}"
     while not _answers(ready):
         if process.poll() is not None or time.monotonic() - begin > READY_SECONDS:
             last = log.read_text(errors="replace")[-2000:]
-            raise PeerError(f"{peer} did not get ready with {path.name}; it said last:\n{last}")
-        time.sleep(0.005)  # readiness is asked for over HTTP: there is no event to await from outside
-    return Proxy(pid=process.pid, seconds_to_ready=time.monotonic() - begin), process
+            raise PeerError(f"`{' '.join(command[:6])}` did not get ready; it said last:\n{last}")
+        time.sleep(0.005)  # readiness is asked for over the network: there is no event to await from outside
+    return Proxy(pid=process.pid, seconds_to_ready=time.monotonic() - begin)
 
 
-def _command(peer: str, path: Path, admin: int) -> list[str]:
+def _command(peer: str, path: Path, admin: int) -> tuple[list[str], str]:
+    """Return how to run a proxy, and where it says that it is ready."""
     if peer == "envoy":
-        return [str(ENVOY), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
+        command = [str(ENVOY), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
+        return command, f"http://127.0.0.1:{admin}/ready"
     arguments = [
         "--config",
         str(path),
@@ -121,11 +124,14 @@ def _command(peer: str, path: Path, admin: int) -> list[str]:
         "--log-level",
         "warning",
     ]
-    return [sys.executable, "-m", "dataplane", *arguments]
+    return [sys.executable, "-m", "dataplane", *arguments], f"http://127.0.0.1:{admin}/healthz/ready"
 
 
 def _answers(url: str) -> bool:
     try:
+        if url.startswith("tcp:"):
+            with socket.create_connection(("127.0.0.1", int(url[4:])), 1):
+                return True
         with urllib.request.urlopen(url, timeout=1) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks import limits
 from benchmarks.cases import CASES, Case
 from benchmarks.peers import ROOT
 from benchmarks.rounds import Result
@@ -22,6 +24,8 @@ PLOT = ROOT / "docs" / "performance.svg"
 NOISE = 1.25
 """A ratio this much above the committed one is a regression; machines lent by the hour vary by a tenth."""
 _BEGIN, _END = "<!-- table: written by `make bench` -->", "<!-- table ends -->"
+
+_PROFILES, _PROFILES_END = "<!-- profiles: written by `make bench` -->", "<!-- profiles end -->"
 
 
 def write(results: Mapping[str, Result]) -> None:
@@ -76,13 +80,35 @@ def line(case: Case, figures: Mapping[str, Any]) -> str:
     return f"| {case.title} | {figures['tulle']:.2f} | {figures['envoy']:.2f} | {case.unit} | {value:.2f} | {goal} | {kept} |"
 
 
+def _write_profiles(text: str) -> str:
+    """Put the profiles and the nearer limits kept in the result files behind the table."""
+    parts = []
+    for name, case in CASES.items():
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        kept = json.loads(path.read_text())
+        others = {peer: statistics.median(values) for peer, values in kept["detail"].items() if peer in limits.PEERS}
+        if others:
+            told = ", ".join(f"{peer} {value:.2f}" for peer, value in others.items())
+            parts.append(f"**{case.title}**, nearer limit: {told} {case.unit}.\n")
+        if kept.get("profile"):
+            parts.append(f"**{case.title}**, where our time goes:\n\n```\n" + "\n".join(kept["profile"]) + "\n```\n")
+    head, _, rest = text.partition(_PROFILES)
+    return head + "\n".join([_PROFILES, *parts, _PROFILES_END]) + rest.partition(_PROFILES_END)[2]
+
+
 def _write_table(summary: Mapping[str, Mapping[str, Any]]) -> None:
     rows = ["| case | Tulle | Envoy | unit | ratio | goal | kept |", "|---|---|---|---|---|---|---|"]
     rows += [line(CASES[name], figures) for name, figures in summary.items()]
     table = "\n".join([_BEGIN, *rows, _END])
-    text = DOCUMENT.read_text() if DOCUMENT.exists() else f"# Performance\n\n{_BEGIN}\n{_END}\n"
+    text = (
+        DOCUMENT.read_text()
+        if DOCUMENT.exists()
+        else f"# Performance\n\n{_BEGIN}\n{_END}\n\n{_PROFILES}\n{_PROFILES_END}\n"
+    )
     head, _, rest = text.partition(_BEGIN)
-    DOCUMENT.write_text(head + table + rest.partition(_END)[2])
+    DOCUMENT.write_text(_write_profiles(head + table + rest.partition(_END)[2]))
 
 
 def _plot(summary: Mapping[str, Mapping[str, Any]]) -> str:

@@ -12,9 +12,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from benchmarks import load, measure
+from benchmarks import limits, load, measure, profiling
 from benchmarks.cases import Case
 from benchmarks.peers import OTHER_CPU, ROOT, Pair, Proxy, free_ports, pair
 
@@ -35,6 +35,8 @@ class Result:
     unit: str
     detail: dict[str, list[float]]
     """Every round's figure by peer and setting."""
+    profile: list[str] = field(default_factory=list)
+    """Where our time goes, the ten costliest symbols of the outbound proxy; empty where `perf` cannot be used."""
 
 
 @contextmanager
@@ -63,13 +65,29 @@ def run(case: Case, *, quick: bool) -> Result:
         if case.kind in {"cpu", "latency"}:
             slower = dataclasses.replace(case.plan, between="http/1.1")
             pairs["envoy, HTTP/1.1 between"] = stack.enter_context(pair("envoy", slower, app))
+        if not quick and case.limit:
+            for name in limits.available():
+                if not (name == "nginx" and case.plan.app == "tcp"):
+                    pairs[name] = stack.enter_context(
+                        pair(name, dataclasses.replace(case.plan, between="http/1.1"), app)
+                    )
         once = case.kind in {"start", "idle", "held", "churn"}
         for _ in range(1 if once else rounds):
             for name, running in pairs.items():
                 figures.setdefault(name, []).append(measured(case, running, app, quick))
+        profile = (
+            profiling.top(case, pairs["tulle"]) if not quick and case.kind in {"cpu", "bytes"} and case.goal else []
+        )
     medians = {name: measure.median(values) for name, values in figures.items()}
-    envoy = min(value for name, value in medians.items() if name != "tulle")
-    return Result(tulle=medians["tulle"], envoy=envoy, ratio=medians["tulle"] / envoy, unit=case.unit, detail=figures)
+    envoy = min(value for name, value in medians.items() if name.startswith("envoy"))
+    return Result(
+        profile=profile,
+        tulle=medians["tulle"],
+        envoy=envoy,
+        ratio=medians["tulle"] / envoy,
+        unit=case.unit,
+        detail=figures,
+    )
 
 
 def _used(running: Pair) -> list[int]:
