@@ -56,7 +56,8 @@ class Sidecar:
         self.admin = Admin(self.engine.poller.timers)
         self.ready: Callable[[], str] = lambda: ""
         """Says what is still missing; empty when the sidecar may be given traffic."""
-        self.ending = False
+        self.leaving = False
+        """Readiness says no. The preStop hook does not turn it: anybody who reaches the port can ask for that path."""
 
     def install(self, config: SidecarConfig) -> None:
         """Put a configuration in force in every worker."""
@@ -83,14 +84,14 @@ class Sidecar:
 
     async def end(self) -> None:
         """Finish what is under way in every worker, up to the deadline."""
-        self.ending = True
+        self.leaving = True
         self.workers.stop()
         log.info("ending: %d connections", views.connections(self.engine.runtime))
         if not await self.engine.drain.end():
             log.warning("not all connections ended in %.0f s; they are cut", self.settings.drain_seconds)
 
     def _readiness(self, _: Request) -> Answer:
-        missing = "draining" if self.engine.drain.draining else self.ready()
+        missing = "draining" if self.leaving else self.ready()
         return text(missing, 503) if missing else text("ready")
 
     async def _metrics(self, _: Request) -> Answer:
@@ -101,6 +102,7 @@ class Sidecar:
     def _drain(self, request: Request) -> Answer:
         if not request.local:
             return text("only this pod may ask its sidecar to drain", 403)
+        self.leaving = True
         self.workers.drain(True)
         self.engine.drain.start()
         return text("draining")
@@ -114,7 +116,7 @@ class Sidecar:
         return text("quiet")
 
     def _forget(self) -> None:
-        if not self.ending:
+        if not self.leaving:
             self.workers.drain(False)
             self.engine.drain.resume()
 
@@ -232,6 +234,7 @@ async def run(settings: Settings, ends: list[socket.socket]) -> None:
             source = MeshSource(sidecar, settings.mesh)
             work += [source.control.run(), _sweep(source.discovery)]
         sidecar.serve_admin()
+        views.settle_memory()
         await _until(sidecar, stop, work)
     except OSError as problem:
         raise StartError(f"a port cannot be opened: {problem.strerror or problem}") from None
