@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from controlplane.httplog import ServerLog
+
 Json = Mapping[str, object]
 
 
@@ -89,7 +91,7 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
         ("/snapshot", snapshot),
     ):
         app.router.add_get(path, handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, logger=ServerLog("admin"))
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner

@@ -21,6 +21,7 @@ from typing import Any
 
 from aiohttp import web
 
+from controlplane.httplog import ServerLog
 from controlplane.inject import jsonpatch, workload
 from controlplane.inject.annotations import BadAnnotationError
 from controlplane.inject.options import InjectSettings
@@ -200,7 +201,7 @@ def _because(verdict: Verdict) -> str:
 
 async def serve(face: Webhook, *, tls: ssl.SSLContext | None, port: int, host: str | None = None) -> web.AppRunner:
     """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it."""
-    runner = web.AppRunner(build_app(face), access_log=None, shutdown_timeout=5.0)
+    runner = web.AppRunner(build_app(face), access_log=None, shutdown_timeout=5.0, logger=ServerLog("webhook"))
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls).start()

@@ -9,19 +9,9 @@ import pytest
 from tests.support.cluster import Kube
 from tests.support.mesh import Mesh, ask
 from tests.support.objects import deployment, pod, service
+from tests.support.rawbytes import send
 
 ON = {"tulle.dev/inject": "enabled"}
-
-SEND = (
-    "import socket,sys\n"
-    "out=b''\n"
-    "try:\n"
-    "  s=socket.create_connection((sys.argv[1],int(sys.argv[2])),5); s.settimeout(5)\n"
-    "  s.sendall(bytes.fromhex(sys.stdin.read())); s.shutdown(socket.SHUT_WR)\n"
-    "  while (d:=s.recv(65536)): out+=d\n"
-    "except OSError: pass\n"
-    "print(out.decode('latin-1'))\n"
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,12 +20,6 @@ def pair(shop: Kube) -> None:
     shop.apply(deployment("server", annotations=ON), service("server"), pod("client", annotations=ON), pod("stranger"))
     shop("rollout", "status", "deployment/server", "--timeout=60s")
     shop("wait", "--for=condition=Ready", "pod/client", "pod/stranger", "--timeout=60s")
-
-
-def send(shop: Kube, who: str, host: str, port: int, data: bytes) -> str:
-    """Send raw bytes from a pod and return what came back."""
-    command = ["exec", "-i", who, "-c", "app", "--", "python", "-c", SEND, host, str(port)]
-    return shop(*command, stdin=data.hex())
 
 
 @pytest.mark.parametrize("port", [15001, 15006, 15020, 8080])
