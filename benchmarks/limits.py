@@ -32,7 +32,7 @@ def command(  # noqa: PLR0913, PLR0917 - all of it goes into one file
     path = home / f"{side}.{peer}"
     path.write_text(write(side, plan, ports, home))
     if peer == "haproxy":
-        return ["haproxy", "-db", "-q", "-f", str(path)]
+        return ["haproxy", "-db", "-f", str(path)]
     return ["nginx", "-p", str(home), "-c", str(path), "-e", str(home / "nginx.log")]
 
 
@@ -48,7 +48,7 @@ def _haproxy(side: str, plan: Plan, ports: Ports, home: Path) -> str:
     accepting, dialling = (tls, "") if side == "inbound" else ("", tls)
     mode = "tcp" if plan.app == "tcp" else "http"
     return (
-        "global\n  nbthread 1\n  maxconn 20000\n"
+        "global\n  nbthread 1\n  maxconn 4000\n"
         f"defaults\n  mode {mode}\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n  http-reuse always\n"
         f"frontend f\n  bind 127.0.0.1:{here} {accepting}\n  default_backend b\n"
         f"backend b\n  server s 127.0.0.1:{there} {dialling}\n"
