@@ -1,0 +1,125 @@
+"""Time-outs and bounds, from the fields Envoy has and with its defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dataplane.config import CircuitLimits, Cluster, Forward, HttpFilter, HttpTimeouts, Listener, RouteTable
+from dataplane.xds.decode import decode_message
+from meshapi import protos
+from meshapi.xds import Type
+
+EXTENSIONS = "type.googleapis.com/envoy.extensions."
+MANAGER = EXTENSIONS + "filters.network.http_connection_manager.v3.HttpConnectionManager"
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+Object = dict[str, Any]
+
+
+def read(type_: Type, value: Object) -> Any:
+    return decode_message(type_, protos.from_dict(type_.url.rpartition("/")[2], value))
+
+
+def manager(**fields: Any) -> HttpFilter:
+    config = {"@type": MANAGER, "stat_prefix": "x", "route_config": {"name": "r"}, **fields}
+    noun: Listener = read(
+        Type.LISTENER,
+        {
+            "name": "l",
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 80}},
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": config}]}],
+        },
+    )
+    found = noun.chains[0].filter
+    assert isinstance(found, HttpFilter)
+    return found
+
+
+def route(**fields: Any) -> Forward:
+    one = {"match": {"prefix": "/"}, "route": {"cluster": "c", **fields}}
+    noun: RouteTable = read(
+        Type.ROUTES, {"name": "t", "virtual_hosts": [{"name": "h", "domains": ["*"], "routes": [one]}]}
+    )
+    found = noun.hosts[0].routes[0].action
+    assert isinstance(found, Forward)
+    return found
+
+
+def cluster(**fields: Any) -> Cluster:
+    found: Cluster = read(Type.CLUSTER, {"name": "c", "type": "STATIC", **fields})
+    return found
+
+
+def test_what_is_not_said_has_envoys_default() -> None:
+    """An hour idle, five minutes for a stream, 15 seconds for a route, 5 to connect; the rest is off."""
+    assert manager().timeouts == HttpTimeouts(
+        idle=3600.0, stream_idle=300.0, request=0.0, request_headers=0.0, life=0.0, duration=0.0
+    )
+    assert (manager().max_requests, manager().use_remote_address, manager().trusted_hops) == (0, False, 0)
+    assert (route().timeout, route().idle, route().duration, route().retry) == (15.0, None, None, None)
+    bare = cluster()
+    assert (bare.connect_timeout, bare.idle, bare.life, bare.max_requests) == (5.0, None, None, 0)
+    assert bare.limits == CircuitLimits(max_connections=1024, max_pending=1024, max_requests=1024, max_retries=3)
+
+
+def test_connection_managers_fields_are_read() -> None:
+    """Each to its own time-out."""
+    found = manager(
+        stream_idle_timeout="1s",
+        request_timeout="2s",
+        request_headers_timeout="3s",
+        use_remote_address=True,
+        xff_num_trusted_hops=2,
+        common_http_protocol_options={
+            "idle_timeout": "4s",
+            "max_connection_duration": "5s",
+            "max_stream_duration": "6s",
+            "max_requests_per_connection": 7,
+        },
+    )
+
+    assert found.timeouts == HttpTimeouts(
+        stream_idle=1.0, request=2.0, request_headers=3.0, idle=4.0, life=5.0, duration=6.0
+    )
+    assert (found.max_requests, found.use_remote_address, found.trusted_hops) == (7, True, 2)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0s", 0.0), ("0.5s", 0.5)])
+def test_routes_fields_are_read_and_zero_is_not_absence(text: str, seconds: float) -> None:
+    """Zero switches off what the connection manager says; absence keeps it."""
+    found = route(
+        timeout=text,
+        idle_timeout=text,
+        max_stream_duration={"max_stream_duration": text},
+        retry_policy={"retry_on": "5xx", "num_retries": 2, "per_try_timeout": text},
+    )
+
+    assert (found.timeout, found.idle, found.duration) == (seconds, seconds, seconds)
+    assert found.retry is not None
+    assert (found.retry.attempts, found.retry.per_try_timeout) == (2, seconds)
+
+
+@pytest.mark.parametrize("extension", [False, True], ids=["legacy field", "extension"])
+def test_clusters_fields_are_read(extension: bool) -> None:
+    """From either place Envoy has had for them."""
+    common = {"idle_timeout": "1s", "max_connection_duration": "2s", "max_requests_per_connection": 3}
+    options = {
+        "@type": f"type.googleapis.com/{OPTIONS}",
+        "explicit_http_config": {"http_protocol_options": {}},
+        "common_http_protocol_options": common,
+    }
+    where = (
+        {"typed_extension_protocol_options": {OPTIONS: options}}
+        if extension
+        else {"common_http_protocol_options": common}
+    )
+    bounds = {"max_connections": 4, "max_pending_requests": 5, "max_requests": 6, "max_retries": 0}
+    found = cluster(
+        connect_timeout="0.25s",
+        circuit_breakers={"thresholds": [{"priority": "HIGH", "max_requests": 1}, bounds]},
+        **where,
+    )
+
+    assert (found.connect_timeout, found.idle, found.life, found.max_requests) == (0.25, 1.0, 2.0, 3)
+    assert found.limits == CircuitLimits(max_connections=4, max_pending=5, max_requests=6, max_retries=0)
