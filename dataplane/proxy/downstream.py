@@ -190,6 +190,8 @@ class HttpDownstream(Downside):
             self._requests += 1
             if self._requests >= most and not self._shutting:
                 self._end_soon("connection_requests_ended")
+        if not head.authority:
+            head.authority = self._own_name()
         exchange = Exchange.__new__(Exchange)
         exchange.prepare(self.runtime, self, head)
         if self.h2 is None:
@@ -197,6 +199,11 @@ class HttpDownstream(Downside):
         else:
             self.calls[head.stream] = exchange
         exchange.begin()
+
+    def _own_name(self) -> bytes:
+        """Name the host an HTTP/1.0 client left out by where it connected to; servers refuse an empty `Host`."""
+        host, port = self.stream.target or self.stream.local
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
 
     def _failed(self, failure: Failure) -> None:
         """The client broke the protocol or a limit; the codec has answered if there is a way to."""
