@@ -53,7 +53,9 @@ def plain_proxy(directory: Path) -> Iterator[tuple[Sidecar, dict[str, int]]]:
 def detecting(name: str, port: int, http_cluster: str, tcp_cluster: str) -> Json:
     """A listener that finds out whether it is HTTP; two seconds of silence on both sides make it TCP."""
     chains = [chain(http([to(http_cluster)]), transport_protocol="raw_buffer", application_protocols=list(HTTP_ALPN))]
-    return listener(name, port, *chains, chain(tcp(tcp_cluster)), inspect=("http",), listener_filters_timeout="2s")
+    # As in Envoy the most specific transport decides first, so both chains name it.
+    opaque = chain(tcp(tcp_cluster), transport_protocol="raw_buffer")
+    return listener(name, port, *chains, opaque, inspect=("http",), listener_filters_timeout="2s")
 
 
 @dataclass(frozen=True)

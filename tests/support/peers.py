@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -184,16 +185,18 @@ def redis(directory: Path, port: int) -> Iterator[Peer]:
 @contextmanager
 def postgres(directory: Path, port: int, certificate: bytes, key: bytes) -> Iterator[Peer]:
     """Run a PostgreSQL with TLS of its own; it refuses to run as root, so it then runs as `postgres`."""
-    data = directory / "pg"
-    data.mkdir()
+    data = Path(tempfile.mkdtemp(prefix="tulle-pg-"))  # pytest's directories are open to their owner only
     prefix: list[str] = []
     if os.geteuid() == 0:
-        user = "postgres"
-        for path in (directory, *directory.parents):
-            if path.stat().st_uid == 0 and path.name.startswith("pytest-"):
-                path.chmod(path.stat().st_mode | 0o011)
-        shutil.chown(data, user)
-        prefix = [program("setpriv"), f"--reuid={user}", "--regid=postgres", "--clear-groups"]
+        shutil.chown(data, "postgres", "postgres")
+        prefix = [program("setpriv"), "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    try:
+        yield from _postgres(prefix, data, directory / "pg.log", port, (certificate, key))
+    finally:
+        shutil.rmtree(data)
+
+
+def _postgres(prefix: list[str], data: Path, log: Path, port: int, pair: tuple[bytes, bytes]) -> Iterator[Peer]:
     init = [
         *prefix,
         program("initdb"),
@@ -205,8 +208,9 @@ def postgres(directory: Path, port: int, certificate: bytes, key: bytes) -> Iter
         "--no-sync",
         "--no-instructions",
     ]
-    subprocess.run(init, check=True, capture_output=True, timeout=60, cwd="/")
-    for name, content in (("server.crt", certificate), ("server.key", key)):
+    made = subprocess.run(init, check=False, capture_output=True, timeout=60, cwd="/")
+    assert made.returncode == 0, made.stderr.decode(errors="replace")
+    for name, content in zip(("server.crt", "server.key"), pair, strict=True):
         path = data / name
         path.write_bytes(content)
         path.chmod(0o600)
@@ -220,9 +224,7 @@ def postgres(directory: Path, port: int, certificate: bytes, key: bytes) -> Iter
         "unix_socket_directories": "",
     }
     flags = [part for key_, value in options.items() for part in ("-c", f"{key_}={value}")]
-    with running(
-        [*prefix, program("postgres"), "-D", str(data), *flags], directory / "pg.log", port, number=signal.SIGINT
-    ) as peer:
+    with running([*prefix, program("postgres"), "-D", str(data), *flags], log, port, number=signal.SIGINT) as peer:
         yield peer
 
 
