@@ -182,8 +182,17 @@ class App:
             )
             log.info("waiting for Secret %s/%s: %s", self.settings.namespace, self.settings.ca_secret, who)
         await self.keeper.ready.wait()
+        await self._announce()
         for synced in self._lists():
             await synced.wait()
+
+    async def _announce(self) -> None:
+        """Have the roots of this replica's issuer remembered before anybody meets them; the one thing written without leading.
+
+        Else a replica with a new issuer waits for the bundle in the webhooks, which the leader, with the former one, does not write.
+        """
+        if self.keeper.bundle_behind():
+            await persist(lambda: self.keeper.write_bundle(self.cluster), "the bundle of trusted roots")
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings

@@ -141,7 +141,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         trust_domain=trust_domain,
         ca_secret=read.text("TULLE_CA_SECRET", "tulle-ca"),
         ca_create=read.word("TULLE_CA_CREATE", "true", ("true", "false")) == "true",
-        certificate_seconds=read.number("TULLE_CERTIFICATE_SECONDS", 24 * 3600, 60, 30 * 24 * 3600),
+        certificate_seconds=read.number("TULLE_CERTIFICATE_SECONDS", 24 * 3600, 20, 30 * 24 * 3600),
         kubeconfig=Path(kubeconfig) if kubeconfig else None,
         api_server=_api_server(read),
         log_level=read.word("TULLE_LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper(),

@@ -116,7 +116,8 @@ class Keeper:
 
     def _trusted(self) -> tuple[x509.Certificate, ...]:
         roots = self.issuer.roots if self.issuer else ()
-        return issuers.union(roots, self._extra, self._bundle, now=self._now())
+        # What is remembered first: so replicas whose issuers differ for a while (the Secret's name was changed) agree on the text.
+        return issuers.union(self._bundle, roots, self._extra, now=self._now())
 
     def _settle(self, *, changed: bool) -> None:
         trusted = issuers.pem(self._trusted())

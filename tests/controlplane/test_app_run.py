@@ -151,6 +151,21 @@ async def test_replaced_issuer_reaches_everybody_with_overlap() -> None:
     assert roots.count("BEGIN") == 2
 
 
+async def test_replica_with_another_issuer_comes_up_beside_the_leader() -> None:
+    """The Secret's name was changed: the new replica has its root remembered, the leader writes it to the webhooks, both are ready."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as old:
+            data = new_root("cluster.local", now=dt.datetime.now(dt.UTC))
+            metadata = {"name": "brought", "namespace": "tulle-system"}
+            kube.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+            changed = replace(LOCAL, pod="tulle-2", ca_secret="brought", ca_create=False)
+            async with running(kube, changed) as new:
+                await until(lambda: not new.app.missing() and not old.app.missing())
+                assert new.app.keeper.roots_pem == old.app.keeper.roots_pem
+                assert (old.app.elector.leading, new.app.elector.leading) == (True, False)
+
+
 def _remembered(kube: KubeServer) -> str:
     data = (kube.get("configmaps", "tulle-system", "tulle-trust") or {}).get("data") or {}
     return str(data.get("roots", ""))
