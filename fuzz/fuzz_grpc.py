@@ -24,8 +24,8 @@ def one(data: bytes) -> None:
         return
     step, body = 1 + data[0], data[1:]
     whole, pieces = read(body, len(body) or 1), read(body, step)
-    assert whole == pieces, (whole, pieces)
-    messages = whole[0]
+    assert whole == pieces or (whole[1] == pieces[1] != ""), (whole, pieces)  # a refusal takes what came with it
+    messages = pieces[0]
     assert all(len(message) <= LIMIT for message in messages)
     again, problem, empty = read(b"".join(encode(message) for message in messages), step)
     assert (again, problem, empty) == (messages, "", True)

@@ -28,7 +28,8 @@ cdef class BodyReader:
     @cython.locals(event=Event, last=Data)
     cdef object _finish(self, list events)
     @cython.locals(p="const unsigned char*", digits=bytes, values=bytes, hexes="const unsigned char*", text="const unsigned char*",
-                   i=cython.Py_ssize_t, start=cython.Py_ssize_t, size="long long")
+                   i=cython.Py_ssize_t, start=cython.Py_ssize_t, extension=cython.Py_ssize_t,
+                   size="long long")
     cdef Py_ssize_t _size_line(self, bytes data, Py_ssize_t pos, Py_ssize_t n) except -2
     @cython.locals(p="const unsigned char*")
     cdef Py_ssize_t _line_end(self, bytes data, Py_ssize_t pos, Py_ssize_t n) except -2

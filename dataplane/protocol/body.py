@@ -134,6 +134,7 @@ class BodyReader:
         text = values
         i = pos
         size = 0
+        extension = 0
         while i < n and hexes[p[i]] != 255:
             size = size * 16 + hexes[p[i]]
             i += 1
@@ -147,17 +148,18 @@ class BodyReader:
             start = i
             while i < n and text[p[i]]:
                 i += 1
-            if self._extensions + i - start > self._limit:
+            extension = i - start
+            if self._extensions + extension > self._limit:
                 return self._fail(400, f"more than {self._limit} bytes of chunk extensions", "http1_chunk_extensions")
             if i == n:
                 return pos
-            self._extensions += i - start
         if p[i] != 13:
             return self._fail(400, "a chunk size is not followed by CRLF", "http1_chunk_size")
         if i + 1 == n:
             return pos
         if p[i + 1] != 10:
             return self._fail(400, "a chunk size is not followed by CRLF", "http1_chunk_size")
+        self._extensions += extension  # only now: a line cut before its LF is read again
         self.left = size
         self._state = _BYTES if size else _TRAILERS
         return i + 2

@@ -56,7 +56,7 @@ def pairs(headers: Any) -> list[tuple[bytes, bytes]]:
     return [(bytes(name), bytes(value)) for name, value in headers]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.lists(sections | sizes, max_size=12))
 def test_oracle_reads_what_we_write(steps: list[Any]) -> None:
     """Over many sections of one connection, whatever sizes the peer asks for in between."""
@@ -69,20 +69,21 @@ def test_oracle_reads_what_we_write(steps: list[Any]) -> None:
             assert pairs(oracle.decode(encoded(encoder, step), raw=True)) == step
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.lists(sections | sizes, max_size=12), st.booleans())
 def test_we_read_what_the_oracle_writes(steps: list[Any], huffman: bool) -> None:
     """With Huffman or without, and with the size updates it sends."""
     decoder, oracle = Decoder(ROOMY), hpack.Encoder()
     for step in steps:
         if isinstance(step, int):
-            oracle.header_table_size = min(step, 4096)
+            if min(step, 4096) != oracle.header_table_size:  # the oracle forgets a change made twice
+                oracle.header_table_size = min(step, 4096)
         else:
             assert decoded(decoder, oracle.encode(step, huffman=huffman)) == step
             assert not decoder.malformed or any(not value.isascii() for _, value in step)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
 def test_any_bytes_are_read_as_the_oracle_reads_them_or_refused(blocks: list[bytes]) -> None:
     """We refuse more (integers beyond 2^28, updates in the middle), never less, and never read other fields."""

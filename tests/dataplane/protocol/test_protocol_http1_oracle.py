@@ -246,7 +246,7 @@ def looser(raw: bytes, reading: Reading) -> str:
     return ""
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(nearly())
 def test_what_we_read_h11_reads_the_same(raw: bytes) -> None:
     """Method, target, fields, body and trailers; we never accept what h11 refuses but for the reasons listed."""
@@ -284,7 +284,7 @@ def nearly_response(draw: st.DrawFn) -> bytes:
     return b"".join(words)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(nearly_response(), st.sampled_from([b"GET", b"HEAD"]))
 def test_responses_we_read_h11_reads_the_same(raw: bytes, method: bytes) -> None:
     """Status, fields, body and trailers."""

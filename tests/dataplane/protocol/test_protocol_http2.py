@@ -9,7 +9,7 @@ import h2.connection
 import h2.events
 import h2.settings
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.protocol import codes
@@ -441,6 +441,7 @@ names = st.from_regex(rb"[a-z][a-z0-9-]{0,12}", fullmatch=True).filter(
 values = st.binary(max_size=40).map(lambda v: bytes(c for c in v if 33 <= c < 127))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.tuples(names, values), max_size=12), min_size=1, max_size=12), st.data())
 def test_any_requests_arrive_whole_however_the_bytes_are_cut(
     requests: list[list[tuple[bytes, bytes]]], data: st.DataObject
@@ -459,6 +460,7 @@ def test_any_requests_arrive_whole_however_the_bytes_are_cut(
     assert [e.headers for e in seen if isinstance(e, RequestHead)] == [[field(*h) for h in r] for r in requests]
 
 
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.integers(0, 255), st.integers(0, 9), st.binary(max_size=60)), max_size=30)
 )

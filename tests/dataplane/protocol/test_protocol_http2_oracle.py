@@ -146,7 +146,7 @@ pieces = st.one_of(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(pieces, max_size=8))
 def test_any_sequence_of_frames_is_judged_alike(sequence: list[bytes]) -> None:
     """Up to where the first of both objects; what is read until then is the same."""

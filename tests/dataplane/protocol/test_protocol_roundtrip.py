@@ -149,7 +149,7 @@ def answer(client: Any, server: Any, stream: int, message: Message, draw: st.Dat
     assert body_in(got) == (b"".join(pieces), lowered(trailers, http2), 1)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(messages, min_size=1, max_size=3), st.data())
 def test_http1_carries_any_messages(exchanges: list[Message], draw: st.DataObject) -> None:
     """Names in their case, values to the byte, one after the other on one connection."""
@@ -160,7 +160,7 @@ def test_http1_carries_any_messages(exchanges: list[Message], draw: st.DataObjec
         assert (client.active, client.can_open, server.active, server.closing, server.held) == (0, True, 0, False, 0)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(messages, min_size=1, max_size=3), st.data())
 def test_http2_carries_any_messages_and_answers_in_any_order(exchanges: list[Message], draw: st.DataObject) -> None:
     """All are asked before the first is answered."""
@@ -173,7 +173,7 @@ def test_http2_carries_any_messages_and_answers_in_any_order(exchanges: list[Mes
     assert (client.active, client.can_open, server.active) == (0, True, 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(messages, min_size=1, max_size=3), st.data())
 def test_pipelined_bytes_read_the_same_however_they_are_cut(exchanges: list[Message], draw: st.DataObject) -> None:
     """A driver that answers each request at once sees the same events from any pieces."""
