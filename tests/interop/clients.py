@@ -238,7 +238,7 @@ class Http2Client:
         if trailers is not None:
             self.send(self.head(stream, trailers, "END_STREAM"))
 
-    async def upload(self, stream: int, body: bytes) -> None:
+    async def upload(self, stream: int, body: bytes, *, end: bool = True) -> None:
         """Send a body as the windows allow."""
         at = 0
         while at < len(body) and stream not in self.over:
@@ -251,7 +251,7 @@ class Http2Client:
             at += room
             self.windows[0] -= room
             self.windows[stream] = self.windows.get(stream, self.initial) - room
-            self.send(DataFrame(stream, piece, flags=["END_STREAM"] if at == len(body) else []))
+            self.send(DataFrame(stream, piece, flags=["END_STREAM"] if end and at == len(body) else []))
             await self.writer.drain()
 
     async def until(self, *streams: int, seconds: float = ANSWER_SECONDS) -> None:
