@@ -56,6 +56,7 @@ MODULES = [
     "dataplane/net/poller.py",
     "dataplane/net/outlet.py",
     "dataplane/net/stream.py",
+    "dataplane/net/tls_engine.pyx",
     "dataplane/net/tls_stream.py",
     "dataplane/net/splice.py",
 ]

@@ -5,6 +5,7 @@ cdef class Kernel:
     cdef public int error
     cdef public tuple address
     cdef char* _buffer
+    cdef Py_ssize_t _filled
     cdef void* _events
 
     cdef _control(self, int operation, int fd, unsigned int mask)
@@ -15,6 +16,7 @@ cdef class Kernel:
     cpdef int event_fd(self, int index) except -2
     cpdef unsigned int event_mask(self, int index) except 0xffffffff
     cpdef bytes receive(self, int fd)
+    cpdef Py_ssize_t fill(self, int fd) except -2
     cpdef Py_ssize_t send(self, int fd, bytes data, Py_ssize_t offset) except -2
     cpdef Py_ssize_t send_list(self, int fd, list chunks, Py_ssize_t offset) except -2
     cpdef Py_ssize_t splice(self, int source, int target, Py_ssize_t count) except -2

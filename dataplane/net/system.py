@@ -24,13 +24,15 @@ _WAITS = {errno.EAGAIN, errno.EWOULDBLOCK}
 class Kernel:
     """One epoll set, one receive buffer, and the calls on sockets that go with them."""
 
-    __slots__ = ("_epoll", "_events", "address", "epoll", "error")
+    __slots__ = ("_epoll", "_events", "address", "epoll", "error", "filled")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._events: list[tuple[int, int]] = []
         self.epoll = self._epoll.fileno()
         self.error = 0
+        self.filled = b""
+        """What the last `fill` received."""
         self.address: tuple[str, int] = ("", 0)
 
     def shut(self) -> None:
@@ -73,6 +75,12 @@ class Kernel:
         except OSError as error:
             self._note(error)
             return None
+
+    def fill(self, fd: int) -> int:
+        """As `receive`, into `filled`; returns how many bytes, or -1."""
+        data = self.receive(fd)
+        self.filled = data or b""
+        return -1 if data is None else len(data)
 
     def send(self, fd: int, data: bytes, offset: int) -> int:
         """Give the kernel the bytes from `offset` on; returns how many it took, or -1."""

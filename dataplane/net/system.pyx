@@ -180,6 +180,24 @@ cdef class Kernel:
         self.error = 0 if errno == EAGAIN else errno
         return None
 
+    cpdef Py_ssize_t fill(self, int fd) except -2:
+        """As `receive`, into `filled`; returns how many bytes, or -1."""
+        cdef ssize_t count
+        while True:
+            count = c_recv(fd, self._buffer, SIZE, MSG_DONTWAIT)
+            if count >= 0:
+                self._filled = count
+                return count
+            if errno != EINTR:
+                break
+        self.error = 0 if errno == EAGAIN else errno
+        return -1
+
+    @property
+    def filled(self):
+        """What the last `fill` received."""
+        return PyBytes_FromStringAndSize(self._buffer, self._filled)
+
     cpdef Py_ssize_t send(self, int fd, bytes data, Py_ssize_t offset) except -2:
         """Give the kernel the bytes from `offset` on; returns how many it took, or -1."""
         cdef ssize_t count

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from dataplane.config import Secret, StringMatch, TlsContext
+from dataplane.net.tls_engine import Engine
 
 _KEPT = 256
 
@@ -63,9 +64,9 @@ class ServerTls:
         self._dns: tuple[StringMatch, ...] = ()
         self._identity = ""
 
-    def begin(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+    def begin(self) -> Engine:
         """Make the TLS state of a connection."""
-        return self.context.wrap_bio(incoming, outgoing, self.server_side, self.server_name)
+        return Engine(self.context, self.server_side, self.server_name)
 
     def judge(self, certificate: Mapping[str, Any] | None) -> tuple[str, str]:
         """Name the peer by its URI, and say why it is refused (empty when it is not)."""

@@ -1,0 +1,43 @@
+from dataplane.net.system cimport Kernel
+
+cdef struct Flow:
+    const char* data
+    Py_ssize_t left
+    char* out
+    Py_ssize_t begin
+    Py_ssize_t used
+    Py_ssize_t room
+    bint batching
+
+cdef class Engine:
+    cdef readonly bint direct
+    cdef readonly str error
+    cdef readonly bint ended
+    cdef readonly Py_ssize_t waiting
+    cdef readonly Py_ssize_t taken
+    cdef Flow _flow
+    cdef void* _raw
+    cdef void* _rbio
+    cdef void* _wbio
+    cdef bint _large
+    cdef object _ssl
+    cdef object _incoming
+    cdef object _outgoing
+    cdef bytes _held
+
+    cpdef object take(self, Kernel kernel, Py_ssize_t size)
+    cpdef object hold(self, bytes data)
+    cpdef object keep(self)
+    cdef bint _holding(self)
+    cdef bint _advance(self) except -1
+    cpdef int handshake(self) except -2
+    cpdef bytes read(self)
+    cdef bytes _read_direct(self)
+    cpdef Py_ssize_t seal(self, Kernel kernel, int fd, list chunks, Py_ssize_t offset) except -2
+    cdef bint _encrypt(self, list chunks, Py_ssize_t offset) except -1
+    cpdef Py_ssize_t send(self, Kernel kernel, int fd) except -2
+    cpdef object notify(self)
+    cdef object _collect(self)
+    cdef object _note(self, int result)
+    cpdef object certificate(self)
+    cpdef str alpn(self)
