@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -90,6 +91,7 @@ class Sidecar:
 
     def settle(self, seconds: float = 10, pooled: int = 0) -> None:
         """Wait until it holds nothing but connections kept for later, as many as are `pooled`; fail with what it holds."""
+        gc.collect()  # a failed grpcio call lives on in its traceback, and keeps its connection
         end = time.monotonic() + seconds
         while (held := self.held()) and not (held.keys() == {"connections"} and held["connections"] <= pooled):
             assert time.monotonic() < end, f"the sidecar still holds {held}"
