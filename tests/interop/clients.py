@@ -27,7 +27,7 @@ ANSWER_SECONDS = 12.0
 """How long an answer may take on a busy machine."""
 HOSTILE_SECONDS = 4.0
 """How long an answer to bad bytes may take; some get none."""
-END_SECONDS = 0.6
+END_SECONDS = 0.5
 """How long a connection must stay open after the last answer to count as kept; Envoy closes late, by its delayed close."""
 
 
