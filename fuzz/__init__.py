@@ -5,5 +5,6 @@
   that what we would send on reads as what we have read.
 - `run`: hands a target to atheris. `pure`: loads the sources though compiled modules lie beside them, so that atheris sees
   which branches were taken.
-- `corpora/<target>/`: inputs worth keeping, found and made by `seeds`. The test suite replays them without atheris.
+- `keep`: takes from a folder what reaches something new. `corpora/<target>/`: what is kept, and made by `seeds`. The
+  test suite replays it without atheris.
 """

@@ -1,13 +1,14 @@
 """Hand a target to atheris, with the sources instrumented.
 
-In: a target's name and libFuzzer's arguments from the command line; a corpus folder among them is written to, without one
-the kept corpus is read. Out: libFuzzer's report; a crash leaves its input in the working folder.
+In: a target's name and libFuzzer's arguments from the command line; new inputs are written to a folder named there, else to
+a temporary one, and the kept corpus is always read. Out: libFuzzer's report; a crash leaves its input in the working folder.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
 from pathlib import Path
 
 from fuzz import pure
@@ -22,8 +23,8 @@ def run(target: str) -> None:
     pure.install()
     with atheris.instrument_imports(include=["dataplane"]):
         module = importlib.import_module(f"fuzz.{target}")
-    arguments = list(sys.argv)
-    if not any(not argument.startswith("-") for argument in arguments[1:]):
-        arguments.append(str(CORPORA / target.removeprefix("fuzz_")))
-    atheris.Setup(arguments, module.one)
-    atheris.Fuzz()
+    kept = str(CORPORA / target.removeprefix("fuzz_"))
+    named = any(not argument.startswith("-") for argument in sys.argv[1:])
+    with tempfile.TemporaryDirectory(prefix="tulle-fuzz-") as fresh:
+        atheris.Setup([*sys.argv, *([] if named else [fresh]), kept], module.one)
+        atheris.Fuzz()
