@@ -25,6 +25,6 @@ def run(target: str) -> None:
         module = importlib.import_module(f"fuzz.{target}")
     kept = str(CORPORA / target.removeprefix("fuzz_"))
     named = any(not argument.startswith("-") for argument in sys.argv[1:])
-    with tempfile.TemporaryDirectory(prefix="tulle-fuzz-") as fresh:
-        atheris.Setup([*sys.argv, *([] if named else [fresh]), kept], module.one)
-        atheris.Fuzz()
+    fresh = [] if named else [tempfile.mkdtemp(prefix="tulle-fuzz-")]  # stays: libFuzzer leaves without a way to tidy up
+    atheris.Setup([*sys.argv, *fresh, kept], module.one)
+    atheris.Fuzz()
