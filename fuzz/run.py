@@ -25,6 +25,7 @@ def run(target: str) -> None:
         module = importlib.import_module(f"fuzz.{target}")
     kept = str(CORPORA / target.removeprefix("fuzz_"))
     named = any(not argument.startswith("-") for argument in sys.argv[1:])
-    fresh = [] if named else [tempfile.mkdtemp(prefix="tulle-fuzz-")]  # stays: libFuzzer leaves without a way to tidy up
+    # The folder stays: libFuzzer ends the process without a way to tidy up.
+    fresh = [] if named else [tempfile.mkdtemp(prefix="tulle-fuzz-")]
     atheris.Setup([*sys.argv, *fresh, kept], module.one)
     atheris.Fuzz()
