@@ -227,14 +227,14 @@ async def run(settings: Settings, ends: list[socket.socket]) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         sidecar.engine.start()
-        work = [sidecar.workers.run(), _expire(sidecar.engine)]
-        if settings.mesh is None:
+        source = MeshSource(sidecar, settings.mesh) if settings.mesh is not None else None
+        if source is None:
             _from_file(sidecar)
-        else:
-            source = MeshSource(sidecar, settings.mesh)
-            work += [source.control.run(), _sweep(source.discovery)]
         sidecar.serve_admin()
         views.settle_memory()
+        work = [sidecar.workers.run(), _expire(sidecar.engine)]
+        if source is not None:
+            work += [source.control.run(), _sweep(source.discovery)]
         await _until(sidecar, stop, work)
     except OSError as problem:
         raise StartError(f"a port cannot be opened: {problem.strerror or problem}") from None

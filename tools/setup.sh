@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(python3-venv python3-dev gcc nftables iptables iproute2 curl procps nghttp2-client nghttp2-server uidmap)
+# Real clients and servers the tests hold the sidecar to.
+packages+=(nginx-light haproxy postgresql redis-server)
 python=${PYTHON:-python3}
 
 missing=()
@@ -18,6 +20,12 @@ if ((${#missing[@]})); then
   fi
   echo "setup: installing ${missing[*]}"
   apt-get update -qq
+  # Servers are installed for the tests to run as they need them; none is to be started now, or at boot by us.
+  if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
