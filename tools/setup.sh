@@ -4,29 +4,42 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(python3-venv python3-dev gcc nftables iptables iproute2 curl procps nghttp2-client nghttp2-server uidmap)
+needed=(python3-venv python3-dev gcc nftables iptables iproute2 curl procps uidmap)
 # Real clients and servers the tests hold the sidecar to.
-packages+=(nginx-light haproxy postgresql redis-server)
+peers=(nghttp2-client nghttp2-server nginx-light haproxy postgresql redis-server)
 python=${PYTHON:-python3}
 
-missing=()
-for package in "${packages[@]}"; do
-  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
-done
-if ((${#missing[@]})); then
-  if ((EUID != 0)); then
-    echo "setup: these Debian packages are missing; as root run: apt-get install ${missing[*]}" >&2
+missing_of() {
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
+  done
+}
+
+mapfile -t missing < <(missing_of "${needed[@]}")
+mapfile -t absent < <(missing_of "${peers[@]}")
+if ((EUID != 0)); then
+  if ((${#missing[@]})); then
+    echo "setup: these Debian packages are missing; as root run: apt-get install ${missing[*]} ${absent[*]}" >&2
     exit 1
   fi
-  echo "setup: installing ${missing[*]}"
+  if ((${#absent[@]})); then
+    echo "setup: tests will fail for want of these Debian packages, the demo will not; as root run: apt-get install ${absent[*]}" >&2
+  fi
+elif ((${#missing[@]} + ${#absent[@]})); then
+  echo "setup: installing ${missing[*]} ${absent[*]}"
   apt-get update -qq
-  # Servers are installed for the tests to run as they need them; none is to be started now, or at boot by us.
+  # Servers are installed for the tests to run as they need them; none is to be started, neither now nor at boot.
   if [[ ! -e /usr/sbin/policy-rc.d ]]; then
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
     chmod +x /usr/sbin/policy-rc.d
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" "${absent[@]}" >/dev/null
+  if command -v systemctl >/dev/null; then
+    for package in "${absent[@]}"; do
+      [[ $package == nghttp2-client ]] || systemctl disable -q "${package%-light}" 2>/dev/null || true
+    done
+  fi
 fi
 
 "$python" - <<'PY' || { echo "setup: Python 3.11 or newer is needed; set PYTHON to one" >&2; exit 1; }
