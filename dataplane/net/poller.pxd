@@ -3,6 +3,9 @@ cimport cython
 from dataplane.net.system cimport Kernel
 from dataplane.net.timers cimport Timers
 
+cdef long long _CACHE
+cdef int _MANY
+
 cdef class Pollable:
     cdef readonly Poller poller
     cdef readonly int fd
@@ -43,7 +46,7 @@ cdef class Poller:
     cpdef object drive(self, int milliseconds)
     @cython.locals(repeated=list)
     cdef object _batch(self, int count)
-    @cython.locals(handlers=list, kernel=Kernel, handler=Pollable, i=int, fd=int, mask="unsigned int")
+    @cython.locals(handlers=list, kernel=Kernel, handler=Pollable, i=int, fd=int, mask="unsigned int", full="long long")
     cdef object _dispatch(self, int count)
     @cython.locals(handler=Pollable, i=Py_ssize_t, count=Py_ssize_t)
     cdef object _repeat(self, list repeated)

@@ -25,6 +25,8 @@ ROUNDS: Final = 4
 """Batches taken in one turn while they keep coming; then the event loop has its turn."""
 
 _MANY = 8
+_CACHE = 128 * 1024
+"""Bytes received in a batch after which what was written leaves at once, while it is still in the processor's cache."""
 _log = logging.getLogger("tulle.net")
 
 
@@ -225,9 +227,13 @@ class Poller:
         kernel = self.kernel
         handler: Pollable | None = None
         i = 0
+        full = self.bytes_in + _CACHE
         while i < count:
             try:
                 while i < count:
+                    if self.bytes_in >= full:
+                        full = self.bytes_in + _CACHE
+                        self._flush()
                     fd = kernel.event_fd(i)
                     handler = handlers[fd] if fd < len(handlers) else None
                     mask = kernel.event_mask(i)

@@ -12,6 +12,7 @@ cdef unsigned int _LAST
 cdef unsigned int _OUT
 cdef unsigned int _ERR
 cdef Py_ssize_t _CHUNK
+cdef Py_ssize_t _MUCH
 cdef int _READS
 
 cdef class Receiver:
@@ -40,6 +41,7 @@ cdef class Stream(Outlet):
     cdef bint _readable
     cdef bint _last
     cdef bint _blocked
+    cdef bint _much
     cdef bint _connecting
     cdef bint _closing
     cdef bint _lingering

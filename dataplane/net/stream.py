@@ -30,6 +30,7 @@ _OUT = OUT
 _ERR = ERR
 _EVERYTHING = IN | OUT | RDHUP | EDGE
 _CHUNK = RECEIVE_SIZE
+_MUCH = 8192
 _WRITABLE = OUT | ERR | HUP
 _READABLE = IN | RDHUP | HUP | ERR
 _LAST = RDHUP | HUP | ERR
@@ -81,10 +82,9 @@ class Stream(Outlet):
         self._reading = True
         self._readable = False
         self._last = False
-        self._blocked = False
+        self._blocked = self._much = False
         self._connecting = self._closing = self._lingering = False
-        self._end_wanted = self._end_sent = False
-        self._queued = False
+        self._end_wanted = self._end_sent = self._queued = False
         self.pump: Bypass | None = None
         """Takes what arrives before the receiver does."""
         poller.connections += 1
@@ -286,7 +286,7 @@ class Stream(Outlet):
             return
         while reads and self._reading and self.open:
             reads -= 1
-            data = kernel.receive(self.fd)
+            data = kernel.receive(self.fd, self._much)
             if data is None:
                 self._readable = False
                 if kernel.error:
@@ -298,6 +298,7 @@ class Stream(Outlet):
                 self._take_end()
                 return
             poller.bytes_in += size
+            self._much = size >= _MUCH
             # A short read empties the socket (epoll(7)), unless the end has been announced and is still to be read.
             if size < _CHUNK and not self._last:
                 self._readable = False
@@ -320,7 +321,7 @@ class Stream(Outlet):
         """Throw away what comes after our close until the peer closes too."""
         kernel = self.poller.kernel
         for _ in range(_READS):
-            data = kernel.receive(self.fd)
+            data = kernel.receive(self.fd, False)
             if data is None and kernel.error == 0:
                 self._readable = False
                 return

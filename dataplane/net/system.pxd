@@ -15,7 +15,7 @@ cdef class Kernel:
     cpdef int wait(self, int milliseconds) except -2
     cpdef int event_fd(self, int index) except -2
     cpdef unsigned int event_mask(self, int index) except 0xffffffff
-    cpdef bytes receive(self, int fd)
+    cpdef bytes receive(self, int fd, bint much)
     cpdef Py_ssize_t fill(self, int fd) except -2
     cpdef Py_ssize_t send(self, int fd, bytes data, Py_ssize_t offset) except -2
     cpdef Py_ssize_t send_list(self, int fd, list chunks, Py_ssize_t offset) except -2

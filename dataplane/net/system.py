@@ -68,8 +68,11 @@ class Kernel:
         """What is ready there."""
         return self._events[index][1]
 
-    def receive(self, fd: int) -> bytes | None:
-        """Take what has arrived, up to RECEIVE_SIZE; empty at the end, None when nothing is there or on an `error`."""
+    def receive(self, fd: int, much: bool) -> bytes | None:  # noqa: ARG002 - for the compiled twin
+        """Take what has arrived, up to RECEIVE_SIZE; empty at the end, None when nothing is there or on an `error`.
+
+        Where `much` is expected it goes straight into the bytes returned.
+        """
         try:
             return os.read(fd, RECEIVE_SIZE)
         except OSError as error:
@@ -78,7 +81,7 @@ class Kernel:
 
     def fill(self, fd: int) -> int:
         """As `receive`, into `filled`; returns how many bytes, or -1."""
-        data = self.receive(fd)
+        data = self.receive(fd, True)
         self.filled = data or b""
         return -1 if data is None else len(data)
 

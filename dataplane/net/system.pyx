@@ -8,10 +8,16 @@ only for what cannot happen while a descriptor is ours. The GIL is kept: no call
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
+
+cdef extern from "Python.h":
+    int _PyBytes_Resize(PyObject** string, Py_ssize_t size) except -1
+    PyObject* PyBytes_New "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
+    void _drop "Py_DECREF"(PyObject* value)
 
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
@@ -168,9 +174,29 @@ cdef class Kernel:
         """What is ready there."""
         return (<epoll_event*>self._events)[index].events
 
-    cpdef bytes receive(self, int fd):
-        """Take what has arrived, up to RECEIVE_SIZE; empty at the end, None when nothing is there or on an `error`."""
+    cpdef bytes receive(self, int fd, bint much):
+        """Take what has arrived, up to RECEIVE_SIZE; empty at the end, None when nothing is there or on an `error`.
+
+        Where `much` is expected it goes straight into the bytes returned.
+        """
         cdef ssize_t count
+        cdef PyObject* whole
+        cdef bytes data
+        if much:
+            whole = PyBytes_New(NULL, SIZE)
+            count = c_recv(fd, PyBytes_AS_STRING(<bytes>whole), SIZE, MSG_DONTWAIT)
+            if count > 0:
+                if count < SIZE:
+                    _PyBytes_Resize(&whole, count)
+                data = <bytes>whole
+                _drop(whole)
+                return data
+            _drop(whole)
+            if count == 0:
+                return b""
+            if errno != EINTR:
+                self.error = 0 if errno == EAGAIN else errno
+                return None
         while True:
             count = c_recv(fd, self._buffer, SIZE, MSG_DONTWAIT)
             if count >= 0:
