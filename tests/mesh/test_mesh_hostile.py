@@ -49,10 +49,18 @@ def test_garbage_on_every_port_disturbs_nothing(shop: Kube, port: int) -> None:
 )
 def test_bad_request_is_answered_and_never_forwarded(shop: Kube, request_bytes: bytes, status: str) -> None:
     """The client's own sidecar refuses with the right status and says why."""
+    before = refusals(shop)
     said = send(shop, "client", "server", 80, request_bytes)
 
     assert said.startswith(f"HTTP/1.1 {status}")
     assert "x-tulle-error" in said
+    shop.until(lambda: refusals(shop) > before, 5, "a line in the sidecar's log")
+    assert refusals(shop) == before + 1
+
+
+def refusals(shop: Kube) -> int:
+    """Lines in the client's sidecar's log that say whom it refused and why."""
+    return sum(" refused " in line for line in shop("logs", "client", "-c", "tulle-proxy", "--tail=-1").splitlines())
 
 
 def test_header_that_is_not_utf8_passes_untouched(shop: Kube) -> None:
