@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check bench bench-quick bench-check manifests clean pure compile protos lock help reference
+.PHONY: setup demo test check bench bench-quick bench-check manifests clean pure compile protos lock help reference fuzz
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 12
@@ -49,6 +49,11 @@ manifests: setup ## render manifests/install.yaml from the chart
 reference: setup ## write docs/reference/ from the code
 	@$(PY) tools/gen_reference.py
 
+fuzz: $(STAMP)   ## fuzz every decoder, FOR=60 seconds each
+	@test -x .venv-fuzz/bin/python || { python3 -m venv .venv-fuzz && .venv-fuzz/bin/pip install -q atheris==3.0.0; }
+	@for t in http1 http2 hpack client_hello detect grpc; do \
+	  nice .venv-fuzz/bin/python -m fuzz.fuzz_$$t -max_total_time=$(or $(FOR),60) -max_len=400 -artifact_prefix=crash-$$t- || exit 1; done
+
 protos:          ## rebuild meshapi/descriptors.binpb from the xDS protos and ca.proto
 	@test -d .venv-xds || (python3 -m venv .venv-xds && .venv-xds/bin/pip install -q -r requirements-xds.lock)
 	@.venv-xds/bin/python tools/gen_xds.py
@@ -57,6 +62,6 @@ lock: $(STAMP)   ## resolve the versions in pyproject.toml anew
 	@.venv/bin/uv pip compile -q --universal --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
 
 clean:           ## remove everything made by the other targets
-	rm -rf .venv .venv-xds .venv-envoy build *.egg-info .devcluster demo.json .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-xds .venv-envoy .venv-fuzz build *.egg-info .devcluster demo.json .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find dataplane \( -name '*.so' -o -name '*.c' \) -delete

@@ -67,6 +67,7 @@ class HttpDownstream(Downside):
         if self.gone:
             return
         if self._s2 is not None:
+            self._s2.now = self._poller.now
             self._dispatch(self._s2.receive(data))
             if self._head_timer is not None or self._s2.heading():
                 self._watch_section()

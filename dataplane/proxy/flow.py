@@ -150,6 +150,11 @@ class HttpConnection(Receiver):
             data = self.h1.output()
             closing = self.h1.closing
         else:
+            if self.h2.unread(self.stream.waiting):
+                # Answers no window bounds pile up for a peer that asks and never reads.
+                self.runtime.metrics.refused.of("http2_unread").value += 1
+                self.stream.abort()
+                return
             data = self.h2.output()
             closing = self.h2.closing
         if data:

@@ -185,6 +185,7 @@ class HttpUpstream(HttpConnection):
             if self._c1.closing:
                 self.mark()
         else:
+            self._c2.now = self._poller.now
             self._dispatch(self._c2.receive(data))
             self.mark()
 

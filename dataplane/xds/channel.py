@@ -182,6 +182,7 @@ class Channel(Receiver):
 
     def received(self, data: bytes) -> None:
         """Take bytes from the server."""
+        self._codec.now = self._stream.poller.now
         for event in self._codec.receive(data):
             self._take(event)
         self._flush()
