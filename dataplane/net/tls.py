@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from dataplane.config import Secret, StringMatch, TlsContext
-from dataplane.net.tls_engine import Engine
+from dataplane.net.tls_engine import Engine, prepare
 
 _KEPT = 256
 
@@ -169,6 +169,7 @@ class TlsContexts:
     def _keep(self, context: ssl.SSLContext, wanted: tuple[Any, ...]) -> ssl.SSLContext:
         _, _, alpn, chain, key, _ = wanted
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+        prepare(context)
         if alpn:
             context.set_alpn_protocols(list(alpn))
         if chain:

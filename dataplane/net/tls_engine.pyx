@@ -75,7 +75,7 @@ cdef Set SSL_set0_rbio, SSL_set0_wbio, BIO_set_data
 cdef Clear ERR_clear_error
 cdef Code ERR_peek_last_error
 cdef Reason ERR_reason_error_string
-cdef Suites SSL_set_ciphersuites
+cdef Suites SSL_CTX_set_ciphersuites
 cdef Get BIO_get_data
 cdef New BIO_new
 cdef Number BIO_set_flags, BIO_clear_flags, BIO_set_init
@@ -132,7 +132,7 @@ cdef long _bio_ctrl(void* bio, int command, long number, void* pointer) noexcept
 cdef bint _link():
     """Find OpenSSL's functions where `_ssl` has them from; False where that is not the layout known here."""
     global SSL_read, SSL_write, SSL_get_error, SSL_shutdown, SSL_set0_rbio, SSL_set0_wbio, BIO_set_data, ERR_clear_error
-    global ERR_peek_last_error, ERR_reason_error_string, SSL_set_ciphersuites, BIO_get_data, BIO_new, BIO_set_flags
+    global ERR_peek_last_error, ERR_reason_error_string, SSL_CTX_set_ciphersuites, BIO_get_data, BIO_new, BIO_set_flags
     global BIO_clear_flags, BIO_set_init, _reading, _writing
     cdef void* handle
     cdef void* found[18]
@@ -151,7 +151,7 @@ cdef bint _link():
     names = [
         b"SSL_read", b"SSL_write", b"SSL_get_error", b"SSL_shutdown", b"SSL_set0_rbio", b"SSL_set0_wbio",
         b"BIO_set_data", b"ERR_clear_error", b"ERR_peek_last_error", b"ERR_reason_error_string",
-        b"SSL_set_ciphersuites", b"BIO_get_data", b"BIO_new", b"BIO_set_flags", b"BIO_clear_flags", b"BIO_set_init",
+        b"SSL_CTX_set_ciphersuites", b"BIO_get_data", b"BIO_new", b"BIO_set_flags", b"BIO_clear_flags", b"BIO_set_init",
         b"BIO_meth_new", b"BIO_meth_set_read",
     ]
     for i in range(18):
@@ -162,7 +162,7 @@ cdef bint _link():
     SSL_get_error, SSL_shutdown = <Ask>found[2], <Act>found[3]
     SSL_set0_rbio, SSL_set0_wbio, BIO_set_data = <Set>found[4], <Set>found[5], <Set>found[6]
     ERR_clear_error, ERR_peek_last_error = <Clear>found[7], <Code>found[8]
-    ERR_reason_error_string, SSL_set_ciphersuites = <Reason>found[9], <Suites>found[10]
+    ERR_reason_error_string, SSL_CTX_set_ciphersuites = <Reason>found[9], <Suites>found[10]
     BIO_get_data, BIO_new = <Get>found[11], <New>found[12]
     BIO_set_flags, BIO_clear_flags, BIO_set_init = <Number>found[13], <Number>found[14], <Number>found[15]
     meth_new, set_read = <Method>found[16], <Install>found[17]
@@ -226,7 +226,7 @@ cdef class Engine:
         BIO_set_init(self._wbio, 1)
         SSL_set0_rbio(self._raw, self._rbio)
         SSL_set0_wbio(self._raw, self._wbio)
-        SSL_set_ciphersuites(self._raw, SUITES)
+        self._incoming = self._outgoing = None
         self.direct = True
 
     def __dealloc__(self):
@@ -516,6 +516,12 @@ cdef Py_ssize_t _send(Kernel kernel, int fd, const char* data, Py_ssize_t size) 
             break
     kernel.error = 0 if errno == EAGAIN else errno
     return -1
+
+
+def prepare(context):
+    """Make a new context prefer the cheaper cipher, where that can be said."""
+    if _direct:
+        SSL_CTX_set_ciphersuites((<void**>(<char*><void*>context + sizeof(PyObject)))[0], SUITES)
 
 
 def words(problem):
