@@ -35,6 +35,7 @@ def main() -> int:
         stream=sys.stderr,
     )
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    options.directory = options.directory.resolve()  # containers see it from another root
     options.directory.mkdir(parents=True, exist_ok=True)
     if not options.alone:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -219,6 +219,7 @@ def _blob(entry: Object, key: str, base: Path) -> bytes:
 def _tls(cluster: Object, user: Object, base: Path) -> ssl.SSLContext:
     authority = _blob(cluster, "certificate-authority", base)
     context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # what kubectl takes is taken, also by Python 3.13 and later
     if cluster.get("insecure-skip-tls-verify"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

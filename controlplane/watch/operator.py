@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import ssl
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import kopf
@@ -29,20 +31,23 @@ JOIN_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Login(kopf.ConnectionInfo):
+    """Credentials for kopf that trust the API server as the rest of the control plane does; kopf's own are stricter from Python 3.13 on."""
+
+    connection: Connection
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        """Give the context of our own connection."""
+        return self.connection.ssl_context()
+
+
 def login(connection: Connection) -> kopf.ConnectionInfo:
     """Credentials for kopf from our own connection."""
     expires = None
     if connection.token_file is not None:
         expires = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=LOGIN_MINUTES)
-    return kopf.ConnectionInfo(
-        server=connection.server,
-        ca_data=connection.ca or None,
-        insecure=connection.insecure or None,
-        token=connection.token() or None,
-        certificate_data=connection.certificate or None,
-        private_key_data=connection.key or None,
-        expiration=expires,
-    )
+    return Login(server=connection.server, token=connection.token() or None, expiration=expires, connection=connection)
 
 
 class Crossing:

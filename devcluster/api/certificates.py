@@ -73,6 +73,9 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(subject, self._name, key.public_key())
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        # RFC 5280, 4.2.1.1: Python from 3.13 on insists on it.
+        known = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(known, critical=False)
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())

@@ -139,7 +139,7 @@ def _enter_user() -> None:
 
 def _map_ranges(process: int, uid: int, gid: int) -> bool:
     for program, own in (("newuidmap", uid), ("newgidmap", gid)):
-        first = _first_subordinate("/etc/subuid" if program == "newuidmap" else "/etc/subgid")
+        first = first_subordinate("/etc/subuid" if program == "newuidmap" else "/etc/subgid")
         if first is None:
             return False
         command = [program, str(process), "0", str(own), "1", "1", str(first[0]), str(first[1])]
@@ -151,7 +151,8 @@ def _map_ranges(process: int, uid: int, gid: int) -> bool:
     return True
 
 
-def _first_subordinate(path: str) -> tuple[int, int] | None:
+def first_subordinate(path: str) -> tuple[int, int] | None:
+    """Find the first range of this user in /etc/subuid or /etc/subgid: where it begins and how long it is."""
     import pwd  # noqa: PLC0415 - only a user who is not root comes here; containers start faster without it
 
     names = {str(os.getuid()), pwd.getpwuid(os.getuid()).pw_name}

@@ -87,7 +87,9 @@ def _read_only(volumes: AbstractSet[str]) -> None:
     """Make the machine's tree and the scratch directories read-only, and leave volumes as they are."""
     linux.make_read_only("/")
     for entry in Path("/").iterdir():
-        if entry.name not in {"proc", "sys", "dev"} and str(entry) not in volumes and entry.is_mount():
+        if entry.is_symlink() or entry.name in {"proc", "sys", "dev"} or str(entry) in volumes:
+            continue
+        if entry.is_dir() and entry.is_mount():  # a file of a layer has another device than its directory
             linux.make_read_only(str(entry))
 
 
