@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context
 from typing import IO, Any, Protocol, TypeVarTuple
 
@@ -39,6 +39,7 @@ class TrafficSelector(selectors.BaseSelector):
         self.wanted = False
         self._poller: Poller | None = None
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self._map = _Registered(self._keys, self._find)
         self._ready: list[tuple[selectors.SelectorKey, int]] = []
 
     # --- for the poller -----------------------------------------------------------------------------------------------
@@ -113,8 +114,8 @@ class TrafficSelector(selectors.BaseSelector):
         self.kernel.shut()
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """The loop's own descriptors."""
-        return self._keys
+        """The loop's own descriptors; from Python 3.13 on the loop looks them up here, by number or by file."""
+        return self._map
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
         """What a descriptor is registered for; raises KeyError."""
@@ -129,6 +130,23 @@ class TrafficSelector(selectors.BaseSelector):
                 if key.fileobj is fileobj:
                     return key.fd
             raise KeyError(f"{fileobj!r} is not registered") from None
+
+
+class _Registered(Mapping[Any, selectors.SelectorKey]):
+    """Descriptors by number or file, as `selectors` has it."""
+
+    def __init__(self, keys: dict[int, selectors.SelectorKey], find: Callable[[Any], int]) -> None:
+        self._keys = keys
+        self._find = find
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys[self._find(fileobj)]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def _mask(events: int) -> int:

@@ -260,11 +260,11 @@ def test_the_machine_is_never_changed(tmp_path: Path) -> None:
     marker = f"/usr/marker-{os.getpid()}"
 
     async def scenario(node: Node) -> None:
-        write = f"touch {marker} /tmp/here && ls {marker} && ls /tmp"
+        write = f"touch {marker} /tmp/here && ls {marker} /tmp/here && test ! -e {tmp_path} && echo hidden"
         await node.make(pod("writer", restartPolicy="Never", containers=[container(command=["sh", "-c", write])]))
         await node.phase("writer", "Succeeded")
 
-        assert await node.log("writer") == f"{marker}\nhere\n"
+        assert await node.log("writer") == f"/tmp/here\n{marker}\nhidden\n"
 
     in_node(tmp_path, scenario)
     assert not Path(marker).exists()
