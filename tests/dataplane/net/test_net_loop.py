@@ -118,5 +118,10 @@ def test_interrupt_ends_the_wait() -> None:
         threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         await asyncio.Event().wait()
 
-    with pytest.raises(KeyboardInterrupt):
-        run(main())
+    # A shell's background job begins with SIGINT ignored, and Python then leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main())
+    finally:
+        signal.signal(signal.SIGINT, before)
