@@ -59,7 +59,7 @@ protos:          ## rebuild meshapi/descriptors.binpb from the xDS protos and ca
 	@.venv-xds/bin/python tools/gen_xds.py
 
 lock: $(STAMP)   ## resolve the versions in pyproject.toml anew
-	@.venv/bin/uv pip compile -q --universal --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
+	@.venv/bin/uv pip compile -q --universal --no-emit-index-url --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
 
 clean:           ## remove everything made by the other targets
 	rm -rf .venv .venv-xds .venv-envoy .venv-fuzz build *.egg-info .devcluster demo.json .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -3,7 +3,7 @@
     python -m benchmarks.backend http|tcp PORT
 
 `/16k` answers 16,384 bytes, any other path 64. A gRPC call (content-type) is answered with one message of 64 bytes and
-trailers. `tcp`: the client sends eight bytes, a big-endian count, and gets as many bytes.
+trailers, with 100 messages, a DATA frame each, where its path ends in `/List`. `tcp`: the client sends eight bytes, a big-endian count, and gets as many bytes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dataplane.protocol.limits import Limits
 
 SMALL, LARGE = b"x" * 64, b"x" * 16384
 MESSAGE = encode(SMALL)
+LISTED = 100
 _LIMITS = Limits(concurrent_streams=1000)
 _BLOCK = b"\0" * 262144
 
@@ -48,7 +49,8 @@ class Http(Receiver):
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._codec: Http1Server | Http2Server | None = None
-        self._grpc: set[int] = set()
+        self._grpc: dict[int, int] = {}
+        """How many messages a call gets for each of its own."""
 
     def received(self, data: bytes) -> None:
         """Answer what is complete."""
@@ -71,17 +73,17 @@ class Http(Receiver):
         number = event.stream
         if isinstance(event, RequestHead):
             if (get(event.headers, b"content-type") or b"").startswith(b"application/grpc"):
-                self._grpc.add(number)
+                self._grpc[number] = LISTED if event.path.endswith(b"/List") else 1
                 codec.send_response(number, 200, b"", _GRPC, False)
             elif event.end:
                 self._answer(codec, number, event.path)
         elif isinstance(event, Data):
             codec.consumed(number, len(event.data))
             if number in self._grpc:
-                if event.data:
+                for _ in range(self._grpc[number] if event.data else 0):
                     codec.send_data(number, MESSAGE, False)
                 if event.end:
-                    self._grpc.discard(number)
+                    del self._grpc[number]
                     codec.send_trailers(number, _TRAILERS)
             elif event.end:
                 self._answer(codec, number, b"/")

@@ -45,7 +45,7 @@ class Ports:
 def outbound(plan: Plan, ports: Ports, me: Identity, peer: Identity) -> Object:
     """Configure the caller's proxy."""
     cluster = _cluster(
-        "service", [(f"127.0.0.{1 + n % 200}", ports.inbound) for n in range(plan.endpoints)], plan.between
+        "service", [(f"127.0.{n // 250}.{1 + n % 250}", ports.inbound) for n in range(plan.endpoints)], plan.between
     )
     if plan.secure:
         cluster["transport_socket"] = _tls("Upstream", plan, me, peer, sni="service.bench")

@@ -65,6 +65,12 @@ _LISTED: Final = (
         plan=_H2,
         http=Http(version=2, connections=4, streams=16, grpc=True, path="/bench.Echo/Say"),
     ),
+    _requests(
+        "grpc_stream",
+        "gRPC, a stream of 100 messages of 64 B",
+        plan=_H2,
+        http=Http(version=2, connections=4, streams=16, grpc=True, path="/bench.Echo/List"),
+    ),
     _bytes("tcp_plain_gb", "TCP, plaintext", 0.4, secure=False),
     _bytes("tcp_mtls_gb", "TCP, mutual TLS", 1.0, secure=True),
     Case(
@@ -86,7 +92,7 @@ _LISTED: Final = (
     ),
     *(
         _requests(f"endpoints_{count}", f"HTTP/1.1, {count} endpoints", plan=Plan(endpoints=count), http=Http())
-        for count in (10, 100)
+        for count in (10, 100, 1000)
     ),
 )
 

@@ -46,7 +46,7 @@ def _haproxy(side: str, plan: Plan, ports: Ports, home: Path) -> str:
         f"ssl crt {home / side}.pem ca-file {home}/root.pem verify required ssl-min-ver TLSv1.3" if plan.secure else ""
     )
     accepting, dialling = (tls, "") if side == "inbound" else ("", tls)
-    mode = "tcp" if plan.app == "tcp" else "http"
+    mode = "tcp\n  option splice-auto" if plan.app == "tcp" else "http"
     return (
         "global\n  nbthread 1\n  maxconn 4000\n"
         f"defaults\n  mode {mode}\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n  http-reuse always\n"

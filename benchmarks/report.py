@@ -92,6 +92,10 @@ def _write_profiles(text: str) -> str:
         if others:
             told = ", ".join(f"{peer} {value:.2f}" for peer, value in others.items())
             parts.append(f"**{case.title}**, nearer limit: {told} {case.unit}.\n")
+        for which, told in kept.get("beside", {}).items():
+            parts.append(
+                f"**{case.title}**, {which}: {', '.join(f'{peer} {value:.2f}' for peer, value in told.items())}.\n"
+            )
         if kept.get("profile"):
             parts.append(f"**{case.title}**, where our time goes:\n\n```\n" + "\n".join(kept["profile"]) + "\n```\n")
     head, _, rest = text.partition(_PROFILES)

@@ -16,13 +16,16 @@ from dataclasses import dataclass, field
 
 from benchmarks import limits, load, measure, profiling
 from benchmarks.cases import Case
-from benchmarks.peers import OTHER_CPU, ROOT, Pair, Proxy, free_ports, pair
+from benchmarks.peers import OTHER_CPU, ROOT, Pair, free_ports, pair
 
 ROUNDS = 5
 SECONDS = 3.0
 GIGABYTE = 10**9
 HELD = 1000
 CHURNS = (1000, 10_000)
+COUNTS = "counts"
+"""The figure of a measure that goes into the summary."""
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,8 @@ class Result:
     unit: str
     detail: dict[str, list[float]]
     """Every round's figure by peer and setting."""
+    beside: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Figures told beside the one that counts, by what they are and peer: medians."""
     profile: list[str] = field(default_factory=list)
     """Where our time goes, the ten costliest symbols of the outbound proxy; empty where `perf` cannot be used."""
 
@@ -58,7 +63,7 @@ def run(case: Case, *, quick: bool) -> Result:
     """Measure a case; raises LoadError or PeerError."""
     rounds = 3 if quick else ROUNDS
     measured = _MEASURES[case.kind]
-    figures: dict[str, list[float]] = {}
+    beside: dict[str, dict[str, list[float]]] = {}
     with _backend(case) as app, ExitStack() as stack:
         pairs = {"tulle": stack.enter_context(pair("tulle", case.plan, app))}
         pairs["envoy"] = stack.enter_context(pair("envoy", case.plan, app))
@@ -74,7 +79,9 @@ def run(case: Case, *, quick: bool) -> Result:
         once = case.kind in {"start", "idle", "held", "churn"}
         for _ in range(1 if once else rounds):
             for name, running in pairs.items():
-                figures.setdefault(name, []).append(measured(case, running, app, quick))
+                for which, figure in measured(case, running, app, quick).items():
+                    beside.setdefault(which, {}).setdefault(name, []).append(figure)
+        figures = beside.pop(COUNTS)
         profile = (
             profiling.top(case, pairs["tulle"]) if not quick and case.kind in {"cpu", "bytes"} and case.goal else []
         )
@@ -87,6 +94,7 @@ def run(case: Case, *, quick: bool) -> Result:
         ratio=medians["tulle"] / envoy,
         unit=case.unit,
         detail=figures,
+        beside={which: {name: measure.median(seen) for name, seen in told.items()} for which, told in beside.items()},
     )
 
 
@@ -94,75 +102,79 @@ def _used(running: Pair) -> list[int]:
     return [measure.cpu_ns(proxy.pid) for proxy in (running.outbound, running.inbound)]
 
 
-def _cpu(case: Case, running: Pair, _: int, quick: bool) -> float:
+def _cpu(case: Case, running: Pair, _: int, quick: bool) -> Figures:
     """CPU of a proxy for a request, microseconds: the mean of both sides of the pair."""
-    load.http(running.ports.outbound, case.http, 0.5)
+    # Every endpoint gets its connection, and a handshake with it, before anything counts.
+    load.http(running.ports.outbound, case.http, 0.5 + case.plan.endpoints / 200)
     before = _used(running)
     done = load.http(running.ports.outbound, case.http, 1.5 if quick else SECONDS)
-    spent = sum(_used(running)) - sum(before)
+    outbound, inbound = (now - then for now, then in zip(_used(running), before, strict=True))
     # h2load's warm-up is part of what the proxies did, but not of what it counts: the share of time is.
-    counted = done.requests * (done.seconds + load.WARM_UP) / done.seconds
-    return spent / 2 / counted / 1000
+    counted = done.requests * (done.seconds + load.WARM_UP) / done.seconds * 1000
+    return {COUNTS: (outbound + inbound) / 2 / counted, "outbound": outbound / counted, "inbound": inbound / counted}
 
 
-def _bytes(_: Case, running: Pair, __: int, ___: bool) -> float:
+def _bytes(_: Case, running: Pair, __: int, ___: bool) -> Figures:
     """CPU of a proxy for a gigabyte, seconds."""
     load.receive_bytes(running.ports.outbound, 10**7)
-    before = sum(_used(running))
+    before = _used(running)
     load.receive_bytes(running.ports.outbound, GIGABYTE)
-    return (sum(_used(running)) - before) / 2 / 1e9
+    outbound, inbound = ((now - then) / 1e9 for now, then in zip(_used(running), before, strict=True))
+    return {COUNTS: (outbound + inbound) / 2, "outbound": outbound, "inbound": inbound}
 
 
-def _latency(case: Case, running: Pair, app: int, quick: bool) -> float:
-    """Milliseconds the pair adds to the 99th percentile."""
+def _latency(case: Case, running: Pair, app: int, quick: bool) -> Figures:
+    """Milliseconds the pair adds to the 99th percentile; beside it, to the median and the 99.9th."""
     seconds = 3.0 if quick else 8.0
-    direct = measure.percentile(list(load.http(app, case.http, seconds).latencies), 0.99)
-    through = measure.percentile(list(load.http(running.ports.outbound, case.http, seconds).latencies), 0.99)
-    return max(through - direct, 0.001)
+    direct = list(load.http(app, case.http, seconds).latencies)
+    through = list(load.http(running.ports.outbound, case.http, seconds).latencies)
+    added = {
+        name: max(measure.percentile(through, share) - measure.percentile(direct, share), 0.001)
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
+    }
+    return {COUNTS: added.pop("p99"), **added}
 
 
-def _handshakes(_: Case, running: Pair, __: int, quick: bool) -> float:
-    """CPU of the accepting proxy for a handshake with one request, milliseconds."""
+def _handshakes(_: Case, running: Pair, __: int, quick: bool) -> Figures:
+    """CPU of the accepting proxy for a handshake with one request, milliseconds; beside it, what one CPU does a second."""
     tls = load.mutual_tls(running.caller)
     load.churn(running.ports.inbound, 20, tls)
     before = measure.cpu_ns(running.inbound.pid)
     count = 200 if quick else 500
     load.churn(running.ports.inbound, count, tls)
-    return (measure.cpu_ns(running.inbound.pid) - before) / count / 1e6
+    spent = (measure.cpu_ns(running.inbound.pid) - before) / count / 1e6
+    return {COUNTS: spent, "a second and CPU": 1000 / spent}
 
 
-def _idle(_: Case, running: Pair, __: int, ___: bool) -> float:
-    return measure.rss_bytes(running.outbound.pid) / 1e6
+def _idle(_: Case, running: Pair, __: int, ___: bool) -> Figures:
+    return {COUNTS: measure.rss_bytes(running.outbound.pid) / 1e6}
 
 
-def _held(_: Case, running: Pair, __: int, ___: bool) -> float:
+def _held(_: Case, running: Pair, __: int, ___: bool) -> Figures:
     """Memory of the accepting proxy while it holds idle connections."""
     held = load.hold(running.ports.inbound, HELD, load.mutual_tls(running.caller))
     size = measure.rss_bytes(running.inbound.pid)
     for connection in held:
         connection.close()
     gc.collect()
-    return size / 1e6
+    return {COUNTS: size / 1e6}
 
 
-def _start(_: Case, running: Pair, __: int, ___: bool) -> float:
-    return _slower(running.outbound, running.inbound).seconds_to_ready
+def _start(_: Case, running: Pair, __: int, ___: bool) -> Figures:
+    return {COUNTS: max(proxy.seconds_to_ready for proxy in (running.outbound, running.inbound))}
 
 
-def _slower(*proxies: Proxy) -> Proxy:
-    return max(proxies, key=lambda proxy: proxy.seconds_to_ready)
-
-
-def _churn(_: Case, running: Pair, __: int, ___: bool) -> float:
+def _churn(_: Case, running: Pair, __: int, ___: bool) -> Figures:
     """Growth of memory from 1,000 connections served to 10,000 more."""
     tls = load.mutual_tls(running.caller)
     load.churn(running.ports.inbound, CHURNS[0], tls)
     early = measure.rss_bytes(running.inbound.pid)
     load.churn(running.ports.inbound, CHURNS[1], tls)
-    return measure.rss_bytes(running.inbound.pid) / early
+    late = measure.rss_bytes(running.inbound.pid)
+    return {COUNTS: late / early, "MB before": early / 1e6, "MB after": late / 1e6}
 
 
-_MEASURES: dict[str, Callable[[Case, Pair, int, bool], float]] = {
+_MEASURES: dict[str, Callable[[Case, Pair, int, bool], Figures]] = {
     "cpu": _cpu,
     "bytes": _bytes,
     "latency": _latency,

@@ -13,6 +13,7 @@ from typing import Any
 
 from dataplane.admin import Answer, Request, as_json, text
 from dataplane.config import Secret, TlsContext
+from dataplane.net import system
 from dataplane.net.listen import Listener
 from dataplane.proxy.explain import Question, explain
 from dataplane.proxy.runtime import Runtime
@@ -118,6 +119,7 @@ def _resident() -> int:
 
 
 def settle_memory() -> None:
-    """Put what was made while starting out of the collector's sight: it lives as long as the process."""
+    """Put what was made while starting out of the collector's sight, as it lives on; give back what it took to make it."""
     gc.collect()
     gc.freeze()
+    system.trim()

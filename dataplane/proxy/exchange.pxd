@@ -19,11 +19,13 @@ cdef class Exchange(Routed):
     cdef Timer _try_timer
     cdef Timer _again_timer
     cdef bint _again_held
+    cdef int _interim
 
     cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
     @cython.locals(status=int, row=RouteRow, failed=bint)
     cpdef object response_head(self, ResponseHead head)
     cdef object _informational(self, ResponseHead head)
+    cdef object _switched(self, ResponseHead head)
     cdef bint _consented(self, ResponseHead head) except -1
     cdef object _open_tunnel(self)
     @cython.locals(n=cython.Py_ssize_t, client=Downside)

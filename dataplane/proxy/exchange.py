@@ -24,7 +24,7 @@ from dataplane.telemetry import flags, labels
 class Exchange(Routed):
     """A call with a client that waits for its answer."""
 
-    __slots__ = ("_again_held", "_again_timer", "_try_timer", "retries")
+    __slots__ = ("_again_held", "_again_timer", "_interim", "_try_timer", "retries")
 
     def prepare(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
         """Begin with what the client sent."""
@@ -34,6 +34,8 @@ class Exchange(Routed):
         self._again_timer: Timer | None = None
         self._again_held = False
         """It counts as one of the cluster's retries."""
+        self._interim = 0
+        """Informational responses passed on."""
 
     # --- the response -------------------------------------------------------------------------------------------------
 
@@ -71,9 +73,18 @@ class Exchange(Routed):
             self._response_done()
 
     def _informational(self, head: ResponseHead) -> None:
-        if head.status != 101:
+        self._interim += 1
+        if self._interim > self.runtime.limits.interim_responses:
+            # Nothing holds their server back: without a bound they would pile up before a client that does not read.
+            self.runtime.metrics.events.of("interim_overflow").value += 1
+            self.refuse(errors.BAD_UPSTREAM)
+        elif head.status != 101:
             self.client.send_response(self.down_stream, head.status, head.reason, head.headers, False)
-            return
+        else:
+            self._switched(head)
+
+    def _switched(self, head: ResponseHead) -> None:
+        """An HTTP/1 server agreed to an upgrade."""
         self._open_tunnel()
         if self.client.h2 is None:
             self.client.send_response(self.down_stream, 101, head.reason, head.headers, False)

@@ -22,6 +22,8 @@ class ProxyLimits:
     """Request body bytes kept so a request the server never saw can be sent again."""
     pending_bytes: int = 256 * 1024
     """Bytes waiting for a peer before the other side is no longer read."""
+    interim_responses: int = 100
+    """Informational responses (1xx) to one request."""
     connect_tries: int = 3
     """Endpoints tried before giving up on connecting."""
     upstream_idle: float = 55.0

@@ -165,6 +165,21 @@ def test_streams_share_the_connection_window() -> None:
     assert order.index(small) < len(order) - 1
 
 
+def test_streams_nobody_reads_never_stall_another() -> None:
+    """With the default windows, all other streams may be full of unread bytes."""
+    client, server = pair()
+    unread = [client.send_request(head(b"POST"), False) for _ in range(99)]
+    for stream in unread:
+        client.send_data(stream, b"x" * 1_000_000, False)
+        exchange(client, server)
+    last = client.send_request(head(b"POST"), False)
+    client.send_data(last, b"y" * 1000, True)
+    _, seen = exchange(client, server)
+
+    assert sum(len(e.data) for e in seen if isinstance(e, Data) and e.stream == last) == 1000
+    assert all(client.pending(stream) for stream in unread)
+
+
 def test_reset_stream_gives_its_bytes_back_to_the_connection() -> None:
     """What a dead stream held does not shrink the connection's window for good."""
     client, server = pair(Limits(stream_window=65535, connection_window=65535))

@@ -86,6 +86,19 @@ def test_informational_answers_are_passed_on(rig: Callable[..., Rig]) -> None:
     assert client.read() == OK
 
 
+def test_server_of_endless_informational_answers_is_given_up(rig: Callable[..., Rig]) -> None:
+    """No window holds them back, so their number is bounded."""
+    r = rig()
+    client = r.client().send(GET)
+    hints = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    r.servers[0].send(hints * 100)
+    assert client.read() == hints * 100
+
+    r.servers[0].send(hints)
+    assert client.read().startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+    assert r.servers[0].ended
+
+
 def test_client_that_is_lost_ends_its_request_at_the_server(rig: Callable[..., Rig]) -> None:
     """HTTP/1 cancels by breaking the connection."""
     r = rig()
