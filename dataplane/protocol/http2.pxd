@@ -1,11 +1,15 @@
 cimport cython
 
 from dataplane.protocol cimport http2_frames as frames
-from dataplane.protocol.events cimport Data, Reset, Trailers
+from dataplane.protocol.events cimport Data, Event, Reset, Trailers
 from dataplane.protocol.hpack_decoder cimport Decoder
 from dataplane.protocol.http2_control cimport Http2Control
 from dataplane.protocol.http2_rules cimport Section
 from dataplane.protocol.http2_stream cimport Stream
+
+cdef int _CONTINUATION, _DATA, _END_HEADERS, _END_STREAM, _HEADERS, _HEADER_BYTES, _MAX_FRAME, _PADDED, _PRIORITIZED, _RST_STREAM, _SETTINGS, _WINDOW_UPDATE
+cdef int _PIECE
+cdef Py_ssize_t _MERGED
 
 cdef class Http2Connection(Http2Control):
     cdef Decoder _decoder
@@ -35,3 +39,6 @@ cdef class Http2Connection(Http2Control):
     cdef object _section_read(self, long stream, list fields, bint last, list events)
     cdef object _read_trailers(self, Stream entry, list fields, bint last, list events)
     cdef object _received_end(self, Stream entry)
+
+@cython.locals(event=Event, before=Data)
+cdef bint _merged(long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, bint last, list events) except -1

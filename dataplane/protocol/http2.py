@@ -5,6 +5,7 @@ Refuses frames out of place or order, bodies beyond their window or length, fiel
 """
 
 from dataplane.protocol import codes
+from dataplane.protocol import events as kinds
 from dataplane.protocol import http2_frames as frames
 from dataplane.protocol.events import Data, Event, Headers, Reset, Trailers
 from dataplane.protocol.hpack_decoder import Decoder
@@ -14,6 +15,23 @@ from dataplane.protocol.http2_stream import Stream
 from dataplane.protocol.limits import Limits
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+# Copies, because C compares them without a look into another module.
+_CONTINUATION = frames.CONTINUATION
+_DATA = frames.DATA
+_END_HEADERS = frames.END_HEADERS
+_END_STREAM = frames.END_STREAM
+_HEADERS = frames.HEADERS
+_HEADER_BYTES = frames.HEADER_BYTES
+_MAX_FRAME = frames.MAX_FRAME
+_PADDED = frames.PADDED
+_PRIORITIZED = frames.PRIORITIZED
+_RST_STREAM = frames.RST_STREAM
+_SETTINGS = frames.SETTINGS
+_WINDOW_UPDATE = frames.WINDOW_UPDATE
+_PIECE = kinds.DATA
+_MERGED = 4096
+"""DATA frames of one read and stream become one piece while it is no longer than this: small messages cost little together."""
 
 
 class Http2Connection(Http2Control):
@@ -54,12 +72,12 @@ class Http2Connection(Http2Control):
         if self._preface:
             pos = self._read_preface(data, events)
         p = data
-        while n - pos >= frames.HEADER_BYTES and not self._dead:
+        while n - pos >= _HEADER_BYTES and not self._dead:
             length = (p[pos] << 16) | (p[pos + 1] << 8) | p[pos + 2]
-            if length > frames.MAX_FRAME:
+            if length > _MAX_FRAME:
                 self._fail(codes.FRAME_SIZE_ERROR, "a frame is longer than 16,384 bytes", "http2_frame_size", events)
                 return events
-            start = pos + frames.HEADER_BYTES
+            start = pos + _HEADER_BYTES
             if n - start < length:
                 break
             stream = ((p[pos + 5] & 127) << 24) | (p[pos + 6] << 16) | (p[pos + 7] << 8) | p[pos + 8]
@@ -97,26 +115,26 @@ class Http2Connection(Http2Control):
         self, kind: int, flags: int, stream: int, data: bytes, pos: int, end: int, events: list[Event]
     ) -> None:
         """Hand one frame to who reads its type."""
-        if not self._settled and kind != frames.SETTINGS:
+        if not self._settled and kind != _SETTINGS:
             self._fail(codes.PROTOCOL_ERROR, "the first frame is not SETTINGS", "http2_preface", events)
-        elif self._fragment_stream and (kind != frames.CONTINUATION or stream != self._fragment_stream):
+        elif self._fragment_stream and (kind != _CONTINUATION or stream != self._fragment_stream):
             self._fail(codes.PROTOCOL_ERROR, "a field section was interrupted", "http2_continuation", events)
-        elif kind == frames.DATA:
+        elif kind == _DATA:
             self._data_frame(flags, stream, data, pos, end, events)
-        elif kind == frames.HEADERS:
+        elif kind == _HEADERS:
             self._headers_frame(flags, stream, data, pos, end, events)
-        elif kind == frames.WINDOW_UPDATE:
+        elif kind == _WINDOW_UPDATE:
             self._window_frame(stream, data, pos, end, events)
-        elif kind == frames.RST_STREAM:
+        elif kind == _RST_STREAM:
             self._reset_frame(stream, data, pos, end, events)
-        elif kind == frames.CONTINUATION:
+        elif kind == _CONTINUATION:
             self._continuation_frame(flags, stream, data, pos, end, events)
         else:
             self._control_frame(kind, flags, stream, data[pos:end], events)
 
     def _data_frame(self, flags: int, stream: int, data: bytes, pos: int, end: int, events: list[Event]) -> None:  # noqa: PLR0913, PLR0917
         length = end - pos
-        last = (flags & frames.END_STREAM) != 0
+        last = (flags & _END_STREAM) != 0
         if stream == 0 or self._idle(stream):
             self._fail(codes.PROTOCOL_ERROR, "DATA came on a stream that was never opened", "http2_data", events)
             return
@@ -124,7 +142,7 @@ class Http2Connection(Http2Control):
         if self._credit < 0:
             self._fail(codes.FLOW_CONTROL_ERROR, "DATA came beyond the connection's window", "http2_window", events)
             return
-        if flags & frames.PADDED:
+        if flags & _PADDED:
             if length == 0:
                 self._fail(codes.FRAME_SIZE_ERROR, "DATA is too short for its flags", "http2_padding", events)
                 return
@@ -157,7 +175,8 @@ class Http2Connection(Http2Control):
             self._give_back(size)
             return
         entry.unconsumed += size
-        events.append(Data(stream, data[pos:end], last))
+        if not (size <= _MERGED and _merged(stream, data, pos, end, last, events)):
+            events.append(Data(stream, data[pos:end], last))
         if last:
             self._received_end(entry)
 
@@ -176,19 +195,19 @@ class Http2Connection(Http2Control):
         if stream == 0:
             self._fail(codes.PROTOCOL_ERROR, "HEADERS came on stream 0", "http2_headers", events)
             return
-        need = (1 if flags & frames.PADDED else 0) + (5 if flags & frames.PRIORITIZED else 0)
+        need = (1 if flags & _PADDED else 0) + (5 if flags & _PRIORITIZED else 0)
         if end - pos < need:
             self._fail(codes.FRAME_SIZE_ERROR, "HEADERS is too short for its flags", "http2_headers", events)
             return
-        if flags & frames.PADDED:
+        if flags & _PADDED:
             padding = data[pos]
             if padding > end - pos - need:
                 self._fail(codes.PROTOCOL_ERROR, "padding is longer than its frame", "http2_padding", events)
                 return
             end -= padding
         pos += need
-        last = (flags & frames.END_STREAM) != 0
-        if flags & frames.END_HEADERS:
+        last = (flags & _END_STREAM) != 0
+        if flags & _END_HEADERS:
             self._field_section(stream, last, data, pos, end, events)
             return
         self._fragment_stream = stream
@@ -207,7 +226,7 @@ class Http2Connection(Http2Control):
         if len(self._fragment) > self._limits.continuation_frames + 1 or self._fragments > self._limits.header_bytes:
             self._fail(codes.ENHANCE_YOUR_CALM, "a field section goes on for too long", "http2_continuation", events)
             return
-        if flags & frames.END_HEADERS:
+        if flags & _END_HEADERS:
             section = b"".join(self._fragment)
             self._fragment = []
             self._fragment_stream = 0
@@ -249,3 +268,18 @@ class Http2Connection(Http2Control):
         if not entry.send_open:
             self._flood.completed()
             self._close(entry)
+
+
+def _merged(stream: int, data: bytes, pos: int, end: int, last: bool, events: list[Event]) -> bool:  # noqa: PLR0913, PLR0917
+    """Put a small piece to the one before, if that is its own stream's: frames' borders mean nothing (RFC 9113, 6.1)."""
+    if not events:
+        return False
+    event = events[-1]
+    if event.kind != _PIECE or event.stream != stream:
+        return False
+    before: Data = event  # type: ignore[assignment]
+    if len(before.data) + end - pos > _MERGED:
+        return False
+    before.data += data[pos:end]
+    before.end = last
+    return True

@@ -11,11 +11,22 @@ from dataplane.protocol.limits import Limits
 class Flood:
     """What one peer may still do for nothing. The spending methods return False when that was too much."""
 
-    __slots__ = ("_control", "_empty", "_limits", "_resets", "_windows")
+    __slots__ = (
+        "_control",
+        "_empty",
+        "_full_control",
+        "_full_empty",
+        "_full_resets",
+        "_full_windows",
+        "_resets",
+        "_windows",
+    )
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = (limits.control_frames, limits.window_frames, limits.empty_frames, limits.premature_resets)
-        self._control, self._windows, self._empty, self._resets = self._limits
+        self._control = self._full_control = limits.control_frames
+        self._windows = self._full_windows = limits.window_frames
+        self._empty = self._full_empty = limits.empty_frames
+        self._resets = self._full_resets = limits.premature_resets
 
     def control(self) -> bool:
         """A PING, SETTINGS, PRIORITY or unknown frame, or one for a stream that is gone."""
@@ -39,31 +50,27 @@ class Flood:
 
     def received(self) -> None:
         """A frame that carried something came."""
-        limits = self._limits
-        if self._control < limits[0]:
+        if self._control < self._full_control:
             self._control += 1
-        if self._empty < limits[2]:
+        if self._empty < self._full_empty:
             self._empty += 1
 
     def passed(self, seconds: float) -> None:
         """Let time heal: a hundredth of each limit a second, so that ten minutes of quiet are not what ends a peer."""
-        limits = self._limits
         part = seconds / 100
-        self._control = min(limits[0], self._control + 1 + int(limits[0] * part))
-        self._windows = min(limits[1], self._windows + 1 + int(limits[1] * part))
-        self._empty = min(limits[2], self._empty + 1 + int(limits[2] * part))
-        self._resets = min(limits[3], self._resets + 1 + int(limits[3] * part))
+        self._control = min(self._full_control, self._control + 1 + int(self._full_control * part))
+        self._windows = min(self._full_windows, self._windows + 1 + int(self._full_windows * part))
+        self._empty = min(self._full_empty, self._empty + 1 + int(self._full_empty * part))
+        self._resets = min(self._full_resets, self._resets + 1 + int(self._full_resets * part))
 
     def sent(self) -> None:
         """A DATA frame went to the peer, who may acknowledge it by a WINDOW_UPDATE for stream and connection."""
-        limits = self._limits
-        if self._windows < limits[1]:
+        if self._windows < self._full_windows:
             self._windows += 3
 
     def completed(self) -> None:
         """A stream ended as it should."""
-        limits = self._limits
-        if self._resets < limits[3]:
+        if self._resets < self._full_resets:
             self._resets += 1
-        if self._windows < limits[1]:
+        if self._windows < self._full_windows:
             self._windows += 2

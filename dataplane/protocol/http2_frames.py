@@ -39,6 +39,9 @@ ENABLE_CONNECT_PROTOCOL: Final = 0x8
 SETTINGS_ACK: Final = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"
 
 
+_SCRATCH = bytearray(9)
+
+
 def put_header(target: bytearray, length: int, kind: int, flags: int, stream: int) -> None:
     """Write a frame header into the first nine bytes of `target`."""
     p = target
@@ -55,9 +58,10 @@ def put_header(target: bytearray, length: int, kind: int, flags: int, stream: in
 
 def header(length: int, kind: int, flags: int, stream: int) -> bytes:
     """Return a frame header."""
-    target = bytearray(9)
+    target = _SCRATCH
     put_header(target, length, kind, flags, stream)
-    return bytes(target)
+    p = target
+    return bytes(p[:9])
 
 
 def settings(values: list[tuple[int, int]]) -> bytes:

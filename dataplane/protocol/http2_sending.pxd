@@ -5,9 +5,13 @@ from dataplane.protocol.hpack_encoder cimport Encoder
 from dataplane.protocol.http2_flood cimport Flood
 from dataplane.protocol.http2_stream cimport Stream
 
+cdef int _CONTINUATION, _DATA, _END_HEADERS, _END_STREAM, _HEADERS, _HEADER_BYTES
+
 cdef class Http2Sending:
     cdef object _limits
     cdef Py_ssize_t _low
+    cdef Py_ssize_t _step
+    cdef Py_ssize_t _connection_step
     cdef Encoder _encoder
     cdef Flood _flood
     cdef dict _streams

@@ -14,6 +14,14 @@ from dataplane.protocol.http2_stream import Stream
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 
+# Copies, because C uses them without a look into another module.
+_CONTINUATION = frames.CONTINUATION
+_DATA = frames.DATA
+_END_HEADERS = frames.END_HEADERS
+_END_STREAM = frames.END_STREAM
+_HEADERS = frames.HEADERS
+_HEADER_BYTES = frames.HEADER_BYTES
+
 _FORGOTTEN = 128
 """Streams we reset lately whose late frames are ignored; older ones cost the peer credit."""
 
@@ -23,6 +31,7 @@ class Http2Sending:
 
     __slots__ = (
         "_blocked",
+        "_connection_step",
         "_credit",
         "_dead",
         "_encoder",
@@ -35,6 +44,7 @@ class Http2Sending:
         "_reset_lately",
         "_returned",
         "_send_window",
+        "_step",
         "_streams",
         "_written",
         "active",
@@ -46,6 +56,8 @@ class Http2Sending:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._low = limits.low_watermark
+        self._step, self._connection_step = limits.stream_window // 2, limits.connection_window // 2
+        """Bytes handed on after which the peer is told that it may send as many again."""
         self._encoder = Encoder(limits)
         self._flood = Flood(limits)
         self._streams: dict[int, Stream] = {}
@@ -151,7 +163,7 @@ class Http2Sending:
     def _reopen(self, entry: Stream, size: int) -> None:
         """Return bytes to a stream's window."""
         entry.returned += size
-        if entry.returned * 2 >= self._limits.stream_window:
+        if entry.returned >= self._step:
             self._out.append(frames.window_update(entry.id, entry.returned))
             entry.receive_window += entry.returned
             entry.returned = 0
@@ -159,7 +171,7 @@ class Http2Sending:
     def _give_back(self, size: int) -> None:
         """Return bytes to the connection's window."""
         self._returned += size
-        if self._returned * 2 >= self._limits.connection_window:
+        if self._returned >= self._connection_step:
             self._out.append(frames.window_update(0, self._returned))
             self._credit += self._returned
             self._returned = 0
@@ -168,14 +180,14 @@ class Http2Sending:
         entry.send_window -= n
         self._send_window -= n
         self._flood.sent()
-        self._out.append(frames.header(n, frames.DATA, frames.END_STREAM if end else 0, entry.id))
+        self._out.append(frames.header(n, _DATA, _END_STREAM if end else 0, entry.id))
         if n:
             self._out.append(data)
         if end:
             self._ended(entry)
 
     def _write_trailers(self, entry: Stream, headers: Headers) -> None:
-        self._encoder.begin(frames.HEADER_BYTES)
+        self._encoder.begin(_HEADER_BYTES)
         self._encoder.fields(headers)
         self._write_section(entry.id, True)
         self._ended(entry)
@@ -183,19 +195,19 @@ class Http2Sending:
     def _write_section(self, stream: int, end: bool) -> None:
         """Frame what the encoder holds: HEADERS, and CONTINUATION where it is longer than a frame may be."""
         buffer = self._encoder.finish()
-        size = self._encoder.size - frames.HEADER_BYTES
+        size = self._encoder.size - _HEADER_BYTES
         self._written += 1 + (size >> 10)
-        flags = frames.END_STREAM if end else 0
+        flags = _END_STREAM if end else 0
         if size <= self._peer_frame:
-            frames.put_header(buffer, size, frames.HEADERS, flags | frames.END_HEADERS, stream)
-            self._out.append(bytes(buffer[: size + frames.HEADER_BYTES]))
+            frames.put_header(buffer, size, _HEADERS, flags | _END_HEADERS, stream)
+            self._out.append(bytes(buffer[: size + _HEADER_BYTES]))
             return
-        section = bytes(buffer[frames.HEADER_BYTES : size + frames.HEADER_BYTES])
+        section = bytes(buffer[_HEADER_BYTES : size + _HEADER_BYTES])
         step = self._peer_frame
         for start in range(0, size, step):
             piece = section[start : start + step]
-            kind = frames.CONTINUATION if start else frames.HEADERS
-            last = frames.END_HEADERS if start + step >= size else 0
+            kind = _CONTINUATION if start else _HEADERS
+            last = _END_HEADERS if start + step >= size else 0
             self._out.append(frames.header(len(piece), kind, last | (0 if start else flags), stream))
             self._out.append(piece)
 
