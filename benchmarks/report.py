@@ -24,7 +24,7 @@ PLOT = ROOT / "docs" / "performance.svg"
 NOISE = 1.25
 """A ratio this much above the committed one is a regression; machines lent by the hour vary by a tenth."""
 _BEGIN, _END = "<!-- table: written by `make bench` -->", "<!-- table ends -->"
-
+_PEERS = ("tulle", "envoy", "envoy, HTTP/1.1 between", *limits.PEERS)
 _PROFILES, _PROFILES_END = "<!-- profiles: written by `make bench` -->", "<!-- profiles end -->"
 
 
@@ -80,39 +80,37 @@ def line(case: Case, figures: Mapping[str, Any]) -> str:
     return f"| {case.title} | {figures['tulle']:.2f} | {figures['envoy']:.2f} | {case.unit} | {value:.2f} | {goal} | {kept} |"
 
 
-def _write_profiles(text: str) -> str:
-    """Put the profiles and the nearer limits kept in the result files behind the table."""
-    parts = []
+def _write_beside(text: str) -> str:
+    """Put what else was measured, the nearer limits, and the profiles behind the table."""
+    rows = [f"| case | figure | {' | '.join(_PEERS)} |", "|---|---|" + "---|" * len(_PEERS)]
+    profiles = []
     for name, case in CASES.items():
         path = RESULTS / f"{name}.json"
         if not path.exists():
             continue
         kept = json.loads(path.read_text())
-        others = {peer: statistics.median(values) for peer, values in kept["detail"].items() if peer in limits.PEERS}
-        if others:
-            told = ", ".join(f"{peer} {value:.2f}" for peer, value in others.items())
-            parts.append(f"**{case.title}**, nearer limit: {told} {case.unit}.\n")
-        for which, told in kept.get("beside", {}).items():
-            parts.append(
-                f"**{case.title}**, {which}: {', '.join(f'{peer} {value:.2f}' for peer, value in told.items())}.\n"
-            )
+        medians = {peer: statistics.median(values) for peer, values in kept["detail"].items()}
+        if len(medians) > 2:
+            rows.append(_row(case, case.unit, medians))
+        rows += [_row(case, which, told) for which, told in kept.get("beside", {}).items()]
         if kept.get("profile"):
-            parts.append(f"**{case.title}**, where our time goes:\n\n```\n" + "\n".join(kept["profile"]) + "\n```\n")
+            profiles.append(f"**{case.title}**\n\n```\n" + "\n".join(kept["profile"]) + "\n```\n")
     head, _, rest = text.partition(_PROFILES)
-    return head + "\n".join([_PROFILES, *parts, _PROFILES_END]) + rest.partition(_PROFILES_END)[2]
+    where = "Where our time goes, the ten costliest symbols of the outbound proxy:\n"
+    return head + "\n".join([_PROFILES, *rows, "", where, *profiles, _PROFILES_END]) + rest.partition(_PROFILES_END)[2]
+
+
+def _row(case: Case, which: str, figures: Mapping[str, float]) -> str:
+    told = (f"{figures[peer]:.2f}" if peer in figures else "" for peer in _PEERS)
+    return f"| {case.title} | {which} | {' | '.join(told)} |"
 
 
 def _write_table(summary: Mapping[str, Mapping[str, Any]]) -> None:
     rows = ["| case | Tulle | Envoy | unit | ratio | goal | kept |", "|---|---|---|---|---|---|---|"]
     rows += [line(CASES[name], figures) for name, figures in summary.items()]
     table = "\n".join([_BEGIN, *rows, _END])
-    text = (
-        DOCUMENT.read_text()
-        if DOCUMENT.exists()
-        else f"# Performance\n\n{_BEGIN}\n{_END}\n\n{_PROFILES}\n{_PROFILES_END}\n"
-    )
-    head, _, rest = text.partition(_BEGIN)
-    DOCUMENT.write_text(_write_profiles(head + table + rest.partition(_END)[2]))
+    head, _, rest = DOCUMENT.read_text().partition(_BEGIN)
+    DOCUMENT.write_text(_write_beside(head + table + rest.partition(_END)[2]))
 
 
 def _plot(summary: Mapping[str, Mapping[str, Any]]) -> str:

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 
 
 class AppProtocol(enum.Enum):
-    """How HTTP is spoken towards an endpoint outside mesh TLS."""
+    """How HTTP is spoken towards an endpoint outside mesh TLS; `AS_DOWNSTREAM` is the version the client spoke."""
 
     HTTP1 = "http/1.1"
     HTTP2 = "h2c"
     AS_DOWNSTREAM = "as downstream"
-    """The version the client spoke."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StringMatch:
-    """One way to match a string: exactly one of the fields is set; `invert` turns the verdict round."""
+    """One way to match a string: exactly one field is set (`present` asks for no value); `invert` turns the verdict round."""
 
     exact: str | None = None
     prefix: str | None = None
@@ -32,7 +31,6 @@ class StringMatch:
     ignore_case: bool = False
     invert: bool = False
     present: bool = False
-    """Only presence is asked for (headers, query parameters)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +84,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redirect:
-    """An answer that sends the client elsewhere; None keeps the request's own part."""
+    """An answer that sends the client elsewhere; None keeps the request's own part, `prefix` replaces the matched one."""
 
     status: int = 302
     scheme: str | None = None
@@ -94,7 +92,6 @@ class Redirect:
     port: int | None = None
     path: str | None = None
     prefix: str | None = None
-    """Replaces the matched prefix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +180,7 @@ class TlsContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpTimeouts:
-    """Seconds; 0 is none. `life` is a connection's, `duration` a request's with its answer."""
+    """Seconds; 0 is none. `life` is a connection's, `duration` a request's with its answer, `keepalive` as in `Cluster`."""
 
     idle: float = 3600.0
     stream_idle: float = 300.0
@@ -191,6 +188,7 @@ class HttpTimeouts:
     request_headers: float = 0.0
     life: float = 0.0
     duration: float = 0.0
+    keepalive: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +247,6 @@ class Authorization:
 class HttpFilter:
     """Treat the connection as HTTP."""
 
-    stat_prefix: str = ""
     route_name: str = ""
     """RouteTable by name (pushed), or else `routes` inline."""
     routes: RouteTable | None = None
@@ -268,7 +265,6 @@ class TcpFilter:
     """Relay bytes."""
 
     targets: tuple[Target, ...]
-    stat_prefix: str = ""
     idle_timeout: float = 3600.0
 
 
@@ -374,6 +370,10 @@ class Cluster:
     idle: float | None = None
     life: float | None = None
     """Seconds unused, or of age, after which a connection ends; 0 is never, None leaves it to the sidecar."""
+    keepalive: tuple[float, float] | None = None
+    """HTTP/2 PING: seconds of silence before it, and for its answer; None leaves it to the sidecar."""
+    ahead: bool = False
+    """With each request, connect to the endpoint whose turn is next as well."""
     labels: tuple[tuple[str, str], ...] = ()
 
 

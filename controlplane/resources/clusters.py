@@ -56,6 +56,7 @@ def upstream(of: Upstream, *, grpc: bool = False) -> Any:
         eds_cluster_config={"eds_config": ADS, "service_name": of.name},
         connect_timeout=seconds(_CONNECT),
         lb_policy="ROUND_ROBIN",
+        preconnect_policy=None if grpc else {"predictive_preconnect_ratio": {"value": 2.0}},
         transport_socket_matches=[] if grpc else matches,
         typed_extension_protocol_options=_http_options(of.protocol, outbound=True),
         metadata=facts(service=of.owner, namespace=of.namespace, port=of.port),

@@ -7,6 +7,7 @@ nothing itself: what cannot work is told by `lost` with a reason that says which
 import errno
 import socket
 
+from dataplane.net.alive import keep_alive
 from dataplane.net.hairpin import Hairpins
 from dataplane.net.poller import Poller
 from dataplane.net.reasons import of_connecting
@@ -53,6 +54,7 @@ class Dialer:
         try:
             if secure:
                 self._hairpins.mark(made, address)
+            keep_alive(made)
             error = made.connect_ex((address, port))
         except OSError:
             error = errno.EINVAL

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from dataplane.net.alive import keep_alive
 from dataplane.net.poller import IN, Pollable, Poller
 from dataplane.net.stream import Receiver, Stream
 
@@ -148,6 +149,7 @@ def bind(address: str, port: int, *, backlog: int = BACKLOG, reuse_port: bool = 
         if family == socket.AF_INET6:
             # IPv4 has a socket of its own: mapped addresses would hide the original destination.
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        keep_alive(made)
         made.bind((address, port))
         made.listen(backlog)
     except OSError:

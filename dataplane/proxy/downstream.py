@@ -54,6 +54,10 @@ class HttpDownstream(Downside):
         self._shutting = False
         self._born = self.used
         self._requests = 0
+        if chain.keepalive is not None:
+            self.watch_peer(chain.keepalive)
+        elif self.mesh:
+            self.watch_peer(runtime.limits.keepalive)
         stream.receiver = self
         runtime.downstreams.add(self)
         self.mark()
@@ -287,6 +291,7 @@ class HttpDownstream(Downside):
             for call in [self.call, *self.calls.values()]:
                 if call is not None and 0 < call.idle < now - call.touched:
                     call.too_idle()
+            self.check_peer(now)
         elif self._shutting:
             self.shut()
         elif 0 < chain.idle < now - self.used:

@@ -50,6 +50,9 @@ cdef class HttpConnection(Receiver):
     cdef Poller _poller
     cdef bint _eof_written
     cdef bint _ending
+    cdef double _ask_after
+    cdef double _ask_within
+    cdef double _asked
 
     cpdef object mark(self)
     @cython.locals(data=bytes, closing=bint)
@@ -68,4 +71,7 @@ cdef class HttpConnection(Receiver):
     cpdef object hold(self)
     cpdef object release(self)
     cpdef Call find(self, long stream)
+    cpdef object watch_peer(self, tuple keepalive)
+    @cython.locals(seen=double)
+    cpdef object check_peer(self, double now)
     cpdef object _wake(self, Call call)

@@ -14,6 +14,9 @@ from dataplane.net.stream import Receiver, Stream
 from dataplane.protocol.events import Headers, RequestHead, ResponseHead
 from dataplane.proxy.runtime import Runtime
 
+_ALIVE = b"tulle-ok"
+"""The eight bytes of our PINGs."""
+
 
 class Flusher(Pollable):
     """Brings a connection into the poller's round of flushes, under the poller's supervision."""
@@ -96,6 +99,9 @@ class HttpConnection(Receiver):
     """One HTTP connection, of whichever version and side; exactly one of `h1` and `h2` is set."""
 
     __slots__ = (
+        "_ask_after",
+        "_ask_within",
+        "_asked",
         "_ending",
         "_eof_written",
         "_flusher",
@@ -134,6 +140,9 @@ class HttpConnection(Receiver):
         self._flusher = Flusher(self._poller, self)
         self._eof_written = False
         self._ending = False
+        self._ask_after = self._ask_within = 0.0
+        self._asked = 0.0
+        """When the peer was asked last whether it lives."""
 
     # --- flushing -----------------------------------------------------------------------------------------------------
 
@@ -251,6 +260,26 @@ class HttpConnection(Receiver):
         if self.h2 is None:
             return self.call
         return self.calls.get(stream)
+
+    # --- whether the peer lives ---------------------------------------------------------------------------------------
+
+    def watch_peer(self, keepalive: tuple[float, float]) -> None:
+        """Ask an HTTP/2 peer that is silent for so many seconds, and give it so many to answer; 0 is never."""
+        self._ask_after, self._ask_within = keepalive
+
+    def check_peer(self, now: float) -> None:
+        """Ask where it is time (RFC 9113, section 6.7), and end a connection whose peer does not answer."""
+        if self.h2 is None or self._ask_after <= 0 or self.gone:
+            return
+        seen = self.stream.seen
+        if self._asked > seen:
+            if now - self._asked >= self._ask_within:
+                self.runtime.metrics.events.of("keepalive_timeouts").value += 1
+                self.stream.abort()
+        elif now - seen >= self._ask_after:
+            self._asked = now
+            self.h2.ping(_ALIVE)
+            self.mark()
 
     def drained(self) -> None:
         """The socket takes more."""

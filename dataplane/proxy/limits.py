@@ -30,6 +30,8 @@ class ProxyLimits:
     """How long an unused connection to a server is kept; below the usual 60 s of servers."""
     upstream_life: float = 3600.0
     """Age at which a connection to a server takes no more requests."""
+    keepalive: tuple[float, float] = (10.0, 10.0)
+    """Between sidecars: silence with requests open after which a PING asks whether the peer lives, and time for its answer."""
     head_timeout: float = 10.0
     """From the first byte of a request head to its last."""
     sweep: float = 5.0

@@ -36,6 +36,7 @@ cdef class Pool(Owner):
     cdef object _offer(self, HttpUpstream connection)
     @cython.locals(connection=HttpUpstream)
     cdef object _dial(self)
+    cpdef object prepare(self)
     cpdef object forget(self, Call call)
     @cython.locals(call=Call)
     cdef object _serve(self, HttpUpstream connection)

@@ -101,6 +101,11 @@ class Pool(Owner):
         circuit.pending += 1
         self._dial_enough()
 
+    def prepare(self) -> None:
+        """Have a connection before a call needs it."""
+        if not self.connections and not self.retired and self.circuit.connections < self.circuit.max_connections:
+            self._dial()
+
     def forget(self, call: Call) -> None:
         """The call gave up waiting."""
         if call in self.pending:
@@ -129,6 +134,8 @@ class Pool(Owner):
             self._unconnected(str(error))
             return False
         connection = HttpUpstream(self.runtime, self, self.http2)
+        if self.mesh:
+            connection.watch_peer(self.runtime.limits.keepalive)
         connection.obey(self._cluster)
         self.connections.append(connection)
         self.circuit.connections += 1

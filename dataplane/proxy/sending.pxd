@@ -44,6 +44,8 @@ cdef class Sending(Call):
     cpdef object prepare_sending(self, Runtime runtime, HttpConnection down, RequestHead head)
     @cython.locals(cluster=ClusterTable, slot=EndpointSlot, target=tuple, circuit=Circuit)
     cpdef object dispatch(self)
+    @cython.locals(slot=EndpointSlot)
+    cdef object _look_ahead(self, ClusterTable cluster)
     @cython.locals(protocol=int)
     cdef int _kind(self, EndpointSlot slot) except -1
     cdef object _begin_try(self)

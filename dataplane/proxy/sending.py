@@ -114,8 +114,16 @@ class Sending(Call):
         self.waiting = True
         self.pool = pool_of(self.runtime, cluster, slot, self._kind(slot))
         self.pool.acquire(self)
+        if cluster.ahead and not self.head.protocol:
+            self._look_ahead(cluster)
         if self.waiting and not self.request_ended and not self.over and self.down is not None:
             self.down.hold()
+
+    def _look_ahead(self, cluster: ClusterTable) -> None:
+        """Spare the next request the wait for its connection."""
+        slot = cluster.peek()
+        if slot is not None:
+            pool_of(self.runtime, cluster, slot, self._kind(slot)).prepare()
 
     def _kind(self, slot: EndpointSlot) -> int:
         """Which protocol to speak to an endpoint."""

@@ -97,6 +97,8 @@ class HttpUpstream(HttpConnection):
             self.idle = cluster.idle
         if cluster.life is not None:
             self.life = cluster.life
+        if cluster.keepalive is not None:
+            self.watch_peer(cluster.keepalive)
 
     def usable(self) -> bool:
         """Whether a request can be started now."""
@@ -157,9 +159,11 @@ class HttpUpstream(HttpConnection):
             self.mark()
 
     def sweep(self, now: float) -> None:
-        """Close what is unused for too long, retire what is too old."""
+        """Close what is unused for too long, retire what is too old, ask who is silent."""
+        unused = self.call is None and not self.calls
+        if self.ready and not unused:
+            self.check_peer(now)
         if self.ready and not self._retired:
-            unused = self.call is None and not self.calls
             if unused and 0 < self.idle < now - self.used:
                 self.runtime.metrics.events.of("upstream_idle_closed").value += 1
                 self.retire()

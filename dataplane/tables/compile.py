@@ -41,6 +41,7 @@ def compile_tables(config: SidecarConfig, previous: Tables | None = None, *, see
         for name, noun in config.routes.items()
     }
     patience = [*(one.patience for one in listeners.values()), *(one.patience for one in routes.values())]
+    patience += [seconds for one in config.clusters.values() for seconds in one.keepalive or ()]
     return Tables(
         config=config,
         listeners=listeners,

@@ -43,11 +43,13 @@ cdef class ClusterTable:
     cdef public dict labels
     cdef public Circuit circuit
     cdef public long cursor
+    cdef public bint ahead
     cdef list _tier
     cdef bint _even
     cdef dict _dynamic
 
     cpdef EndpointSlot pick(self, list excluded)
+    cpdef EndpointSlot peek(self)
     @cython.locals(slot=EndpointSlot, best=EndpointSlot, total=long)
     cdef EndpointSlot _weighted(self, list excluded)
     cpdef EndpointSlot at(self, str address, int port)

@@ -116,6 +116,7 @@ class ClusterTable:
         "_dynamic",
         "_even",
         "_tier",
+        "ahead",
         "circuit",
         "connect_timeout",
         "cursor",
@@ -138,6 +139,7 @@ class ClusterTable:
         self.tls = noun.tls
         self.mesh_tls = noun.mesh_tls
         self.slots = slots
+        self.ahead = noun.ahead
         self.labels = dict(noun.labels)
         self.circuit = Circuit(noun.limits)
         self.cursor = seed
@@ -164,6 +166,13 @@ class ClusterTable:
             if other not in excluded:
                 return other
         return slot
+
+    def peek(self) -> EndpointSlot | None:
+        """Say whose turn is next, where that is known and another one's than the last."""
+        count = len(self._tier)
+        if count < 2 or not self._even:
+            return None
+        return self._tier[(self.cursor + 1) % count]
 
     def _weighted(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
         """Nginx's smooth weighted round robin: every slot gains its weight, the richest is taken and pays the total."""

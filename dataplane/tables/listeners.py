@@ -30,6 +30,7 @@ class ChainTable:
         "http",
         "idle",
         "inbound",
+        "keepalive",
         "life",
         "listener",
         "max_requests",
@@ -70,6 +71,7 @@ class ChainTable:
         self.codec, self.use_remote_address, self.trusted_hops = "auto", False, 0
         self.request_timeout = self.head_timeout = self.stream_idle = self.life = self.duration = 0.0
         self.max_requests = 0
+        self.keepalive: tuple[float, float] | None = None
         if isinstance(noun.filter, HttpFilter):
             self._compile_http(noun.filter)
         else:
@@ -86,6 +88,7 @@ class ChainTable:
         self.head_timeout = noun.timeouts.request_headers
         self.life = noun.timeouts.life
         self.duration = noun.timeouts.duration
+        self.keepalive = noun.timeouts.keepalive
         self.max_requests = noun.max_requests
         if noun.routes is not None:
             self.routes = RouteIndex(noun.routes)
@@ -99,7 +102,8 @@ class ChainTable:
     @property
     def patience(self) -> float:
         """The shortest limit that is kept by looking now and then; 0 when there is none."""
-        own = (self.idle, self.stream_idle, self.life, self.routes.patience if self.routes is not None else 0.0)
+        own = [self.idle, self.stream_idle, self.life, self.routes.patience if self.routes is not None else 0.0]
+        own += self.keepalive or ()
         return min((seconds for seconds in own if seconds > 0), default=0.0)
 
     @property

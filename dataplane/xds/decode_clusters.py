@@ -13,6 +13,8 @@ from dataplane.config import AppProtocol, CircuitLimits, Cluster, Endpoint, Endp
 from dataplane.xds.decode_tls import transport_socket
 from dataplane.xds.reading import (
     RefusedError,
+    choice,
+    keepalive,
     kind_of,
     maybe_seconds,
     number,
@@ -42,11 +44,11 @@ def cluster(message: Any) -> Cluster:
     """Read a Cluster."""
     where = f"cluster {message.name}"
     refuse_fields(message, where, "cluster_type", "lb_subset_config", "filters")
-    kind = _KINDS.get(type(message).DiscoveryType.Name(message.type))
+    kind = _KINDS.get(choice(message, "type", where))
     if kind is None or message.WhichOneof("cluster_discovery_type") == "cluster_type":
         raise RefusedError(f"{where}: its type is not supported; use EDS, STATIC or ORIGINAL_DST")
     tls, mesh_tls = _sockets(message, where)
-    protocol, max_streams = _protocol(message, where)
+    protocol, http2 = _protocol(message, where)
     common = _common(message, where)
     return Cluster(
         name=message.name,
@@ -59,16 +61,19 @@ def cluster(message: Any) -> Cluster:
         mesh_tls=mesh_tls,
         policy=_policy(message, where),
         limits=_limits(message),
-        max_streams=max_streams,
+        max_streams=number(http2, "max_concurrent_streams", 0),
         max_requests=number(common, "max_requests_per_connection", 0),
         idle=maybe_seconds(common, "idle_timeout"),
         life=maybe_seconds(common, "max_connection_duration"),
+        keepalive=keepalive(http2),
+        # 1 asks for what a request needs itself, and whatever is more than that for the next one.
+        ahead=message.preconnect_policy.predictive_preconnect_ratio.value > 1.0,
         labels=_labels(message.metadata),
     )
 
 
 def _policy(message: Any, where: str) -> str:
-    name = type(message).LbPolicy.Name(message.lb_policy)
+    name = choice(message, "lb_policy", where)
     if message.HasField("load_balancing_policy"):
         policies = message.load_balancing_policy.policies
         name = kind_of(unpacked(policies[0].typed_extension_config.typed_config, where)) if policies else "none"
@@ -94,11 +99,11 @@ def _sockets(message: Any, where: str) -> tuple[TlsContext | None, TlsContext | 
     return tls, mesh_tls
 
 
-def _protocol(message: Any, where: str) -> tuple[AppProtocol, int]:
-    """Read the HTTP version spoken to endpoints, and the streams allowed on a connection."""
+def _protocol(message: Any, where: str) -> tuple[AppProtocol, Any]:
+    """Read the HTTP version spoken to endpoints; also returns the options of HTTP/2."""
     if _HTTP_OPTIONS not in message.typed_extension_protocol_options:
         legacy = message.HasField("http2_protocol_options")
-        return (AppProtocol.HTTP2 if legacy else AppProtocol.HTTP1), 0
+        return (AppProtocol.HTTP2 if legacy else AppProtocol.HTTP1), message.http2_protocol_options
     options = unpacked(message.typed_extension_protocol_options[_HTTP_OPTIONS], where)
     match options.WhichOneof("upstream_protocol_options"):
         case "explicit_http_config":
@@ -107,10 +112,10 @@ def _protocol(message: Any, where: str) -> tuple[AppProtocol, int]:
             if which == "http3_protocol_options":
                 raise RefusedError(f"{where}: HTTP/3 towards endpoints is not supported")
             if which == "http2_protocol_options":
-                return AppProtocol.HTTP2, number(explicit.http2_protocol_options, "max_concurrent_streams", 0)
-            return AppProtocol.HTTP1, 0
+                return AppProtocol.HTTP2, explicit.http2_protocol_options
+            return AppProtocol.HTTP1, explicit.http2_protocol_options
         case "use_downstream_protocol_config":
-            return AppProtocol.AS_DOWNSTREAM, 0
+            return AppProtocol.AS_DOWNSTREAM, options.use_downstream_protocol_config.http2_protocol_options
         case other:
             raise RefusedError(f"{where}: {other or 'an empty HTTP configuration'} is not supported")
 
@@ -151,16 +156,9 @@ def endpoints(message: Any, name: str = "") -> Endpoints:
         refuse_fields(group, where, "leds_cluster_locality_config", "load_balancer_endpoints")
         for one in group.lb_endpoints:
             refuse_fields(one, where, "endpoint_name")
-            if _health(one) in _USABLE:
+            if choice(one, "health_status", where) in _USABLE:
                 found.append(_endpoint(one, group.locality.zone, group.priority, where))
     return Endpoints(name=name, endpoints=tuple(found))
-
-
-def _health(message: Any) -> str:
-    name: str = (
-        message.DESCRIPTOR.fields_by_name["health_status"].enum_type.values_by_number[message.health_status].name
-    )
-    return name
 
 
 def _endpoint(message: Any, zone: str, priority: int, where: str) -> Endpoint:

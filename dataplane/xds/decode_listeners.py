@@ -23,7 +23,9 @@ from dataplane.xds.decode_routes import route_table
 from dataplane.xds.decode_tls import transport_socket
 from dataplane.xds.reading import (
     RefusedError,
+    choice,
     flag,
+    keepalive,
     kind_of,
     number,
     plain,
@@ -71,11 +73,7 @@ def listener(message: Any) -> Listener:
         detect="http" in inspectors,
         detect_timeout=seconds(message, "listener_filters_timeout", 15.0),
         use_original_dst=flag(message, "use_original_dst", default=False) or "original_dst" in inspectors,
-        inbound=type(message)
-        .DESCRIPTOR.fields_by_name["traffic_direction"]
-        .enum_type.values_by_number[message.traffic_direction]
-        .name
-        == "INBOUND",
+        inbound=choice(message, "traffic_direction", where) == "INBOUND",
         metadata=plain(facts[xds.METADATA]) if xds.METADATA in facts else (),
     )
 
@@ -136,7 +134,7 @@ def _filters(filters: Any, where: str) -> tuple[HttpFilter | TcpFilter, tuple[Au
 
 def _http(config: Any, where: str) -> HttpFilter:
     authorization = tuple(rules for one in config.http_filters if (rules := _http_filter(one, where)) is not None)
-    codec = _CODECS.get(type(config).CodecType.Name(config.codec_type))
+    codec = _CODECS.get(choice(config, "codec_type", where))
     if codec is None:
         raise RefusedError(f"{where}: HTTP/3 is not supported")
     route_name, routes = "", None
@@ -148,7 +146,6 @@ def _http(config: Any, where: str) -> HttpFilter:
         case other:
             raise RefusedError(f"{where}: routes by {other or 'nothing'} are not supported")
     return HttpFilter(
-        stat_prefix=config.stat_prefix,
         route_name=route_name,
         routes=routes,
         timeouts=HttpTimeouts(
@@ -158,6 +155,7 @@ def _http(config: Any, where: str) -> HttpFilter:
             request_headers=seconds(config, "request_headers_timeout", 0.0),
             life=seconds(config.common_http_protocol_options, "max_connection_duration", 0.0),
             duration=seconds(config.common_http_protocol_options, "max_stream_duration", 0.0),
+            keepalive=keepalive(config.http2_protocol_options),
         ),
         max_requests=number(config.common_http_protocol_options, "max_requests_per_connection", 0),
         use_remote_address=flag(config, "use_remote_address", default=False),
@@ -193,6 +191,5 @@ def _tcp(config: Any, where: str) -> TcpFilter:
         raise RefusedError(f"{where}: the TCP proxy leads to no cluster")
     return TcpFilter(
         targets=targets,
-        stat_prefix=config.stat_prefix,
         idle_timeout=seconds(config, "idle_timeout", 3600.0),
     )

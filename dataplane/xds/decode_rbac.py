@@ -12,7 +12,7 @@ from typing import Any
 
 from dataplane.config import Authorization, Condition, Policy, Rules, StringMatch
 from dataplane.xds.decode_routes import header_match
-from dataplane.xds.reading import RefusedError, number, refuse_fields, string_match
+from dataplane.xds.reading import RefusedError, choice, number, refuse_fields, string_match
 
 NETWORK = "envoy.extensions.filters.network.rbac.v3.RBAC"
 HTTP = "envoy.extensions.filters.http.rbac.v3.RBAC"
@@ -41,7 +41,7 @@ class _Reader:
 
     def rules(self, message: Any, where: str) -> Rules | None:
         """Read rules; those that only log refuse nothing and are left out."""
-        action = type(message).Action.Name(message.action)
+        action = choice(message, "action", where)
         if action == "LOG":
             return None
         policies = tuple(self.policy(name, message.policies[name], where) for name in sorted(message.policies))

@@ -23,6 +23,7 @@ from dataplane.config import (
 from dataplane.xds.reading import (
     RefusedError,
     both,
+    choice,
     flag,
     header_change,
     maybe_seconds,
@@ -180,7 +181,7 @@ def _redirect(message: Any, where: str) -> Redirect:
     refuse_fields(message, where, "regex_rewrite", "strip_query")
     scheme = message.scheme_redirect or ("https" if message.https_redirect else "")
     return Redirect(
-        status=_STATUS[type(message).RedirectResponseCode.Name(message.response_code)],
+        status=_STATUS[choice(message, "response_code", where)],
         scheme=scheme or None,
         host=message.host_redirect or None,
         port=message.port_redirect or None,
@@ -207,9 +208,7 @@ def _forward(message: Any, host: Any, where: str) -> Forward:
         regex_rewrite=_regex_rewrite(message, where),
         host_rewrite=message.host_rewrite_literal or None,
         mirrors=tuple(_mirror(one, where) for one in message.request_mirror_policies),
-        not_found_status=_NOT_FOUND[
-            type(message).ClusterNotFoundResponseCode.Name(message.cluster_not_found_response_code)
-        ],
+        not_found_status=_NOT_FOUND[choice(message, "cluster_not_found_response_code", where)],
     )
 
 
@@ -250,7 +249,7 @@ def _mirror(message: Any, where: str) -> tuple[str, float]:
         return message.cluster, 1.0
     share = message.runtime_fraction.default_value
     scale = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
-    return message.cluster, share.numerator / scale[type(share).DenominatorType.Name(share.denominator)]
+    return message.cluster, share.numerator / scale[choice(share, "denominator", where)]
 
 
 def _retry(message: Any, where: str) -> RetryPolicy:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dataplane.config import Secret, StringMatch, TlsContext, TlsTrust
-from dataplane.xds.reading import RefusedError, flag, kind_of, refuse_fields, string_match, unpacked
+from dataplane.xds.reading import RefusedError, choice, flag, kind_of, refuse_fields, string_match, unpacked
 
 _UNCHECKED = (
     "verify_certificate_spki",
@@ -91,7 +91,7 @@ def _validation(context: Any, where: str, secret: str) -> TlsTrust:
     uris: list[StringMatch] = []
     dns: list[StringMatch] = []
     for one in context.match_typed_subject_alt_names:
-        kind = type(one).SanType.Name(one.san_type)
+        kind = choice(one, "san_type", where)
         if kind not in {"URI", "DNS"}:
             raise RefusedError(f"{where}: subject alternative names of type {kind} are not supported")
         (uris if kind == "URI" else dns).append(string_match(one.matcher, where))

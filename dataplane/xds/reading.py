@@ -44,12 +44,30 @@ def kind_of(message: Any) -> str:
     return name
 
 
+def choice(message: Any, field: str, where: str) -> str:
+    """Read an enum by name; a value of newer protos has none here."""
+    value = getattr(message, field)
+    known = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number.get(value)
+    if known is None:
+        raise RefusedError(f"{where}: {field} is {value}, which this sidecar does not know")
+    name: str = known.name
+    return name
+
+
 def seconds(message: Any, field: str, default: float) -> float:
     """Read a duration field."""
     if not message.HasField(field):
         return default
     value = getattr(message, field)
     return float(value.seconds) + float(value.nanos) / 1e9
+
+
+def keepalive(options: Any) -> tuple[float, float] | None:
+    """Read when HTTP/2 options have a silent peer asked whether it lives; None where they say nothing."""
+    if not options.HasField("connection_keepalive"):
+        return None
+    told = options.connection_keepalive
+    return seconds(told, "interval", 0.0), seconds(told, "timeout", 0.0)
 
 
 def maybe_seconds(message: Any, field: str) -> float | None:
@@ -119,7 +137,7 @@ def header_change(options: Iterable[Any], removed: Iterable[str], where: str) ->
     """Read header modifications; None when there are none."""
     changes: dict[str, list[tuple[str, str]]] = {SET: [], ADD: []}
     for option in options:
-        action = type(option).HeaderAppendAction.Name(option.append_action)
+        action = choice(option, "append_action", where)
         if option.HasField("append"):
             action = ADD if option.append.value else SET
         if action not in changes:

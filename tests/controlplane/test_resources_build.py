@@ -121,6 +121,7 @@ def test_outbound_follows_the_declared_protocol(
     assert listener.detect is detect
     assert cluster.mesh_tls.alpn == alpn
     assert cluster.protocol is protocol
+    assert cluster.ahead
     assert dict(listener.metadata)["kind"] == "service"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import resource
 import socket
 
 import pytest
 
-from dataplane.net import hairpin, listen
+from dataplane.net import alive, hairpin, listen
 from dataplane.net.listen import ListenLimits, bind, bind_both
 from dataplane.net.original import original_destination
 from tests.support.net import Echo, Heard, net
@@ -71,6 +72,24 @@ async def test_dial_over_ipv6() -> None:
         assert heard.stream.local[0] == "::1"
         assert n.accepted[0].stream
         assert n.accepted[0].stream.peer[0] == "::1"
+        heard.stream.close()
+        await heard.hear("lost closed")
+
+
+async def test_both_ends_are_kept_alive() -> None:
+    """The kernel probes idle peers of accepted and of dialled connections alike."""
+    async with net() as n:
+        heard = Heard()
+        heard.stream = n.dialer.dial("127.0.0.1", n.serve(Echo), heard)
+        heard.stream.write(b"hi")
+        await heard.get(2)
+        accepted = n.accepted[0].stream
+        assert accepted
+        for stream in (heard.stream, accepted):
+            with socket.socket(fileno=os.dup(stream.fd)) as same:
+                assert same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == alive.IDLE_SECONDS
+                assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == alive.INTERVAL_SECONDS
         heard.stream.close()
         await heard.hear("lost closed")
 

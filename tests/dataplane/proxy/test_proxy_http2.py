@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,6 +195,34 @@ def test_refused_stream_is_tried_again_with_its_body(rig: MakeRig) -> None:
     assert [one.data for one in second.events(Data)] == [b"abc"]
     second.do("send_response", 1, 204, b"", [], True)
     assert c.read().startswith(b"HTTP/1.1 204")
+
+
+def test_next_endpoint_is_connected_to_ahead(rig: MakeRig) -> None:
+    """One request dials its own endpoint and the one whose turn is next; the following ones find a connection."""
+    ahead = replace(cluster("10.1.0.1", "10.1.0.2", "10.1.0.3", mesh=True), ahead=True)
+    r = rig(config(clusters=(ahead,)))
+    c = client(r)
+    dials = []
+    for _ in range(4):
+        c.do("send_request", head(), True)
+        dials.append(len(r.dialer.dials))
+
+    assert dials == [2, 3, 3, 3]
+    assert len({address for address, _, _ in r.dialer.dials}) == 3
+
+
+def test_connection_ahead_that_fails_fails_no_request(rig: MakeRig) -> None:
+    """Nobody waits for it."""
+    ahead = replace(cluster("10.1.0.1", "10.1.0.2", mesh=True), ahead=True)
+    r = rig(config(clusters=(ahead,)))
+    r.dialer.refused = {"10.1.0.1"}
+    c = client(r)
+    c.do("send_request", head(), True)
+    s = server(r)
+    (request,) = s.events(RequestHead)
+    s.do("send_response", request.stream, 200, b"", [], True)
+
+    assert c.events(ResponseHead)[0].status == 200
 
 
 def test_goaway_of_a_server_moves_requests_to_a_new_connection(rig: MakeRig) -> None:

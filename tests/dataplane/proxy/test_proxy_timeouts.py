@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dataplane.config import AppProtocol, HttpTimeouts
+from dataplane.protocol import codes
 from dataplane.protocol.events import Goaway, RequestHead, Reset, ResponseHead
 from dataplane.protocol.http2_client import Http2Client
 from dataplane.protocol.http2_server import Http2Server
@@ -239,6 +240,68 @@ def test_cluster_says_how_many_requests_a_connection_carries(rig: MakeRig, http2
 
     assert len(r.servers) == 2
     assert r.servers[0].ended
+
+
+def test_server_that_answers_no_ping_is_given_up(rig: MakeRig) -> None:
+    """Silence with a request open: first a PING, then the end, and the client learns of it."""
+    r = rig(one(protocol=AppProtocol.HTTP2, keepalive=(SOON, SOON)), sweep=0.02)
+    client = r.client().send(GET)
+    server = Speaker(r.servers[0], Http2Server(Limits()))
+    assert server.events(RequestHead)
+    r.runtime.start()
+    r.run(0.3)
+
+    assert client.read().startswith(b"HTTP/1.1 503")
+    assert r.servers[0].ended
+    assert events(r, "keepalive_timeouts") == 1
+
+
+def test_server_that_answers_pings_may_take_its_time(rig: MakeRig) -> None:
+    """The codec of any HTTP/2 server answers while the application thinks."""
+    r = rig(one(protocol=AppProtocol.HTTP2, keepalive=(SOON, 1.0)), sweep=0.02)
+    client = r.client().send(GET)
+    server = Speaker(r.servers[0], Http2Server(Limits()))
+    (request,) = server.events(RequestHead)
+    r.runtime.start()
+    for _ in range(5):
+        r.run(0.1)
+        server.pump()
+    server.do("send_response", request.stream, 200, b"", [], True)
+
+    assert client.read().startswith(b"HTTP/1.1 200")
+    assert events(r, "keepalive_timeouts") == 0
+
+
+def test_client_that_answers_no_ping_is_given_up(rig: MakeRig) -> None:
+    """Its request is cancelled at the server."""
+    r = rig(
+        config(clusters=(cluster("10.1.0.1"),), http={"timeouts": HttpTimeouts(keepalive=(SOON, SOON))}), sweep=0.02
+    )
+    client = Speaker(r.client(http2=True), Http2Client(Limits()))
+    client.do("send_request", RequestHead(0, b"GET", b"http", b"web", b"/x", [], True, 20), True)
+    r.runtime.start()
+    r.run(0.3)
+
+    assert r.clients[0].ended
+    assert [e.code for e in Speaker(r.servers[0], Http2Server(Limits())).events(Reset)] == [codes.CANCEL]
+    assert events(r, "keepalive_timeouts") == 1
+
+
+def test_sidecars_ask_each_other_without_being_told_to(rig: MakeRig) -> None:
+    """Between sidecars there is a default; towards apps there is none, as a busy one may not answer."""
+    silent = []
+    for mesh in (True, False):
+        r = rig(
+            config(clusters=(cluster("10.1.0.1", mesh=mesh, protocol=AppProtocol.HTTP2),)),
+            sweep=0.02,
+            keepalive=(SOON, SOON),
+        )
+        r.client().send(GET)
+        r.runtime.start()
+        r.run(0.3)
+        silent.append(events(r, "keepalive_timeouts"))
+
+    assert silent == [1, 0]
 
 
 def test_reset_of_a_stream_that_took_too_long_reaches_both_ends(rig: MakeRig) -> None:

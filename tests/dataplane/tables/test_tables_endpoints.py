@@ -29,6 +29,17 @@ def test_equal_endpoints_take_turns() -> None:
     assert picked(table, 6) == ["b", "c", "a", "b", "c", "a"]
 
 
+def test_next_one_can_be_told() -> None:
+    """The look ahead is what the pick does then; alone, or with weights, nobody is told."""
+    table = compile_tables(config(at("a"), at("b"), at("c"))).clusters["c"]
+    for _ in range(6):
+        told = table.peek()
+        assert told is table.pick(None)
+
+    assert compile_tables(config(at("a"))).clusters["c"].peek() is None
+    assert compile_tables(config(at("a", weight=2), at("b"))).clusters["c"].peek() is None
+
+
 def test_weights_are_kept_smoothly() -> None:
     """Five, one, one: never five in a row."""
     table = compile_tables(config(at("a", weight=5), at("b"), at("c"))).clusters["c"]

@@ -219,6 +219,16 @@ def test_no_bytes_raise_anything_but_a_refusal(type_: Type, raw: bytes) -> None:
     assert found.name == "x"
 
 
+@pytest.mark.parametrize(
+    ("type_", "raw", "field"),
+    [(Type.CLUSTER, b"\x10\x05", "type"), (Type.CLUSTER, b"\x30\x63", "lb_policy")],
+)
+def test_enum_value_of_newer_protos_is_refused(type_: Type, raw: bytes, field: str) -> None:
+    """By name and number."""
+    with pytest.raises(RefusedError, match=field):
+        decode(type_, "x", raw)
+
+
 FILE = """
 static_resources:
   listeners:

@@ -123,3 +123,24 @@ def test_clusters_fields_are_read(extension: bool) -> None:
 
     assert (found.connect_timeout, found.idle, found.life, found.max_requests) == (0.25, 1.0, 2.0, 3)
     assert found.limits == CircuitLimits(max_connections=4, max_pending=5, max_requests=6, max_retries=0)
+
+
+def test_connection_keepalive_is_read() -> None:
+    """Of HTTP/2, for clusters in any of the places it may stand."""
+    http2 = {"connection_keepalive": {"interval": "3s", "timeout": "0.5s"}}
+    explicit = {"explicit_http_config": {"http2_protocol_options": http2}}
+    repeated = {"use_downstream_protocol_config": {"http2_protocol_options": http2}}
+    for chosen in (explicit, repeated):
+        options = {OPTIONS: {"@type": f"type.googleapis.com/{OPTIONS}", **chosen}}
+        assert cluster(typed_extension_protocol_options=options).keepalive == (3.0, 0.5)
+    assert cluster(http2_protocol_options=http2).keepalive == (3.0, 0.5)
+    assert cluster().keepalive is None
+
+
+@pytest.mark.parametrize(
+    ("ratio", "ahead"),
+    [({}, False), ({"predictive_preconnect_ratio": 1.0}, False), ({"predictive_preconnect_ratio": 2.0}, True)],
+)
+def test_predictive_preconnect_is_read(ratio: dict[str, float], ahead: bool) -> None:
+    """A ratio above 1 asks for more connections than there are requests."""
+    assert cluster(preconnect_policy=ratio).ahead is ahead
