@@ -9,7 +9,6 @@ cpdef object remove(list headers, bytes name)
 @cython.locals(field=tuple, at=cython.Py_ssize_t, count=cython.Py_ssize_t, index=cython.Py_ssize_t)
 cpdef object set_value(list headers, bytes name, bytes value)
 
-cpdef object append(list headers, bytes name, bytes value)
 
 cpdef list split_tokens(bytes value)
 

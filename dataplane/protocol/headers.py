@@ -33,11 +33,6 @@ def has(headers: Headers, name: bytes) -> bool:
     return any(field[0] == name for field in headers)
 
 
-def append(headers: Headers, name: bytes, value: bytes) -> None:
-    """Add a field at the end."""
-    headers.append((name, value, name))
-
-
 def remove(headers: Headers, name: bytes) -> None:
     """Take out every field of this name."""
     for field in headers:

@@ -11,8 +11,6 @@ from typing import Final
 from dataplane.protocol.events import Headers
 from dataplane.telemetry import flags
 
-UNKNOWN: Final = 2
-INVALID_ARGUMENT: Final = 3
 DEADLINE_EXCEEDED: Final = 4
 PERMISSION_DENIED: Final = 7
 UNIMPLEMENTED: Final = 12

@@ -6,7 +6,6 @@ In: `ApiRequest` on a pod or service. Out: streams. Refuses what names no runnin
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
 
 from aiohttp import web
 
@@ -20,14 +19,7 @@ from devcluster.api.requests import ApiRequest
 from devcluster.runtime.kubelet import Kubelet
 from devcluster.runtime.logs import LogOptions
 
-__all__ = ["Connector", "Sends"]
-
-
-class Sends(Protocol):
-    """What can be written to."""
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes."""
+__all__ = ["Connector"]
 
 
 class Connector:
