@@ -144,6 +144,24 @@ def test_body_beyond_the_window_waits_and_goes_on_as_it_is_consumed() -> None:
     assert writable == 1
 
 
+def test_small_pieces_of_one_read_become_one() -> None:
+    """Of one stream only, up to 4 KiB, with the end of the last; every byte stays where it was."""
+    client, server = pair()
+    first, second = (client.send_request(head(b"POST"), False) for _ in range(2))
+    exchange(client, server)
+    for _ in range(10):
+        client.send_data(first, b"a" * 1000, False)
+    client.send_data(second, b"b", False)
+    client.send_data(second, b"c", True)
+    client.send_data(first, b"d", True)
+    _, seen = exchange(client, server)
+    told = [(e.stream, len(e.data), e.end) for e in seen if isinstance(e, Data)]
+
+    assert told == [(1, 4000, False), (1, 4000, False), (1, 2000, False), (3, 2, True), (1, 1, True)]
+    server.consumed(first, 10_001)
+    assert b"".join(e.data for e in seen if isinstance(e, Data) and e.stream == 3) == b"bc"
+
+
 def test_streams_share_the_connection_window() -> None:
     """A stream with much to send does not keep another from sending."""
     client, server = pair(Limits(stream_window=65535, connection_window=65535))

@@ -27,6 +27,13 @@ Verdict = tuple[str, list[Any]]
 """`C` connection ended, `S` some stream reset by the judge, `N` neither; and the messages read, in order."""
 
 
+def body(read: list[Any], stream: int, data: bytes) -> None:
+    """Note bytes of a body; how they were cut into frames says nothing (RFC 9113, section 6.1), and we join small ones."""
+    if read and read[-1][0] == stream and read[-1][1].startswith(b"body "):
+        data = read.pop()[1].removeprefix(b"body ") + data
+    read.append((stream, b"body " + data))
+
+
 def theirs(raw: bytes) -> Verdict:
     """How h2 judges what a client sends."""
     conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
@@ -38,9 +45,9 @@ def theirs(raw: bytes) -> Verdict:
             if isinstance(event, h2.events.RequestReceived):
                 read.append((event.stream_id, dict(event.headers)[b":method"]))
             elif isinstance(event, h2.events.DataReceived) and event.data:
-                read.append((event.stream_id, bytes(event.data)))
+                body(read, event.stream_id, bytes(event.data))
             elif isinstance(event, h2.events.TrailersReceived):
-                read.append((event.stream_id, "trailers"))
+                read.append((event.stream_id, b"trailers"))
     except h2.exceptions.ProtocolError:
         return "C", read
     sent = wire.frames(conn.data_to_send())
@@ -58,9 +65,9 @@ def ours(raw: bytes) -> Verdict:
         if isinstance(event, RequestHead):
             read.append((event.stream, event.method))
         elif isinstance(event, Data) and event.data:
-            read.append((event.stream, event.data))
+            body(read, event.stream, event.data)
         elif isinstance(event, Trailers):
-            read.append((event.stream, "trailers"))
+            read.append((event.stream, b"trailers"))
         failed = failed or isinstance(event, Failure)
     if failed:
         return "C", read
