@@ -6,11 +6,13 @@ said so, and the case that made it fails: figures of failed requests mean nothin
 
 from __future__ import annotations
 
+import collections
 import re
 import socket
 import ssl
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +49,8 @@ class Http:
 
 _FINISHED = re.compile(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored")
 _STATUS = re.compile(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx")
+AT_ONCE = 4
+"""Connections churned at the same time."""
 WARM_UP = 0.5
 """Seconds h2load asks before it counts."""
 
@@ -135,7 +139,11 @@ def hold(port: int, count: int, tls: ssl.SSLContext | None) -> list[socket.socke
 
 
 def churn(port: int, count: int, tls: ssl.SSLContext | None) -> None:
-    """Open a connection, ask, close; so many times."""
-    for _ in range(count):
+    """Open a connection, ask, close; so many times, a few at once so that the proxy never waits for us."""
+
+    def once(_: int) -> None:
         for connection in hold(port, 1, tls):
             connection.close()
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        collections.deque(threads.map(once, range(count)), maxlen=0)

@@ -28,8 +28,8 @@ _PEERS = ("tulle", "envoy", "envoy, HTTP/1.1 between", *limits.PEERS)
 _PROFILES, _PROFILES_END = "<!-- profiles: written by `make bench` -->", "<!-- profiles end -->"
 
 
-def write(results: Mapping[str, Result]) -> None:
-    """Write one file a case, and the summary of all."""
+def write(results: Mapping[str, Result], *, page: bool) -> None:
+    """Write one file a case, and the summary of all; with `page`, the tables of the page and the plot too."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     summary = read()
     for name, result in results.items():
@@ -42,8 +42,9 @@ def write(results: Mapping[str, Result]) -> None:
         }
     ordered = {name: summary[name] for name in CASES if name in summary}
     SUMMARY.write_text(json.dumps(ordered, indent=2) + "\n")
-    _write_table(ordered)
-    PLOT.write_text(_plot(ordered))
+    if page:
+        _write_table(ordered)
+        PLOT.write_text(_plot(ordered))
 
 
 def read() -> dict[str, dict[str, Any]]:

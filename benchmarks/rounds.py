@@ -44,6 +44,17 @@ class Result:
     """Where our time goes, the ten costliest symbols of the outbound proxy; empty where `perf` cannot be used."""
 
 
+@dataclass(slots=True)
+class Turn:
+    """One round: every pair is asked once."""
+
+    app: int
+    """Port of the app at the far end."""
+    quick: bool
+    direct: list[float] = field(default_factory=list)
+    """Latencies of the app alone, milliseconds; asked once a round, by the first pair that needs them."""
+
+
 @contextmanager
 def _backend(case: Case) -> Iterator[int]:
     """Run the app at the far end."""
@@ -77,9 +88,12 @@ def run(case: Case, *, quick: bool) -> Result:
                         pair(name, dataclasses.replace(case.plan, between="http/1.1"), app)
                     )
         once = case.kind in {"start", "idle", "held", "churn"}
+        for running in pairs.values():
+            _connect(case, running)
         for _ in range(1 if once else rounds):
+            turn = Turn(app, quick)
             for name, running in pairs.items():
-                for which, figure in measured(case, running, app, quick).items():
+                for which, figure in measured(case, running, turn).items():
                     beside.setdefault(which, {}).setdefault(name, []).append(figure)
         figures = beside.pop(COUNTS)
         profile = (
@@ -102,31 +116,36 @@ def _used(running: Pair) -> list[int]:
     return [measure.cpu_ns(proxy.pid) for proxy in (running.outbound, running.inbound)]
 
 
-def _cpu(case: Case, running: Pair, _: int, quick: bool) -> Figures:
+def _connect(case: Case, running: Pair) -> None:
+    """Have every endpoint connected to, with a handshake, before anything counts."""
+    if case.kind == "cpu":
+        load.http(running.ports.outbound, case.http, 0.5 + case.plan.endpoints / 200)
+    elif case.kind == "bytes":
+        load.receive_bytes(running.ports.outbound, 10**7)
+
+
+def _cpu(case: Case, running: Pair, turn: Turn) -> Figures:
     """CPU of a proxy for a request, microseconds: the mean of both sides of the pair."""
-    # Every endpoint gets its connection, and a handshake with it, before anything counts.
-    load.http(running.ports.outbound, case.http, 0.5 + case.plan.endpoints / 200)
     before = _used(running)
-    done = load.http(running.ports.outbound, case.http, 1.5 if quick else SECONDS)
+    done = load.http(running.ports.outbound, case.http, 1.5 if turn.quick else SECONDS)
     outbound, inbound = (now - then for now, then in zip(_used(running), before, strict=True))
     # h2load's warm-up is part of what the proxies did, but not of what it counts: the share of time is.
     counted = done.requests * (done.seconds + load.WARM_UP) / done.seconds * 1000
     return {COUNTS: (outbound + inbound) / 2 / counted, "outbound": outbound / counted, "inbound": inbound / counted}
 
 
-def _bytes(_: Case, running: Pair, __: int, ___: bool) -> Figures:
+def _bytes(_: Case, running: Pair, __: Turn) -> Figures:
     """CPU of a proxy for a gigabyte, seconds."""
-    load.receive_bytes(running.ports.outbound, 10**7)
     before = _used(running)
     load.receive_bytes(running.ports.outbound, GIGABYTE)
     outbound, inbound = ((now - then) / 1e9 for now, then in zip(_used(running), before, strict=True))
     return {COUNTS: (outbound + inbound) / 2, "outbound": outbound, "inbound": inbound}
 
 
-def _latency(case: Case, running: Pair, app: int, quick: bool) -> Figures:
+def _latency(case: Case, running: Pair, turn: Turn) -> Figures:
     """Milliseconds the pair adds to the 99th percentile; beside it, to the median and the 99.9th."""
-    seconds = 3.0 if quick else 8.0
-    direct = list(load.http(app, case.http, seconds).latencies)
+    seconds = 3.0 if turn.quick else 8.0
+    turn.direct = direct = turn.direct or list(load.http(turn.app, case.http, seconds).latencies)
     through = list(load.http(running.ports.outbound, case.http, seconds).latencies)
     added = {
         name: max(measure.percentile(through, share) - measure.percentile(direct, share), 0.001)
@@ -135,22 +154,22 @@ def _latency(case: Case, running: Pair, app: int, quick: bool) -> Figures:
     return {COUNTS: added.pop("p99"), **added}
 
 
-def _handshakes(_: Case, running: Pair, __: int, quick: bool) -> Figures:
+def _handshakes(_: Case, running: Pair, turn: Turn) -> Figures:
     """CPU of the accepting proxy for a handshake with one request, milliseconds; beside it, what one CPU does a second."""
     tls = load.mutual_tls(running.caller)
     load.churn(running.ports.inbound, 20, tls)
     before = measure.cpu_ns(running.inbound.pid)
-    count = 200 if quick else 500
+    count = 200 if turn.quick else 500
     load.churn(running.ports.inbound, count, tls)
     spent = (measure.cpu_ns(running.inbound.pid) - before) / count / 1e6
     return {COUNTS: spent, "a second and CPU": 1000 / spent}
 
 
-def _idle(_: Case, running: Pair, __: int, ___: bool) -> Figures:
+def _idle(_: Case, running: Pair, __: Turn) -> Figures:
     return {COUNTS: measure.rss_bytes(running.outbound.pid) / 1e6}
 
 
-def _held(_: Case, running: Pair, __: int, ___: bool) -> Figures:
+def _held(_: Case, running: Pair, __: Turn) -> Figures:
     """Memory of the accepting proxy while it holds idle connections."""
     held = load.hold(running.ports.inbound, HELD, load.mutual_tls(running.caller))
     size = measure.rss_bytes(running.inbound.pid)
@@ -160,11 +179,11 @@ def _held(_: Case, running: Pair, __: int, ___: bool) -> Figures:
     return {COUNTS: size / 1e6}
 
 
-def _start(_: Case, running: Pair, __: int, ___: bool) -> Figures:
+def _start(_: Case, running: Pair, __: Turn) -> Figures:
     return {COUNTS: max(proxy.seconds_to_ready for proxy in (running.outbound, running.inbound))}
 
 
-def _churn(_: Case, running: Pair, __: int, ___: bool) -> Figures:
+def _churn(_: Case, running: Pair, __: Turn) -> Figures:
     """Growth of memory from 1,000 connections served to 10,000 more."""
     tls = load.mutual_tls(running.caller)
     load.churn(running.ports.inbound, CHURNS[0], tls)
@@ -174,7 +193,7 @@ def _churn(_: Case, running: Pair, __: int, ___: bool) -> Figures:
     return {COUNTS: late / early, "MB before": early / 1e6, "MB after": late / 1e6}
 
 
-_MEASURES: dict[str, Callable[[Case, Pair, int, bool], Figures]] = {
+_MEASURES: dict[str, Callable[[Case, Pair, Turn], Figures]] = {
     "cpu": _cpu,
     "bytes": _bytes,
     "latency": _latency,
