@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 class AppProtocol(enum.Enum):
@@ -77,9 +78,8 @@ class RetryPolicy:
     attempts: int = 1
     """Retries after the first try."""
     per_try_timeout: float = 0.0
-    """Seconds; 0 is none."""
     backoff: tuple[float, float] = (0.025, 0.25)
-    """Base and highest back-off, seconds."""
+    """Seconds for a try (0 is no bound); base and highest seconds between tries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,12 +339,13 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitLimits:
-    """Bounds on what a cluster is given at once."""
+    """Bounds on what a cluster is given at once; of its requests `retry_percent` may be retries too, if that is more."""
 
     max_connections: int = 1024
     max_pending: int = 1024
     max_requests: int = 1024
     max_retries: int = 3
+    retry_percent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,8 +353,7 @@ class Cluster:
     """An xDS Cluster."""
 
     name: str
-    kind: str
-    """`eds`, `static` or `original_dst`."""
+    kind: Literal["eds", "static", "original_dst"]
     endpoints_name: str = ""
     static: Endpoints | None = None
     connect_timeout: float = 1.0
@@ -362,7 +362,7 @@ class Cluster:
     """For every endpoint (file config), or, with `mesh_tls`, for none."""
     mesh_tls: TlsContext | None = None
     """For endpoints with `mesh` set."""
-    policy: str = "round_robin"
+    policy: Literal["round_robin", "least_request", "random"] = "round_robin"
     limits: CircuitLimits = CircuitLimits()
     max_streams: int = 0
     max_requests: int = 0

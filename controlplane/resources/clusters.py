@@ -20,6 +20,15 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CONNECT = 5.0
 """Seconds for TCP and TLS together."""
 _CONNECT_LOCAL = 1.0
+_MOST = 2**32 - 1
+_OPEN = {
+    "max_connections": {"value": _MOST},
+    "max_pending_requests": {"value": _MOST},
+    "max_requests": {"value": _MOST},
+}
+"""Left out, each would be 1024, and a service with as many WebSockets would answer 503. The sidecar's own bounds hold."""
+_BUDGET = {"budget_percent": {"value": 20.0}, "min_retry_concurrency": {"value": 10}}
+"""A fifth of the requests may be retries, or ten at once: what keeps retries from being what keeps a service down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +65,7 @@ def upstream(of: Upstream, *, grpc: bool = False) -> Any:
         eds_cluster_config={"eds_config": ADS, "service_name": of.name},
         connect_timeout=seconds(_CONNECT),
         lb_policy="ROUND_ROBIN",
+        circuit_breakers={"thresholds": [{**_OPEN, "retry_budget": _BUDGET}]},
         preconnect_policy=None if grpc else {"predictive_preconnect_ratio": {"value": 2.0}},
         transport_socket_matches=[] if grpc else matches,
         typed_extension_protocol_options=_http_options(of.protocol, outbound=True),
@@ -70,6 +80,7 @@ def inbound(port: int, protocol: Protocol) -> Any:
         name=xds.inbound_cluster(port),
         type="ORIGINAL_DST",
         lb_policy="CLUSTER_PROVIDED",
+        circuit_breakers={"thresholds": [_OPEN]},
         connect_timeout=seconds(_CONNECT_LOCAL),
         typed_extension_protocol_options=_http_options(protocol, outbound=False),
     )
@@ -82,6 +93,7 @@ def passthrough() -> Any:
         name=xds.PASSTHROUGH,
         type="ORIGINAL_DST",
         lb_policy="CLUSTER_PROVIDED",
+        circuit_breakers={"thresholds": [_OPEN]},
         connect_timeout=seconds(_CONNECT),
     )
 

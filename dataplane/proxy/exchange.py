@@ -300,7 +300,7 @@ class Exchange(Routed):
         """Be one of the cluster's retries, if there may be another one."""
         circuit = self.cluster.circuit
         if not self._again_held:
-            if circuit.retries >= circuit.max_retries:
+            if not circuit.may_retry():
                 self.runtime.metrics.events.of("retries_overflow").value += 1
                 return False
             circuit.retries += 1

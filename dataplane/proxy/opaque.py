@@ -220,6 +220,10 @@ class Relay:
             self._fail("no endpoint to connect to")
             return
         cluster = self._cluster
+        if cluster is not None and cluster.circuit.connections >= cluster.circuit.max_connections:
+            self.runtime.metrics.events.of("connections_overflow").value += 1
+            self._fail("the service has as many connections as it may have")
+            return
         context = None if cluster is None else cluster.mesh_tls if slot.mesh else cluster.tls
         tls = None
         if context is not None:
@@ -231,6 +235,8 @@ class Relay:
         self._slot = slot
         self._tried.append(slot)
         slot.active += 1
+        if cluster is not None:
+            cluster.circuit.connections += 1
         timeout = CONNECT_SECONDS if cluster is None else cluster.connect_timeout
         self.server.stream = self.runtime.dialer.dial(slot.address, slot.port, self.server, tls=tls, timeout=timeout)
 
@@ -356,6 +362,8 @@ class Relay:
         if self._slot is not None:
             self._slot.active -= 1
             self._slot = None
+            if self._cluster is not None:
+                self._cluster.circuit.connections -= 1
 
     def _look_idle(self) -> None:
         """Close when nothing came from either end for the idle time, else look again when it would be up."""

@@ -1,5 +1,7 @@
 cimport cython
 
+cdef int _ROUND_ROBIN, _LEAST_REQUEST, _RANDOM
+
 cdef class Circuit:
     cdef public long connections
     cdef public long max_connections
@@ -9,8 +11,10 @@ cdef class Circuit:
     cdef public long max_requests
     cdef public long retries
     cdef public long max_retries
+    cdef public double retry_percent
 
     cpdef object renew(self, object limits)
+    cpdef bint may_retry(self)
 
 cdef class EndpointSlot:
     cdef public str address
@@ -21,7 +25,7 @@ cdef class EndpointSlot:
     cdef public bint mesh
     cdef public str identity
     cdef public dict labels
-    cdef public long current
+    cdef public double current
     cdef public long active
     cdef public bint retired
     cdef public object http1
@@ -35,6 +39,7 @@ cdef class ClusterTable:
     cdef public object noun
     cdef public str name
     cdef public int protocol
+    cdef public int policy
     cdef public bint original
     cdef public double connect_timeout
     cdef public object tls
@@ -46,11 +51,15 @@ cdef class ClusterTable:
     cdef public bint ahead
     cdef list _tier
     cdef bint _even
+    cdef long _lot
     cdef dict _dynamic
 
     cpdef EndpointSlot pick(self, list excluded)
     cpdef EndpointSlot peek(self)
-    @cython.locals(slot=EndpointSlot, best=EndpointSlot, total=long)
+    @cython.locals(slot=EndpointSlot, first=EndpointSlot, second=EndpointSlot, count=Py_ssize_t)
+    cdef EndpointSlot _drawn(self, list excluded)
+    cdef Py_ssize_t _draw(self, Py_ssize_t count)
+    @cython.locals(slot=EndpointSlot, best=EndpointSlot, total=double, gain=double)
     cdef EndpointSlot _weighted(self, list excluded)
     cpdef EndpointSlot at(self, str address, int port)
     cpdef list succeed(self, ClusterTable previous)

@@ -1,4 +1,4 @@
-"""Where a request of a cluster goes: smooth weighted round robin over the best priority that has endpoints.
+"""Where a request of a cluster goes: by turns, by load or by lot, over the best priority that has endpoints.
 
 In: `config.Cluster` and `config.Endpoints`, and the cluster compiled before, whose slots and circuit are kept so that
 connections and counts outlive a push. Out: `ClusterTable.pick()`. Slots also carry what the proxy binds to an endpoint (pools,
@@ -18,6 +18,11 @@ AS_DOWNSTREAM = 3
 DYNAMIC_LIMIT = 1024
 """Addresses an ORIGINAL_DST cluster remembers at once."""
 
+# C integers when compiled.
+_ROUND_ROBIN = 0
+_LEAST_REQUEST = 1
+_RANDOM = 2
+_POLICIES = {"round_robin": _ROUND_ROBIN, "least_request": _LEAST_REQUEST, "random": _RANDOM}
 _PROTOCOLS = {AppProtocol.HTTP1: HTTP1, AppProtocol.HTTP2: HTTP2, AppProtocol.AS_DOWNSTREAM: AS_DOWNSTREAM}
 
 
@@ -33,6 +38,7 @@ class Circuit:
         "pending",
         "requests",
         "retries",
+        "retry_percent",
     )
 
     def __init__(self, limits: CircuitLimits) -> None:
@@ -50,6 +56,11 @@ class Circuit:
         self.max_pending = limits.max_pending
         self.max_requests = limits.max_requests
         self.max_retries = limits.max_retries
+        self.retry_percent = limits.retry_percent
+
+    def may_retry(self) -> bool:
+        """Whether there may be another retry."""
+        return self.retries < self.max_retries or self.retries * 100 < self.requests * self.retry_percent
 
 
 class EndpointSlot:
@@ -79,7 +90,7 @@ class EndpointSlot:
         self.mesh = endpoint.mesh
         self.identity = endpoint.identity
         self.labels = dict(endpoint.labels)
-        self.current = 0
+        self.current = 0.0
         self.active = 0
         self.retired = False
         self.http1: Any = None
@@ -115,6 +126,7 @@ class ClusterTable:
     __slots__ = (
         "_dynamic",
         "_even",
+        "_lot",
         "_tier",
         "ahead",
         "circuit",
@@ -125,6 +137,7 @@ class ClusterTable:
         "name",
         "noun",
         "original",
+        "policy",
         "protocol",
         "slots",
         "tls",
@@ -142,7 +155,9 @@ class ClusterTable:
         self.ahead = noun.ahead
         self.labels = dict(noun.labels)
         self.circuit = Circuit(noun.limits)
+        self.policy = _POLICIES[noun.policy]
         self.cursor = seed
+        self._lot = seed & 0x7FFFFFFF
         best = min((slot.priority for slot in slots), default=0)
         self._tier = [slot for slot in slots if slot.priority == best]
         self._even = len({slot.weight for slot in self._tier}) <= 1
@@ -154,6 +169,8 @@ class ClusterTable:
         count = len(tier)
         if count == 0:
             return None
+        if self.policy == _RANDOM or (self.policy == _LEAST_REQUEST and self._even):
+            return self._drawn(excluded)
         if not self._even:
             return self._weighted(excluded)
         self.cursor += 1
@@ -170,19 +187,42 @@ class ClusterTable:
     def peek(self) -> EndpointSlot | None:
         """Say whose turn is next, where that is known and another one's than the last."""
         count = len(self._tier)
-        if count < 2 or not self._even:
+        if count < 2 or not self._even or self.policy != _ROUND_ROBIN:
             return None
         return self._tier[(self.cursor + 1) % count]
 
+    def _drawn(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
+        """Draw one, or for the load of two the less loaded one (the power of two choices, Mitzenmacher 2001)."""
+        tier = self._tier
+        if excluded:
+            tier = [slot for slot in tier if slot not in excluded] or tier
+        count = len(tier)
+        first: EndpointSlot = tier[self._draw(count)]
+        if self.policy == _RANDOM or count < 2:
+            return first
+        second: EndpointSlot = tier[(tier.index(first) + 1 + self._draw(count - 1)) % count]
+        return second if second.active < first.active else first
+
+    def _draw(self, count: int) -> int:
+        """Return a number below `count`, all alike likely: a linear congruential sequence, its low bits left out."""
+        self._lot = (self._lot * 1103515245 + 12345) & 0x7FFFFFFF
+        return (self._lot >> 8) % count
+
     def _weighted(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
-        """Nginx's smooth weighted round robin: every slot gains its weight, the richest is taken and pays the total."""
-        total = 0
+        """Nginx's smooth weighted round robin: every slot gains its weight, the richest is taken and pays the total.
+
+        By load, what a slot gains is shared by the requests it has, as in Envoy's weighted least request.
+        """
+        total = 0.0
         best: EndpointSlot | None = None
         for slot in self._tier:
             if excluded is not None and slot in excluded:
                 continue
-            slot.current += slot.weight
-            total += slot.weight
+            gain = float(slot.weight)
+            if self.policy == _LEAST_REQUEST:
+                gain /= slot.active + 1
+            slot.current += gain
+            total += gain
             if best is None or slot.current > best.current:
                 best = slot
         if best is None:
@@ -207,6 +247,7 @@ class ClusterTable:
     def succeed(self, previous: ClusterTable) -> list[EndpointSlot]:
         """Go on where the table before stopped; return its slots that are not here any more."""
         self.cursor = previous.cursor
+        self._lot = previous._lot
         self._dynamic = previous._dynamic
         self.circuit = previous.circuit
         self.circuit.renew(self.noun.limits)

@@ -7,7 +7,7 @@ serve (names would have to be resolved; a hash policy promises affinity).
 from __future__ import annotations
 
 import ipaddress
-from typing import Any
+from typing import Any, Final, Literal
 
 from dataplane.config import AppProtocol, CircuitLimits, Cluster, Endpoint, Endpoints, TlsContext
 from dataplane.xds.decode_tls import transport_socket
@@ -26,8 +26,12 @@ from dataplane.xds.reading import (
 )
 from meshapi import xds
 
-_KINDS = {"EDS": "eds", "STATIC": "static", "ORIGINAL_DST": "original_dst"}
-_POLICIES = {
+_KINDS: Final[dict[str, Literal["eds", "static", "original_dst"]]] = {
+    "EDS": "eds",
+    "STATIC": "static",
+    "ORIGINAL_DST": "original_dst",
+}
+_POLICIES: Final[dict[str, Literal["round_robin", "least_request", "random"]]] = {
     "ROUND_ROBIN": "round_robin",
     "LEAST_REQUEST": "least_request",
     "RANDOM": "random",
@@ -72,7 +76,7 @@ def cluster(message: Any) -> Cluster:
     )
 
 
-def _policy(message: Any, where: str) -> str:
+def _policy(message: Any, where: str) -> Literal["round_robin", "least_request", "random"]:
     name = choice(message, "lb_policy", where)
     if message.HasField("load_balancing_policy"):
         policies = message.load_balancing_policy.policies
@@ -130,13 +134,20 @@ def _common(message: Any, where: str) -> Any:
 def _limits(message: Any) -> CircuitLimits:
     for one in message.circuit_breakers.thresholds:
         if one.priority == 0:
+            budgeted = one.HasField("retry_budget")
+            least = number(one.retry_budget, "min_retry_concurrency", 3)
             return CircuitLimits(
                 max_connections=number(one, "max_connections", 1024),
                 max_pending=number(one, "max_pending_requests", 1024),
                 max_requests=number(one, "max_requests", 1024),
-                max_retries=number(one, "max_retries", 3),
+                max_retries=least if budgeted else number(one, "max_retries", 3),
+                retry_percent=_percent(one.retry_budget) if budgeted else 0.0,
             )
     return CircuitLimits()
+
+
+def _percent(budget: Any) -> float:
+    return float(budget.budget_percent.value) if budget.HasField("budget_percent") else 20.0
 
 
 def _labels(metadata: Any) -> tuple[tuple[str, str], ...]:

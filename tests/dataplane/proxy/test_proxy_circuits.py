@@ -105,6 +105,19 @@ def test_all_is_given_back(rig: MakeRig) -> None:
     assert circuit(r) == (0, 0, 0, 0)
 
 
+def test_retry_budget_grows_with_the_requests(rig: MakeRig) -> None:
+    """Half of four requests may be retries although one may be in any case; what is more is passed on."""
+    policy = RetryPolicy(on=frozenset({"5xx"}), attempts=5, backoff=(9.0, 9.0))
+    limits: dict[str, Any] = {"max_retries": 1, "retry_percent": 50.0}
+    r = rig(bounded(everything(forward(retry=policy)), addresses=("10.1.0.1",), **limits))
+    clients = [r.client().send(GET) for _ in range(4)]
+    for server in r.servers:
+        server.send(BAD)
+
+    assert [client.read() for client in clients] == [b"", b"", BAD, BAD]
+    assert r.runtime.metrics.events.of("retries_overflow").value == 2
+
+
 def test_retries_at_once_are_bounded(rig: MakeRig) -> None:
     """Beyond the bound the failure is passed on: retries must not be what keeps a service down."""
     policy = RetryPolicy(on=frozenset({"5xx"}), attempts=5, backoff=(0.0, 0.0))

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from dataplane.config import Endpoint
+from dataplane.config import CircuitLimits, Endpoint
 from dataplane.proxy import opaque
 from tests.support.certs import Authority
 from tests.support.net import Echo, Heard
@@ -124,6 +124,28 @@ async def test_client_is_reset_when_nobody_can_be_reached() -> None:
         await p.quiet()
         assert p.runtime.metrics.errors.of("no_healthy_upstream").value == 1
         assert p.relayed == (0, 0, 0, 0)
+
+
+async def test_relays_count_among_the_connections_of_a_cluster() -> None:
+    """One more than it may have is reset, until one of them is over."""
+    async with proxy() as p:
+        server = p.net.serve(Echo)
+        p.install(listener("relay", chain("tcp", tcp())), app=server, limits=CircuitLimits(max_connections=2))
+        loop, port = asyncio.get_running_loop(), p.listen("relay")
+        held = [p.net.connect(port) for _ in range(2)]
+        for client in held:
+            await loop.sock_sendall(client, b"x")
+            assert await loop.sock_recv(client, 1) == b"x"
+        with pytest.raises(ConnectionResetError):
+            await loop.sock_recv(p.net.connect(port), 1)
+        assert p.runtime.metrics.events.of("connections_overflow").value == 1
+        held[0].close()
+        await p.net.settle(lambda: p.relayed[1] == 1)
+
+        assert await exchange(p.net.connect(port), b"again") == b"again"
+        held[1].close()
+        await p.quiet()
+        assert p.runtime.tables.clusters["app"].circuit.connections == 0
 
 
 async def test_client_that_leaves_while_connecting_ends_the_attempt() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 from dataplane.config import Cluster, Endpoint, Endpoints, SidecarConfig
@@ -47,6 +48,42 @@ def test_weights_are_kept_smoothly() -> None:
 
     assert Counter(order) == {"a": 5, "b": 1, "c": 1}
     assert "aaaa" not in "".join(order)
+
+
+def test_least_request_takes_the_less_loaded_of_two() -> None:
+    """The most loaded one of three is never taken, and the least loaded one most often."""
+    cluster = Cluster(name="c", kind="eds", endpoints_name="c", policy="least_request")
+    table = compile_tables(config(at("a"), at("b"), at("c"), cluster=cluster), seed=1).clusters["c"]
+    for slot, active in zip(table.slots, (9, 3, 0), strict=True):
+        slot.active = active
+    taken = Counter(picked(table, 300))
+
+    assert taken["a"] == 0
+    assert taken["c"] > 1.5 * taken["b"] > 0
+    assert table.peek() is None
+
+
+def test_least_request_with_weights_shares_a_weight_by_its_load() -> None:
+    """Idle, weights are kept as they are; three requests on the heavy one make it a light one."""
+    cluster = Cluster(name="c", kind="eds", endpoints_name="c", policy="least_request")
+    table = compile_tables(config(at("a", weight=4), at("b"), cluster=cluster)).clusters["c"]
+    assert Counter(picked(table, 100)) == {"a": 80, "b": 20}
+    table.slots[0].active = 3
+
+    assert Counter(picked(table, 100)) == {"a": 50, "b": 50}
+
+
+def test_random_takes_all_alike_and_not_in_turns() -> None:
+    """The same seed draws the same lots; those excluded are never drawn."""
+    cluster = Cluster(name="c", kind="eds", endpoints_name="c", policy="random")
+    first, second = (compile_tables(config(at("a"), at("b"), at("c"), cluster=cluster), seed=7) for _ in range(2))
+    order = picked(first.clusters["c"], 3000)
+    a = first.clusters["c"].slots[0]
+
+    assert order == picked(second.clusters["c"], 3000)
+    assert all(900 < count < 1100 for count in Counter(order).values())
+    assert any(one == other for one, other in itertools.pairwise(order))
+    assert {first.clusters["c"].pick([a]).address for _ in range(50)} == {"b", "c"}
 
 
 def test_best_priority_takes_everything() -> None:

@@ -125,6 +125,21 @@ def test_clusters_fields_are_read(extension: bool) -> None:
     assert found.limits == CircuitLimits(max_connections=4, max_pending=5, max_requests=6, max_retries=0)
 
 
+@pytest.mark.parametrize(
+    ("budget", "least", "percent"),
+    [
+        ({}, 3, 20.0),
+        ({"budget_percent": {"value": 0.0}, "min_retry_concurrency": 7}, 7, 0.0),
+        ({"budget_percent": {"value": 12.5}}, 3, 12.5),
+    ],
+)
+def test_retry_budget_is_read(budget: dict[str, Any], least: int, percent: float) -> None:
+    """It takes the place of `max_retries`, with Envoy's defaults."""
+    limits = cluster(circuit_breakers={"thresholds": [{"max_retries": 9, "retry_budget": budget}]}).limits
+
+    assert (limits.max_retries, limits.retry_percent) == (least, percent)
+
+
 def test_connection_keepalive_is_read() -> None:
     """Of HTTP/2, for clusters in any of the places it may stand."""
     http2 = {"connection_keepalive": {"interval": "3s", "timeout": "0.5s"}}
