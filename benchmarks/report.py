@@ -97,7 +97,7 @@ def _write_beside(text: str) -> str:
         if kept.get("profile"):
             profiles.append(f"**{case.title}**\n\n```\n" + "\n".join(kept["profile"]) + "\n```\n")
     head, _, rest = text.partition(_PROFILES)
-    where = "Where our time goes, the ten costliest symbols of the outbound proxy:\n"
+    where = "Where our time goes, the ten costliest symbols of the outbound proxy (of handshakes, the accepting one):\n"
     return head + "\n".join([_PROFILES, *rows, "", where, *profiles, _PROFILES_END]) + rest.partition(_PROFILES_END)[2]
 
 

@@ -41,7 +41,7 @@ class Result:
     beside: dict[str, dict[str, float]] = field(default_factory=dict)
     """Figures told beside the one that counts, by what they are and peer: medians."""
     profile: list[str] = field(default_factory=list)
-    """Where our time goes, the ten costliest symbols of the outbound proxy; empty where `perf` cannot be used."""
+    """Where our time goes, the ten costliest symbols of one proxy; empty where `perf` cannot be used."""
 
 
 @dataclass(slots=True)
@@ -96,9 +96,7 @@ def run(case: Case, *, quick: bool) -> Result:
                 for which, figure in measured(case, running, turn).items():
                     beside.setdefault(which, {}).setdefault(name, []).append(figure)
         figures = beside.pop(COUNTS)
-        profile = (
-            profiling.top(case, pairs["tulle"]) if not quick and case.kind in {"cpu", "bytes"} and case.goal else []
-        )
+        profile = profiling.top(case, pairs["tulle"]) if not quick and case.kind in profiling.KINDS else []
     medians = {name: measure.median(values) for name, values in figures.items()}
     envoy = min(value for name, value in medians.items() if name.startswith("envoy"))
     return Result(

@@ -48,7 +48,7 @@ cdef class Exchange(Routed):
     cdef bint _retry_reset(self, long code) except -1
     cdef object _retry_policy(self)
     @cython.locals(circuit=Circuit)
-    cdef bint _hold_retry(self) except -1
+    cdef bint _hold_retry(self, object policy) except -1
     cdef object _release_retry(self)
     cdef object _retry_later(self)
     cpdef object _retry_now(self)

@@ -275,7 +275,7 @@ class Exchange(Routed):
             wanted = retry.on_grpc(policy, self.grpc_status)
         else:
             wanted = retry.on_status(policy, head.status)
-        if not wanted or not self._hold_retry():
+        if not wanted or not self._hold_retry(policy):
             return False
         if head.end and self.request_ended:
             self._let_go()
@@ -286,22 +286,26 @@ class Exchange(Routed):
 
     def _retry_reset(self, code: int) -> bool:
         policy = self._retry_policy()
-        if policy is None or not retry.on_reset(policy, code) or not self._hold_retry():
+        if policy is None or not retry.on_reset(policy, code) or not self._hold_retry(policy):
             return False
         self._retry_later()
         return True
 
     def _retry_policy(self) -> RetryPolicy | None:
-        """Return the policy of the route while it has tries left and the request can be sent again."""
+        """Return the policy of the route while the request can be sent again."""
         policy = self.row.retry if self.row is not None else None
-        return None if policy is None or not self.whole or self.retries >= policy.attempts else policy
+        return policy if self.whole else None
 
-    def _hold_retry(self) -> bool:
-        """Be one of the cluster's retries, if there may be another one."""
+    def _hold_retry(self, policy: RetryPolicy) -> bool:
+        """Be one of the cluster's retries, if the request has a try left and the cluster room for another one."""
+        if self.retries >= policy.attempts:
+            self.flag = flags.RETRIES_EXCEEDED
+            return False
         circuit = self.cluster.circuit
         if not self._again_held:
             if not circuit.may_retry():
                 self.runtime.metrics.events.of("retries_overflow").value += 1
+                self.flag = flags.OVERFLOW
                 return False
             circuit.retries += 1
             self._again_held = True

@@ -22,8 +22,7 @@ SHED: Final = 13
 LOCAL: Final = 14
 DENIED: Final = 15
 BAD_RESPONSE: Final = 16
-DRAINED: Final = 17
-DURATION: Final = 18
+DURATION: Final = 17
 
 NAMES: Final = (
     "-",
@@ -43,6 +42,5 @@ NAMES: Final = (
     "LR",
     "UAEX",
     "UPE",
-    "DO",
     "DT",
 )

@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -57,12 +59,6 @@ def app() -> Iterator[Any]:
     thread.join()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port: int = held.getsockname()[1]
-    return port
-
-
 def address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
@@ -97,7 +93,7 @@ class Sidecar:
     """A running `tulle-proxy --config`."""
 
     def __init__(self, directory: Path, app_port: int, *more: str, **environment: str) -> None:
-        self.port, self.tcp, self.admin = free_port(), free_port(), free_port()
+        self.port, self.tcp, self.admin = free_ports(3)
         path = directory / "config.json"
         path.write_text(json.dumps(bootstrap(self.port, self.tcp, app_port)))
         arguments = ["--config", str(path), "--admin-host", "127.0.0.1", "--admin-port", str(self.admin)]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshapi import names
-from tests.support.peers import envoy_from_file, free_ports
+from tests.support.peers import envoy_from_file
+from tests.support.ports import free_ports
 from tests.support.sidecar import (
     HTTP_ALPN,
     Identities,

@@ -13,7 +13,8 @@ from typing import Any
 from tests.interop.backends import Book, Pairs, Seen, http1_backend, http2_backend
 from tests.interop.cases import ALL, Case
 from tests.interop.clients import Heard, Reply
-from tests.support.peers import envoy_from_file, free_ports
+from tests.support.peers import envoy_from_file
+from tests.support.ports import free_ports
 from tests.support.sidecar import Json, cluster, http, listener, sidecar, to, write
 
 ASPECTS = ("status", "interim", "headers", "body", "trailers", "end", "backend")

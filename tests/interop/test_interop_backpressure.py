@@ -17,7 +17,7 @@ from meshapi import names
 from tests.interop.backends import stream_server
 from tests.interop.cases import head
 from tests.interop.clients import PREFACE, Http2Client
-from tests.support.peers import free_ports
+from tests.support.ports import free_ports
 from tests.support.sidecar import Identities, Sidecar, chain, cluster, http, listener, sidecar, tcp, to, write
 
 PUSHED = 200 << 20

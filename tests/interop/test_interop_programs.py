@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.peers import free_ports, haproxy, nghttpd, nginx, run
+from tests.support.peers import haproxy, nghttpd, nginx, run
+from tests.support.ports import free_ports
 from tests.support.sidecar import Sidecar
 
 Proxy = tuple[Sidecar, dict[str, int]]

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.envoy import BINARY as ENVOY
@@ -44,13 +44,6 @@ def program(name: str) -> str:
         package = _PACKAGES.get(name, name)
         raise MissingProgramError(f"{name} is not installed; run tools/setup.sh, or apt-get install {package}")
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now, all different."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 class Peer:

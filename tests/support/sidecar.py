@@ -17,7 +17,8 @@ from typing import Any
 
 from meshapi import xds
 from tests.support.certs import Authority
-from tests.support.peers import SECONDS, free_ports
+from tests.support.peers import SECONDS
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 Json = dict[str, Any]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ import grpc
 from aiohttp import WSMsgType, web
 
 from tests.support.certs import Authority
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
 TYPE = "type.googleapis.com/envoy."
@@ -51,14 +51,6 @@ class Pair:
         """The sum of a sample without labels over both sidecars."""
         lines = [line for text in self.metrics() for line in text.splitlines()]
         return sum(float(line.split()[1]) for line in lines if line.startswith(name + " "))
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 # --- apps -------------------------------------------------------------------------------------------------------------

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import random
-import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 
 from tests.support.certs import Authority
 from tests.support.envoy import BINARY, ROOT
+from tests.support.ports import free_ports
 
 TYPE = "type.googleapis.com/envoy."
 HTTP_RBAC = TYPE + "extensions.filters.http.rbac.v3.RBAC"
@@ -119,17 +118,6 @@ REQUESTS: list[tuple[str, str, str, tuple[tuple[str, str], ...]]] = [
 ]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports below those the kernel gives to clients, which could take one before the proxy does."""
-    found: list[int] = []
-    for port in random.sample(range(20000, 32000), 12000):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-        if len(found) == count:
-            break
-    return found
-
-
 def listener(name: str, port: int, rules: Object, kind: str, tls: Object | None) -> Object:
     """A listener that answers 200 to whoever is let in; `kind` is `http` or `network`."""
     rbac = {"name": "rbac", "typed_config": {"@type": HTTP_RBAC if kind == "http" else NETWORK_RBAC, "rules": rules}}
@@ -207,9 +195,8 @@ class Client:
 
 
 @contextmanager
-def running(name: str, folder: Path, listeners: list[Object]) -> Iterator[None]:
+def running(name: str, folder: Path, admin: int, listeners: list[Object]) -> Iterator[None]:
     """A proxy with these listeners, ready."""
-    (admin,) = free_ports(1)
     document = {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}},
         "static_resources": {"listeners": listeners},
@@ -278,12 +265,14 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdicts]:
     ]
     found: dict[str, Verdicts] = {}
     for proxy in ("envoy", "tulle"):
-        ports = dict(zip(wanted, free_ports(len(wanted)), strict=True))
+        # All at once: a port found later could be one of those found before.
+        admin, *free = free_ports(1 + len(wanted))
+        ports = dict(zip(wanted, free, strict=True))
         listeners = [
             listener(f"{name} {kind} {secure}", port, RULES[name], kind, tls if secure else None)
             for (name, kind, secure), port in ports.items()
         ]
-        with running(proxy, folder, listeners):
+        with running(proxy, folder, admin, listeners):
             end = time.monotonic() + 20
             while callers[""].ask(ports["all", "http", False])[0] == 503:  # it sheds what comes while it starts
                 assert time.monotonic() < end

@@ -157,7 +157,7 @@ def test_retry_policy_repeats_answers_it_names(rig: MakeRig) -> None:
     r.servers[0].send(BAD)
 
     assert client.read() == BAD
-    assert r.counted(503) == 1
+    assert r.counted(503, flags.RETRIES_EXCEEDED) == 1
 
 
 def test_per_try_timeout_moves_on(rig: MakeRig) -> None:
