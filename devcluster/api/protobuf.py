@@ -36,13 +36,17 @@ def decode(body: bytes) -> Object:
         raise bad_request("the body is not in Kubernetes protobuf: it does not begin with 'k8s\\0'")
     try:
         envelope = {number: value for number, _, value in _fields(body[4:])}
-        meta = {number: value.decode() for number, _, value in _fields(envelope[1])}
+        meta = {number: _bytes(value).decode() for number, _, value in _fields(envelope[1])}
         kind = meta.get(2, "")
         if kind not in _messages():
             raise unsupported(f"kind {kind!r} is not read in protobuf by this server, send application/json")
         return {"apiVersion": meta.get(1, ""), "kind": kind} | _message(kind, envelope.get(2, b""))
-    except (IndexError, KeyError, AttributeError, ValueError, OverflowError) as error:
-        raise bad_request(f"the protobuf body is malformed: {error}") from error
+    except (IndexError, KeyError, ValueError, OverflowError, RecursionError) as error:
+        raise _malformed(error) from error
+
+
+def _malformed(why: object) -> StatusError:
+    return bad_request(f"the protobuf body is malformed: {why}")
 
 
 def unsupported(message: str) -> StatusError:
@@ -50,7 +54,8 @@ def unsupported(message: str) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", message)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
+def _fields(message: Any) -> Iterator[tuple[int, int, Any]]:
+    data = _bytes(message)
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -69,6 +74,19 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
         else:
             raise ValueError(f"wire type {wire} is unknown")
         yield key >> 3, wire, value
+
+
+def _bytes(raw: Any) -> bytes:
+    """Insist on what is written with a length: the body may give any field any wire type."""
+    if not isinstance(raw, bytes):
+        raise _malformed(f"the number {raw} stands where bytes belong")
+    return raw
+
+
+def _number(raw: Any) -> int:
+    if not isinstance(raw, int):
+        raise _malformed("bytes stand where a number belongs")
+    return raw - (1 << 64) if raw >= 1 << 63 else raw
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -114,43 +132,43 @@ def _entry(type_: str, raw: bytes) -> tuple[str, Any]:
     value = parts.get(2, b"")
     match type_:
         case "M":
-            decoded: Any = base64.b64encode(value).decode()
+            decoded: Any = base64.b64encode(_bytes(value)).decode()
         case "Q":
             decoded = _value("q", value)
         case "X":
-            decoded = [item.decode() for _, _, item in _fields(value)]
+            decoded = [_bytes(item).decode() for _, _, item in _fields(value)]
         case _:
-            decoded = value.decode()
-    return parts.get(1, b"").decode(), decoded
+            decoded = _bytes(value).decode()
+    return _bytes(parts.get(1, b"")).decode(), decoded
 
 
 def _value(type_: str, raw: Any) -> Any:
     match type_:
         case "s":
-            return raw.decode()
+            return _bytes(raw).decode()
         case "b":
-            return bool(raw)
+            return bool(_number(raw))
         case "i":
-            return raw - (1 << 64) if raw >= 1 << 63 else raw
+            return _number(raw)
         case "y":
-            return base64.b64encode(raw).decode()
+            return base64.b64encode(_bytes(raw)).decode()
         case "t":
             return _time({number: value for number, _, value in _fields(raw)})
         case "q":
-            return b"".join(value for _, _, value in _fields(raw)).decode()
+            return b"".join(_bytes(value) for _, _, value in _fields(raw)).decode()
         case "o":
             parts = {number: value for number, _, value in _fields(raw)}
-            return parts[3].decode() if parts.get(1) else _value("i", parts.get(2, 0))
+            return _bytes(parts[3]).decode() if parts.get(1) else _value("i", parts.get(2, 0))
         case "f":
-            return json.loads(b"".join(value for _, _, value in _fields(raw)) or b"{}")
+            return json.loads(b"".join(_bytes(value) for _, _, value in _fields(raw)) or b"{}")
         case _:
             return _message(type_, raw)
 
 
-def _time(parts: dict[int, int]) -> str | None:
+def _time(parts: dict[int, Any]) -> str | None:
     if not parts.get(1):
         return None
-    moment = datetime.fromtimestamp(parts[1], UTC)
-    if nanos := parts.get(2):
+    moment = datetime.fromtimestamp(_number(parts[1]), UTC)
+    if nanos := _number(parts.get(2, 0)):
         return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{nanos // 1000:06}Z"
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

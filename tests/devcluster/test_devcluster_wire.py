@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from devcluster.api import bodies, protobuf, spdy
 from devcluster.api.cells import duration
 from devcluster.api.errors import StatusError
 from devcluster.api.jsonpath import find
+from devcluster.api.messages import TABLE
 from devcluster.api.targets import parse
 
 NAMESPACE = (
@@ -55,7 +57,37 @@ def test_protobuf_body_of_kubectl_is_read() -> None:
     assert protobuf.decode(NAMESPACE) == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "foo"}}
 
 
+def varint(number: int) -> bytes:
+    """Write a number seven bits at a time."""
+    low, rest = number & 127, number >> 7
+    return bytes([low | 128]) + varint(rest) if rest else bytes([low])
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """Write a field: bytes with their length, a number as it is."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def messages() -> st.SearchStrategy[bytes]:
+    """Write messages of any fields, whatever their types are."""
+    leaf = st.one_of(st.integers(0, 2**64 - 1), st.binary(max_size=8))
+
+    def written(values: st.SearchStrategy[bytes | int]) -> st.SearchStrategy[bytes]:
+        return st.lists(st.builds(field, st.integers(1, 6), values), max_size=4).map(b"".join)
+
+    return st.recursive(written(leaf), written, max_leaves=8)
+
+
+def enveloped() -> st.SearchStrategy[bytes]:
+    """Write objects of kinds the server knows."""
+    kinds = st.sampled_from(re.findall(r"^(\w+): ", TABLE, re.MULTILINE)).map(lambda name: field(2, name.encode()))
+    return st.tuples(kinds, messages()).map(lambda both: field(1, both[0]) + field(2, both[1]))
+
+
 @given(st.binary(max_size=80))
+@example(b"\x08\x00")
 def test_protobuf_garbage_is_refused_never_a_fault(data: bytes) -> None:
     """Whatever comes, the answer is a Status or an object."""
     code = 200
@@ -65,6 +97,28 @@ def test_protobuf_garbage_is_refused_never_a_fault(data: bytes) -> None:
         code = error.code
 
     assert code in {200, 400, 415}
+
+
+@given(st.data())
+def test_any_wire_type_of_any_field_is_refused_never_a_fault(data: st.DataObject) -> None:
+    """Fields of messages the server knows, with values of kinds they never have, some levels deep."""
+    code = 200
+    try:
+        protobuf.decode(protobuf.MAGIC + data.draw(enveloped()))
+    except StatusError as error:
+        code = error.code
+
+    assert code in {200, 400, 415}
+
+
+def test_json_nested_beyond_reason_inside_protobuf_is_refused() -> None:
+    """Python's own depth is no fault of the server's."""
+    with pytest.raises(StatusError) as refused:
+        protobuf.decode(
+            protobuf.MAGIC + field(1, field(2, b"ManagedFieldsEntry")) + field(2, field(7, field(1, b"[" * 100_000)))
+        )
+
+    assert refused.value.code == 400
 
 
 @pytest.mark.parametrize(
