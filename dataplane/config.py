@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Literal
 
 
 class AppProtocol(enum.Enum):
@@ -353,7 +352,8 @@ class Cluster:
     """An xDS Cluster."""
 
     name: str
-    kind: Literal["eds", "static", "original_dst"]
+    kind: str
+    """`eds`, `static` or `original_dst`."""
     endpoints_name: str = ""
     static: Endpoints | None = None
     connect_timeout: float = 1.0
@@ -362,7 +362,7 @@ class Cluster:
     """For every endpoint (file config), or, with `mesh_tls`, for none."""
     mesh_tls: TlsContext | None = None
     """For endpoints with `mesh` set."""
-    policy: Literal["round_robin", "least_request", "random"] = "round_robin"
+    policy: str = "round_robin"
     limits: CircuitLimits = CircuitLimits()
     max_streams: int = 0
     max_requests: int = 0

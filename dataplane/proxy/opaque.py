@@ -220,7 +220,7 @@ class Relay:
             self._fail("no endpoint to connect to")
             return
         cluster = self._cluster
-        if cluster is not None and cluster.circuit.connections >= cluster.circuit.max_connections:
+        if cluster is not None and not cluster.circuit.may_connect():
             self.runtime.metrics.events.of("connections_overflow").value += 1
             self._fail("the service has as many connections as it may have")
             return

@@ -103,7 +103,7 @@ class Pool(Owner):
 
     def prepare(self) -> None:
         """Have a connection before a call needs it."""
-        if not self.connections and not self.retired and self.circuit.connections < self.circuit.max_connections:
+        if not self.connections and not self.retired and self.circuit.may_connect():
             self._dial()
 
     def forget(self, call: Call) -> None:
@@ -118,7 +118,7 @@ class Pool(Owner):
         wanted = 1 if self.http2 else len(self.pending)
         circuit = self.circuit
         while self.connecting < wanted:
-            if circuit.connections >= circuit.max_connections and self.connections:
+            if self.connections and not circuit.may_connect():
                 self.runtime.metrics.events.of("connections_overflow").value += 1
                 return
             if not self._dial():

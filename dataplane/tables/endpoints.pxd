@@ -14,6 +14,7 @@ cdef class Circuit:
     cdef public double retry_percent
 
     cpdef object renew(self, object limits)
+    cpdef bint may_connect(self)
     cpdef bint may_retry(self)
 
 cdef class EndpointSlot:
@@ -51,12 +52,11 @@ cdef class ClusterTable:
     cdef public bint ahead
     cdef list _tier
     cdef bint _even
-    cdef long _lot
     cdef dict _dynamic
 
     cpdef EndpointSlot pick(self, list excluded)
     cpdef EndpointSlot peek(self)
-    @cython.locals(slot=EndpointSlot, first=EndpointSlot, second=EndpointSlot, count=Py_ssize_t)
+    @cython.locals(slot=EndpointSlot, first=EndpointSlot, second=EndpointSlot, count=Py_ssize_t, at=Py_ssize_t)
     cdef EndpointSlot _drawn(self, list excluded)
     cdef Py_ssize_t _draw(self, Py_ssize_t count)
     @cython.locals(slot=EndpointSlot, best=EndpointSlot, total=double, gain=double)

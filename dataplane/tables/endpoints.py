@@ -58,6 +58,10 @@ class Circuit:
         self.max_retries = limits.max_retries
         self.retry_percent = limits.retry_percent
 
+    def may_connect(self) -> bool:
+        """Whether there may be another connection."""
+        return self.connections < self.max_connections
+
     def may_retry(self) -> bool:
         """Whether there may be another retry."""
         return self.retries < self.max_retries or self.retries * 100 < self.requests * self.retry_percent
@@ -126,7 +130,6 @@ class ClusterTable:
     __slots__ = (
         "_dynamic",
         "_even",
-        "_lot",
         "_tier",
         "ahead",
         "circuit",
@@ -157,7 +160,6 @@ class ClusterTable:
         self.circuit = Circuit(noun.limits)
         self.policy = _POLICIES[noun.policy]
         self.cursor = seed
-        self._lot = seed & 0x7FFFFFFF
         best = min((slot.priority for slot in slots), default=0)
         self._tier = [slot for slot in slots if slot.priority == best]
         self._even = len({slot.weight for slot in self._tier}) <= 1
@@ -197,16 +199,17 @@ class ClusterTable:
         if excluded:
             tier = [slot for slot in tier if slot not in excluded] or tier
         count = len(tier)
-        first: EndpointSlot = tier[self._draw(count)]
+        at = self._draw(count)
+        first: EndpointSlot = tier[at]
         if self.policy == _RANDOM or count < 2:
             return first
-        second: EndpointSlot = tier[(tier.index(first) + 1 + self._draw(count - 1)) % count]
+        second: EndpointSlot = tier[(at + 1 + self._draw(count - 1)) % count]
         return second if second.active < first.active else first
 
     def _draw(self, count: int) -> int:
         """Return a number below `count`, all alike likely: a linear congruential sequence, its low bits left out."""
-        self._lot = (self._lot * 1103515245 + 12345) & 0x7FFFFFFF
-        return (self._lot >> 8) % count
+        self.cursor = (self.cursor * 1103515245 + 12345) & 0x7FFFFFFF
+        return (self.cursor >> 8) % count
 
     def _weighted(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
         """Nginx's smooth weighted round robin: every slot gains its weight, the richest is taken and pays the total.
@@ -247,7 +250,6 @@ class ClusterTable:
     def succeed(self, previous: ClusterTable) -> list[EndpointSlot]:
         """Go on where the table before stopped; return its slots that are not here any more."""
         self.cursor = previous.cursor
-        self._lot = previous._lot
         self._dynamic = previous._dynamic
         self.circuit = previous.circuit
         self.circuit.renew(self.noun.limits)

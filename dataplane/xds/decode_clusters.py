@@ -7,7 +7,7 @@ serve (names would have to be resolved; a hash policy promises affinity).
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final, Literal
+from typing import Any
 
 from dataplane.config import AppProtocol, CircuitLimits, Cluster, Endpoint, Endpoints, TlsContext
 from dataplane.xds.decode_tls import transport_socket
@@ -26,12 +26,8 @@ from dataplane.xds.reading import (
 )
 from meshapi import xds
 
-_KINDS: Final[dict[str, Literal["eds", "static", "original_dst"]]] = {
-    "EDS": "eds",
-    "STATIC": "static",
-    "ORIGINAL_DST": "original_dst",
-}
-_POLICIES: Final[dict[str, Literal["round_robin", "least_request", "random"]]] = {
+_KINDS = {"EDS": "eds", "STATIC": "static", "ORIGINAL_DST": "original_dst"}
+_POLICIES = {
     "ROUND_ROBIN": "round_robin",
     "LEAST_REQUEST": "least_request",
     "RANDOM": "random",
@@ -76,7 +72,7 @@ def cluster(message: Any) -> Cluster:
     )
 
 
-def _policy(message: Any, where: str) -> Literal["round_robin", "least_request", "random"]:
+def _policy(message: Any, where: str) -> str:
     name = choice(message, "lb_policy", where)
     if message.HasField("load_balancing_policy"):
         policies = message.load_balancing_policy.policies
