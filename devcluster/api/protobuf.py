@@ -35,8 +35,8 @@ def decode(body: bytes) -> Object:
     if not body.startswith(MAGIC):
         raise bad_request("the body is not in Kubernetes protobuf: it does not begin with 'k8s\\0'")
     try:
-        envelope = {number: value for number, _, value in _fields(body[4:])}
-        meta = {number: _bytes(value).decode() for number, _, value in _fields(envelope[1])}
+        envelope = dict(_fields(body[4:]))
+        meta = {number: _bytes(value).decode() for number, value in _fields(envelope[1])}
         kind = meta.get(2, "")
         if kind not in _messages():
             raise unsupported(f"kind {kind!r} is not read in protobuf by this server, send application/json")
@@ -54,7 +54,7 @@ def unsupported(message: str) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", message)
 
 
-def _fields(message: Any) -> Iterator[tuple[int, int, Any]]:
+def _fields(message: Any) -> Iterator[tuple[int, Any]]:
     data = _bytes(message)
     at = 0
     while at < len(data):
@@ -73,7 +73,7 @@ def _fields(message: Any) -> Iterator[tuple[int, int, Any]]:
             value, at = data[at : at + size], at + size
         else:
             raise ValueError(f"wire type {wire} is unknown")
-        yield key >> 3, wire, value
+        yield key >> 3, value
 
 
 def _bytes(raw: Any) -> bytes:
@@ -87,6 +87,10 @@ def _number(raw: Any) -> int:
     if not isinstance(raw, int):
         raise _malformed("bytes stand where a number belongs")
     return raw - (1 << 64) if raw >= 1 << 63 else raw
+
+
+def _joined(raw: Any) -> bytes:
+    return b"".join(_bytes(value) for _, value in _fields(raw))
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -103,7 +107,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def _message(name: str, data: bytes) -> Object:
     known = _messages()[name]
     found: Object = {}
-    for number, _, raw in _fields(data):
+    for number, raw in _fields(data):
         if number not in known:
             if raw:
                 raise unsupported(f"field {number} of {name} is not read in protobuf by this server, send JSON")
@@ -128,7 +132,7 @@ def _message(name: str, data: bytes) -> Object:
 
 
 def _entry(type_: str, raw: bytes) -> tuple[str, Any]:
-    parts = {number: value for number, _, value in _fields(raw)}
+    parts = dict(_fields(raw))
     value = parts.get(2, b"")
     match type_:
         case "M":
@@ -136,7 +140,7 @@ def _entry(type_: str, raw: bytes) -> tuple[str, Any]:
         case "Q":
             decoded = _value("q", value)
         case "X":
-            decoded = [_bytes(item).decode() for _, _, item in _fields(value)]
+            decoded = [_bytes(item).decode() for _, item in _fields(value)]
         case _:
             decoded = _bytes(value).decode()
     return _bytes(parts.get(1, b"")).decode(), decoded
@@ -153,14 +157,14 @@ def _value(type_: str, raw: Any) -> Any:
         case "y":
             return base64.b64encode(_bytes(raw)).decode()
         case "t":
-            return _time({number: value for number, _, value in _fields(raw)})
+            return _time(dict(_fields(raw)))
         case "q":
-            return b"".join(_bytes(value) for _, _, value in _fields(raw)).decode()
+            return _joined(raw).decode()
         case "o":
-            parts = {number: value for number, _, value in _fields(raw)}
-            return _bytes(parts[3]).decode() if parts.get(1) else _value("i", parts.get(2, 0))
+            parts = dict(_fields(raw))
+            return _bytes(parts[3]).decode() if parts.get(1) else _number(parts.get(2, 0))
         case "f":
-            return json.loads(b"".join(_bytes(value) for _, _, value in _fields(raw)) or b"{}")
+            return json.loads(_joined(raw) or b"{}")
         case _:
             return _message(type_, raw)
 
