@@ -6,7 +6,6 @@ said so, and the case that made it fails: figures of failed requests mean nothin
 
 from __future__ import annotations
 
-import collections
 import re
 import socket
 import ssl
@@ -146,4 +145,5 @@ def churn(port: int, count: int, tls: ssl.SSLContext | None) -> None:
             connection.close()
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        collections.deque(threads.map(once, range(count)), maxlen=0)
+        for _ in threads.map(once, range(count)):
+            pass

@@ -45,6 +45,36 @@ def test_no_module_is_longer_than_its_budget() -> None:
     assert long.keys() == LONG_FILES.keys(), long
 
 
+def open_methods(classes: dict[tuple[Path, str], ast.ClassDef], one: tuple[Path, str]) -> set[str]:
+    """Methods of a class and its bases in the same folder for which nobody has written a body."""
+    if one not in classes:
+        return set()
+    node = classes[one]
+    names = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    found = set().union(*(open_methods(classes, (one[0], base)) for base in names))
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef):
+            promised = ast.unparse(method.body[-1]) == "raise NotImplementedError"
+            found = found | {method.name} if promised else found - {method.name}
+    return found
+
+
+def test_what_a_base_leaves_open_its_classes_fill_in() -> None:
+    """`raise NotImplementedError` is a promise; every class without subclasses keeps it, itself or by a base."""
+    classes = {
+        (path.parent, node.name): node
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    based_on = {
+        (folder, base.id) for (folder, _), node in classes.items() for base in node.bases if isinstance(base, ast.Name)
+    }
+    left = {f"{one[1]}.{method}" for one in classes.keys() - based_on for method in open_methods(classes, one)}
+
+    assert left == set()
+
+
 def test_the_median_module_is_short() -> None:
     """Half of the modules can be read in one sitting."""
     sizes = [n for p in modules() if (n := len(p.read_text().splitlines())) > 5]

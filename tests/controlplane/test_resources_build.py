@@ -139,13 +139,13 @@ def test_inbound_cluster_keeps_to_the_declared_version() -> None:
     assert build(compiled(), Type.CLUSTER, "inbound:8080", OTHER) is None
 
 
-@pytest.mark.parametrize("name", ["shop/web:80", "pod/shop/web-1:8080", "inbound:8080", "inbound:0"])
+@pytest.mark.parametrize("name", ["shop/web:80", "pod/shop/web-1:8080", "inbound:8080", "inbound:0", "passthrough"])
 def test_clusters_are_not_bounded_unasked(name: str) -> None:
     """Left out, the fields mean 1024: a service with more WebSockets than that would answer 503."""
     limits = built(compiled(), Type.CLUSTER, name).limits
 
     assert (limits.max_connections, limits.max_pending, limits.max_requests) == (2**32 - 1,) * 3
-    assert (limits.max_retries, limits.retry_percent) == ((3, 0.0) if name.startswith("inbound") else (10, 20.0))
+    assert (limits.max_retries, limits.retry_percent) == ((10, 20.0) if "/" in name else (3, 0.0))
 
 
 def test_tcp_route_splits_connections() -> None:

@@ -7,17 +7,11 @@ import json
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, is_injected
+from tests.support.mesh import Mesh, is_injected, pods
 from tests.support.objects import container, deployment, pod, service
 
 ON = {"tulle.dev/inject": "enabled"}
 OFF = {"tulle.dev/inject": "disabled"}
-
-
-def pods(kube: Kube, app: str) -> list[dict]:
-    """The pods of an app that are not going away."""
-    found = kube.get("pods", "-l", f"app={app}")["items"]
-    return [p for p in found if "deletionTimestamp" not in p["metadata"]]
 
 
 def test_annotating_a_deployment_rolls_it_in_and_removing_rolls_it_out(shop: Kube) -> None:

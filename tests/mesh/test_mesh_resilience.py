@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask
+from tests.support.mesh import Mesh, ask, is_injected, pods
 from tests.support.objects import container, deployment, pod, service
 
 ON = {"tulle.dev/inject": "enabled"}
@@ -52,6 +52,23 @@ def test_rolling_restart_under_load_loses_no_request(shop: Kube) -> None:
     """Pods come and go; the client sees only answers."""
     with hammering(shop, 12) as load:
         shop("rollout", "restart", "deployment/server")
+        shop("rollout", "status", "deployment/server", "--timeout=60s")
+        seen = outcome(load)
+
+    assert seen["requests"] > 100
+    assert seen["bad"] == []
+
+
+@pytest.mark.parametrize(("change", "injected"), [("tulle.dev/inject-", False), ("tulle.dev/inject=enabled", True)])
+def test_going_out_of_the_mesh_and_in_again_loses_no_request(shop: Kube, change: str, injected: bool) -> None:
+    """The README's promise: the workload rolls either way, and its clients see only answers."""
+    with hammering(shop, 12) as load:
+        shop("annotate", "deployment", "server", change)
+        shop.until(
+            lambda: (found := pods(shop, "server")) and all(is_injected(p) is injected for p in found),
+            60,
+            "the pods of the other kind",
+        )
         shop("rollout", "status", "deployment/server", "--timeout=60s")
         seen = outcome(load)
 

@@ -62,6 +62,12 @@ def installed_mesh(kubeconfig: Path) -> Iterator[Mesh]:
     mesh.tulle("uninstall")
 
 
+def pods(kube: Kube, app: str) -> list[dict[str, Any]]:
+    """The pods of an app that are not going away."""
+    found = kube.get("pods", "-l", f"app={app}")["items"]
+    return [p for p in found if "deletionTimestamp" not in p["metadata"]]
+
+
 def is_injected(pod: dict[str, Any]) -> bool:
     """Tell whether a pod carries the sidecar."""
     spec = pod["spec"]

@@ -195,8 +195,9 @@ class Client:
 
 
 @contextmanager
-def running(name: str, folder: Path, admin: int, listeners: list[Object]) -> Iterator[None]:
+def running(name: str, folder: Path, listeners: list[Object]) -> Iterator[None]:
     """A proxy with these listeners, ready."""
+    (admin,) = free_ports(1)
     document = {
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}},
         "static_resources": {"listeners": listeners},
@@ -265,14 +266,12 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdicts]:
     ]
     found: dict[str, Verdicts] = {}
     for proxy in ("envoy", "tulle"):
-        # All at once: a port found later could be one of those found before.
-        admin, *free = free_ports(1 + len(wanted))
-        ports = dict(zip(wanted, free, strict=True))
+        ports = dict(zip(wanted, free_ports(len(wanted)), strict=True))
         listeners = [
             listener(f"{name} {kind} {secure}", port, RULES[name], kind, tls if secure else None)
             for (name, kind, secure), port in ports.items()
         ]
-        with running(proxy, folder, admin, listeners):
+        with running(proxy, folder, listeners):
             end = time.monotonic() + 20
             while callers[""].ask(ports["all", "http", False])[0] == 503:  # it sheds what comes while it starts
                 assert time.monotonic() < end
