@@ -60,7 +60,7 @@ def cluster(message: Any) -> Cluster:
         tls=tls,
         mesh_tls=mesh_tls,
         policy=_policy(message, where),
-        limits=_limits(message),
+        limits=_limits(message, where),
         max_streams=number(http2, "max_concurrent_streams", 0),
         max_requests=number(common, "max_requests_per_connection", 0),
         idle=maybe_seconds(common, "idle_timeout"),
@@ -127,7 +127,7 @@ def _common(message: Any, where: str) -> Any:
     return message.common_http_protocol_options
 
 
-def _limits(message: Any) -> CircuitLimits:
+def _limits(message: Any, where: str) -> CircuitLimits:
     for one in message.circuit_breakers.thresholds:
         if one.priority == 0:
             budgeted = one.HasField("retry_budget")
@@ -137,13 +137,16 @@ def _limits(message: Any) -> CircuitLimits:
                 max_pending=number(one, "max_pending_requests", 1024),
                 max_requests=number(one, "max_requests", 1024),
                 max_retries=least if budgeted else number(one, "max_retries", 3),
-                retry_percent=_percent(one.retry_budget) if budgeted else 0.0,
+                retry_percent=_percent(one.retry_budget, where) if budgeted else 0.0,
             )
     return CircuitLimits()
 
 
-def _percent(budget: Any) -> float:
-    return float(budget.budget_percent.value) if budget.HasField("budget_percent") else 20.0
+def _percent(budget: Any, where: str) -> float:
+    percent = float(budget.budget_percent.value) if budget.HasField("budget_percent") else 20.0
+    if not 0.0 <= percent <= 100.0:
+        raise RefusedError(f"{where}: a retry budget of {percent:g} percent makes no sense; use 0 to 100")
+    return percent
 
 
 def _labels(metadata: Any) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ import pytest
 
 from dataplane.config import CircuitLimits, Cluster, Forward, HttpFilter, HttpTimeouts, Listener, RouteTable
 from dataplane.xds.decode import decode_message
+from dataplane.xds.reading import RefusedError
 from meshapi import protos
 from meshapi.xds import Type
 
@@ -138,6 +139,14 @@ def test_retry_budget_is_read(budget: dict[str, Any], least: int, percent: float
     limits = cluster(circuit_breakers={"thresholds": [{"max_retries": 9, "retry_budget": budget}]}).limits
 
     assert (limits.max_retries, limits.retry_percent) == (least, percent)
+
+
+@pytest.mark.parametrize("percent", [-1.0, 100.5, "NaN"])
+def test_retry_budget_that_is_no_share_is_refused(percent: float | str) -> None:
+    """In a sentence that says what would be right."""
+    thresholds = [{"retry_budget": {"budget_percent": {"value": percent}}}]
+    with pytest.raises(RefusedError, match=r"^cluster c: a retry budget of .* percent makes no sense; use 0 to 100$"):
+        cluster(circuit_breakers={"thresholds": thresholds})
 
 
 def test_connection_keepalive_is_read() -> None:
