@@ -26,6 +26,8 @@ class ProxyDefaults:
     """What an injected sidecar gets unless its pod's annotations say otherwise."""
 
     image: str = "tulle:0.1.0"
+    allowed_images: frozenset[str] = frozenset()
+    """Further images a pod may ask for by annotation (TULLE_PROXY_ALLOWED_IMAGES, commas between); one of them runs as root with NET_ADMIN."""
     pull_policy: str = "IfNotPresent"
     cpu_request: str = "50m"
     cpu_limit: str = ""
@@ -89,6 +91,9 @@ class _Reader:
     def text(self, name: str, default: str) -> str:
         return self._environment.get(name, "").strip() or default
 
+    def words(self, name: str) -> frozenset[str]:
+        return frozenset(word for each in self.text(name, "").split(",") if (word := each.strip()))
+
     def number(self, name: str, default: int, low: int, high: int) -> int:
         raw = self.text(name, str(default))
         if not raw.isdigit() or not low <= int(raw) <= high:
@@ -105,6 +110,7 @@ class _Reader:
 def _proxy(read: _Reader) -> ProxyDefaults:
     return ProxyDefaults(
         image=read.text("TULLE_IMAGE", "tulle:0.1.0"),
+        allowed_images=read.words("TULLE_PROXY_ALLOWED_IMAGES"),
         pull_policy=read.word("TULLE_IMAGE_PULL_POLICY", "IfNotPresent", ("Always", "IfNotPresent", "Never")),
         cpu_request=read.text("TULLE_PROXY_CPU_REQUEST", "50m"),
         cpu_limit=read.text("TULLE_PROXY_CPU_LIMIT", ""),

@@ -59,7 +59,7 @@ PROXY_LOG_LEVEL: Final = "tulle.dev/proxy-log-level"
 PROXY_CONCURRENCY: Final = "tulle.dev/proxy-concurrency"
 """Workers of the sidecar that share its ports, 1 to 64."""
 PROXY_IMAGE: Final = "tulle.dev/proxy-image"
-"""Image of the sidecar and its init container, instead of the control plane's."""
+"""Image of the sidecar and its init container, instead of the mesh's: one of those the mesh's operator allows."""
 DRAIN_SECONDS: Final = "tulle.dev/drain-seconds"
 """How long connections may take to end when the pod stops, 0 to 3600."""
 

@@ -2,6 +2,7 @@
 
 options.py      what the operator set (`InjectSettings`)
 annotations.py  what the pod's owner asked for, validated; a bad value is refused with a sentence
+refusal.py      why a pod is refused: one error, whose message kubectl shows
 containers.py   the init container, the sidecar and their volumes, as Kubernetes objects
 probes.py       the app's probes, asked through the sidecar
 patch.py        `inject`: pod in, injected pod or the reason against out (pure)
@@ -13,5 +14,6 @@ webhook.py      the HTTPS face the API server calls
 from controlplane.inject.annotations import BadAnnotationError
 from controlplane.inject.options import InjectSettings
 from controlplane.inject.patch import Injection, inject
+from controlplane.inject.refusal import RefusedPodError
 
-__all__ = ["BadAnnotationError", "InjectSettings", "Injection", "inject"]
+__all__ = ["BadAnnotationError", "InjectSettings", "Injection", "RefusedPodError", "inject"]

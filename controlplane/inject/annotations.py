@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from controlplane.inject.refusal import RefusedPodError
 from controlplane.settings import ProxyDefaults
 from meshapi import names
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?\Z")
 _SCALE = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
-_IMAGE = re.compile(r"[a-z0-9][\w./:@-]{0,511}\Z", re.IGNORECASE)
 _MAX_CONCURRENCY = 64
 _MAX_DRAIN = 3600
 
 
-class BadAnnotationError(ValueError):
+class BadAnnotationError(RefusedPodError):
     """An annotation nobody can follow; the message names it, its value and what is allowed."""
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
@@ -65,7 +65,10 @@ def read_options(annotations: Mapping[str, str], defaults: ProxyDefaults) -> Pod
         memory_limit=memory[1],
         log_level=reader.word(names.PROXY_LOG_LEVEL, LOG_LEVELS, defaults.log_level),
         concurrency=reader.number(names.PROXY_CONCURRENCY, 1, _MAX_CONCURRENCY, defaults.concurrency),
-        image=reader.image(names.PROXY_IMAGE, defaults.image),
+        # Its init container is root with NET_ADMIN, so not any image an author may name.
+        image=reader.word(
+            names.PROXY_IMAGE, (defaults.image, *sorted(defaults.allowed_images - {defaults.image})), defaults.image
+        ),
         drain_seconds=reader.number(names.DRAIN_SECONDS, 0, _MAX_DRAIN, defaults.drain_seconds),
     )
 
@@ -128,7 +131,7 @@ class _Reader:
     def word(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         word = self._annotations.get(name, default)
         if word not in allowed:
-            raise BadAnnotationError(name, word, f"one of {', '.join(allowed)}")
+            raise BadAnnotationError(name, word, f"{'one of ' if len(allowed) > 1 else ''}{', '.join(allowed)}")
         return word
 
     def number(self, name: str, low: int, high: int, default: int) -> int:
@@ -136,12 +139,6 @@ class _Reader:
         if not (raw.isascii() and raw.isdigit() and low <= int(raw) <= high):
             raise BadAnnotationError(name, raw, f"a whole number from {low} to {high}")
         return int(raw)
-
-    def image(self, name: str, default: str) -> str:
-        image = self._annotations.get(name, default)
-        if not _IMAGE.match(image):
-            raise BadAnnotationError(name, image, "an image reference such as registry.example/tulle:0.1.0")
-        return image
 
     def resource(self, request: str, limit: str, default_request: str, default_limit: str) -> tuple[str, str]:
         """Read a request and its limit; a default gives way to the annotation beside it, two annotations must agree."""

@@ -1,8 +1,8 @@
 """One pod in, the injected pod out: pure, and the same for the webhook and for `tulle inject`.
 
 In: the pod as the API server or a file has it, the operator's settings, what its namespace says, who owns it. Out: an `Injection`.
-Refuses (BadAnnotationError) annotations nobody can follow. Injecting an injected pod renews what is ours and takes in what other
-webhooks added since, so re-invocation is safe and nothing is there twice.
+Refuses (RefusedPodError) annotations nobody can follow and containers of our names that are not ours. Injecting an injected pod builds
+what is ours anew, from nothing an author wrote, and takes in what other webhooks added since: re-invocation is safe, nothing is there twice.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from controlplane.inject import containers, probes
 from controlplane.inject.annotations import PodOptions, read_options, read_word
 from controlplane.inject.options import InjectSettings
+from controlplane.inject.refusal import RefusedPodError
 from meshapi import names
 
 Object = dict[str, Any]
@@ -23,6 +24,8 @@ Object = dict[str, Any]
 OURS = (names.INIT_CONTAINER, names.PROXY_CONTAINER)
 _MIRROR = "kubernetes.io/config.mirror"
 """A static pod's mirror: the kubelet runs the file, whatever the API says."""
+_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where the API server mounts a token into every container, ours too; they have their own and do without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ def inject(
     namespace_labels: Mapping[str, str] | None = None,
     workload: str = "",
 ) -> Injection:
-    """Give a pod that is opted in its sidecar; raises BadAnnotationError."""
+    """Give a pod that is opted in its sidecar; raises RefusedPodError."""
     metadata, spec = pod.get("metadata") or {}, pod.get("spec")
     inside = namespace or metadata.get("namespace") or ""
     if inside in settings.excluded_namespaces or not isinstance(spec, dict):
@@ -58,6 +61,11 @@ def inject(
         after = copy.deepcopy(pod)
         _annotations(after)[names.SKIPPED] = reason
         return Injection(pod=after, skipped=reason)
+    if names.STATUS not in own and (foreign := [c["name"] for c in _all_containers(spec) if c.get("name") in OURS]):
+        raise RefusedPodError(
+            f"the pod has a container named {foreign[0]}, which this mesh did not put there: give it another name, or opt the pod out "
+            f"by the annotation {names.INJECT}: {names.DISABLED}"
+        )
     options = read_options(own, settings.proxy)
     after = copy.deepcopy(pod)
     table = _rewrite_probes(after["spec"])
@@ -68,7 +76,7 @@ def inject(
         proxy["lifecycle"] = {"preStop": probes.prestop()}
     _place(after["spec"], options, settings, proxy)
     _mark(after, settings)
-    return Injection(pod=after, injected=True, warnings=_warnings(after["spec"]))
+    return Injection(pod=after, injected=True, warnings=_replaced(spec, after["spec"]) + _warnings(after["spec"]))
 
 
 def opted_in(metadata: Mapping[str, Any], namespace_labels: Mapping[str, str]) -> bool:
@@ -91,10 +99,6 @@ def _skip_reason(spec: Object, own: Mapping[str, str]) -> str:
         return "the pod runs on Windows; the sidecar runs on Linux only"
     if _MIRROR in own:
         return "the pod is a static pod's mirror; the kubelet would not see the sidecar"
-    if names.STATUS not in own:
-        foreign = [c["name"] for c in _all_containers(spec) if c.get("name") in OURS]
-        if foreign:
-            return f"the pod already has a container named {foreign[0]}, not injected by this mesh"
     return ""
 
 
@@ -144,9 +148,7 @@ def _app_of(path: str) -> str:
 
 def _place(spec: Object, options: PodOptions, settings: InjectSettings, proxy: Object) -> None:
     """Put our containers and volumes where they belong, in place of those of an earlier injection."""
-    earlier = {c["name"]: c for c in _all_containers(spec) if c.get("name") in OURS}
-    init = _merged(earlier.get(names.INIT_CONTAINER), containers.init_container(options, settings))
-    proxy = _merged(earlier.get(names.PROXY_CONTAINER), proxy)
+    init = containers.init_container(options, settings)
     apps = [c for c in spec.get("containers") or () if c.get("name") not in OURS]
     inits = [c for c in spec.get("initContainers") or () if c.get("name") not in OURS]
     if settings.native_sidecar:
@@ -165,21 +167,27 @@ def _place(spec: Object, options: PodOptions, settings: InjectSettings, proxy: O
         spec["imagePullSecrets"] = secrets
 
 
-def _merged(earlier: Object | None, ours: Object) -> Object:
-    """Renew our container and keep what other webhooks hung on it (a token mount, say)."""
-    if earlier is None:
-        return ours
-    both = {**ours}
-    for field, key in (("env", "name"), ("volumeMounts", "mountPath")):
-        mine = {entry[key] for entry in ours.get(field, ())}
-        foreign = [
-            entry
-            for entry in earlier.get(field) or ()
-            if entry.get(key) not in mine and not str(entry.get(key)).startswith("TULLE_")
-        ]
-        if foreign:
-            both[field] = [*ours.get(field, ()), *foreign]
-    return both
+def _replaced(before: Object, after: Object) -> tuple[str, ...]:
+    """Say what stood in a container of our name and is not in the one we built instead."""
+    built = {c["name"]: c for c in _all_containers(after) if c.get("name") in OURS}
+    said = []
+    for found in _all_containers(before):
+        if found.get("name") not in built:
+            continue
+        lost = sorted(_content(found) - _content(built[found["name"]]))
+        if lost:
+            said.append(f"container {found['name']} is built by the mesh alone; taken out of it: {', '.join(lost)}")
+    return tuple(said)
+
+
+def _content(container: Object) -> set[str]:
+    """What a container runs and reads, in words."""
+    words = {f"env {entry.get('name')}" for entry in container.get("env") or ()}
+    words |= {f"mount {entry.get('mountPath')}" for entry in container.get("volumeMounts") or ()} - {
+        f"mount {_ACCOUNT_DIR}"
+    }
+    words |= {f"envFrom {json.dumps(entry, sort_keys=True)}" for entry in container.get("envFrom") or ()}
+    return words | {f"{field} {container[field]}" for field in ("image", "command") if container.get(field)}
 
 
 def _mark(pod: Object, settings: InjectSettings) -> None:

@@ -23,9 +23,9 @@ from aiohttp import web
 
 from controlplane.httplog import ServerLog
 from controlplane.inject import jsonpatch, workload
-from controlplane.inject.annotations import BadAnnotationError
 from controlplane.inject.options import InjectSettings
 from controlplane.inject.patch import inject
+from controlplane.inject.refusal import RefusedPodError
 
 Object = dict[str, Any]
 
@@ -110,7 +110,7 @@ def decide_pod(face: Webhook, request: Request) -> Verdict:
             namespace_labels=face.namespace_labels(request.namespace),
             workload=workload.owner_of(request.obj),
         )
-    except BadAnnotationError as error:
+    except RefusedPodError as error:
         return Verdict(outcome="rejected", refusal=str(error))
     if injection.pod == request.obj:  # nothing asked for, or asked again and nothing has changed since
         return Verdict(outcome="untouched", warnings=injection.warnings)
@@ -124,7 +124,7 @@ def decide_workload(face: Webhook, request: Request) -> Verdict:
         return Verdict(outcome="untouched")
     try:
         after = workload.opt_in(request.obj)
-    except BadAnnotationError as error:
+    except RefusedPodError as error:
         return Verdict(outcome="rejected", refusal=str(error))
     return Verdict(outcome="copied" if after != request.obj else "untouched", after=after)
 

@@ -8,7 +8,8 @@ from controlplane.inject.annotations import BadAnnotationError, quantity, read_o
 from controlplane.settings import ProxyDefaults
 from meshapi import names
 
-DEFAULTS = ProxyDefaults()
+OTHER = "registry.example:5000/mesh/tulle@sha256:00"
+DEFAULTS = ProxyDefaults(allowed_images=frozenset({OTHER}))
 
 
 def test_nothing_said_is_the_operators_defaults() -> None:
@@ -34,7 +35,7 @@ def test_every_annotation_is_followed() -> None:
             names.PROXY_MEMORY_LIMIT: "1Gi",
             names.PROXY_LOG_LEVEL: "debug",
             names.PROXY_CONCURRENCY: "2",
-            names.PROXY_IMAGE: "registry.example:5000/mesh/tulle@sha256:00",
+            names.PROXY_IMAGE: OTHER,
             names.DRAIN_SECONDS: "0",
         },
         DEFAULTS,
@@ -46,7 +47,7 @@ def test_every_annotation_is_followed() -> None:
     assert (options.cpu_request, options.cpu_limit) == ("200m", "2")
     assert (options.memory_request, options.memory_limit) == ("96Mi", "1Gi")
     assert (options.log_level, options.concurrency, options.drain_seconds) == ("debug", 2, 0)
-    assert options.image.startswith("registry.example:5000/")
+    assert options.image == OTHER
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ def test_every_annotation_is_followed() -> None:
         (names.PROXY_CONCURRENCY, "65"),
         (names.PROXY_IMAGE, ""),
         (names.PROXY_IMAGE, "two words"),
+        (names.PROXY_IMAGE, "registry.example:5000/mesh/tulle"),
         (names.DRAIN_SECONDS, "1.5"),
     ],
 )
@@ -79,6 +81,15 @@ def test_bad_value_is_refused_by_name_value_and_what_is_allowed(name: str, value
     assert name in str(refused.value)
     assert repr(value) in str(refused.value)
     assert "allowed is" in str(refused.value)
+
+
+def test_image_is_the_operators_or_one_of_the_operators_list() -> None:
+    """The image runs as root with NET_ADMIN: a pod's author chooses among what the mesh's operator allows, and no other."""
+    assert read_options({names.PROXY_IMAGE: DEFAULTS.image}, DEFAULTS).image == DEFAULTS.image
+    with pytest.raises(
+        BadAnnotationError, match=rf"proxy-image is 'evil:1'; allowed is one of {DEFAULTS.image}, {OTHER}"
+    ):
+        read_options({names.PROXY_IMAGE: "evil:1"}, DEFAULTS)
 
 
 @pytest.mark.parametrize("value", ["yes", "true", "", "Enabled"])

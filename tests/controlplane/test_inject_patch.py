@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.inject import BadAnnotationError, InjectSettings, inject
+from controlplane.inject import BadAnnotationError, InjectSettings, RefusedPodError, inject
 from meshapi import names
 
 Object = dict[str, Any]
@@ -98,7 +98,6 @@ def test_word_that_is_none_is_refused_wherever_it_stands(where: str) -> None:
     [
         ({"hostNetwork": True}, "hostNetwork"),
         ({"os": {"name": "windows"}}, "Windows"),
-        ({"containers": [{"name": "tulle-proxy"}]}, "already has a container named tulle-proxy"),
     ],
 )
 def test_skip_is_recorded_with_its_reason(spec: Object, reason: str) -> None:
@@ -181,7 +180,8 @@ def test_annotations_reach_init_container_and_sidecar() -> None:
         names.PROXY_LOG_LEVEL: "debug",
         names.PROXY_IMAGE: "mine:2",
     }
-    found = inject(pod(ON | asked), SETTINGS).pod
+    allowed = replace(SETTINGS, proxy=replace(SETTINGS.proxy, allowed_images=frozenset({"mine:2"})))
+    found = inject(pod(ON | asked), allowed).pod
 
     assert container(found, "tulle-init")["args"] == [
         "--exclude-inbound-ports=9000,9001",
@@ -216,18 +216,59 @@ def test_injecting_twice_is_injecting_once(settings: InjectSettings) -> None:
     assert inject(once, settings, workload="Deployment/web").pod == kept
 
 
-def test_what_other_webhooks_add_later_is_taken_in_and_kept() -> None:
-    """A container added after us has its probes rewritten; a mount hung on our sidecar stays."""
+@pytest.mark.parametrize("settings", [SETTINGS, CLASSIC], ids=["native", "plain"])
+@pytest.mark.parametrize("name", [names.INIT_CONTAINER, names.PROXY_CONTAINER])
+@pytest.mark.parametrize("where", ["containers", "initContainers"])
+def test_forged_status_runs_nothing_of_its_author_in_our_containers(
+    settings: InjectSettings, name: str, where: str
+) -> None:
+    """`tulle-init` is root with NET_ADMIN: whoever says it is ours already gets the one we build, and is told."""
+    forged = {
+        "name": name,
+        "image": settings.proxy.image,
+        "command": ["/evil/run"],
+        "env": [{"name": "PYTHONPATH", "value": "/evil"}, {"name": "LD_PRELOAD", "value": "/evil/x.so"}],
+        "envFrom": [{"configMapRef": {"name": "evil"}}],
+        "volumeMounts": [{"name": "evil", "mountPath": "/evil"}],
+        "lifecycle": {"postStart": {"exec": {"command": ["/evil/run"]}}},
+        "workingDir": "/evil",
+    }
+    spec: Object = {"containers": [{"name": "app"}], "volumes": [{"name": "evil", "configMap": {"name": "evil"}}]}
+    spec[where] = [*spec.get(where, ()), forged]
+    given = {"metadata": {"name": "p", "annotations": ON | {names.STATUS: "{}"}}, "spec": spec}
+    plain = {"metadata": {"name": "p", "annotations": ON}, "spec": {"containers": [{"name": "app"}]}}
+    found = inject(given, settings)
+
+    assert container(found.pod, name) == container(inject(plain, settings).pod, name)
+    assert names_of(found.pod["spec"]["containers"] + found.pod["spec"]["initContainers"]).count(name) == 1
+    assert "evil" not in json.dumps([container(found.pod, n) for n in (names.INIT_CONTAINER, names.PROXY_CONTAINER)])
+    assert [w for w in found.warnings if name in w and "PYTHONPATH" in w and "/evil" in w]
+
+
+@pytest.mark.parametrize("name", [names.INIT_CONTAINER, names.PROXY_CONTAINER])
+def test_container_of_our_name_that_is_not_ours_is_refused(name: str) -> None:
+    """A pod that asked for the mesh neither starts bare behind somebody's `tulle-proxy`, nor is anything guessed."""
+    with pytest.raises(RefusedPodError, match=f"a container named {name}, which this mesh did not put there"):
+        inject(pod(ON, containers=[{"name": "app"}, {"name": name, "image": "mine"}]), SETTINGS)
+    assert inject(pod(OFF, containers=[{"name": name}]), SETTINGS).injected is False
+
+
+def test_what_other_webhooks_add_later_is_taken_in_but_not_into_our_containers() -> None:
+    """A container added after us has its probes rewritten; what was hung on ours is taken off, and told where it is no token."""
     once = inject(pod(ON), SETTINGS).pod
     once["spec"]["containers"].append({"name": "late", "livenessProbe": {"tcpSocket": {"port": 70}}})
-    container(once, "tulle-proxy")["volumeMounts"].append({"name": "kube-api", "mountPath": "/var/run/other"})
+    account = {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+    container(once, "tulle-proxy")["volumeMounts"].append(account)
+    silent = inject(once, SETTINGS)
     container(once, "tulle-proxy")["env"].append({"name": "ZONE", "value": "a"})
-    again = inject(once, SETTINGS).pod
+    again = inject(once, SETTINGS)
 
-    probes = json.loads(environment(again)[names.ENV_APP_PROBES])
+    probes = json.loads(environment(again.pod)[names.ENV_APP_PROBES])
     assert set(probes) == {"/app-health/app/readyz", "/app-health/late/livez"}
-    assert environment(again)["ZONE"] == "a"
-    assert container(again, "tulle-proxy")["volumeMounts"][-1]["mountPath"] == "/var/run/other"
+    assert "ZONE" not in environment(again.pod)
+    assert account not in container(silent.pod, "tulle-proxy")["volumeMounts"]
+    assert silent.warnings == ()
+    assert ["ZONE" in warning for warning in again.warnings] == [True]
 
 
 def test_newer_roots_replace_those_of_an_offline_injection() -> None:

@@ -104,6 +104,18 @@ def test_environment_is_one_the_control_plane_reads(objects: list[Object]) -> No
     assert [name for name in given if name not in source] == []
 
 
+def test_images_a_pod_may_ask_for_are_values() -> None:
+    """Nobody but the mesh's operator says what may run as root with NET_ADMIN."""
+    (container,) = only(render("proxy.allowedImages={a:1,registry.example/b@sha256:00}"), "Deployment")["spec"][
+        "template"
+    ]["spec"]["containers"]
+    given = {e["name"]: e.get("value", "x") for e in container["env"]}
+
+    assert settings.load(given).proxy.allowed_images == {"a:1", "registry.example/b@sha256:00"}
+    with pytest.raises(helm.HelmError, match="allowedImages"):
+        render("proxy.allowedImages={a b}")
+
+
 def test_webhooks_stay_out_of_system_namespaces_and_leave_the_bundle_to_the_control_plane(
     objects: list[Object],
 ) -> None:

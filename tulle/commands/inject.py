@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 import yaml
 
-from controlplane.inject import BadAnnotationError, InjectSettings
+from controlplane.inject import InjectSettings, RefusedPodError
 from controlplane.inject import inject as inject_pod
 from controlplane.inject.workload import template_of
 from controlplane.settings import ProxyDefaults
@@ -62,7 +62,7 @@ def _inject_file(file: IO[str], settings: InjectSettings) -> list[Object]:
         return [_inject_document(document, settings) for document in documents]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Failure(f"{file.name} is no YAML: {' '.join(str(error).split())}") from None
-    except BadAnnotationError as error:
+    except RefusedPodError as error:
         raise Failure(str(error)) from None
 
 
