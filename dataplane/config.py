@@ -9,6 +9,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from dataplane.permits import Authorization, Condition, Policy, Rules, StringMatch
+
+__all__ = ["Authorization", "Condition", "Policy", "Rules", "StringMatch"]  # also what stands here
+
 
 class AppProtocol(enum.Enum):
     """How HTTP is spoken towards an endpoint outside mesh TLS; `AS_DOWNSTREAM` is the version the client spoke."""
@@ -16,21 +20,6 @@ class AppProtocol(enum.Enum):
     HTTP1 = "http/1.1"
     HTTP2 = "h2c"
     AS_DOWNSTREAM = "as downstream"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StringMatch:
-    """One way to match a string: exactly one field is set (`present` asks for no value); `invert` turns the verdict round."""
-
-    exact: str | None = None
-    prefix: str | None = None
-    suffix: str | None = None
-    contains: str | None = None
-    regex: str | None = None
-    """A whole-string match (RE2 syntax as far as Python's `re` shares it)."""
-    ignore_case: bool = False
-    invert: bool = False
-    present: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,58 +180,6 @@ class HttpTimeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """A node of an authorization rule: exactly one of the fields is set; with none it always holds."""
-
-    all_of: tuple[Condition, ...] | None = None
-    any_of: tuple[Condition, ...] | None = None
-    none_of: Condition | None = None
-    """Holds where this one does not."""
-    header: tuple[str, StringMatch] | None = None
-    """Lower-case name (`:method`, `:path`, `:authority`, `:scheme` for the request line) and what its value must be."""
-    path: StringMatch | None = None
-    """What the normalised path must be, without query."""
-    ports: tuple[int, int] | None = None
-    """Lowest and highest destination port."""
-    destination: str | None = None
-    """A CIDR range the destination is in."""
-    direct_source: str | None = None
-    """A CIDR range the connection comes from."""
-    source: str | None = None
-    """A CIDR range the client is in, as `x-forwarded-for` names it where it is trusted, else as `direct_source`."""
-    identity: StringMatch | None = None
-    """What the URI in the peer's certificate must be; `present` is any mesh identity."""
-    server_name: StringMatch | None = None
-    """What the name asked for in the TLS handshake must be."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """Holds when one of the permissions (what is done) and one of the principals (by whom) hold."""
-
-    name: str
-    permissions: tuple[Condition, ...]
-    principals: tuple[Condition, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """Either only what a policy holds for is allowed, or (`deny`) what one holds for is refused."""
-
-    deny: bool
-    policies: tuple[Policy, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authorization:
-    """One RBAC filter; without `rules` it refuses nothing."""
-
-    rules: Rules | None = None
-    shadow: Rules | None = None
-    """Only counted, to learn what they would do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpFilter:
     """Treat the connection as HTTP."""
 
@@ -251,6 +188,8 @@ class HttpFilter:
     routes: RouteTable | None = None
     timeouts: HttpTimeouts = HttpTimeouts()
     max_requests: int = 0
+    max_streams: int = 0
+    """Requests of a connection's life, and streams a client's HTTP/2 connection may have open at once; 0 is no word on it."""
     use_remote_address: bool = False
     trusted_hops: int = 0
     codec: str = "auto"

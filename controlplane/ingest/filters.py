@@ -6,11 +6,15 @@ UnsupportedError: a filter is never skipped, for what it guards would go unguard
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from controlplane.ingest.reading import Cursor, UnreadableError
 from controlplane.model.traffic import Backend, Headers, Mirror, PathChange, Redirect, Rewrite
 
+_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+\Z")
+"""The name of a header (RFC 9110, section 5.1)."""
+_SPACED = re.compile(r"[\0-\x20\x7f]")
 REDIRECT_CODES = (301, 302, 303, 307, 308)
 
 
@@ -42,7 +46,7 @@ def read_filters(raw: list[Cursor], namespace: str) -> Filters:
                 found.redirect = _redirect(one.at("requestRedirect"))
             case "URLRewrite":
                 rewrite = one.at("urlRewrite")
-                found.rewrite = Rewrite(hostname=rewrite.text("hostname"), path=_path(rewrite.at("path")))
+                found.rewrite = Rewrite(hostname=_in_target(rewrite, "hostname"), path=_path(rewrite.at("path")))
             case "RequestMirror":
                 found.mirrors += (_mirror(one.at("requestMirror"), namespace),)
             case other:
@@ -82,17 +86,27 @@ def _headers(raw: Cursor) -> Headers:
 def _check_name(name: str) -> None:
     if name.startswith(":") or name.lower() == "host":
         raise UnsupportedError(f"header {name!r} cannot be changed by a header modifier; URLRewrite changes the host")
+    if not _TOKEN.match(name):
+        raise UnreadableError(f"{name!r} is no name of a header")
 
 
 def _pairs(raw: list[Cursor]) -> tuple[tuple[str, str], ...]:
     pairs: dict[str, tuple[str, str]] = {}
     for one in raw:
         name, value = one.text("name"), one.text("value")
-        if not name or any(c in "\r\n\0" for c in name + value):
-            raise UnreadableError(f"{one.path} is no header: a name is needed, and no line breaks")
         _check_name(name)
+        if any(c in "\r\n\0" for c in value):
+            raise UnreadableError(f"{one.path}.value {value!r} holds a line break or a zero byte, which no header can")
         pairs.setdefault(name.lower(), (name, value))
     return tuple(pairs.values())
+
+
+def _in_target(raw: Cursor, key: str) -> str:
+    """Read text that becomes part of a request line, an authority or a `location`: a space or a line break would end it."""
+    value = raw.text(key)
+    if _SPACED.search(value):
+        raise UnreadableError(f"{raw.path}.{key} {value!r} has a space or a control character in it")
+    return value
 
 
 def _path(raw: Cursor) -> PathChange | None:
@@ -100,9 +114,9 @@ def _path(raw: Cursor) -> PathChange | None:
         return None
     match raw.text("type"):
         case "ReplaceFullPath":
-            return PathChange(value=raw.text("replaceFullPath"), whole=True)
+            return PathChange(value=_in_target(raw, "replaceFullPath"), whole=True)
         case "ReplacePrefixMatch":
-            return PathChange(value=raw.text("replacePrefixMatch"), whole=False)
+            return PathChange(value=_in_target(raw, "replacePrefixMatch"), whole=False)
         case other:
             raise UnsupportedError(
                 f"{raw.path}.type {other!r} is not supported; use ReplaceFullPath or ReplacePrefixMatch"
@@ -118,7 +132,7 @@ def _redirect(raw: Cursor) -> Redirect:
         raise UnsupportedError(f"{raw.path}.scheme {scheme!r} is not supported; use http or https")
     return Redirect(
         scheme=scheme,
-        hostname=raw.text("hostname"),
+        hostname=_in_target(raw, "hostname"),
         port=raw.port("port"),
         path=_path(raw.at("path")),
         status=status,

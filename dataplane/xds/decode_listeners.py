@@ -158,6 +158,7 @@ def _http(config: Any, where: str) -> HttpFilter:
             keepalive=keepalive(config.http2_protocol_options),
         ),
         max_requests=number(config.common_http_protocol_options, "max_requests_per_connection", 0),
+        max_streams=number(config.http2_protocol_options, "max_concurrent_streams", 0),
         use_remote_address=flag(config, "use_remote_address", default=False),
         trusted_hops=config.xff_num_trusted_hops,
         codec=codec,

@@ -26,6 +26,7 @@ from dataplane.xds.reading import (
     choice,
     flag,
     header_change,
+    in_target,
     maybe_seconds,
     number,
     refuse_fields,
@@ -167,12 +168,12 @@ def _action(message: Any, host: Any, where: str) -> Forward | Redirect | DirectR
         case "redirect":
             return _redirect(message.redirect, where)
         case "direct_response":
-            body = message.direct_response.body
+            body, status = message.direct_response.body, message.direct_response.status
+            if not 200 <= status < 600:
+                raise RefusedError(f"{where}: {status} is no status of an answer; use 200 to 599")
             if body.WhichOneof("specifier") in {"filename", "environment_variable"}:
                 raise RefusedError(f"{where}: the body of a direct response must be inline")
-            return DirectResponse(
-                status=message.direct_response.status, body=body.inline_bytes or body.inline_string.encode()
-            )
+            return DirectResponse(status=status, body=body.inline_bytes or body.inline_string.encode())
         case other:
             raise RefusedError(f"{where}: the action {other or 'nothing'} is not supported")
 
@@ -180,13 +181,14 @@ def _action(message: Any, host: Any, where: str) -> Forward | Redirect | DirectR
 def _redirect(message: Any, where: str) -> Redirect:
     refuse_fields(message, where, "regex_rewrite", "strip_query")
     scheme = message.scheme_redirect or ("https" if message.https_redirect else "")
+    replaces = message.WhichOneof("path_rewrite_specifier") == "prefix_rewrite"
     return Redirect(
         status=_STATUS[choice(message, "response_code", where)],
-        scheme=scheme or None,
-        host=message.host_redirect or None,
+        scheme=in_target(scheme, where) or None,
+        host=in_target(message.host_redirect, where) or None,
         port=message.port_redirect or None,
-        path=message.path_redirect or None,
-        prefix=message.prefix_rewrite if message.WhichOneof("path_rewrite_specifier") == "prefix_rewrite" else None,
+        path=in_target(message.path_redirect, where) or None,
+        prefix=in_target(message.prefix_rewrite, where) if replaces else None,
     )
 
 
@@ -204,9 +206,9 @@ def _forward(message: Any, host: Any, where: str) -> Forward:
         idle=maybe_seconds(message, "idle_timeout"),
         duration=maybe_seconds(message.max_stream_duration, "max_stream_duration"),
         retry=_retry(retry, where) if retry is not None else None,
-        prefix_rewrite=message.prefix_rewrite or None,
+        prefix_rewrite=in_target(message.prefix_rewrite, where) or None,
         regex_rewrite=_regex_rewrite(message, where),
-        host_rewrite=message.host_rewrite_literal or None,
+        host_rewrite=in_target(message.host_rewrite_literal, where) or None,
         mirrors=tuple(_mirror(one, where) for one in message.request_mirror_policies),
         not_found_status=_NOT_FOUND[choice(message, "cluster_not_found_response_code", where)],
     )
@@ -215,7 +217,8 @@ def _forward(message: Any, host: Any, where: str) -> Forward:
 def _regex_rewrite(message: Any, where: str) -> tuple[str, str] | None:
     if not message.HasField("regex_rewrite"):
         return None
-    return rewrite(message.regex_rewrite.pattern.regex, message.regex_rewrite.substitution, where)
+    substitution = in_target(message.regex_rewrite.substitution, where)
+    return rewrite(message.regex_rewrite.pattern.regex, substitution, where)
 
 
 def _targets(message: Any, where: str) -> tuple[Target, ...]:

@@ -14,6 +14,9 @@ from dataplane.config import HeaderChange, StringMatch
 from meshapi import protos
 from meshapi.protos import UnknownTypeError
 
+_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+\Z")
+_BROKEN = re.compile(r"[\r\n\0]")
+_SPACED = re.compile(r"[\0-\x20\x7f]")
 SET, ADD = "OVERWRITE_IF_EXISTS_OR_ADD", "APPEND_IF_EXISTS_OR_ADD"
 
 
@@ -142,8 +145,10 @@ def header_change(options: Iterable[Any], removed: Iterable[str], where: str) ->
             action = ADD if option.append.value else SET
         if action not in changes:
             raise RefusedError(f"{where}: append_action {action} is not supported")
-        changes[action].append((option.header.key, _literal(option.header.value, where)))
-    change = HeaderChange(set=tuple(changes[SET]), add=tuple(changes[ADD]), remove=tuple(removed))
+        name, value = field_name(option.header.key, where), _literal(option.header.value, where)
+        changes[action].append((name, value))
+    names = tuple(field_name(name, where) for name in removed)
+    change = HeaderChange(set=tuple(changes[SET]), add=tuple(changes[ADD]), remove=names)
     return change if change != HeaderChange() else None
 
 
@@ -154,8 +159,24 @@ def both(inner: HeaderChange | None, outer: HeaderChange | None) -> HeaderChange
     return HeaderChange(set=inner.set + outer.set, add=inner.add + outer.add, remove=inner.remove + outer.remove)
 
 
+def field_name(name: str, where: str) -> str:
+    """Check the name of a header (RFC 9110, section 5.1): what is no token would be read as something else behind us."""
+    if not _TOKEN.match(name):
+        raise RefusedError(f"{where}: {name!r} is no header name")
+    return name
+
+
+def in_target(value: str, where: str) -> str:
+    """Check text that becomes part of a request line, an authority or a `location`: it has no spaces and no controls."""
+    if _SPACED.search(value):
+        raise RefusedError(f"{where}: {value!r} has a space or a control character in it")
+    return value
+
+
 def _literal(value: str, where: str) -> str:
     """Read a header value; `%%` is a percent sign, a single one begins a command, which would need an interpreter."""
+    if _BROKEN.search(value):
+        raise RefusedError(f"{where}: header value {value!r} holds CR, LF or NUL (RFC 9110, section 5.5)")
     if "%" not in value:
         return value
     if "%" in value.replace("%%", ""):

@@ -144,6 +144,27 @@ def test_bad_rule_is_kept_in_its_place_with_the_reason() -> None:
             },
             "needs every match of its rule to be a PathPrefix",
         ),
+        *(
+            ({"filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": change}]}, said)
+            for change, said in (
+                ({"remove": ["x\ny"]}, "no name of a header"),
+                ({"set": [{"name": "x y", "value": "1"}]}, "no name of a header"),
+                ({"add": [{"name": "x", "value": "1\r\nHost: evil"}]}, "holds a line break or a zero byte"),
+                ({"add": [{"name": "x", "value": "\0"}]}, "holds a line break or a zero byte"),
+            )
+        ),
+        ({"filters": [{"type": "URLRewrite", "urlRewrite": {"hostname": "a\nb"}}]}, "a space or a control character"),
+        (
+            {
+                "filters": [
+                    {
+                        "type": "RequestRedirect",
+                        "requestRedirect": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/a b"}},
+                    }
+                ]
+            },
+            "a space or a control character",
+        ),
         ({"retry": {"codes": [200]}}, "status code from 400"),
         ({"sessionPersistence": {}}, "sessionPersistence is not supported"),
     ],

@@ -115,6 +115,43 @@ def test_resource_that_cannot_be_followed_is_refused_with_its_name(type_: Type, 
     assert value.get("name", value.get("cluster_name")) in str(refused.value)
 
 
+@pytest.mark.parametrize("broken", ["\r", "\n", "\0", "1\r\nHost: evil\r\n\r\nGET / HTTP/1.1\r\nHost: h"])
+def test_header_that_would_end_its_line_is_refused(broken: str) -> None:
+    """In a name, a value, or a name to remove, of requests and answers: it would be read as more headers, or another request."""
+    for side in ("request", "response"):
+        for change in (
+            {f"{side}_headers_to_add": [{"header": {"key": "x-a", "value": broken}}]},
+            {f"{side}_headers_to_add": [{"header": {"key": f"x{broken}", "value": "1"}}]},
+            {f"{side}_headers_to_remove": [f"x{broken}"]},
+        ):
+            with pytest.raises(RefusedError, match=r"route configuration t.*(CR, LF or NUL|is no header name)"):
+                read(Type.ROUTES, {**table({"prefix": "/"}), **change})
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"route": {"cluster": "c", "prefix_rewrite": "/a HTTP/1.1\r\nx: y"}},
+        {"route": {"cluster": "c", "host_rewrite_literal": "a\nb"}},
+        {"route": {"cluster": "c", "regex_rewrite": {"pattern": {"regex": "a"}, "substitution": "\r"}}},
+        {"redirect": {"host_redirect": "a\rb"}},
+        {"redirect": {"path_redirect": "/a b"}},
+        {"redirect": {"prefix_rewrite": "/\0"}},
+    ],
+)
+def test_target_that_would_end_its_line_is_refused(action: Object) -> None:
+    """What goes into a request line or a `location` has no spaces and no controls."""
+    with pytest.raises(RefusedError, match="a space or a control character"):
+        read(Type.ROUTES, table({"prefix": "/"}, **action))
+
+
+@pytest.mark.parametrize("status", [0, 100, 199, 600])
+def test_answer_of_a_route_has_the_status_of_an_answer(status: int) -> None:
+    """As Envoy's own schema has it."""
+    with pytest.raises(RefusedError, match=f"{status} is no status"):
+        read(Type.ROUTES, table({"prefix": "/"}, direct_response={"status": status}))
+
+
 def test_filter_that_is_optional_or_off_is_passed_over() -> None:
     """As Envoy does with filters it does not know."""
     filters = [{**FAULT, "is_optional": True}, {**RBAC, "disabled": True}, ROUTER]
@@ -133,6 +170,14 @@ def test_listener_is_read_with_envoys_defaults() -> None:
     assert http.route_name == "r"
     assert http.timeouts == nouns.HttpTimeouts()
     assert found.chains[0].name == "chain-0"
+
+
+def test_streams_of_a_clients_connection_may_be_bounded() -> None:
+    """The HTTP/2 options of the connection manager; without a word the sidecar's own bound holds."""
+    silent, bounded = manager(), manager(http2_protocol_options={"max_concurrent_streams": 7})
+    found = [read(Type.LISTENER, listener(one)).chains[0].filter.max_streams for one in (silent, bounded)]
+
+    assert found == [0, 7]
 
 
 def test_route_without_timeout_has_envoys() -> None:
