@@ -146,7 +146,7 @@ class MeshSource:
         runtime.tls.credentials = self.credentials
         runtime.discovery = sidecar.workers.discovery = self.discovery
         sidecar.ready = self._missing
-        self.control.on_update = self._update
+        self.control.on_update = self.update
         self.control.on_connection = self._connection
         runtime.metrics.gauge(
             "tulle_control_plane_connected", "Whether the control plane is connected.", lambda: self.control.connected
@@ -160,7 +160,7 @@ class MeshSource:
     def _missing(self) -> str:
         if not self.credentials.ready:
             return "no certificate yet"
-        return "" if self.session.ready else "no configuration yet"
+        return "" if self.session.ready and self.discovery.warm else "no configuration yet"
 
     def _renewed(self) -> None:
         """Tell the other workers, and the control plane at the next stream, of a new certificate."""
@@ -169,8 +169,11 @@ class MeshSource:
             ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.credentials.validity.ends))
             self.session.describe("certificate_expires_at", ends)
 
-    def _update(self) -> None:
+    def update(self) -> None:
         """Put what the session has in force, if it is new."""
+        warm = self.session.warm
+        if warm is not None:
+            self.discovery.adopt(warm)
         config = self.session.config
         if config is not self._config:
             self._config = config
@@ -215,6 +218,7 @@ class _Flushing:
     def drop(self, name: str) -> None:
         """Let a listener go."""
         self._source.session.drop(name)
+        self._source.update()
         self._source.control.flush()
 
 

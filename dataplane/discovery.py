@@ -7,13 +7,15 @@ the connection passes through as plain Kubernetes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from dataplane.net.timers import Timer, Timers
 
 ANSWER_SECONDS = 2.0
 """How long a connection waits for the control plane to say what its destination is."""
+WARM_SECONDS = 10.0
+"""How long readiness waits for the destinations the control plane named at start."""
 IDLE_SECONDS = 600.0
 """A destination nobody asked for in this long is let go."""
 
@@ -40,6 +42,8 @@ class Discovery:
         self._waiting: dict[str, tuple[list[Callback], Timer]] = {}
         self._used: dict[str, float] = {}
         self._fresh: set[str] = set()
+        self._warming: set[str] | None = None
+        """Destinations named at start that are not known yet; None before any were named."""
         self.connected = False
         """Whether the control plane can be asked now."""
 
@@ -60,6 +64,21 @@ class Discovery:
             return
         self._waiting[name] = ([callback], self._timers.after(ANSWER_SECONDS, lambda: self._answer(name, False)))
 
+    @property
+    def warm(self) -> bool:
+        """Whether the destinations named at start are known, or were waited for."""
+        return self._warming is not None and not self._warming
+
+    def adopt(self, names: Iterable[str]) -> None:
+        """Take what this workload is said to use for its own, once: a hint, which ends by the same rule as any use."""
+        if self._warming is not None:
+            return
+        self._warming = set(names)
+        for name in self._warming - self._used.keys():
+            self._used[name] = 0.0
+            self._subscriptions.want(name)
+        self._timers.after(WARM_SECONDS, self._warmed)
+
     def touch(self, name: str) -> None:
         """Note that a destination is in use."""
         self._fresh.add(name)
@@ -70,6 +89,8 @@ class Discovery:
             known = self._known(name)
             if known is not None:
                 self._answer(name, known)
+        if self._warming:
+            self._warming = {name for name in self._warming if self._known(name) is None}
 
     def disconnected(self) -> None:
         """The control plane is away: let everybody who waits pass."""
@@ -78,7 +99,9 @@ class Discovery:
             self._answer(name, False)
 
     def sweep(self, seconds: float) -> None:
-        """Let go of what was idle for long; called every `seconds`."""
+        """Let go of what was idle for long; called every `seconds`. Time without a control plane does not count: nobody could be asked again."""
+        if not self.connected:
+            return
         for name in list(self._used):
             idle = 0.0 if name in self._fresh else self._used[name] + seconds
             self._used[name] = idle
@@ -86,6 +109,9 @@ class Discovery:
                 del self._used[name]
                 self._subscriptions.drop(name)
         self._fresh.clear()
+
+    def _warmed(self) -> None:
+        self._warming = set()
 
     def _answer(self, name: str, known: bool) -> None:
         callbacks, timer = self._waiting.pop(name)

@@ -109,7 +109,7 @@ class ControlPlane:
             except (ControlPlaneError, NoKeyError, OSError, ValueError) as problem:
                 why = str(problem)
             finally:
-                self._down()
+                self._hang_up()
             if time.monotonic() - begin > _CALM:
                 wait = BACKOFF[0]
             self._log_once(why)
@@ -128,11 +128,9 @@ class ControlPlane:
         channel = self._channel = await self._connect(lost)
         if not self._credentials.ready or self._renewal_due():
             await self._renew(channel)
-        listener = _Stream(self._receive)
+        listener = _Stream(self.take)
         call = channel.call(xds.ADS_DELTA, self._metadata(), listener)
-        self._stream = call.send
-        for message in self._session.connected():
-            call.send(message)
+        self.begin(call.send)
         async with asyncio.TaskGroup() as group:
             upkeep = [group.create_task(self._keep_alive(channel)), group.create_task(self._keep_fresh(channel))]
             await asyncio.wait([lost, listener.over], return_when=asyncio.FIRST_COMPLETED)
@@ -173,13 +171,19 @@ class ControlPlane:
                 return channel
         raise ControlPlaneError(f"{where} cannot be reached: {why}")
 
-    def _receive(self, raw: bytes) -> None:
+    def begin(self, send: Callable[[bytes], None]) -> None:
+        """A stream is open: from now on the control plane can be asked."""
+        self._stream = send
+        self.on_connection(True)
+        for message in self._session.connected():
+            send(message)
+
+    def take(self, raw: bytes) -> None:
         """Take a response; the first one shows that the control plane takes us."""
         if not self.connected:
             self.connected = True
             log.info("connected to the control plane at %s:%d", self._mesh.xds_host, self._mesh.xds_port)
             self._said = ""
-            self.on_connection(True)
         replies = self._session.receive(raw)
         if self._stream is not None:
             for message in replies:
@@ -187,13 +191,18 @@ class ControlPlane:
         self.on_update()
         self.flush()
 
-    def _down(self) -> None:
-        channel, self._channel, self._stream = self._channel, None, None
+    def end(self) -> None:
+        """The stream is over: nobody can be asked."""
+        self.connected = False
+        if self._stream is not None:
+            self._stream = None
+            self.on_connection(False)
+
+    def _hang_up(self) -> None:
+        channel, self._channel = self._channel, None
+        self.end()
         if channel is not None:
             channel.close()
-        if self.connected:
-            self.connected = False
-            self.on_connection(False)
 
     def _log_once(self, why: str) -> None:
         """Say why there is no connection, but the same reason only once in a row."""

@@ -48,10 +48,17 @@ class Session:
 
     @property
     def ready(self) -> bool:
-        """Whether the inbound listener, all warm destinations and the roots are known: what a pod must have before traffic."""
-        held = self._held[Type.LISTENER]
-        warm = all(name in self.config.listeners or name in held.gone for name in self._warm())
-        return self._inbound in self.config.listeners and warm and xds.TRUST_BUNDLE in self.config.secrets
+        """Whether the inbound listener and the roots are known."""
+        return self._inbound in self.config.listeners and xds.TRUST_BUNDLE in self.config.secrets
+
+    @property
+    def warm(self) -> tuple[str, ...] | None:
+        """Destinations the control plane thinks this workload uses; None while there is no inbound listener to say so."""
+        noun: Noun | None = self._held[Type.LISTENER].nouns.get(self._inbound)
+        if not isinstance(noun, Listener):
+            return None
+        told = dict(noun.metadata).get("warm")
+        return tuple(str(name) for name in told) if isinstance(told, tuple) else ()
 
     def describe(self, key: str, value: str) -> None:
         """Say something of this sidecar to the control plane, from the next stream on."""
@@ -175,13 +182,7 @@ class Session:
         self.config = Settling(self._held, self.config).next_config(self._roots(), self.config)
 
     def _roots(self) -> set[str]:
-        return {self._inbound, *self._wanted, *self._warm()}
-
-    def _warm(self) -> tuple[str, ...]:
-        """Destinations this pod's workload is known to use, told by the control plane with the inbound listener."""
-        noun: Noun | None = self._held[Type.LISTENER].nouns.get(self._inbound)
-        told = dict(noun.metadata).get("warm") if isinstance(noun, Listener) else None
-        return tuple(str(name) for name in told) if isinstance(told, tuple) else ()
+        return {self._inbound, *self._wanted}
 
     def _subscription(self, type_: Type, fresh: set[str], stale: set[str]) -> bytes:
         fields: dict[str, Any] = {
@@ -191,7 +192,9 @@ class Session:
         }
         if type_ not in self._spoken:
             versions = self._held[type_].versions
-            fields["initial_resource_versions"] = {name: versions[name] for name in sorted(fresh & versions.keys())}
+            # The bundle is always sent anew: that it comes shows that the control plane takes this stream, also when nothing changed.
+            known = fresh & versions.keys() - {xds.TRUST_BUNDLE}
+            fields["initial_resource_versions"] = {name: versions[name] for name in sorted(known)}
         return self._request(**fields)
 
     def _request(self, **fields: Any) -> bytes:

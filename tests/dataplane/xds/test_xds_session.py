@@ -118,16 +118,17 @@ def test_first_requests_name_what_a_pod_needs_at_once(wire: Wire) -> None:
     assert wire.requests[0].node.metadata["workload"] == "Deployment/web"
 
 
-def test_session_is_ready_when_inbound_roots_and_warm_destinations_are_there(wire: Wire) -> None:
-    """One that does not exist is no reason to wait."""
-    wire.send(Type.LISTENER, tcp_listener(INBOUND, "inbound:0", warm=[OUT, "outbound/10.9.9.9:1"]))
+def test_session_is_ready_when_inbound_and_roots_are_there(wire: Wire) -> None:
+    """What it is told of warm destinations is a hint; whether to follow it is not the session's to decide."""
+    assert wire.session.warm is None
+    wire.send(Type.LISTENER, tcp_listener(INBOUND, "inbound:0", warm=[OUT]))
     wire.send(Type.SECRET, ROOTS)
-    wire.send(Type.CLUSTER, ORIGINAL)
     assert not wire.session.ready
-    assert any(OUT in one.resource_names_subscribe for one in wire.requests)
-    wire.send(Type.LISTENER, removed=(OUT, "outbound/10.9.9.9:1"))
+    wire.send(Type.CLUSTER, ORIGINAL)
 
     assert wire.session.ready
+    assert wire.session.warm == (OUT,)
+    assert not any(OUT in one.resource_names_subscribe for one in wire.requests)
 
 
 def test_every_response_is_acknowledged_with_its_nonce(wire: Wire) -> None:
@@ -257,7 +258,15 @@ def test_new_stream_resumes_with_versions_and_names(wire: Wire) -> None:
     assert dict(by_type["Cluster"].initial_resource_versions) == {"old": "1"}
     assert dict(by_type["Listener"].initial_resource_versions) == {OUT: "1"}
     assert set(by_type["Listener"].resource_names_subscribe) == {OUT, INBOUND}
-    assert dict(by_type["Secret"].initial_resource_versions) == {}
+
+
+def test_new_stream_always_asks_for_something_that_is_answered(wire: Wire) -> None:
+    """A control plane that has nothing new to say would else be silent, and nobody knew whether it takes the stream."""
+    wire.send(Type.SECRET, ROOTS)
+    (secrets,) = (one for one in wire.take(wire.session.connected()) if one.type_url == Type.SECRET.url)
+
+    assert list(secrets.resource_names_subscribe) == ["trust"]
+    assert dict(secrets.initial_resource_versions) == {}
 
 
 def test_what_was_dropped_while_away_is_not_asked_for(wire: Wire) -> None:
