@@ -1,7 +1,9 @@
 """End gracefully: say so to who is connected, let what is under way finish, and go at the deadline at the latest.
 
-In: the connections' own counts and a clock. Out: a coroutine that returns when the sidecar may go. Two ways in: the kubelet's
-preStop hook on the app (`quiesce`: the app's clients move on while the app still answers), and SIGTERM (`end`).
+In: the connections' own counts and a clock. Out: a coroutine that returns when the sidecar may go. Three ways in: the kubelet's
+preStop hook on the app (`quiesce`: its callers move on while the app still answers; taken back when the app was only restarted),
+`POST /drain` (`start`: the same for good), and SIGTERM (`end`). All tell the callers; what the pod's own app opens is served
+through the first two, and through the third until the app has ended or the deadline is near.
 """
 
 from __future__ import annotations
@@ -13,27 +15,31 @@ from dataclasses import dataclass
 _LOOK = 0.05
 """Seconds between looks at the counts; connections end by themselves, and no single event says that all have."""
 
+_LAST = 1.0
+"""Seconds before the deadline that are kept for those who hear of the end only then."""
+_LAST_SHARE = 0.2
+
 
 @dataclass(slots=True)
 class Drain:
     """The state of ending."""
 
     begin: Callable[[], None]
-    """Tells all connections to end when they can."""
+    """Tells callers to end their connections when they can."""
     busy: Callable[[], int]
-    """Requests under way."""
+    """Their requests under way."""
     open: Callable[[], int]
-    """Connections open."""
+    """Connections open, the own app's as well."""
     back: Callable[[], None]
     """Takes `begin` back."""
     seconds: float
     """How long the end may take at most."""
     shut: Callable[[], None] = lambda: None
-    """Takes the connections that wait, and no more."""
+    """Takes the connections that wait, and no more; tells also who was not told before."""
     draining: bool = False
 
     def start(self) -> None:
-        """Tell everybody, once."""
+        """Tell the callers, once."""
         if not self.draining:
             self.draining = True
             self.begin()
@@ -45,22 +51,23 @@ class Drain:
             self.back()
 
     async def quiesce(self, settle: float, most: float) -> None:
-        """Tell everybody, give callers `settle` seconds to learn that this pod goes away, and wait for quiet."""
+        """Tell the callers, give them `settle` seconds to learn that this pod goes away, and wait for quiet."""
         self.start()
         await asyncio.sleep(settle)
         await self._until(lambda: self.busy() == 0, most - settle)
 
     async def end(self) -> bool:
-        """Tell everybody and wait until nothing is connected; False when the deadline came first.
+        """Tell the callers and wait until nothing is connected; False when the deadline came first.
 
-        Connections are accepted until nobody is left: who has not heard yet that this pod goes away is served, once.
+        Connections are accepted until nobody is left, or the deadline is near: who has not heard yet that this pod goes
+        away is served, once, and an app that is ending itself still calls others.
         """
         self.start()
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.seconds
-        quiet = await self._until(lambda: self.open() == 0, self.seconds)
+        await self._until(lambda: self.open() == 0, self.seconds - min(_LAST, self.seconds * _LAST_SHARE))
         self.shut()
-        return quiet and await self._until(lambda: self.open() == 0, deadline - clock())
+        return await self._until(lambda: self.open() == 0, deadline - clock())
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
         loop = asyncio.get_running_loop()

@@ -48,6 +48,7 @@ class Engine:
         self.runtime = runtime = Runtime(self.poller)
         runtime.dialer = Dialer(self.poller)
         runtime.tls = TlsContexts()
+        runtime.captures = settings.mesh is not None
         self.listeners: list[Listener] = []
         self._essential: list[Listener] = []
         """Of those, the ones that are never closed to anybody: health, metrics."""
@@ -56,7 +57,7 @@ class Engine:
         watch.limit = min(filter(None, (watch.limit, settings.memory_limit)), default=0) // settings.concurrency
         self.drain = Drain(
             begin=runtime.drain,
-            busy=lambda: runtime.active,
+            busy=lambda: runtime.serving,
             open=lambda: views.connections(runtime),
             back=self._undrain,
             seconds=settings.drain_seconds,
@@ -105,10 +106,11 @@ class Engine:
         self.listeners += made
 
     def shut(self) -> None:
-        """Take the connections that wait, and no more."""
+        """Take the connections that wait, and no more; from here on nobody's connection is kept."""
         for listener in self._traffic():
             listener.ready(IN)
             listener.close()
+        self.runtime.drain_rest()
 
     def _traffic(self) -> list[Listener]:
         return [listener for listener in self.listeners if listener not in self._essential]

@@ -13,6 +13,7 @@ cdef int _ALWAYS_ALLOW
 cdef class Downside(HttpConnection):
     cdef public ChainTable chain
     cdef public bint inbound
+    cdef public bint guest
     cdef public bint secure
     cdef public bint mesh
     cdef public bytes forwarded

@@ -32,6 +32,7 @@ class Downside(HttpConnection):
         "edge",
         "forwarded",
         "guard",
+        "guest",
         "inbound",
         "mesh",
         "peer_labels",
@@ -43,6 +44,8 @@ class Downside(HttpConnection):
         super().__init__(runtime, stream)
         self.chain = chain
         self.inbound = chain.inbound
+        self.guest = chain.inbound or not runtime.captures
+        """Somebody outside this pod opened it; the pod's own app is no guest."""
         self.secure = secure
         self.mesh = secure and stream.alpn.startswith("tulle-")
         """The client is another sidecar."""

@@ -61,7 +61,7 @@ class HttpDownstream(Downside):
         stream.receiver = self
         runtime.downstreams.add(self)
         self.mark()
-        if runtime.draining:
+        if runtime.draining and self.guest:
             self.drain()
 
     # --- what the stream tells ----------------------------------------------------------------------------------------
@@ -278,6 +278,11 @@ class HttpDownstream(Downside):
         else:
             self.h1.goaway()
         self.mark()
+
+    @property
+    def busy(self) -> int:
+        """Requests under way."""
+        return len(self.calls) + (self.call is not None)
 
     def sweep(self, now: float) -> None:
         """Close what is idle for too long."""

@@ -41,6 +41,7 @@ class Runtime:
         "_sweeper",
         "access_log",
         "active",
+        "captures",
         "dialer",
         "dice",
         "discovery",
@@ -85,6 +86,9 @@ class Runtime:
     """`telemetry.accesslog.AccessLog`, or None while off."""
     notes: HeadNotes
     draining: bool
+    """Who opens connections to this pod is told to go elsewhere."""
+    captures: bool
+    """What is not inbound is opened by this pod's own app, which cannot go elsewhere."""
     active: int
     """Requests in flight."""
     saving: bool
@@ -116,6 +120,7 @@ class Runtime:
         self.access_log = None
         self.notes = HeadNotes()
         self.draining = False
+        self.captures = False
         self.active = 0
         self.most_active = self.limits.active_requests
         self.pending_bytes = self.limits.pending_bytes
@@ -205,18 +210,33 @@ class Runtime:
         self._sweep_later()
 
     def drain(self) -> None:
-        """Begin a graceful end: clients are told to open nothing more here, what is on the way is finished."""
+        """Begin a graceful end: guests are told to open nothing more here, what is on the way is finished.
+
+        This pod's own app is told nothing: its next connection would come here again, at once, and be told the same.
+        """
         self.draining = True
         for connection in list(self.downstreams):
-            connection.drain()
+            if connection.guest:
+                connection.drain()
         self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
 
     def _refuse_late(self) -> None:
         """End who is idle, again and again: who comes while we wait for the last to go is served once."""
         if self.draining:
             for connection in list(self.downstreams):
-                connection.shut()
+                if connection.guest:
+                    connection.shut()
             self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
+
+    def drain_rest(self) -> None:
+        """End for this pod's own app as well; for when no connection is accepted any more."""
+        for connection in list(self.downstreams):
+            connection.shut()
+
+    @property
+    def serving(self) -> int:
+        """Requests of guests in flight."""
+        return sum(connection.busy for connection in self.downstreams if connection.guest)
 
     @property
     def relays(self) -> int:

@@ -102,6 +102,69 @@ def test_drain_taken_back_keeps_connections_again(rig: MakeRig) -> None:
     assert not client.ended
 
 
+# --- the pod's own app ------------------------------------------------------------------------------------------------
+
+
+def test_app_that_opens_connections_while_its_pod_drains_is_told_nothing(rig: MakeRig) -> None:
+    """A GOAWAY on each new connection is a loop: a gRPC client opens the next one at once, for as long as the app lives."""
+    r = rig(config(clusters=(cluster("10.1.0.1", protocol=AppProtocol.HTTP1),)))
+    r.runtime.captures = True
+    before = Speaker(r.client(http2=True), Http2Client(Limits()))
+    r.runtime.drain()
+    after = Speaker(r.client(http2=True), Http2Client(Limits()))
+    plain = r.client().send(GET)
+    r.servers[0].send(OK)
+    r.run(1.1)
+    for app in (before, after):
+        app.do("send_request", RequestHead(0, b"GET", b"http", b"a", b"/", [], True, 20), True)
+        r.servers[0].send(OK)
+
+        assert not app.events(Goaway)
+        assert not app.peer.ended
+    assert plain.read() == OK
+    assert not plain.ended
+
+
+def test_callers_are_told_whoever_else_is_not(rig: MakeRig) -> None:
+    """What others opened to this pod ends; that is what draining is for."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),), inbound=True))
+    r.runtime.captures = True
+    caller = Speaker(r.client(http2=True), Http2Client(Limits()))
+    idle = r.client()
+    caller.pump()
+    r.runtime.drain()
+
+    assert caller.events(Goaway)
+    r.run(1.1)
+    assert caller.peer.ended
+    assert idle.ended
+
+
+def test_app_is_told_when_the_sidecar_itself_goes(rig: MakeRig) -> None:
+    """At the last, with the ports closed: what waits is closed, what is under way is the last."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    r.runtime.captures = True
+    r.runtime.drain()
+    idle, busy = r.client(), r.client().send(GET)
+    r.turn()
+    r.runtime.drain_rest()
+    assert idle.ended
+    r.servers[0].send(OK)
+
+    assert b"connection: close" in busy.read()
+    assert busy.ended
+
+
+def test_quiet_is_when_no_caller_waits(rig: MakeRig) -> None:
+    """The hook that asks for it must not wait for what the app itself calls."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    r.client().send(GET)
+    assert r.runtime.serving == 1
+    r.runtime.captures = True
+    r.client().send(GET)
+    assert (r.runtime.serving, r.runtime.active) == (1, 2)
+
+
 # --- the order of the end ---------------------------------------------------------------------------------------------
 
 
@@ -112,6 +175,7 @@ class Place:
         self.connections = connections
         self.queued = queued
         self.said: list[str] = []
+        self.closed = asyncio.Event()
         self.drain = Drain(
             begin=lambda: self.said.append("begin"),
             busy=lambda: self.connections,
@@ -124,6 +188,7 @@ class Place:
     def shut(self) -> None:
         self.said.append(f"shut with {self.connections}")
         self.connections += self.queued
+        self.closed.set()
 
 
 async def test_ports_close_when_nobody_is_left_and_who_waited_is_served() -> None:
@@ -150,3 +215,16 @@ async def test_deadline_ends_it_whoever_is_left(queued: int) -> None:
     assert not await place.drain.end()
     assert 0.15 < time.monotonic() - began < 1.0
     assert place.said[-1].startswith("shut")
+
+
+async def test_last_part_of_the_time_is_for_who_was_not_told_before() -> None:
+    """The app's own connections are served until then, and hear of the end before they are cut."""
+    place = Place(connections=1, queued=0, seconds=0.5)
+    ending = asyncio.ensure_future(place.drain.end())
+    await asyncio.sleep(0.3)
+    assert place.said == ["begin"]
+    await place.closed.wait()
+    assert not ending.done()
+    place.connections = 0
+
+    assert await ending
