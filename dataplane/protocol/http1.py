@@ -62,8 +62,12 @@ class Http1Connection:
 
     @property
     def held(self) -> int:
-        """Bytes received that wait for the current message to end."""
-        return len(self._buffer) if self._state != DEAD else 0
+        """Bytes received that wait for the current message to end, or that came before a tunnel was opened.
+
+        The start of a line inside a body is none of them: it waits for its own rest.
+        """
+        inside = self._state == WANT_BODY and self._body.mode != TUNNEL
+        return 0 if inside or self._state == DEAD else len(self._buffer)
 
     def receive(self, data: bytes) -> list[Event]:
         """Take bytes from the peer; see `interface.Codec`."""

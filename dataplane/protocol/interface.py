@@ -10,7 +10,7 @@ How a driver uses a codec:
 - Before taking more from a source, look at `pending(stream)`; above your high mark stop, until `Writable`.
 - When `closing` and not `active`, flush and close. After `Failure`, flush and close at once.
 - HTTP/1 servers keep pipelined requests until the response is finished: when `held` and the stream is over, call
-  `receive(b"")`. While `held` there is no use in reading the socket.
+  `receive(b"")`. While `held` there is no use in reading the socket. A line of a body cut short by the network is not held.
 - After `send_response(101)` or 2xx to CONNECT the HTTP/1 connection is a tunnel; bytes held go by `receive(b"")` too.
   When `write_eof` turns true, shut the socket's sending side down.
 """

@@ -489,3 +489,9 @@ def test_heads_up_to_the_limits_are_taken() -> None:
 
     assert len(raw) == 100
     assert [type(e) for e in events] == [RequestHead]
+
+
+def test_part_of_a_body_is_not_held() -> None:
+    """`held` is what waits for an answer; a chunk size cut short waits for its other half."""
+    play = serve(b"POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n1")
+    assert play.codec.held == 0

@@ -73,6 +73,23 @@ def test_chunked_body_and_trailers_pass_both_ways(rig: Callable[..., Rig]) -> No
     assert client.read() == b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\ny-t: 2\r\n\r\n"
 
 
+def test_chunked_body_goes_on_wherever_a_read_ends(rig: Callable[..., Rig]) -> None:
+    """A read that ends inside a chunk's size line, or inside the line end after a chunk, stops nothing."""
+    body = b"6;a=b\r\nchunk1\r\n6\r\nchunk2\r\n0\r\n\r\n"
+    for cut in range(1, len(body)):
+        r = rig()
+        client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+        got = r.servers[0].read()
+        client.send(body[:cut])
+        got += r.servers[0].read()
+        client.send(body[cut:])
+        got += r.servers[0].read()
+
+        assert got.endswith(b"\r\n0\r\n\r\n"), cut
+        r.servers[0].send(OK)
+        assert client.read() == OK
+
+
 def test_informational_answers_are_passed_on(rig: Callable[..., Rig]) -> None:
     """100 Continue comes from the server, and the body follows."""
     r = rig()
