@@ -35,6 +35,7 @@ from controlplane.watch.cluster import ApiError, Cluster
 from controlplane.watch.connect import Connection
 from controlplane.watch.desk import MeshDesk
 from controlplane.watch.leader import Elector
+from controlplane.watch.namespaces import Namespaces
 from controlplane.watch.objects import ObjectStore
 from controlplane.watch.operator import Operator
 from controlplane.watch.reflector import Reflector
@@ -76,6 +77,7 @@ class App:
         self.settings = settings
         self.cluster = Cluster(connection)
         self.store = ObjectStore()
+        self.namespaces = Namespaces(self.cluster, self.store)
         self.writer = Writer()
         self.elector = Elector(self.cluster, settings.namespace, settings.service, settings.pod)
         self._make_authority(settings)
@@ -203,7 +205,8 @@ class App:
         stack.push_async_callback(self.server.stop, 0)
         face = webhook.Webhook(
             settings=self._inject_settings,
-            namespace_labels=self._namespace_words,
+            known_words=self.namespaces.known,
+            namespace_words=self.namespaces.words,
             validate=validate,
             count=self._count_admission,
         )
@@ -274,10 +277,6 @@ class App:
             native_sidecar=self.native_sidecar,
             excluded_namespaces=frozenset({"kube-system", settings.namespace}),
         )
-
-    def _namespace_words(self, name: str) -> Mapping[str, str]:
-        metadata = (self.store.get("Namespace", "", name) or {}).get("metadata") or {}
-        return {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
 
     def _count_admission(self, hook: str, outcome: str) -> None:
         self.admissions[hook, outcome] = self.admissions.get((hook, outcome), 0) + 1

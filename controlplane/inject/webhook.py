@@ -1,10 +1,10 @@
 """The HTTPS face of injection: the API server asks here before it stores a pod, a workload or one of Tulle's kinds.
 
-In: AdmissionReview v1 by POST on `/inject` (pods), `/workload` (Deployments and the like, decision 0003) and `/validate` (Tulle's
-kinds). Out: AdmissionReview v1 with a JSON patch, or a refusal whose sentence kubectl shows. Refuses what is no AdmissionReview with
+In: AdmissionReview v1 by POST on `/inject` (pods that speak for themselves, or whose namespace may), `/inject/namespace` (silent pods of a
+namespace the API server selected by its label), `/workload` (Deployments and the like, decision 0003) and `/validate` (Tulle's kinds). Out: AdmissionReview v1 with a JSON patch, or a refusal whose sentence kubectl shows. Refuses what is no AdmissionReview with
 400 and one log line. A fault of our own is 500 and logged, so that the webhook's failurePolicy decides.
 
-    face = Webhook(settings=lambda: InjectSettings(...), namespace_labels=lambda name: {...}, validate=lambda obj: [], count=...)
+    face = Webhook(settings=lambda: InjectSettings(...), known_words=lambda name: {...}, namespace_words=..., validate=lambda obj: [], count=...)
     runner = await serve(face, tls=ssl_context, port=15017)        # later: await runner.cleanup()
 """
 
@@ -15,7 +15,7 @@ import base64
 import json
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,11 @@ from aiohttp import web
 
 from controlplane.httplog import ServerLog
 from controlplane.inject import jsonpatch, workload
+from controlplane.inject.annotations import read_word
 from controlplane.inject.options import InjectSettings
 from controlplane.inject.patch import inject
 from controlplane.inject.refusal import RefusedPodError
+from meshapi import names
 
 Object = dict[str, Any]
 
@@ -45,8 +47,10 @@ class Webhook:
 
     settings: Callable[[], InjectSettings]
     """Called a review: roots rotate."""
-    namespace_labels: Callable[[str], Mapping[str, str]]
+    known_words: Callable[[str], Mapping[str, str]]
     """A namespace's labels laid over its annotations; empty when it is not known (yet)."""
+    namespace_words: Callable[[str], Awaitable[Mapping[str, str]]]
+    """The same, read from the API server when it is not known; raises when that cannot be asked."""
     validate: Callable[[Object], list[str]]
     """Sentences against one of Tulle's own objects; empty when it is good."""
     count: Callable[[str, str], None]
@@ -100,14 +104,32 @@ def parse(body: bytes) -> Request:
     )
 
 
-def decide_pod(face: Webhook, request: Request) -> Verdict:
-    """Inject, leave alone or refuse one pod."""
+async def decide_pod(face: Webhook, request: Request) -> Verdict:
+    """Inject, leave alone or refuse one pod, by its own word, else by its namespace's."""
+    metadata = request.obj.get("metadata") or {}
+    speaks = any(names.INJECT in (metadata.get(where) or {}) for where in ("annotations", "labels"))
+    return _injected(face, request, {} if speaks else await face.namespace_words(request.namespace))
+
+
+async def decide_selected_pod(face: Webhook, request: Request) -> Verdict:
+    """Inject or refuse one pod of a namespace whose label the API server has read: it is not read again, the feed may be behind.
+
+    Only a word nobody knows is looked for, since the selection cannot tell it from `enabled`.
+    """
+    try:
+        read_word(face.known_words(request.namespace), "label of the namespace")
+    except RefusedPodError as error:
+        return Verdict(outcome="rejected", refusal=str(error))
+    return _injected(face, request, {names.INJECT: names.ENABLED})
+
+
+def _injected(face: Webhook, request: Request, namespace_words: Mapping[str, str]) -> Verdict:
     try:
         injection = inject(
             request.obj,
             face.settings(),
             namespace=request.namespace,
-            namespace_labels=face.namespace_labels(request.namespace),
+            namespace_labels=namespace_words,
             workload=workload.owner_of(request.obj),
         )
     except RefusedPodError as error:
@@ -118,7 +140,7 @@ def decide_pod(face: Webhook, request: Request) -> Verdict:
     return Verdict(outcome=outcome, after=injection.pod, warnings=injection.warnings)
 
 
-def decide_workload(face: Webhook, request: Request) -> Verdict:
+async def decide_workload(face: Webhook, request: Request) -> Verdict:
     """Copy a new workload's annotation into its template."""
     if request.namespace in face.settings().excluded_namespaces:
         return Verdict(outcome="untouched")
@@ -129,7 +151,7 @@ def decide_workload(face: Webhook, request: Request) -> Verdict:
     return Verdict(outcome="copied" if after != request.obj else "untouched", after=after)
 
 
-def decide_validity(face: Webhook, request: Request) -> Verdict:
+async def decide_validity(face: Webhook, request: Request) -> Verdict:
     """Let one of Tulle's own objects in, or say what is wrong with it."""
     sentences = face.validate(request.obj)
     if sentences:
@@ -150,16 +172,21 @@ def render(request: Request, verdict: Verdict) -> Object:
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
 
 
-Decide = Callable[[Webhook, Request], Verdict]
+Decide = Callable[[Webhook, Request], Awaitable[Verdict]]
 
-PATHS: Mapping[str, Decide] = {"/inject": decide_pod, "/workload": decide_workload, "/validate": decide_validity}
+PATHS: Mapping[str, Decide] = {
+    "/inject": decide_pod,
+    "/inject/namespace": decide_selected_pod,
+    "/workload": decide_workload,
+    "/validate": decide_validity,
+}
 
 
 def build_app(face: Webhook) -> web.Application:
-    """Build the aiohttp application that serves the three paths."""
+    """Build the aiohttp application that serves the paths."""
     app = web.Application(client_max_size=MAX_BYTES)
     for path, decide in PATHS.items():
-        app.router.add_post(path, _handler(face, path.strip("/"), decide))
+        app.router.add_post(path, _handler(face, path.strip("/").partition("/")[0], decide))
     return app
 
 
@@ -175,15 +202,15 @@ def _handler(face: Webhook, hook: str, decide: Decide) -> Callable[[web.Request]
             face.count(hook, "malformed")
             logger.warning("webhook /%s: %s", hook, error)
             return web.Response(status=400, text=f"{error}\n")
-        return _answer(face, hook, decide, request)
+        return await _answer(face, hook, decide, request)
 
     return handle
 
 
-def _answer(face: Webhook, hook: str, decide: Decide, request: Request) -> web.Response:
+async def _answer(face: Webhook, hook: str, decide: Decide, request: Request) -> web.Response:
     """Decide and answer; the one place where a fault of our own is caught."""
     try:
-        verdict = decide(face, request)
+        verdict = await decide(face, request)
         answer = render(request, verdict)
     except Exception:
         face.count(hook, "failed")

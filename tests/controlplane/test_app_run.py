@@ -176,23 +176,39 @@ async def test_webhook_answers_with_a_certificate_of_the_mesh() -> None:
     async with kube_server() as kube:
         shop(kube)
         async with running(kube) as mesh:
-            context = ssl.create_default_context(cadata=mesh.app.keeper.roots_pem)
-            review = {
-                "request": {
-                    "uid": "u",
-                    "namespace": "shop",
-                    "kind": {"kind": "PeerAuthentication"},
-                    "object": mo.peer_authentication("bad", "SOMETIMES"),
-                }
-            }
-            url = f"https://127.0.0.1:{mesh.app.ports['webhook']}/validate"
-            async with aiohttp.ClientSession() as session:
-                request = session.post(url, json=review, ssl=context, server_hostname="tulle.tulle-system.svc")
-                async with request as answer:
-                    said = (await answer.json())["response"]
+            bad = mo.peer_authentication("bad", "SOMETIMES")
+            said = await _reviewed(mesh, "/validate", "PeerAuthentication", bad)
 
     assert not said["allowed"]
     assert "SOMETIMES" in said["status"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/inject", "/inject/namespace"])
+async def test_first_pod_of_a_new_namespace_is_injected_though_the_feed_is_behind(path: str) -> None:
+    """Namespace and Deployment come in one `kubectl apply`, and the watch of namespaces is late."""
+    bare = {"metadata": {"name": "first"}, "spec": {"containers": [{"name": "app"}]}}
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            # Without an event, so that the feed stays behind.
+            kube.objects["namespaces", "", "new"] = {
+                "kind": "Namespace",
+                "metadata": {"name": "new", "annotations": INJECT},
+            }
+            said = await _reviewed(mesh, path, "Pod", bare, namespace="new")
+
+    assert "tulle-proxy" in base64.b64decode(said["patch"]).decode()
+
+
+async def _reviewed(mesh: Running, path: str, kind: str, obj: dict[str, Any], namespace: str = "shop") -> Any:
+    """Ask as the API server would."""
+    context = ssl.create_default_context(cadata=mesh.app.keeper.roots_pem)
+    review = {"request": {"uid": "u", "namespace": namespace, "kind": {"kind": kind}, "object": obj}}
+    url = f"https://127.0.0.1:{mesh.app.ports['webhook']}{path}"
+    async with aiohttp.ClientSession() as session:
+        request = session.post(url, json=review, ssl=context, server_hostname="tulle.tulle-system.svc")
+        async with request as answer:
+            return (await answer.json())["response"]
 
 
 async def test_routes_are_known_before_anything_is_served() -> None:

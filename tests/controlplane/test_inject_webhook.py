@@ -28,8 +28,18 @@ class Bench:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.labels: dict[str, dict[str, str]] = {}
+        """What the feed has brought."""
+        self.fresh: dict[str, dict[str, str]] = {}
+        """What the API server has beside it."""
+        self.asked: list[str] = []
         self.base = ""
         self.http: aiohttp.ClientSession
+
+    async def words(self, namespace: str) -> dict[str, str]:
+        if namespace in self.labels:
+            return self.labels[namespace]
+        self.asked.append(namespace)
+        return self.fresh[namespace]
 
     def count(self, hook: str, outcome: str) -> None:
         self.counts[hook, outcome] += 1
@@ -60,7 +70,11 @@ async def bench() -> AsyncIterator[Bench]:
         return ["spec.mode is 'x'; allowed is STRICT"] if obj["metadata"]["name"] == "bad" else []
 
     face = Webhook(
-        settings=InjectSettings, namespace_labels=lambda n: own.labels.get(n, {}), validate=validate, count=own.count
+        settings=InjectSettings,
+        known_words=lambda n: own.labels.get(n, {}),
+        namespace_words=own.words,
+        validate=validate,
+        count=own.count,
     )
     runner = await serve(face, tls=None, port=0, host="127.0.0.1")
     own.base = "http://{}:{}".format(*runner.addresses[0][:2])
@@ -99,10 +113,44 @@ async def test_pod_asked_about_again_is_left_alone(bench: Bench) -> None:
 
 async def test_namespace_speaks_for_pods_that_do_not(bench: Bench) -> None:
     """Labels are asked anew for every review."""
+    bench.labels["shop"] = {}
     assert "patch" not in await bench.review("/inject", pod({}))
     bench.labels["shop"] = ON
     assert "patch" in await bench.review("/inject", pod({}))
     assert bench.counts["inject", "untouched"] == 1
+    assert bench.asked == []
+
+
+@pytest.mark.parametrize("behind", [None, {}, {names.INJECT: names.DISABLED}], ids=["unknown", "silent", "disabled"])
+async def test_selection_of_the_api_server_is_trusted_where_the_feed_is_behind(
+    bench: Bench, behind: dict[str, str] | None
+) -> None:
+    """One `kubectl apply` of a Namespace and its Deployment: the label was read by who asks, so no pod starts bare."""
+    if behind is not None:
+        bench.labels["shop"] = behind
+
+    assert "patch" in await bench.review("/inject/namespace", pod({}))
+    assert bench.asked == []
+
+
+async def test_namespace_with_a_word_nobody_knows_refuses_its_pods(bench: Bench) -> None:
+    """The API server selects every label but `disabled`; a typo in it is told."""
+    bench.labels["shop"] = {names.INJECT: "yes"}
+    response = await bench.review("/inject/namespace", pod({}))
+
+    assert not response["allowed"]
+    assert "(label of the namespace) is 'yes'" in response["status"]["message"]
+
+
+async def test_namespace_the_feed_has_not_brought_is_read(bench: Bench) -> None:
+    """A namespace opted in by annotation speaks for the first of its pods; where it cannot be read the failure policy decides."""
+    bench.fresh["shop"] = ON
+
+    assert "patch" in await bench.review("/inject", pod({}))
+    assert "patch" in await bench.review("/inject", pod(ON), namespace="other")
+    assert bench.asked == ["shop"]
+    unread = {"uid": "u", "namespace": "gone", "kind": {"kind": "Pod"}, "object": pod({})}
+    assert (await bench.post("/inject", json.dumps({"request": unread}).encode()))[0] == 500
 
 
 async def test_bad_annotation_is_a_refusal_with_its_sentence(bench: Bench) -> None:

@@ -136,6 +136,20 @@ def test_webhooks_stay_out_of_system_namespaces_and_leave_the_bundle_to_the_cont
     }
 
 
+def test_path_tells_who_selected_the_pod(objects: list[Object]) -> None:
+    """The webhook of labelled namespaces has a path of its own, so that its selection need not be repeated from a store that lags."""
+    hooks = only(objects, "MutatingWebhookConfiguration")["webhooks"]
+
+    assert {hook["name"].partition(".")[0]: hook["clientConfig"]["service"]["path"] for hook in hooks} == {
+        "pods": "/inject",
+        "namespaces": "/inject/namespace",
+        "annotated-namespaces": "/inject",
+        "workloads": "/workload",
+    }
+    read = [rule for rule in only(objects, "ClusterRole")["rules"] if "namespaces" in rule["resources"]]
+    assert "get" in {verb for rule in read for verb in rule["verbs"]}
+
+
 def test_failure_policy_is_a_value() -> None:
     """Who would rather run unmeshed than not at all may."""
     hooks = only(render("injection.failurePolicy=Ignore"), "MutatingWebhookConfiguration")["webhooks"]
