@@ -1,12 +1,13 @@
 """Workloads at admission: a new one's annotation copied into its template, and who owns a pod.
 
 In: a Deployment, StatefulSet, DaemonSet, Job or CronJob as it is being created (decision 0003). Out: the same with
-`tulle.dev/inject` and `tulle.dev/injected-by: operator` on its template, unless the template speaks for itself.
+`tulle.dev/inject` and `tulle.dev/injected-by: <kind>/<name>` on its template, unless the template speaks for itself.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from controlplane.inject.annotations import read_word
@@ -14,7 +15,13 @@ from meshapi import names
 
 Object = dict[str, Any]
 
-OPERATOR = "operator"
+
+def signature(kind: str, metadata: Mapping[str, Any]) -> str:
+    """Name a workload as the mark in its template does: `Kind/name`, or what the name is generated from, known at admission and later.
+
+    Others copy templates (Flagger to its primary, say); the mark holds for the workload it names alone.
+    """
+    return f"{kind}/{metadata.get('generateName') or metadata.get('name') or ''}"
 
 
 def template_of(obj: Object) -> Object | None:
@@ -42,7 +49,7 @@ def opt_in(obj: Object) -> Object:
         return obj
     metadata["annotations"] = (metadata.get("annotations") or {}) | {
         names.INJECT: own[names.INJECT],
-        names.INJECTED_BY: OPERATOR,
+        names.INJECTED_BY: signature(str(obj.get("kind")), obj["metadata"]),
     }
     template["metadata"] = metadata
     return after

@@ -11,11 +11,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from controlplane.inject.workload import signature
 from controlplane.watch.cluster import Cluster, path_of
 from controlplane.watch.writer import Writer
 from meshapi import names
 
-OPERATOR = "operator"
+UNNAMED = "operator"
+"""The mark before it named its workload: it may have been copied, so it is believed only where the workload speaks itself."""
 PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 EXCLUDED = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _API = "apps/v1"
@@ -27,21 +29,23 @@ class BadWordError(ValueError):
     """An annotation with a word nobody knows; the message names it."""
 
 
-def decide(workload: Mapping[str, Any]) -> dict[str, str | None] | None:
+def decide(kind: str, workload: Mapping[str, Any]) -> dict[str, str | None] | None:
     """Say how the template's annotations must change (None removes one); None when they are right. Raises BadWordError."""
     metadata = workload.get("metadata") or {}
     word = (metadata.get("annotations") or {}).get(names.INJECT)
     template = ((workload.get("spec") or {}).get("template") or {}).get("metadata") or {}
     inside = template.get("annotations") or {}
-    ours = inside.get(names.INJECTED_BY) == OPERATOR
+    own = signature(kind, metadata)
+    mark = inside.get(names.INJECTED_BY)
     if word is None:
-        return {names.INJECT: None, names.INJECTED_BY: None} if ours else None
+        return {names.INJECT: None, names.INJECTED_BY: None} if mark == own else None
     if word not in {names.ENABLED, names.DISABLED}:
         raise BadWordError(f"annotation {names.INJECT} is {word!r}, it must be {names.ENABLED!r} or {names.DISABLED!r}")
+    ours = mark in {own, UNNAMED}
     speaks_itself = names.INJECT in inside or names.INJECT in (template.get("labels") or {})
     if (speaks_itself and not ours) or (ours and inside.get(names.INJECT) == word):
         return None
-    return {names.INJECT: word, names.INJECTED_BY: OPERATOR}
+    return {names.INJECT: word, names.INJECTED_BY: own}
 
 
 class Rolls:
@@ -61,7 +65,7 @@ class Rolls:
         if namespace in self._excluded or metadata.get("deletionTimestamp"):
             return
         try:
-            change = decide(workload)
+            change = decide(kind, workload)
         except BadWordError as error:
             if self._complained.get(key) != str(error):
                 self._complained[key] = str(error)

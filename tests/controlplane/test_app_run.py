@@ -104,7 +104,7 @@ async def test_control_plane_comes_up_serves_follows_kopf_and_ends() -> None:
             assert names_of(await client.ask(Type.SECRET, "trust")) == ["trust"]
             await client.ask(Type.ROUTES, "shop/web:80")
             template = lambda: (kube.get("deployments", "shop", "web") or {})["spec"]["template"]["metadata"]  # noqa: E731
-            await until(lambda: template().get("annotations", {}).get("tulle.dev/injected-by") == "operator")
+            await until(lambda: template().get("annotations", {}).get("tulle.dev/injected-by") == "Deployment/web")
 
             kube.put(mo.route("all", {"backendRefs": [mo.to("api")]}))
             assert "shop/api:80" in str(await client.take())

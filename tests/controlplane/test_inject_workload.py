@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controlplane.inject.annotations import BadAnnotationError
-from controlplane.inject.workload import opt_in, owner_of, template_of
+from controlplane.inject.workload import opt_in, owner_of, signature, template_of
 from meshapi import names
 
 ON = {names.INJECT: names.ENABLED}
@@ -27,7 +27,7 @@ def test_annotation_is_copied_into_the_template_and_signed(kind: str) -> None:
     template = template_of(opt_in(before))
 
     assert template is not None
-    assert template["metadata"]["annotations"] == ON | {names.INJECTED_BY: "operator"}
+    assert template["metadata"]["annotations"] == ON | {names.INJECTED_BY: f"{kind}/w"}
     assert template["metadata"]["labels"] == {"app": "w"}
     assert names.INJECT not in str(template_of(before))
 
@@ -49,6 +49,16 @@ def test_template_that_speaks_for_itself_or_nobody_asked_for_is_left_alone(
     before = workload("Deployment", annotations, template)
 
     assert opt_in(before) is before
+
+
+def test_mark_of_a_generated_name_is_the_name_it_is_generated_from() -> None:
+    """The name is not known at admission, what it is made from is known then and later."""
+    made = {"kind": "Job", "metadata": {"generateName": "w-", "annotations": ON}, "spec": {"template": {}}}
+    template = template_of(opt_in(made))
+
+    assert template is not None
+    assert template["metadata"]["annotations"][names.INJECTED_BY] == "Job/w-"
+    assert signature("Job", made["metadata"] | {"name": "w-x7f"}) == "Job/w-"
 
 
 def test_word_that_is_none_is_refused() -> None:

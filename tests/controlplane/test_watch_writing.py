@@ -19,7 +19,7 @@ from controlplane.watch.writer import Writer
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.waiting import until
 
-INJECT, BY = "tulle.dev/inject", "tulle.dev/injected-by"
+INJECT, BY, WEB = "tulle.dev/inject", "tulle.dev/injected-by", "Deployment/web"
 
 
 @asynccontextmanager
@@ -44,12 +44,12 @@ def workload(word: str | None, template: dict[str, str] | None = None, **labels:
 @pytest.mark.parametrize(
     ("word", "template", "change"),
     [
-        ("enabled", {}, {INJECT: "enabled", BY: "operator"}),
-        ("disabled", {}, {INJECT: "disabled", BY: "operator"}),
-        ("enabled", {INJECT: "enabled", BY: "operator"}, None),
-        ("disabled", {INJECT: "enabled", BY: "operator"}, {INJECT: "disabled", BY: "operator"}),
+        ("enabled", {}, {INJECT: "enabled", BY: WEB}),
+        ("disabled", {}, {INJECT: "disabled", BY: WEB}),
+        ("enabled", {INJECT: "enabled", BY: WEB}, None),
+        ("disabled", {INJECT: "enabled", BY: WEB}, {INJECT: "disabled", BY: WEB}),
         ("enabled", {INJECT: "disabled"}, None),
-        (None, {INJECT: "enabled", BY: "operator"}, {INJECT: None, BY: None}),
+        (None, {INJECT: "enabled", BY: WEB}, {INJECT: None, BY: None}),
         (None, {INJECT: "enabled"}, None),
         (None, {}, None),
     ],
@@ -58,18 +58,35 @@ def test_template_follows_the_workloads_word_where_the_operator_put_it(
     word: str | None, template: dict[str, str], change: dict[str, str | None] | None
 ) -> None:
     """A template that speaks for itself is left alone; only what the operator put in is taken out."""
-    assert decide(workload(word, template)) == change
+    assert decide("Deployment", workload(word, template)) == change
+
+
+@pytest.mark.parametrize("mark", ["Deployment/web-canary", "StatefulSet/web", "operator"])
+@pytest.mark.parametrize("word", ["enabled", "disabled"])
+def test_mark_holds_for_the_workload_it_names_and_for_no_copy_of_its_template(mark: str, word: str) -> None:
+    """Flagger copies a template to its primary and clears the annotations: the primary stays in the mesh, for nobody asked it out."""
+    copied = {INJECT: word, BY: mark}
+
+    assert decide("Deployment", workload(None, copied)) is None
+
+
+def test_mark_that_names_nobody_is_followed_while_the_workload_speaks() -> None:
+    """Templates signed before marks had names still follow their workload's word, and are signed by name when they change."""
+    unnamed = {INJECT: "enabled", BY: "operator"}
+
+    assert decide("Deployment", workload("enabled", unnamed)) is None
+    assert decide("Deployment", workload("disabled", unnamed)) == {INJECT: "disabled", BY: WEB}
 
 
 def test_label_on_the_template_speaks_for_itself_too() -> None:
     """Nearest the pod wins."""
-    assert decide(workload("enabled", {}, **{INJECT: "disabled"})) is None
+    assert decide("Deployment", workload("enabled", {}, **{INJECT: "disabled"})) is None
 
 
 def test_unknown_word_is_refused_by_name() -> None:
     """The sentence says which annotation, what it held and what is allowed."""
     with pytest.raises(BadWordError, match=r"tulle\.dev/inject is 'yes', it must be 'enabled' or 'disabled'"):
-        decide(workload("yes"))
+        decide("Deployment", workload("yes"))
 
 
 async def test_annotated_deployment_is_rolled_in_and_out_again() -> None:
