@@ -57,6 +57,7 @@ MODULES = [
     "dataplane/net/timers.py",
     "dataplane/net/poller.py",
     "dataplane/net/outlet.py",
+    "dataplane/net/receiver.py",
     "dataplane/net/stream.py",
     "dataplane/net/tls_engine.pyx",
     "dataplane/net/tls_stream.py",

@@ -15,7 +15,8 @@ import uvloop
 
 from dataplane.net.listen import Listener, bind
 from dataplane.net.poller import Poller
-from dataplane.net.stream import Receiver, Stream
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
 from dataplane.protocol import detect
 from dataplane.protocol.events import Data, Event, RequestHead, Trailers
 from dataplane.protocol.grpcframe import encode

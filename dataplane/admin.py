@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataplane.net.stream import Receiver
+from dataplane.net.receiver import Receiver
 from dataplane.net.timers import Timers
 from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1_server import Http1Server

@@ -11,7 +11,8 @@ from dataplane.net.alive import keep_alive
 from dataplane.net.hairpin import Hairpins
 from dataplane.net.poller import Poller
 from dataplane.net.reasons import of_connecting
-from dataplane.net.stream import Receiver, Stream
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
 from dataplane.net.tls import ClientTls
 from dataplane.net.tls_stream import TlsStream
 

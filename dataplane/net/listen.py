@@ -14,7 +14,8 @@ from typing import Final
 
 from dataplane.net.alive import keep_alive
 from dataplane.net.poller import IN, Pollable, Poller
-from dataplane.net.stream import Receiver, Stream
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
 
 ACCEPTS: Final = 64
 """Connections taken from one socket in a batch."""

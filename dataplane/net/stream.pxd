@@ -2,6 +2,7 @@ cimport cython
 
 from dataplane.net.outlet cimport Bypass, Outlet
 from dataplane.net.poller cimport Pollable, Poller
+from dataplane.net.receiver cimport Receiver
 from dataplane.net.system cimport Kernel
 from dataplane.net.timers cimport Timer
 
@@ -14,13 +15,6 @@ cdef unsigned int _ERR
 cdef Py_ssize_t _CHUNK
 cdef Py_ssize_t _MUCH
 cdef int _READS
-
-cdef class Receiver:
-    cpdef object opened(self)
-    cpdef object received(self, bytes data)
-    cpdef object ended(self)
-    cpdef object drained(self)
-    cpdef object lost(self, str reason)
 
 cdef class Stream(Outlet):
     cdef public Receiver receiver
@@ -48,6 +42,7 @@ cdef class Stream(Outlet):
     cdef bint _end_wanted
     cdef bint _end_sent
     cdef bint _queued
+    cdef int _unsendable
 
     cpdef object start(self, bint connecting=*, double timeout=*)
     cpdef object stillborn(self, str reason, str detail)
@@ -78,6 +73,8 @@ cdef class Stream(Outlet):
     @cython.locals(error=int)
     cdef bint _connected(self) except -1
     cdef object _established(self)
+    @cython.locals(stopped=bint)
+    cdef object _cannot_send(self, int error)
     cdef object _broken(self, int error)
     cpdef object _too_late(self)
     cdef object _die(self, str reason)

@@ -3,9 +3,11 @@
 In: a connected (or connecting) descriptor and a `Receiver`. Out: calls on the receiver; never from inside its own call
 to the stream: `lost` too comes later in the same turn, once, last. Refuses nothing; what is written to a dead stream is
 dropped. Who writes looks at `high` and pauses its source until `drained`. `close()` sends what waits first, bounded in
-time, and then lets the peer finish (a reset would destroy bytes still on their way to it).
+time, and then lets the peer finish (a reset would destroy bytes still on their way to it). A peer that takes no more may
+have answered before: when sending fails, what has arrived is read to its end, and only then is the connection lost.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +16,7 @@ from dataplane.net.original import local_address
 from dataplane.net.outlet import Bypass, Outlet
 from dataplane.net.poller import EDGE, ERR, HUP, IN, OUT, RDHUP, Pollable, Poller
 from dataplane.net.reasons import ABORTED, CLOSE_TIMEOUT, CLOSED, CONNECT_TIMEOUT, ENDED, FAILED, RESET, of_connecting
+from dataplane.net.receiver import NOBODY, Receiver
 from dataplane.net.system import RECEIVE_SIZE
 from dataplane.net.timers import Timer
 
@@ -36,31 +39,6 @@ _READABLE = IN | RDHUP | HUP | ERR
 _LAST = RDHUP | HUP | ERR
 
 
-class Receiver:
-    """What takes a stream's bytes; the proxy's classes are subclasses."""
-
-    __slots__ = ()
-
-    def opened(self) -> None:
-        """A dialled stream is connected (TLS: handshake done, peer checked); accepted ones are open from the start."""
-
-    def received(self, data: bytes) -> None:
-        """Bytes arrived."""
-
-    def ended(self) -> None:
-        """The peer will send no more; we still may."""
-
-    def drained(self) -> None:
-        """What waits fell to the low mark after it was above the high one."""
-
-    def lost(self, reason: str) -> None:
-        """The connection is gone, also after our own `close()`: called once, and last."""
-
-
-_NOBODY: Final = Receiver()
-"""Whom a dead stream talks to."""
-
-
 class Stream(Outlet):
     """One plaintext TCP connection."""
 
@@ -80,11 +58,12 @@ class Stream(Outlet):
         self._reason = ""
         self._timer: Timer | None = None
         self._reading = True
-        self._readable = False
-        self._last = False
+        self._readable = self._last = False
         self._blocked = self._much = False
         self._connecting = self._closing = self._lingering = False
         self._end_wanted = self._end_sent = self._queued = False
+        self._unsendable = 0
+        """The error that ended our sending before we did; what the peer sent until then is still read."""
         self.pump: Bypass | None = None
         """Takes what arrives before the receiver does."""
         poller.connections += 1
@@ -140,7 +119,7 @@ class Stream(Outlet):
             self._reading = True
             if self._readable:
                 self._repeat()
-            if self._connecting:
+            if self._connecting or self._unsendable:
                 self._die(CLOSED)
                 return
             self.write_eof()
@@ -163,7 +142,7 @@ class Stream(Outlet):
         self.poller.replace(self, heir)
         self.open = False
         self._stop_timer()
-        self.receiver = _NOBODY
+        self.receiver = NOBODY
         self.at_gone = None
         self.poller.connections -= 1
         return known
@@ -222,7 +201,7 @@ class Stream(Outlet):
                 sent = kernel.send_list(self.fd, chunks, self._offset)
             if sent < 0:
                 if kernel.error:
-                    self._broken(kernel.error)
+                    self._cannot_send(kernel.error)
                     return
                 self._blocked = True
                 break
@@ -241,10 +220,9 @@ class Stream(Outlet):
 
     def refused(self, error: int) -> None:
         """The kernel did not take what was sent past us: an error, or 0 for no room."""
+        self._blocked = True
         if error:
-            self._broken(error)
-        else:
-            self._blocked = True
+            self._cannot_send(error)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -267,7 +245,7 @@ class Stream(Outlet):
         if not self.open or not self._end_sent:
             return
         if self.at_end:
-            self._die(CLOSED if self._closing else ENDED)
+            self._die(CLOSED if self._closing else RESET if self._unsendable else ENDED)
         elif self._closing:
             self.open = False
             self._lingering = True
@@ -289,8 +267,8 @@ class Stream(Outlet):
             data = kernel.receive(self.fd, self._much)
             if data is None:
                 self._readable = False
-                if kernel.error:
-                    self._broken(kernel.error)
+                if kernel.error or self._unsendable:
+                    self._broken(kernel.error or self._unsendable)
                 return
             size = len(data)
             if size == 0:
@@ -300,7 +278,7 @@ class Stream(Outlet):
             poller.bytes_in += size
             self._much = size >= _MUCH
             # A short read empties the socket (epoll(7)), unless the end has been announced and is still to be read.
-            if size < _CHUNK and not self._last:
+            if size < _CHUNK and not self._last and not self._unsendable:
                 self._readable = False
                 self._take(data)
                 return
@@ -312,6 +290,10 @@ class Stream(Outlet):
             self.receiver.received(data)
 
     def _take_end(self) -> None:
+        if self._unsendable not in {0, errno.EPIPE}:
+            # The kernel told of the reset where we sent, and calls what follows the last byte an end.
+            self._broken(self._unsendable)
+            return
         self.at_end = True
         if not self._closing:
             self.receiver.ended()
@@ -345,6 +327,22 @@ class Stream(Outlet):
     def _established(self) -> None:
         self._stop_timer()
         self.receiver.opened()
+
+    def _cannot_send(self, error: int) -> None:
+        """Sending failed: go on until all that has arrived is read, unless nobody would hear it."""
+        if self._unsendable:
+            return
+        if self.at_end or self._closing or not self._reading:
+            self._broken(error)
+            return
+        self._unsendable = error
+        self._end_wanted = self._end_sent = True
+        self._readable = True
+        stopped = self.high
+        self._drop()
+        self._repeat()
+        if stopped:
+            self.receiver.drained()
 
     def _broken(self, error: int) -> None:
         self.detail = os.strerror(error)
@@ -386,7 +384,7 @@ class Stream(Outlet):
         if reason:
             self._reason = ""
             receiver = self.receiver
-            self.receiver = _NOBODY
+            self.receiver = NOBODY
             receiver.lost(reason)
 
     def _repeat(self) -> None:

@@ -1,7 +1,8 @@
 cimport cython
 
 from dataplane.net.poller cimport Poller
-from dataplane.net.stream cimport Receiver, Stream
+from dataplane.net.receiver cimport Receiver
+from dataplane.net.stream cimport Stream
 from dataplane.net.system cimport Kernel
 from dataplane.net.tls_engine cimport Engine
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from dataplane.net.poller import IN, RDHUP, Poller
 from dataplane.net.reasons import CLOSED, CONNECT_TIMEOUT, IDENTITY_MISMATCH, TLS_FAILED, TLS_TIMEOUT, TRUNCATED
-from dataplane.net.stream import READS, Receiver, Stream
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import READS, Stream
 from dataplane.net.system import RECEIVE_SIZE
 from dataplane.net.tls import ServerTls
 from dataplane.net.tls_engine import DONE, FAILED
@@ -103,12 +104,12 @@ class TlsStream(Stream):
                 self._readable = False
                 if size == 0:
                     self._take_end()
-                elif kernel.error:
-                    self._broken(kernel.error)
+                elif kernel.error or self._unsendable:
+                    self._broken(kernel.error or self._unsendable)
                 return
             poller.bytes_in += size
             # A short read empties the socket (epoll(7)), unless the end has been announced and is still to be read.
-            if size < _CHUNK and not self._last:
+            if size < _CHUNK and not self._last and not self._unsendable:
                 self._readable = False
             if self._closing:
                 continue
@@ -155,6 +156,8 @@ class TlsStream(Stream):
         elif self.at_end or self._closing:
             self.at_end = True
             self._finish()
+        elif self._unsendable:
+            self._broken(self._unsendable)
         else:
             self.detail = "the connection ended without close_notify"
             self._die(TRUNCATED)
@@ -163,7 +166,7 @@ class TlsStream(Stream):
 
     def flush(self) -> None:
         """Encrypt what waits, a batch at a time as the kernel takes it."""
-        if not self.open or self._blocked or self._connecting:
+        if not self.open or self._blocked or self._connecting or self._unsendable:
             return
         kernel = self.poller.kernel
         engine = self._engine
@@ -191,7 +194,7 @@ class TlsStream(Stream):
                 break
             if sent < 0:
                 if kernel.error:
-                    self._broken(kernel.error)
+                    self._cannot_send(kernel.error)
                     return
                 self._blocked = True
                 break

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from dataplane.net.original import original_destination
-from dataplane.net.stream import Receiver, Stream
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
 from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
 from dataplane.net.tls_stream import TlsStream

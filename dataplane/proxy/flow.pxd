@@ -1,7 +1,8 @@
 cimport cython
 
 from dataplane.net.poller cimport Pollable, Poller
-from dataplane.net.stream cimport Receiver, Stream
+from dataplane.net.receiver cimport Receiver
+from dataplane.net.stream cimport Stream
 from dataplane.protocol.events cimport RequestHead, ResponseHead
 from dataplane.protocol.http1 cimport Http1Connection
 from dataplane.protocol.http2 cimport Http2Connection

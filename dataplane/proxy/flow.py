@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from dataplane.net.poller import Pollable, Poller
-from dataplane.net.stream import Receiver, Stream
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
 from dataplane.protocol.events import Headers, RequestHead, ResponseHead
 from dataplane.proxy.runtime import Runtime
 

@@ -1,7 +1,8 @@
 cimport cython
 
 from dataplane.net.splice cimport Pump
-from dataplane.net.stream cimport Receiver, Stream
+from dataplane.net.receiver cimport Receiver
+from dataplane.net.stream cimport Stream
 from dataplane.net.timers cimport Timer
 from dataplane.proxy.runtime cimport Runtime
 from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot

@@ -14,8 +14,9 @@ from typing import Protocol
 
 from dataplane.config import Endpoint
 from dataplane.net.reasons import ABORTED, CLOSED, ENDED
+from dataplane.net.receiver import Receiver
 from dataplane.net.splice import Pump
-from dataplane.net.stream import Receiver, Stream
+from dataplane.net.stream import Stream
 from dataplane.net.system import RECEIVE_SIZE
 from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError

@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-from dataplane.net.stream import Receiver
+from dataplane.net.receiver import Receiver
 from dataplane.protocol import codes
 from dataplane.protocol.events import (
     PONG,

@@ -12,7 +12,8 @@ from pathlib import Path
 from dataplane.net.dial import Dialer
 from dataplane.net.listen import Listener, ListenLimits, bind
 from dataplane.net.poller import Poller
-from dataplane.net.stream import Receiver, Stream
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
 from dataplane.net.tls import ServerTls
 from dataplane.net.tls_stream import TlsStream
 

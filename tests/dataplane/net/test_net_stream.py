@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 
@@ -10,7 +11,7 @@ import pytest
 
 from dataplane.net import stream as stream_module
 from dataplane.net.outlet import HIGH_MARK, LOW_MARK
-from tests.support.net import Echo, Heard, net
+from tests.support.net import Echo, Heard, Net, net
 
 
 async def test_stream_echoes_what_it_receives() -> None:
@@ -373,3 +374,62 @@ async def test_counters_count_bytes_and_connections() -> None:
         assert (n.poller.connections, n.poller.bytes_in, n.poller.bytes_out) == (1, 5, 5)
         assert echo.stream
         echo.stream.close()
+
+
+async def answer_and_close_unread(n: Net, peer: socket.socket, heard: Heard, answer: bytes, *, fill: int) -> None:
+    """The peer answers without having read and closes; only then is the receiver's poller given a turn.
+
+    The first bytes make the close a reset (RFC 1122, section 4.2.2.13), as with a server that refuses an upload.
+    """
+    assert heard.stream
+    heard.stream.write(b"u" * fill)
+    await n.settle(lambda: select.select([peer], [], [], 0)[0] != [])
+    peer.sendall(answer)
+    peer.close()
+    heard.stream.write(b"more of it")
+
+
+@pytest.mark.parametrize("fill", [1, 8_000_000], ids=["room to send", "blocked"])
+async def test_what_a_peer_said_before_it_stopped_taking_is_read(fill: int) -> None:
+    """A server that answers half an upload and closes is heard to its last byte; then the connection is lost, as a reset."""
+    async with net() as n:
+        heard = Heard()
+        peer = n.pair(heard)
+
+        await answer_and_close_unread(n, peer, heard, b"413" * 10_000, fill=fill)
+        await heard.until(lambda _: heard.gone)
+
+        assert heard.data == b"413" * 10_000
+        assert [call for call in heard.calls if call not in {"drained", "ended"}] == ["lost reset"]
+
+
+async def test_writers_are_woken_when_nothing_can_be_sent_any_more() -> None:
+    """Who waits for room would else keep its own source stopped while the answer is still being read."""
+    async with net() as n:
+        heard = Heard()
+        peer = n.pair(heard)
+
+        await answer_and_close_unread(n, peer, heard, b"413", fill=8_000_000)
+        await heard.until(lambda _: heard.gone)
+
+        assert heard.calls.index("drained") < heard.calls.index("lost reset")
+
+
+async def test_close_after_a_failed_send_is_the_end() -> None:
+    """The receiver closes on the answer it could still read: nothing more is waited for."""
+
+    class Closing(Heard):
+        def received(self, data: bytes) -> None:
+            super().received(data)
+            assert self.stream
+            self.stream.close()
+
+    async with net() as n:
+        heard = Closing()
+        peer = n.pair(heard)
+
+        await answer_and_close_unread(n, peer, heard, b"413", fill=8_000_000)
+        await heard.until(lambda _: heard.gone)
+
+        assert heard.data == b"413"
+        assert heard.calls[-1] == "lost closed"

@@ -284,14 +284,9 @@ async def test_back_pressure_reaches_through_tls(authority: Authority) -> None:
 async def test_python_s_own_tls_client_understands_us(authority: Authority) -> None:
     """Against the ssl module on a blocking socket, as another program would be."""
     server, _ = both(authority)
-    certificate, key = authority.issue(CLIENT)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(cadata=authority.roots.decode())
-    context.set_alpn_protocols(["tulle-h2"])
-    load_chain(context, certificate, key)
     async with net() as n:
-        reader, writer = await asyncio.open_connection("127.0.0.1", n.serve(Echo, tls=server), ssl=context)
+        port = n.serve(Echo, tls=server)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=program(authority))
         writer.write(b"hello" * 10_000)
 
         assert await reader.readexactly(50_000) == b"hello" * 10_000
@@ -411,3 +406,36 @@ async def test_abandoned_plain_socket_leaves_nothing(authority: Authority) -> No
         client.shutdown(socket.SHUT_RDWR)
         client.close()
         await n.settle(lambda: n.poller.connections == 0)
+
+
+def program(authority: Authority) -> ssl.SSLContext:
+    """A client that is another program."""
+    certificate, key = authority.issue(CLIENT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cadata=authority.roots.decode())
+    context.set_alpn_protocols(["tulle-h2"])
+    load_chain(context, certificate, key)
+    return context
+
+
+async def test_what_a_peer_said_before_it_stopped_taking_is_read_through_tls(authority: Authority) -> None:
+    """The last words survive the reset that follows them, and no proper end is made of that reset."""
+    server, _ = both(authority)
+    async with net() as n:
+        port = n.serve(tls=server)
+        plain = socket.create_connection(("127.0.0.1", port))
+        peer = await asyncio.to_thread(program(authority).wrap_socket, plain)
+        heard = await n.first()
+        await heard.hear("opened")
+        assert heard.stream
+        heard.stream.write(b"u" * 20_000_000)
+        heard.stream.flush()
+        assert heard.stream.waiting
+
+        peer.sendall(b"413" * 1_000)
+        peer.close()
+        await heard.until(lambda _: heard.gone)
+
+        assert heard.data == b"413" * 1_000
+        assert [call for call in heard.calls if call != "drained"] == ["opened", "lost reset"]

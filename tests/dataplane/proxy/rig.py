@@ -29,7 +29,8 @@ from dataplane.config import (
     VirtualHost,
 )
 from dataplane.net.poller import Poller
-from dataplane.net.stream import Receiver, Stream
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
 from dataplane.proxy.downstream import HttpDownstream
 from dataplane.proxy.limits import ProxyLimits
 from dataplane.proxy.runtime import Runtime

@@ -86,6 +86,19 @@ def test_idle_server_that_closes_is_forgotten(rig: MakeRig) -> None:
     assert client.read() == OK
 
 
+def test_answer_to_half_an_upload_is_passed_on(rig: MakeRig) -> None:
+    """A server that refuses a large body answers, closes without reading it, and so resets: the answer was there before."""
+    r = rig()
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 8000000\r\n\r\n" + b"u" * 8_000_000)
+    server = r.servers[0].sock
+    server.recv(1000)
+    server.send(b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 7\r\n\r\ntoo big")
+    server.close()
+
+    assert client.read().startswith(b"HTTP/1.1 413 ")
+    assert r.counted(413) == 1
+
+
 def test_garbage_from_a_server_is_502(rig: MakeRig) -> None:
     """It is never passed on."""
     r = rig()
