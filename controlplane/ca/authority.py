@@ -67,11 +67,20 @@ def certify(
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
+        .add_extension(_key_identifier(issuer), critical=False)
         .sign(issuer.key, issuer.hash())
     )
     pem = leaf.public_bytes(serialization.Encoding.PEM).decode()
     return Issued(chain=pem + issuer.intermediates(), expires=expires, serial=leaf.serial_number)
+
+
+def _key_identifier(issuer: Issuer) -> x509.AuthorityKeyIdentifier:
+    """Name the issuer's key as its own certificate does (RFC 5280, 4.2.1.1), for there are several ways to compute it and they must agree."""
+    try:
+        own = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def _signing_only() -> x509.KeyUsage:

@@ -2,7 +2,7 @@
 
 In: the Secret with the issuer and the ConfigMap with roots trusted before, from reflectors; `found` from the leader, who makes what is
 missing. Out: `issuer`, `roots_pem`, and a call to each listener on change. All roots seen and not over stay trusted, so that an issuer can
-be replaced while certificates of the former are still out. A Secret nobody can use is logged once and the last good issuer stays.
+be replaced while certificates of the former are still out. A Secret nobody can use, by a trial of it too, is logged once and the last good issuer stays.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from cryptography import x509
 
 from controlplane.ca import issuer as issuers
+from controlplane.ca import trial
 from controlplane.ca.issuer import BadIssuerError, Issuer
 from controlplane.settings import Settings
 from controlplane.watch.cluster import APPLY_PATCH, ApiError, Cluster, path_of
@@ -57,6 +58,7 @@ class Keeper:
         try:
             if kind == SECRET.name and name == self._settings.ca_secret:
                 issuer = issuers.from_secret(data, now=self._now())
+                trial.prove(issuer, self._settings.trust_domain, self._settings.dns_names, now=self._now())
                 self._extra = issuers.bundle_in(data)
                 changed = self.issuer is None or self.issuer.certificate != issuer.certificate
                 self.issuer = issuer
