@@ -109,10 +109,13 @@ def _chains(protocol: Protocol, http: dict[str, Any], tcp: dict[str, Any]) -> li
     if protocol.is_http:
         return [{"name": "http", "filters": [http]}]
     if protocol is Protocol.AUTO:
-        match = {"application_protocols": list(PLAINTEXT_HTTP)}
+        # `http/1.1` is what plaintext was found to be, and what an HTTPS client's hello offers: only bytes that are no TLS are HTTP to us.
+        plain = {"transport_protocol": "raw_buffer"}
+        match = {**plain, "application_protocols": list(PLAINTEXT_HTTP)}
         return [
             {"name": "http", "filter_chain_match": match, "filters": [http]},
-            {"name": "tcp", "filters": [tcp]},
+            {"name": "tcp", "filter_chain_match": plain, "filters": [tcp]},
+            {"name": "app-tls", "filters": [tcp]},
         ]
     return [{"name": "tcp", "filters": [tcp]}]
 

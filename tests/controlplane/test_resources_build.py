@@ -13,6 +13,7 @@ from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.ingest.assemble import ingest
 from controlplane.resources.build import Client, build, depends, names
 from dataplane import config as nouns
+from dataplane.tables.listeners import ListenerTable
 from dataplane.xds.decode import decode
 from meshapi import protos
 from meshapi.xds import Type
@@ -105,7 +106,7 @@ def test_inbound_chains_follow_the_declared_protocol(port: Object, expected: set
     [
         ("http", ["http"], False, ("tulle-h2",), nouns.AppProtocol.AS_DOWNSTREAM),
         ("grpc", ["http"], False, ("tulle-h2",), nouns.AppProtocol.HTTP2),
-        ("what", ["http", "tcp"], True, ("tulle-h2", "tulle-tcp"), nouns.AppProtocol.AS_DOWNSTREAM),
+        ("what", ["http", "tcp", "app-tls"], True, ("tulle-h2", "tulle-tcp"), nouns.AppProtocol.AS_DOWNSTREAM),
         ("tcp", ["tcp"], False, ("tulle-tcp",), nouns.AppProtocol.AS_DOWNSTREAM),
     ],
 )
@@ -123,6 +124,29 @@ def test_outbound_follows_the_declared_protocol(
     assert cluster.protocol is protocol
     assert cluster.ahead
     assert dict(listener.metadata)["kind"] == "service"
+
+
+@pytest.mark.parametrize("name", ["outbound/10.96.0.1:80", "outbound/10.1.0.9:8080"], ids=["service", "pod"])
+@pytest.mark.parametrize(
+    ("transport", "offered", "http"),
+    [
+        ("raw_buffer", {"http/1.0", "http/1.1"}, True),
+        ("raw_buffer", {"h2c"}, True),
+        ("raw_buffer", set(), False),
+        ("tls", {"http/1.1"}, False),
+        ("tls", {"h2", "http/1.1"}, False),
+        ("tls", set(), False),
+    ],
+)
+def test_undeclared_port_relays_the_apps_own_tls_whatever_its_hello_offers(
+    name: str, transport: str, offered: set[str], http: bool
+) -> None:
+    """`http/1.1` is what plaintext was found to be and what an HTTPS client offers: only the first is HTTP to us."""
+    snapshot = compiled(service("web", "10.96.0.1", {"name": "what", "port": 80}), pod("lone-1", "10.1.0.9"))
+    taken = ListenerTable(built(snapshot, Type.LISTENER, name)).match(80, transport, offered, "")
+
+    assert taken is not None
+    assert taken.http is http
 
 
 def test_inbound_cluster_keeps_to_the_declared_version() -> None:
