@@ -38,6 +38,7 @@ MODULES = [
     "dataplane/telemetry/metrics.py",
     "dataplane/tables/matching.py",
     "dataplane/tables/edits.py",
+    "dataplane/tables/health.py",
     "dataplane/tables/endpoints.py",
     "dataplane/tables/routes.py",
     "dataplane/tables/authz.py",

@@ -92,7 +92,7 @@ def route(runtime: Runtime, request: Request) -> Answer:
         identity=request.one("identity"),
         source=request.one("source"),
     )
-    return as_json(explain(runtime.tables, question))
+    return as_json(explain(runtime.tables, question, runtime.clock()))
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,9 @@ TLS_TIMEOUT: Final = "tls_timeout"
 IDENTITY_MISMATCH: Final = "identity_mismatch"
 """The peer's certificate is good, but is not whom we wanted."""
 
+OURS: Final = frozenset((CLOSED, ABORTED, FAILED, CONNECT_FAILED))
+"""What ends a connection through no fault of the peer: we did, or the system has no descriptor to give."""
+
 _CONNECTING = {
     errno.ECONNREFUSED: CONNECT_REFUSED,
     errno.ETIMEDOUT: CONNECT_TIMEOUT,

@@ -4,7 +4,8 @@ The map:
 
 - `runtime`: what every connection is handed: tables, dialler, timers, metrics.
 - `accept`: a captured connection until it is known what it speaks. `opaque`: bytes relayed without looking.
-- `connection`: what both sides of HTTP share. `downstream`: a client's connection. `upstream`, `pool`: servers'.
+- `connection`: what both sides of HTTP share. `downstream`: a client's connection. `upstream`, `pool`: servers'; `conduct`
+  takes note of how those behave.
 - `exchange`: one request from head to last byte. `routing`, `headers`, `redirect`, `errors`, `tunnel`, `retry`, `mirror`:
   its parts.
 - `explain`: what would be done with a request, for people who ask.

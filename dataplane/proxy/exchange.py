@@ -181,6 +181,8 @@ class Exchange(Routed):
             return
         reused = up.uses > 1 and up.h2 is None
         answered = up.answered
+        if not self.responding:
+            up.unanswered(code)
         self._let_go()
         self.detail = reason
         if self.responding:

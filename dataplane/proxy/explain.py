@@ -13,7 +13,7 @@ from dataplane.config import Cluster
 from dataplane.protocol.events import RequestHead
 from dataplane.tables.authz import ALWAYS_ALLOW, Facts
 from dataplane.tables.compile import Tables
-from dataplane.tables.endpoints import AS_DOWNSTREAM, HTTP1, ClusterTable
+from dataplane.tables.endpoints import AS_DOWNSTREAM, HTTP1, ClusterTable, EndpointSlot
 from dataplane.tables.listeners import ChainTable, ListenerTable, describe
 from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
 
@@ -39,8 +39,8 @@ class Question:
     """The address of who asks."""
 
 
-def explain(tables: Tables, question: Question) -> dict[str, Any]:
-    """Answer a question."""
+def explain(tables: Tables, question: Question, now: float = 0.0) -> dict[str, Any]:
+    """Answer a question; `now` is the clock of `tables.health`."""
     listener = _listener(tables, question)
     if listener is None:
         where = question.address or question.host
@@ -65,7 +65,7 @@ def explain(tables: Tables, question: Question) -> dict[str, Any]:
         if guard.state != ALWAYS_ALLOW:
             return answer | {"outcome": f"the connection is reset: {guard.verdict}"}
     if not chain.http:
-        targets = _targets(tables, chain.targets)
+        targets = _targets(tables, chain.targets, now)
         return answer | {"targets": targets, "outcome": "the bytes are relayed without looking at them"}
     head = _head(question)
     if chain.authorization is not None:
@@ -74,7 +74,7 @@ def explain(tables: Tables, question: Question) -> dict[str, Any]:
         answer["authorization"] = guard.verdict
         if not allowed:
             return answer | {"outcome": f"403 rbac_denied: {guard.verdict}"}
-    return answer | _routed(tables, chain, head)
+    return answer | _routed(tables, chain, head, now)
 
 
 def _facts(listener: ListenerTable, question: Question) -> Facts:
@@ -115,7 +115,7 @@ def _chain(listener: ListenerTable) -> ChainTable | None:
     return listener.match(listener.noun.port, "tls", set(), "")
 
 
-def _routed(tables: Tables, chain: ChainTable, head: RequestHead) -> dict[str, Any]:
+def _routed(tables: Tables, chain: ChainTable, head: RequestHead, now: float) -> dict[str, Any]:
     routes: RouteIndex | None = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
     if routes is None:
         return {"outcome": f"503 route_table_missing: the routes {chain.route_name} have not arrived yet"}
@@ -128,11 +128,11 @@ def _routed(tables: Tables, chain: ChainTable, head: RequestHead) -> dict[str, A
         return answer | {"outcome": f"{row.redirect.status} redirect"}
     if row.direct is not None:
         return answer | {"outcome": f"{row.direct.status} answered by the route itself"}
-    return answer | _forwarded(tables, row, head)
+    return answer | _forwarded(tables, row, head, now)
 
 
-def _forwarded(tables: Tables, row: RouteRow, head: RequestHead) -> dict[str, Any]:
-    targets = _targets(tables, row.targets)
+def _forwarded(tables: Tables, row: RouteRow, head: RequestHead, now: float) -> dict[str, Any]:
+    targets = _targets(tables, row.targets, now)
     answer: dict[str, Any] = {"targets": targets, "timeout_seconds": row.timeout or None}
     if row.rewrites:
         answer["path"] = row.rewrite(head.path).decode("latin-1")
@@ -150,7 +150,7 @@ def _forwarded(tables: Tables, row: RouteRow, head: RequestHead) -> dict[str, An
     return answer | {"outcome": "forwarded to " + ", ".join(f"{t['cluster']} ({t['share']:.0%})" for t in targets)}
 
 
-def _targets(tables: Tables, rows: list[TargetRow]) -> list[dict[str, Any]]:
+def _targets(tables: Tables, rows: list[TargetRow], now: float) -> list[dict[str, Any]]:
     total = sum(row.weight for row in rows)
     told = []
     for row in rows:
@@ -167,15 +167,17 @@ def _targets(tables: Tables, rows: list[TargetRow]) -> list[dict[str, Any]]:
         elif cluster.original:
             target["original_destination"] = True
         else:
-            target["endpoints"] = [_endpoint(cluster, index) for index in range(min(len(cluster.slots), _SHOWN))]
+            target["endpoints"] = [_endpoint(cluster, slot, now) for slot in cluster.slots[:_SHOWN]]
             target["more_endpoints"] = max(0, len(cluster.slots) - _SHOWN)
         told.append(target)
     return told
 
 
-def _endpoint(cluster: ClusterTable, index: int) -> dict[str, Any]:
-    slot = cluster.slots[index]
+def _endpoint(cluster: ClusterTable, slot: EndpointSlot, now: float) -> dict[str, Any]:
     spoken = "http/2" if slot.mesh or cluster.protocol not in {HTTP1, AS_DOWNSTREAM} else _plain(cluster)
+    health = slot.health.describe(now)
+    if health and not cluster.passes_over(slot):
+        health = f"would be {health}, but too many fail: it takes its turns"
     shown = {
         "address": f"{slot.address}:{slot.port}",
         "mesh_tls": slot.mesh,
@@ -186,6 +188,7 @@ def _endpoint(cluster: ClusterTable, index: int) -> dict[str, Any]:
         "zone": slot.zone,
         "weight": slot.weight,
         "active_requests": slot.active,
+        "health": health,
     }
     return {key: value for key, value in shown.items() if value not in {"", None}}
 

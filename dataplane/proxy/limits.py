@@ -26,6 +26,8 @@ class ProxyLimits:
     """Informational responses (1xx) to one request."""
     connect_tries: int = 3
     """Endpoints tried before giving up on connecting."""
+    set_aside: tuple[float, float] = (1.0, 30.0)
+    """How long an endpoint that failed is passed over before it is tried again: at first, and at most."""
     upstream_idle: float = 55.0
     """How long an unused connection to a server is kept; below the usual 60 s of servers."""
     upstream_life: float = 3600.0

@@ -13,7 +13,7 @@ import random
 from typing import Protocol
 
 from dataplane.config import Endpoint
-from dataplane.net.reasons import ABORTED, CLOSED, ENDED
+from dataplane.net.reasons import ABORTED, CLOSED, ENDED, OURS
 from dataplane.net.receiver import Receiver
 from dataplane.net.splice import Pump
 from dataplane.net.stream import Stream
@@ -21,8 +21,10 @@ from dataplane.net.system import RECEIVE_SIZE
 from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
 from dataplane.net.tls_stream import TlsStream
+from dataplane.proxy import conduct
 from dataplane.proxy.runtime import Runtime
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
+from dataplane.tables.health import CONNECTING, Ward
 from dataplane.tables.listeners import ChainTable
 from dataplane.telemetry import labels
 from dataplane.telemetry.metrics import TcpSeries
@@ -37,6 +39,8 @@ IDLE_SECONDS = 3600.0
 _BULK = RECEIVE_SIZE
 """A read this long found more than it could take."""
 _CLEAN = {CLOSED, ENDED}
+_NO_WARD = Ward()
+"""Destinations outside the mesh have nobody to stand in for them."""
 _log = logging.getLogger("tulle.proxy")
 
 
@@ -243,7 +247,7 @@ class Relay:
 
     def _choose(self) -> EndpointSlot | None:
         if self._chain is None:
-            passing = EndpointSlot(Endpoint(address=self.target[0], port=self.target[1]))
+            passing = EndpointSlot(Endpoint(address=self.target[0], port=self.target[1]), _NO_WARD)
             return None if self._tried else passing
         if self._cluster is None:
             row = self._chain.choose(random.random())  # noqa: S311 - shares of traffic, no secret
@@ -251,7 +255,11 @@ class Relay:
         cluster = self._cluster
         if cluster is None or len(self._tried) >= self.runtime.limits.connect_tries:
             return None
-        slot = cluster.at(self.target[0], self.target[1]) if cluster.original else cluster.pick(self._tried)
+        if cluster.original:
+            slot: EndpointSlot | None = cluster.at(self.target[0], self.target[1])
+        else:
+            trial = None if self._tried else cluster.due(self.runtime.poller.now, self.runtime.limits.set_aside)
+            slot = trial or cluster.pick(self._tried)
         return None if slot in self._tried else slot
 
     # --- what the ends tell -------------------------------------------------------------------------------------------
@@ -259,6 +267,8 @@ class Relay:
     def connected(self) -> None:
         """The endpoint is there: let bytes flow."""
         self.reached = True
+        if self._slot is not None and self._slot.health.failures:
+            conduct.connected(self.runtime, self._slot)
         if self.client.stream is not None:
             self._join()
 
@@ -318,6 +328,8 @@ class Relay:
             return
         self.runtime.metrics.events.of("tcp_connect_failed").value += 1
         slot = self._tried[-1]
+        if reason not in OURS:
+            conduct.failed(self.runtime, slot, CONNECTING, reason)
         _log.info("cannot connect to %s port %d: %s", slot.address, slot.port, reason)
         self._connect()
 

@@ -37,6 +37,7 @@ cdef class Pool(Owner):
     @cython.locals(connection=HttpUpstream)
     cdef object _dial(self)
     cpdef object prepare(self)
+    cpdef bint probe(self) except -1
     cpdef object forget(self, Call call)
     @cython.locals(call=Call)
     cdef object _serve(self, HttpUpstream connection)

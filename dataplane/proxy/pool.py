@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import deque
 
 from dataplane.config import TlsContext
+from dataplane.net import reasons
 from dataplane.net.tls import TlsUnavailableError
+from dataplane.proxy import conduct
 from dataplane.proxy.flow import Call
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.upstream import HttpUpstream, Owner
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
+from dataplane.tables.health import CONNECTING
 from meshapi import names
 
 HTTP1 = 1
@@ -106,6 +109,13 @@ class Pool(Owner):
         if not self.connections and not self.retired and self.circuit.may_connect():
             self._dial()
 
+    def probe(self) -> bool:
+        """Find out beside all requests whether there can be a connection; False when there is one already."""
+        if self.connections and not self.connecting:
+            return False
+        self.prepare()
+        return True
+
     def forget(self, call: Call) -> None:
         """The call gave up waiting."""
         if call in self.pending:
@@ -133,7 +143,7 @@ class Pool(Owner):
         except TlsUnavailableError as error:
             self._unconnected(str(error))
             return False
-        connection = HttpUpstream(self.runtime, self, self.http2)
+        connection = HttpUpstream(self.runtime, self, self.slot, self.http2)
         if self.mesh:
             connection.watch_peer(self.runtime.limits.keepalive)
         connection.obey(self._cluster)
@@ -183,7 +193,7 @@ class Pool(Owner):
             if not call.over:
                 call.connected(connection)
 
-    def ended(self, connection: HttpUpstream, reason: str) -> None:
+    def ended(self, connection: HttpUpstream, reason: str, detail: str) -> None:
         """A connection is gone or going."""
         if connection in self.connections:
             self.connections.remove(connection)
@@ -195,7 +205,9 @@ class Pool(Owner):
         if not connection.ready:
             self.connecting -= 1
             self.runtime.metrics.events.of("upstream_connect_failures").value += 1
-            self._unconnected(reason)
+            if reason not in reasons.OURS:
+                conduct.failed(self.runtime, self.slot, CONNECTING, reason)
+            self._unconnected(detail or reason)
         elif self.pending:
             self._dial_enough()
 

@@ -138,6 +138,11 @@ class Runtime:
             "0 at ease, 1 connections are not kept, 2 requests are refused, 3 no connection is accepted.",
             lambda: self.overload.level,
         )
+        self.metrics.gauge(
+            "tulle_endpoints_set_aside",
+            "Endpoints passed over because they failed.",
+            lambda: sum(cluster.passed_over for cluster in self.tables.clusters.values()),
+        )
 
     def install(self, tables: Tables) -> None:
         """Put new tables in force; connections to endpoints that are gone finish what they have and close."""

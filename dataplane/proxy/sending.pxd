@@ -45,6 +45,8 @@ cdef class Sending(Call):
     @cython.locals(cluster=ClusterTable, slot=EndpointSlot, target=tuple, circuit=Circuit)
     cpdef object dispatch(self)
     @cython.locals(slot=EndpointSlot)
+    cdef EndpointSlot _on_trial(self, ClusterTable cluster)
+    @cython.locals(slot=EndpointSlot)
     cdef object _look_ahead(self, ClusterTable cluster)
     @cython.locals(protocol=int)
     cdef int _kind(self, EndpointSlot slot) except -1

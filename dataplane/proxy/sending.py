@@ -100,7 +100,7 @@ class Sending(Call):
             target = self.down.stream.target if self.down is not None else None
             slot = cluster.at(target[0], target[1]) if target is not None else None
         else:
-            slot = cluster.pick(self.tried)
+            slot = (self._on_trial(cluster) if self.tried is None else None) or cluster.pick(self.tried)
         if slot is None:
             self.refuse(errors.NO_HEALTHY)
             return
@@ -118,6 +118,13 @@ class Sending(Call):
             self._look_ahead(cluster)
         if self.waiting and not self.request_ended and not self.over and self.down is not None:
             self.down.hold()
+
+    def _on_trial(self, cluster: ClusterTable) -> EndpointSlot | None:
+        """Have an endpoint tried whose time it is: by a connection nobody waits for, else by this very request."""
+        slot = cluster.due(self.runtime.poller.now, self.runtime.limits.set_aside)
+        if slot is None or pool_of(self.runtime, cluster, slot, self._kind(slot)).probe():
+            return None
+        return slot
 
     def _look_ahead(self, cluster: ClusterTable) -> None:
         """Spare the next request the wait for its connection."""

@@ -4,6 +4,7 @@ from dataplane.protocol.events cimport Data, Event, Failure, RequestHead, Reset,
 from dataplane.protocol.http1_client cimport Http1Client
 from dataplane.protocol.http2_client cimport Http2Client
 from dataplane.proxy.flow cimport Call, HttpConnection
+from dataplane.tables.endpoints cimport EndpointSlot
 
 cdef int _RESPONSE
 cdef int _FAILURE
@@ -17,10 +18,11 @@ cdef int _SETTINGS
 cdef class Owner:
     cpdef object opened(self, HttpUpstream connection)
     cpdef object released(self, HttpUpstream connection)
-    cpdef object ended(self, HttpUpstream connection, str reason)
+    cpdef object ended(self, HttpUpstream connection, str reason, str detail)
 
 cdef class HttpUpstream(HttpConnection):
     cdef public Owner owner
+    cdef public EndpointSlot slot
     cdef public bint ready
     cdef public bint answered
     cdef public bint introduced
@@ -39,6 +41,7 @@ cdef class HttpUpstream(HttpConnection):
     cpdef long start(self, Call call, RequestHead head, bint end) except -1
     @cython.locals(spent=bint)
     cpdef object finished(self, Call call)
+    cpdef object unanswered(self, long code)
     cpdef object retire(self)
     cpdef object sweep(self, double now)
     @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)

@@ -11,13 +11,17 @@ import logging
 from typing import Any
 
 from dataplane.config import Cluster
+from dataplane.net.reasons import ABORTED
 from dataplane.protocol import codes
 from dataplane.protocol import events as kinds
 from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1_client import Http1Client
 from dataplane.protocol.http2_client import Http2Client
+from dataplane.proxy import conduct
 from dataplane.proxy.flow import Call, HttpConnection
 from dataplane.proxy.runtime import Runtime
+from dataplane.tables.endpoints import EndpointSlot
+from dataplane.tables.health import CONNECTING, UNANSWERED
 
 _log = logging.getLogger("tulle.proxy")
 
@@ -43,7 +47,7 @@ class Owner:
     def released(self, connection: HttpUpstream) -> None:
         """It may be able to take another request."""
 
-    def ended(self, connection: HttpUpstream, reason: str) -> None:
+    def ended(self, connection: HttpUpstream, reason: str, detail: str) -> None:
         """It is gone, or takes no more requests; before `opened` it means that connecting failed."""
 
 
@@ -63,12 +67,14 @@ class HttpUpstream(HttpConnection):
         "most_uses",
         "owner",
         "ready",
+        "slot",
         "uses",
     )
 
-    def __init__(self, runtime: Runtime, owner: Owner, http2: bool) -> None:
+    def __init__(self, runtime: Runtime, owner: Owner, slot: EndpointSlot, http2: bool) -> None:
         super().__init__(runtime, None)
         self.owner = owner
+        self.slot = slot
         self._c1: Any = None
         self._c2: Any = None
         if http2:
@@ -144,12 +150,18 @@ class HttpUpstream(HttpConnection):
             else:
                 self.owner.released(self)
 
+    def unanswered(self, code: int) -> None:
+        """A request was broken off before its answer: what that says of the server."""
+        if self._retired or (code == codes.CONNECT_ERROR and self._c2 is None and self.uses > 1):
+            return  # told beforehand, or the race every kept connection is in
+        conduct.failed(self.runtime, self.slot, UNANSWERED, f"requests without an answer ({codes.name(code)})")
+
     def retire(self) -> None:
         """Take no more requests; close when those on the way are over."""
         if not self.gone:
             if not self._retired:
                 self._retired = True
-                self.owner.ended(self, "retired")
+                self.owner.ended(self, "retired", "")
             if self.h2 is None:
                 self.h1.goaway()
             else:
@@ -177,6 +189,8 @@ class HttpUpstream(HttpConnection):
         """Connected."""
         self.ready = True
         self.born = self.used = self._poller.now
+        if self.slot.health.failures:
+            conduct.connected(self.runtime, self.slot)
         self.mark()
         self.owner.opened(self)
 
@@ -210,10 +224,12 @@ class HttpUpstream(HttpConnection):
         """Gone, with every call on it."""
         self._part()
         self.runtime.upstreams.discard(self)
+        if reason == ABORTED and self._asked > self.stream.seen:
+            conduct.failed(self.runtime, self.slot, CONNECTING, "no answer to a PING")
         self._drop(codes.CONNECT_ERROR, reason)
         if not self._retired:
             self._retired = True
-            self.owner.ended(self, self.stream.detail or reason)
+            self.owner.ended(self, reason, self.stream.detail)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -247,6 +263,8 @@ class HttpUpstream(HttpConnection):
                 call.response_data(data.data, data.end)  # type: ignore[attr-defined]
             elif kind == _RESPONSE:
                 self.answered = True
+                if self.slot.health.failures:
+                    conduct.answered(self.runtime, self.slot)
                 call.response_head(event)  # type: ignore[arg-type]
             elif kind == _TRAILERS:
                 trailers = event

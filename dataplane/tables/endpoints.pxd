@@ -1,6 +1,10 @@
 cimport cython
 
+from dataplane.tables.health cimport Health, Ward, share
+
 cdef int _ROUND_ROBIN, _LEAST_REQUEST, _RANDOM
+cdef int _WELL
+cdef double _NEVER
 
 cdef class Circuit:
     cdef public long connections
@@ -33,6 +37,7 @@ cdef class EndpointSlot:
     cdef public object http2
     cdef public object upgrade
     cdef public object group
+    cdef readonly Health health
 
     cpdef object retire(self)
 
@@ -50,16 +55,28 @@ cdef class ClusterTable:
     cdef public Circuit circuit
     cdef public long cursor
     cdef public bint ahead
+    cdef readonly Ward ward
     cdef list _tier
+    cdef list _willing
+    cdef list _aside
+    cdef long _seen
+    cdef double _due
     cdef bint _even
     cdef dict _dynamic
 
+    @cython.locals(tier=list, count=Py_ssize_t)
     cpdef EndpointSlot pick(self, list excluded)
     cpdef EndpointSlot peek(self)
-    @cython.locals(slot=EndpointSlot, first=EndpointSlot, second=EndpointSlot, count=Py_ssize_t, at=Py_ssize_t)
-    cdef EndpointSlot _drawn(self, list excluded)
+    @cython.locals(slot=EndpointSlot)
+    cpdef EndpointSlot due(self, double now, tuple pause)
+    cpdef bint passes_over(self, EndpointSlot slot) except -1
+    @cython.locals(slot=EndpointSlot, aside=list)
+    cdef object _judge(self)
+    cdef list _others(self, list excluded)
+    @cython.locals(first=EndpointSlot, second=EndpointSlot, count=Py_ssize_t, at=Py_ssize_t)
+    cdef EndpointSlot _drawn(self, list tier)
     cdef Py_ssize_t _draw(self, Py_ssize_t count)
     @cython.locals(slot=EndpointSlot, best=EndpointSlot, total=double, gain=double)
-    cdef EndpointSlot _weighted(self, list excluded)
+    cdef EndpointSlot _weighted(self, list tier)
     cpdef EndpointSlot at(self, str address, int port)
     cpdef list succeed(self, ClusterTable previous)

@@ -1,8 +1,9 @@
 """Where a request of a cluster goes: by turns, by load or by lot, over the best priority that has endpoints.
 
 In: `config.Cluster` and `config.Endpoints`, and the cluster compiled before, whose slots and circuit are kept so that
-connections and counts outlive a push. Out: `ClusterTable.pick()`. Slots also carry what the proxy binds to an endpoint (pools,
-series); this module never looks at that.
+connections and counts outlive a push; what the slots' `health` says. Out: `ClusterTable.pick()`, and `due()` for the endpoint that
+was passed over and is to be tried again. Slots also carry what the proxy binds to an endpoint (pools, series); this module never
+looks at that.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from dataplane.config import AppProtocol, CircuitLimits, Cluster, Endpoint, Endpoints
+from dataplane.tables.health import WELL, Health, Ward, share
 
 HTTP1 = 1
 HTTP2 = 2
@@ -22,6 +24,8 @@ DYNAMIC_LIMIT = 1024
 _ROUND_ROBIN = 0
 _LEAST_REQUEST = 1
 _RANDOM = 2
+_WELL = WELL
+_NEVER = float("inf")
 _POLICIES = {"round_robin": _ROUND_ROBIN, "least_request": _LEAST_REQUEST, "random": _RANDOM}
 _PROTOCOLS = {AppProtocol.HTTP1: HTTP1, AppProtocol.HTTP2: HTTP2, AppProtocol.AS_DOWNSTREAM: AS_DOWNSTREAM}
 
@@ -75,6 +79,7 @@ class EndpointSlot:
         "address",
         "current",
         "group",
+        "health",
         "http1",
         "http2",
         "identity",
@@ -88,7 +93,8 @@ class EndpointSlot:
         "zone",
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, ward: Ward) -> None:
+        self.health = Health(ward)
         self.address = endpoint.address
         self.port = endpoint.port
         self.mesh = endpoint.mesh
@@ -120,6 +126,10 @@ class EndpointSlot:
                 pool.retire()
 
 
+def _rounds(slot: EndpointSlot) -> int:
+    return slot.health.rounds
+
+
 def _key(endpoint: Endpoint) -> tuple[object, ...]:
     return (endpoint.address, endpoint.port, endpoint.mesh, endpoint.identity, endpoint.labels)
 
@@ -128,9 +138,13 @@ class ClusterTable:
     """One compiled cluster."""
 
     __slots__ = (
+        "_aside",
+        "_due",
         "_dynamic",
         "_even",
+        "_seen",
         "_tier",
+        "_willing",
         "ahead",
         "circuit",
         "connect_timeout",
@@ -144,9 +158,10 @@ class ClusterTable:
         "protocol",
         "slots",
         "tls",
+        "ward",
     )
 
-    def __init__(self, noun: Cluster, slots: list[EndpointSlot], seed: int) -> None:
+    def __init__(self, noun: Cluster, slots: list[EndpointSlot], seed: int, ward: Ward) -> None:
         self.noun = noun
         self.name = noun.name
         self.protocol = _PROTOCOLS[noun.protocol]
@@ -164,40 +179,86 @@ class ClusterTable:
         self._tier = [slot for slot in slots if slot.priority == best]
         self._even = len({slot.weight for slot in self._tier}) <= 1
         self._dynamic: dict[tuple[str, int], EndpointSlot] = {}
+        self.ward = ward
+        self._seen = -1
+        """Changes of the ward that the following know of."""
+        self._willing = self._tier
+        """Those of the tier that take turns."""
+        self._aside: list[EndpointSlot] = []
+        """Those passed over."""
+        self._due = _NEVER
+        """When the first of them is to be tried."""
 
     def pick(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
         """Choose the next endpoint, none of `excluded` unless all are; None when there are none at all."""
-        tier = self._tier
+        if self._seen != self.ward.changes:
+            self._judge()
+        tier = self._willing if not excluded else self._others(excluded)
         count = len(tier)
         if count == 0:
             return None
         if self.policy == _RANDOM or (self.policy == _LEAST_REQUEST and self._even):
-            return self._drawn(excluded)
+            return self._drawn(tier)
         if not self._even:
-            return self._weighted(excluded)
+            return self._weighted(tier)
         self.cursor += 1
-        start = self.cursor % count
-        slot: EndpointSlot = tier[start]
-        if excluded is None or slot not in excluded:
-            return slot
-        for step in range(1, count):
-            other: EndpointSlot = tier[(start + step) % count]
-            if other not in excluded:
-                return other
-        return slot
+        return tier[self.cursor % count]
 
     def peek(self) -> EndpointSlot | None:
         """Say whose turn is next, where that is known and another one's than the last."""
-        count = len(self._tier)
+        if self._seen != self.ward.changes:
+            self._judge()
+        count = len(self._willing)
         if count < 2 or not self._even or self.policy != _ROUND_ROBIN:
             return None
-        return self._tier[(self.cursor + 1) % count]
+        return self._willing[(self.cursor + 1) % count]
 
-    def _drawn(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
+    def due(self, now: float, pause: tuple[float, float]) -> EndpointSlot | None:
+        """Return an endpoint that is passed over and whose back-off is over, on trial from here on; mostly there is none."""
+        if self._seen != self.ward.changes:
+            self._judge()
+        if now < self._due:
+            return None
+        for slot in self._aside:
+            if slot.health.until <= now:
+                slot.health.begin_trial(now, pause)
+                return slot
+        return None
+
+    def passes_over(self, slot: EndpointSlot) -> bool:
+        """Whether an endpoint gets no turns now."""
+        if self._seen != self.ward.changes:
+            self._judge()
+        return slot in self._aside
+
+    @property
+    def passed_over(self) -> int:
+        """How many endpoints get no turns now."""
+        if self._seen != self.ward.changes:
+            self._judge()
+        return len(self._aside)
+
+    def _judge(self) -> None:
+        """Part those that take turns from those passed over: the longest failing first, and never more than their share."""
+        self._seen = self.ward.changes
+        failing = [slot for slot in self._tier if slot.health.state != _WELL]
+        failing.sort(key=_rounds, reverse=True)
+        aside = self._aside = failing[: share(len(failing), len(self._tier))]
+        self._willing = [slot for slot in self._tier if slot not in aside] if aside else self._tier
+        self._due = _NEVER
+        for slot in aside:
+            self._due = min(self._due, slot.health.until)
+
+    def _others(self, excluded: list[EndpointSlot]) -> list[EndpointSlot]:
+        """Those that take turns, else those that do not, without the excluded; all when nothing else is left."""
+        for among in (self._willing, self._aside):
+            others = [slot for slot in among if slot not in excluded]
+            if others:
+                return others
+        return self._willing
+
+    def _drawn(self, tier: list[EndpointSlot]) -> EndpointSlot:
         """Draw one, or for the load of two the less loaded one (the power of two choices, Mitzenmacher 2001)."""
-        tier = self._tier
-        if excluded:
-            tier = [slot for slot in tier if slot not in excluded] or tier
         count = len(tier)
         at = self._draw(count)
         first: EndpointSlot = tier[at]
@@ -211,25 +272,21 @@ class ClusterTable:
         self.cursor = (self.cursor * 1103515245 + 12345) & 0x7FFFFFFF
         return (self.cursor >> 8) % count
 
-    def _weighted(self, excluded: list[EndpointSlot] | None) -> EndpointSlot | None:
+    def _weighted(self, tier: list[EndpointSlot]) -> EndpointSlot:
         """Nginx's smooth weighted round robin: every slot gains its weight, the richest is taken and pays the total.
 
         By load, what a slot gains is shared by the requests it has, as in Envoy's weighted least request.
         """
         total = 0.0
-        best: EndpointSlot | None = None
-        for slot in self._tier:
-            if excluded is not None and slot in excluded:
-                continue
+        best: EndpointSlot = tier[0]
+        for slot in tier:
             gain = float(slot.weight)
             if self.policy == _LEAST_REQUEST:
                 gain /= slot.active + 1
             slot.current += gain
             total += gain
-            if best is None or slot.current > best.current:
+            if slot.current > best.current:
                 best = slot
-        if best is None:
-            return self._weighted(None)
         best.current -= total
         return best
 
@@ -240,7 +297,7 @@ class ClusterTable:
         if slot is None:
             if len(self._dynamic) >= DYNAMIC_LIMIT:
                 self._forget_idle()
-            slot = self._dynamic[key] = EndpointSlot(Endpoint(address=address, port=port))
+            slot = self._dynamic[key] = EndpointSlot(Endpoint(address=address, port=port), self.ward)
         return slot
 
     def _forget_idle(self) -> None:
@@ -267,17 +324,18 @@ def compile_cluster(
     """Compile a cluster; slots of endpoints that stay are kept. Also returns the slots that are gone."""
     source = noun.static if noun.static is not None else endpoints
     wanted = source.endpoints if source is not None else ()
+    ward = Ward() if previous is None else previous.ward
     known = {} if previous is None else {_slot_key(slot): slot for slot in previous.slots}
     slots: dict[tuple[object, ...], EndpointSlot] = {}
     for endpoint in wanted:
         key = _key(endpoint)
         slot = known.get(key)
         if slot is None:
-            slot = EndpointSlot(endpoint)
+            slot = EndpointSlot(endpoint, ward)
         else:
             slot.renew(endpoint)
         slots[key] = slot
-    table = ClusterTable(noun, list(slots.values()), seed)
+    table = ClusterTable(noun, list(slots.values()), seed, ward)
     return table, table.succeed(previous) if previous is not None else []
 
 

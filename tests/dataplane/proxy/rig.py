@@ -29,6 +29,7 @@ from dataplane.config import (
     VirtualHost,
 )
 from dataplane.net.poller import Poller
+from dataplane.net.reasons import CONNECT_REFUSED
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
 from dataplane.proxy.downstream import HttpDownstream
@@ -110,11 +111,11 @@ class Dialer:
         stream = Stream(self.rig.poller, ours.detach(), receiver, (address, port))
         if tls is not None:
             stream.alpn, stream.identity = tls[1][0], tls[2]
-        stream.start()
         if address in self.refused:
-            stream.abort()
+            stream.stillborn(CONNECT_REFUSED, f"{address} port {port}: ECONNREFUSED")
             theirs.close()
         else:
+            stream.start()
             self.rig.waiting.append((receiver, Peer(self.rig, theirs, (address, port))))
         return stream
 
