@@ -115,19 +115,19 @@ class _Init:
                 self._obey(main)
 
     def _reap(self, main: int) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            code = os.waitstatus_to_exitcode(status)
-            if pid == main:
-                self._say({"exit": code})
-                os._exit(0)
-            if pid in self._executed:
-                self._say({"done": self._executed.pop(pid), "exit": code})
+        """Tell who ended, the container's own program last: it is found first, being the oldest, and with it all is over."""
+        over: int | None = None
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = found
+                code = os.waitstatus_to_exitcode(status)
+                if pid == main:
+                    over = code
+                elif pid in self._executed:
+                    self._say({"done": self._executed.pop(pid), "exit": code})
+        if over is not None:
+            self._say({"exit": over})
+            os._exit(0)
 
     def _obey(self, main: int) -> None:
         data, descriptors, _, _ = socket.recv_fds(self._control, _PACKET, 8, socket.MSG_CMSG_CLOEXEC)

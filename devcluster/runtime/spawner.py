@@ -141,6 +141,9 @@ class Process:
                 data, descriptors, _, _ = socket.recv_fds(self._control, 1 << 17, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                # The container left with an order unread. That is told once and before what it said last, which is still to be read.
+                continue
             except OSError:
                 data = b""
             if not data:

@@ -162,7 +162,11 @@ def test_volumes_are_at_their_places_and_stay_fresh(tmp_path: Path) -> None:
         made = pod(
             "vol",
             securityContext={"runAsUser": 1000, "fsGroup": 2000},
-            containers=[container(volumeMounts=mounts), container("other", volumeMounts=[mounts[2]])],
+            # Only one of them serves: on one port the second would die, and whatever runs in it then is killed with it.
+            containers=[
+                container(volumeMounts=mounts),
+                container("other", ["sleep", "1000"], volumeMounts=[mounts[2]]),
+            ],
         )
         made["spec"]["volumes"] = [
             {"name": "conf", "configMap": {"name": "conf"}},
@@ -182,5 +186,7 @@ def test_volumes_are_at_their_places_and_stay_fresh(tmp_path: Path) -> None:
         await node.change("configmaps", "conf", lambda o: o["data"].update(a="2"))
         wait = "until grep -q 2 /etc/app/conf/a; do sleep 0.02; done; cat /etc/app/conf/a"
         assert await node.run("vol", "sh", "-c", wait, container="app") == (0, "2")
+        states = node.get("pods", "vol")["status"]["containerStatuses"]
+        assert [state["restartCount"] for state in states] == [0, 0]
 
     in_node(tmp_path, scenario)
