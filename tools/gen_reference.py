@@ -1,7 +1,7 @@
 """Write docs/reference/ from the code, so that what it lists cannot be out of date.
 
 `python tools/gen_reference.py` writes the pages; `--check` only says what is stale and exits 1. The pages come from
-`reference_code`, `reference_metrics` and `reference_names` (read off modules) and `reference_schemas` (read off YAML and the command line).
+`reference_code`, `reference_contract` (a table inside docs/xds-contract.md), `reference_metrics` and `reference_names` (read off modules) and `reference_schemas` (read off YAML and the command line).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import reference_code  # noqa: E402 - found by the line above
+import reference_contract  # noqa: E402
 import reference_metrics  # noqa: E402
 import reference_names  # noqa: E402
 import reference_schemas  # noqa: E402
@@ -31,7 +32,8 @@ def pages() -> dict[Path, str]:
         "values": ("Values of the chart", reference_schemas.values()),
         "crds": ("Tulle's own kinds", reference_schemas.kinds()),
     }
-    return {PAGES / f"{name}.md": f"# {title}\n\n{NOTE}\n\n{body.strip()}\n" for name, (title, body) in made.items()}
+    whole = {PAGES / f"{name}.md": f"# {title}\n\n{NOTE}\n\n{body.strip()}\n" for name, (title, body) in made.items()}
+    return whole | reference_contract.page()
 
 
 def main(arguments: list[str]) -> int:

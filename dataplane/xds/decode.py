@@ -1,11 +1,13 @@
 """xDS resources, each by itself, into the sidecar's nouns.
 
 In: a resource's type and name, and its message or bytes. Out: one of the nouns of `dataplane.config`. Refuses with RefusedError, one
-sentence that names the resource; the session turns it into a NACK of that resource alone. Raw messages end here.
+sentence that names the resource; the session turns it into a NACK of that resource alone. So are fields that no decoder read, unless
+`ignored` gives a reason why they may be. Raw messages end here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +18,9 @@ from dataplane.xds.decode_clusters import cluster, endpoints
 from dataplane.xds.decode_listeners import listener
 from dataplane.xds.decode_routes import route_table
 from dataplane.xds.decode_tls import secret
+from dataplane.xds.ignored import IGNORED
 from dataplane.xds.reading import RefusedError
+from dataplane.xds.watched import unread, watch
 from meshapi import protos
 from meshapi.xds import Type
 
@@ -24,6 +28,15 @@ __all__ = ["Noun", "RefusedError", "decode", "decode_message"]
 
 Noun = Secret | Cluster | Endpoints | Listener | RouteTable
 
+_KINDS = {
+    Type.SECRET: "secret",
+    Type.CLUSTER: "cluster",
+    Type.ENDPOINTS: "endpoints",
+    Type.LISTENER: "listener",
+    Type.ROUTES: "route configuration",
+}
+_NAMED = 5
+"""So many fields a refusal names."""
 _DECODERS: Mapping[Type, Callable[[Any], Noun]] = {
     Type.SECRET: secret,
     Type.CLUSTER: cluster,
@@ -33,21 +46,32 @@ _DECODERS: Mapping[Type, Callable[[Any], Noun]] = {
 }
 
 
-def decode(type_: Type, name: str, body: bytes) -> Noun:
-    """Decode a serialised resource; raises RefusedError."""
+def decode(type_: Type, name: str, body: bytes, passed: Counter[str] | None = None) -> Noun:
+    """Decode a serialised resource; raises RefusedError. `passed` counts what of it is ignored, by the field's full name."""
     try:
         message = protos.message(type_.url.rpartition("/")[2]).FromString(body)
     except DecodeError:
         raise RefusedError(f"{name}: these bytes are no {type_.url.rpartition('.')[2]}") from None
-    noun = decode_message(type_, message)
+    noun = decode_message(type_, message, passed)
     if noun.name != name:
         raise RefusedError(f"{name}: the resource calls itself {noun.name!r}")
     return noun
 
 
-def decode_message(type_: Type, message: Any) -> Noun:
+def decode_message(type_: Type, message: Any, passed: Counter[str] | None = None) -> Noun:
     """Decode a message; raises RefusedError."""
+    watched = watch(message)
     try:
-        return _DECODERS[type_](message)
+        noun = _DECODERS[type_](watched)
     except DecodeError as error:
         raise RefusedError(f"an extension inside cannot be read: {error}") from None
+    refused = []
+    for one in unread(watched):
+        if one.name not in IGNORED:
+            refused.append(one.path)
+        elif passed is not None:
+            passed[one.name] += 1
+    if refused:
+        named = ", ".join(refused[:_NAMED]) + (", ..." if len(refused) > _NAMED else "")
+        raise RefusedError(f"{_KINDS[type_]} {noun.name}: {named} {'is' if len(refused) == 1 else 'are'} not supported")
+    return noun

@@ -14,16 +14,16 @@ from dataplane.xds.decode_tls import transport_socket
 from dataplane.xds.reading import (
     RefusedError,
     choice,
+    from_this_stream,
     keepalive,
     kind_of,
     maybe_seconds,
     number,
     plain,
-    refuse_fields,
     seconds,
-    socket_address,
     unpacked,
 )
+from dataplane.xds.watched import Opened, bare, leave
 from meshapi import xds
 
 _KINDS = {"EDS": "eds", "STATIC": "static", "ORIGINAL_DST": "original_dst"}
@@ -43,17 +43,19 @@ _USABLE = frozenset({"UNKNOWN", "HEALTHY"})
 def cluster(message: Any) -> Cluster:
     """Read a Cluster."""
     where = f"cluster {message.name}"
-    refuse_fields(message, where, "cluster_type", "lb_subset_config", "filters")
     kind = _KINDS.get(choice(message, "type", where))
     if kind is None or message.WhichOneof("cluster_discovery_type") == "cluster_type":
         raise RefusedError(f"{where}: its type is not supported; use EDS, STATIC or ORIGINAL_DST")
     tls, mesh_tls = _sockets(message, where)
     protocol, http2 = _protocol(message, where)
     common = _common(message, where)
+    eds = message.eds_cluster_config if kind == "eds" else None
+    if eds is not None:
+        from_this_stream(eds.eds_config, where)
     return Cluster(
         name=message.name,
         kind=kind,
-        endpoints_name=(message.eds_cluster_config.service_name or message.name) if kind == "eds" else "",
+        endpoints_name=(eds.service_name or message.name) if eds is not None else "",
         static=endpoints(message.load_assignment, message.name) if kind == "static" else None,
         connect_timeout=seconds(message, "connect_timeout", 5.0),
         protocol=protocol,
@@ -68,7 +70,7 @@ def cluster(message: Any) -> Cluster:
         keepalive=keepalive(http2),
         # 1 asks for what a request needs itself, and whatever is more than that for the next one.
         ahead=message.preconnect_policy.predictive_preconnect_ratio.value > 1.0,
-        labels=_labels(message.metadata),
+        labels=_labels(message.metadata.filter_metadata),
     )
 
 
@@ -115,7 +117,9 @@ def _protocol(message: Any, where: str) -> tuple[AppProtocol, Any]:
                 return AppProtocol.HTTP2, explicit.http2_protocol_options
             return AppProtocol.HTTP1, explicit.http2_protocol_options
         case "use_downstream_protocol_config":
-            return AppProtocol.AS_DOWNSTREAM, options.use_downstream_protocol_config.http2_protocol_options
+            either = options.use_downstream_protocol_config
+            either.HasField("http_protocol_options")
+            return AppProtocol.AS_DOWNSTREAM, either.http2_protocol_options
         case other:
             raise RefusedError(f"{where}: {other or 'an empty HTTP configuration'} is not supported")
 
@@ -128,18 +132,20 @@ def _common(message: Any, where: str) -> Any:
 
 
 def _limits(message: Any, where: str) -> CircuitLimits:
+    found = CircuitLimits()
     for one in message.circuit_breakers.thresholds:
-        if one.priority == 0:
-            budgeted = one.HasField("retry_budget")
-            least = number(one.retry_budget, "min_retry_concurrency", 3)
-            return CircuitLimits(
-                max_connections=number(one, "max_connections", 1024),
-                max_pending=number(one, "max_pending_requests", 1024),
-                max_requests=number(one, "max_requests", 1024),
-                max_retries=least if budgeted else number(one, "max_retries", 3),
-                retry_percent=_percent(one.retry_budget, where) if budgeted else 0.0,
-            )
-    return CircuitLimits()
+        if choice(one, "priority", where) != "DEFAULT":
+            raise RefusedError(f"{where}: circuit breakers of another priority than DEFAULT are not supported")
+        budgeted = one.HasField("retry_budget")
+        least, most = number(one.retry_budget, "min_retry_concurrency", 3), number(one, "max_retries", 3)
+        found = CircuitLimits(
+            max_connections=number(one, "max_connections", 1024),
+            max_pending=number(one, "max_pending_requests", 1024),
+            max_requests=number(one, "max_requests", 1024),
+            max_retries=least if budgeted else most,
+            retry_percent=_percent(one.retry_budget, where) if budgeted else 0.0,
+        )
+    return found
 
 
 def _percent(budget: Any, where: str) -> float:
@@ -149,45 +155,53 @@ def _percent(budget: Any, where: str) -> float:
     return percent
 
 
-def _labels(metadata: Any) -> tuple[tuple[str, str], ...]:
-    if xds.METADATA not in metadata.filter_metadata:
-        return ()
-    return tuple((key, str(value)) for key, value in plain(metadata.filter_metadata[xds.METADATA]))
-
-
 def endpoints(message: Any, name: str = "") -> Endpoints:
     """Read a ClusterLoadAssignment; endpoints that are not healthy are left out."""
     name = message.cluster_name or name
     where = f"endpoints {name}"
-    if message.policy.drop_overloads:
-        raise RefusedError(f"{where}: drop_overloads is not supported")
     found = []
     for group in message.endpoints:
-        refuse_fields(group, where, "leds_cluster_locality_config", "load_balancer_endpoints")
-        for one in group.lb_endpoints:
-            refuse_fields(one, where, "endpoint_name")
+        zone, priority = group.locality.zone, group.priority
+        for index, one in enumerate(bare(group, "lb_endpoints")):
             if choice(one, "health_status", where) in _USABLE:
-                found.append(_endpoint(one, group.locality.zone, group.priority, where))
+                opened = Opened(f"lb_endpoints[{index}]", one)
+                found.append(_endpoint(opened, zone, priority, where))
+                leave(group, opened)
     return Endpoints(name=name, endpoints=tuple(found))
 
 
-def _endpoint(message: Any, zone: str, priority: int, where: str) -> Endpoint:
-    address, port = socket_address(message.endpoint.address, where)
+def _endpoint(opened: Opened, zone: str, priority: int, where: str) -> Endpoint:
+    """Read one of what may be thousands."""
+    told = opened.fields
+    told.pop("health_status", None)
+    place = opened.inside("endpoint", "address", "socket_address")
+    address = place.pop("address", "")
     try:
         ipaddress.ip_address(address)
     except ValueError:
         raise RefusedError(f"{where}: {address!r} is no IP address; names are not resolved here") from None
-    labels = dict(_labels(message.metadata))
-    matched = message.metadata.filter_metadata
-    mesh = xds.TRANSPORT_MATCH in matched and dict(plain(matched[xds.TRANSPORT_MATCH])).get(xds.MESH_MATCH) == "true"
+    if "port_value" not in place:
+        raise RefusedError(f"{where}: ports must be numbers")
+    weight = told.pop("load_balancing_weight", None)
+    marks = told.pop("metadata", None)
+    facts = marks.filter_metadata if marks is not None else {}
+    labels = dict(_labels(facts))
+    mesh = xds.TRANSPORT_MATCH in facts and dict(plain(facts[xds.TRANSPORT_MATCH])).get(xds.MESH_MATCH) == "true"
     identity = labels.pop("identity", "")
     return Endpoint(
         address=address,
-        port=port,
-        weight=number(message, "load_balancing_weight", 1),
+        port=place.pop("port_value"),
+        weight=1 if weight is None else weight.value,
         priority=priority,
         zone=zone,
         mesh=mesh,
         identity=identity,
         labels=tuple(labels.items()),
     )
+
+
+def _labels(facts: Any) -> tuple[tuple[str, str], ...]:
+    """Read Tulle's own facts out of metadata; those of others say nothing to a sidecar."""
+    if xds.METADATA not in facts:
+        return ()
+    return tuple((key, str(value)) for key, value in plain(facts[xds.METADATA]))

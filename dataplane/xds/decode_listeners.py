@@ -25,37 +25,25 @@ from dataplane.xds.reading import (
     RefusedError,
     choice,
     flag,
+    from_this_stream,
     keepalive,
     kind_of,
     number,
     plain,
-    refuse_fields,
     seconds,
     socket_address,
     unpacked,
 )
+from dataplane.xds.watched import pass_over
 from meshapi import xds
 
 _INSPECTORS = {"OriginalDst": "original_dst", "TlsInspector": "tls", "HttpInspector": "http"}
 _CODECS = {"AUTO": "auto", "HTTP1": "http1", "HTTP2": "http2"}
-_UNFOLLOWED = (
-    "prefix_ranges",
-    "address_suffix",
-    "suffix_len",
-    "direct_source_prefix_ranges",
-    "source_type",
-    "source_prefix_ranges",
-    "source_ports",
-)
 
 
 def listener(message: Any) -> Listener:
     """Read a Listener."""
     where = f"listener {message.name}"
-    refuse_fields(
-        message, where, "api_listener", "filter_chain_matcher", "udp_listener_config", "additional_addresses",
-        "connection_balance_config", "internal_listener",
-    )  # fmt: skip
     address, port = socket_address(message.address, where)
     inspectors = {_inspector(one, where) for one in message.listener_filters}
     chains = tuple(_chain(one, index, where) for index, one in enumerate(message.filter_chains))
@@ -88,9 +76,7 @@ def _inspector(message: Any, where: str) -> str:
 def _chain(message: Any, index: int, listener_: str) -> FilterChain:
     name = message.name or ("default" if index < 0 else f"chain-{index}")
     where = f"{listener_}, chain {name}"
-    refuse_fields(message, where, "on_demand_configuration", "use_proxy_proto")
     match = message.filter_chain_match
-    refuse_fields(match, where, *_UNFOLLOWED)
     if match.transport_protocol not in {"", "tls", "raw_buffer"}:
         raise RefusedError(f"{where}: transport protocol {match.transport_protocol!r} is not supported")
     filter_, rules = _filters(message.filters, where)
@@ -134,12 +120,18 @@ def _filters(filters: Any, where: str) -> tuple[HttpFilter | TcpFilter, tuple[Au
 
 def _http(config: Any, where: str) -> HttpFilter:
     authorization = tuple(rules for one in config.http_filters if (rules := _http_filter(one, where)) is not None)
+    config.HasField("http_protocol_options")
+    for one in config.upgrade_configs:
+        name = one.upgrade_type
+        if not flag(one, "enabled", default=True):
+            raise RefusedError(f"{where}: switching off upgrades to {name} is not supported")
     codec = _CODECS.get(choice(config, "codec_type", where))
     if codec is None:
         raise RefusedError(f"{where}: HTTP/3 is not supported")
     route_name, routes = "", None
     match config.WhichOneof("route_specifier"):
         case "rds":
+            from_this_stream(config.rds.config_source, where)
             route_name = config.rds.route_config_name
         case "route_config":
             routes = route_table(config.route_config)
@@ -168,10 +160,9 @@ def _http(config: Any, where: str) -> HttpFilter:
 
 def _http_filter(message: Any, where: str) -> Authorization | None:
     """Read authorization rules; None of filters that do nothing here."""
-    if message.disabled:
-        return None
     name = message.typed_config.type_url.rpartition("/")[2]
-    if message.is_optional and name != decode_rbac.HTTP:
+    if message.disabled or (message.is_optional and name != decode_rbac.HTTP):
+        pass_over(message, "name", "typed_config", "is_optional")
         return None
     config = unpacked(message.typed_config, f"{where}: HTTP filter {message.name}")
     if name == decode_rbac.HTTP:
@@ -182,7 +173,6 @@ def _http_filter(message: Any, where: str) -> Authorization | None:
 
 
 def _tcp(config: Any, where: str) -> TcpFilter:
-    refuse_fields(config, where, "tunneling_config", "metadata_match", "on_demand")
     if config.WhichOneof("cluster_specifier") == "weighted_clusters":
         clusters = config.weighted_clusters.clusters
         targets = tuple(Target(cluster=one.name, weight=one.weight) for one in clusters)

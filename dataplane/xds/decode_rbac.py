@@ -12,17 +12,17 @@ from typing import Any
 
 from dataplane.config import Authorization, Condition, Policy, Rules, StringMatch
 from dataplane.xds.decode_routes import header_match
-from dataplane.xds.reading import RefusedError, choice, number, refuse_fields, string_match
+from dataplane.xds.reading import RefusedError, choice, number, string_match
+from dataplane.xds.watched import pass_over
 
 NETWORK = "envoy.extensions.filters.network.rbac.v3.RBAC"
 HTTP = "envoy.extensions.filters.http.rbac.v3.RBAC"
 
-_CEL = {"condition", "checked_condition", "cel_config"}
+_CEL = ("condition", "checked_condition", "cel_config")
 
 
 def authorization(message: Any, where: str) -> Authorization:
     """Read an RBAC filter of either kind."""
-    refuse_fields(message, where, "matcher", "shadow_matcher")
     reader = _Reader(requests=message.DESCRIPTOR.full_name == HTTP)
     return Authorization(
         rules=reader.rules(message.rules, where) if message.HasField("rules") else None,
@@ -43,6 +43,7 @@ class _Reader:
         """Read rules; those that only log refuse nothing and are left out."""
         action = choice(message, "action", where)
         if action == "LOG":
+            pass_over(message, "policies")
             return None
         policies = tuple(self.policy(name, message.policies[name], where) for name in sorted(message.policies))
         return Rules(deny=action == "DENY", policies=policies)
@@ -50,7 +51,7 @@ class _Reader:
     def policy(self, name: str, message: Any, filter_: str) -> Policy:
         """Read one policy."""
         where = f"{filter_}, policy {name}"
-        if _CEL & {field.name for field, _ in message.ListFields()}:
+        if any(message.HasField(field) for field in _CEL):
             raise RefusedError(f"{where}: CEL conditions are not evaluated; write it as permissions and principals")
         return Policy(
             name=name,

@@ -6,11 +6,13 @@ it stands; ignoring one would send requests elsewhere.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from dataplane.config import (
     DirectResponse,
     Forward,
+    HeaderChange,
     Redirect,
     RetryPolicy,
     Route,
@@ -29,7 +31,6 @@ from dataplane.xds.reading import (
     in_target,
     maybe_seconds,
     number,
-    refuse_fields,
     regex,
     rewrite,
     seconds,
@@ -46,14 +47,20 @@ _STATUS = {
     "TEMPORARY_REDIRECT": 307,
     "PERMANENT_REDIRECT": 308,
 }
+RETRIED = frozenset(
+    {
+        *("5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "refused-stream"),
+        *("retriable-4xx", "retriable-status-codes"),
+        *("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"),
+    }
+)
+"""What a request may be sent again for; the last five are gRPC's."""
 _NOT_FOUND = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
-_FILTER_CONFIG = "typed_per_filter_config"
 
 
 def route_table(message: Any) -> RouteTable:
     """Read a RouteConfiguration."""
     where = f"route configuration {message.name}"
-    refuse_fields(message, where, "vhds", "cluster_specifier_plugins", _FILTER_CONFIG)
     return RouteTable(
         name=message.name,
         hosts=tuple(_host(host, f"{where}, virtual host {host.name}") for host in message.virtual_hosts),
@@ -63,30 +70,35 @@ def route_table(message: Any) -> RouteTable:
 
 
 def _host(message: Any, where: str) -> VirtualHost:
-    refuse_fields(message, where, "require_tls", "matcher", "rate_limits", "cors", _FILTER_CONFIG)
     if not message.domains:
         raise RefusedError(f"{where}: domains are missing")
-    routes = tuple(_route(r, message, f"{where}, route {r.name or index}") for index, r in enumerate(message.routes))
+    given = _Given(
+        retry=_retry(message.retry_policy, where) if message.HasField("retry_policy") else None,
+        request=header_change(message.request_headers_to_add, message.request_headers_to_remove, where),
+        response=header_change(message.response_headers_to_add, message.response_headers_to_remove, where),
+    )
+    routes = tuple(_route(r, given, f"{where}, route {r.name or index}") for index, r in enumerate(message.routes))
     return VirtualHost(domains=tuple(message.domains), routes=routes)
 
 
-def _route(message: Any, host: Any, where: str) -> Route:
-    refuse_fields(message, where, _FILTER_CONFIG)
-    request, response = (
-        both(
-            header_change(
-                getattr(message, f"{side}_headers_to_add"), getattr(message, f"{side}_headers_to_remove"), where
-            ),
-            header_change(getattr(host, f"{side}_headers_to_add"), getattr(host, f"{side}_headers_to_remove"), where),
-        )
-        for side in ("request", "response")
-    )
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a virtual host says for all its routes."""
+
+    retry: RetryPolicy | None
+    request: HeaderChange | None
+    response: HeaderChange | None
+
+
+def _route(message: Any, given: _Given, where: str) -> Route:
+    request = header_change(message.request_headers_to_add, message.request_headers_to_remove, where)
+    response = header_change(message.response_headers_to_add, message.response_headers_to_remove, where)
     return Route(
         match=_match(message.match, where),
-        action=_action(message, host, where),
+        action=_action(message, given, where),
         name=_name(message),
-        request_headers=request,
-        response_headers=response,
+        request_headers=both(request, given.request),
+        response_headers=both(response, given.response),
     )
 
 
@@ -102,7 +114,6 @@ def _name(message: Any) -> str:
 
 
 def _match(message: Any, where: str) -> RouteMatch:
-    refuse_fields(message, where, "runtime_fraction", "tls_context", "dynamic_metadata", "filter_state", "cookies")
     if not flag(message, "case_sensitive", default=True):
         raise RefusedError(f"{where}: paths are always compared with their case")
     headers: list[tuple[str, StringMatch]] = []
@@ -161,10 +172,10 @@ def _query(message: Any, where: str) -> StringMatch:
     return StringMatch(present=True, invert=which == "present_match" and not message.present_match)
 
 
-def _action(message: Any, host: Any, where: str) -> Forward | Redirect | DirectResponse:
+def _action(message: Any, given: _Given, where: str) -> Forward | Redirect | DirectResponse:
     match message.WhichOneof("action"):
         case "route":
-            return _forward(message.route, host, where)
+            return _forward(message.route, given, where)
         case "redirect":
             return _redirect(message.redirect, where)
         case "direct_response":
@@ -179,7 +190,6 @@ def _action(message: Any, host: Any, where: str) -> Forward | Redirect | DirectR
 
 
 def _redirect(message: Any, where: str) -> Redirect:
-    refuse_fields(message, where, "regex_rewrite", "strip_query")
     scheme = message.scheme_redirect or ("https" if message.https_redirect else "")
     replaces = message.WhichOneof("path_rewrite_specifier") == "prefix_rewrite"
     return Redirect(
@@ -192,20 +202,13 @@ def _redirect(message: Any, where: str) -> Redirect:
     )
 
 
-def _forward(message: Any, host: Any, where: str) -> Forward:
-    refuse_fields(
-        message, where, "metadata_match", "host_rewrite_header", "host_rewrite_path_regex", "rate_limits", "cors",
-        "internal_redirect_policy", "internal_redirect_action", "hedge_policy", "path_rewrite_policy", "early_data_policy",
-    )  # fmt: skip
-    retry = message.retry_policy if message.HasField("retry_policy") else None
-    if retry is None and host.HasField("retry_policy"):
-        retry = host.retry_policy
+def _forward(message: Any, given: _Given, where: str) -> Forward:
     return Forward(
         targets=_targets(message, where),
         timeout=seconds(message, "timeout", ENVOY_TIMEOUT),
         idle=maybe_seconds(message, "idle_timeout"),
         duration=maybe_seconds(message.max_stream_duration, "max_stream_duration"),
-        retry=_retry(retry, where) if retry is not None else None,
+        retry=_retry(message.retry_policy, where) if message.HasField("retry_policy") else given.retry,
         prefix_rewrite=in_target(message.prefix_rewrite, where) or None,
         regex_rewrite=_regex_rewrite(message, where),
         host_rewrite=in_target(message.host_rewrite_literal, where) or None,
@@ -227,7 +230,6 @@ def _targets(message: Any, where: str) -> tuple[Target, ...]:
             return (Target(cluster=message.cluster),)
         case "weighted_clusters":
             weighted = message.weighted_clusters
-            refuse_fields(weighted, where, "header_name", "use_hash_policy")
             targets = tuple(_target(one, where) for one in weighted.clusters)
             if not sum(target.weight for target in targets):
                 raise RefusedError(f"{where}: the weights of its clusters add up to nothing")
@@ -237,7 +239,6 @@ def _targets(message: Any, where: str) -> tuple[Target, ...]:
 
 
 def _target(message: Any, where: str) -> Target:
-    refuse_fields(message, where, "cluster_header", "metadata_match", "host_rewrite_literal", _FILTER_CONFIG)
     return Target(
         cluster=message.name,
         weight=number(message, "weight", 0),
@@ -247,7 +248,6 @@ def _target(message: Any, where: str) -> Target:
 
 
 def _mirror(message: Any, where: str) -> tuple[str, float]:
-    refuse_fields(message, where, "cluster_header")
     if not message.HasField("runtime_fraction"):
         return message.cluster, 1.0
     share = message.runtime_fraction.default_value
@@ -256,13 +256,15 @@ def _mirror(message: Any, where: str) -> tuple[str, float]:
 
 
 def _retry(message: Any, where: str) -> RetryPolicy:
-    refuse_fields(message, where, "retry_priority", "retriable_headers", "retriable_request_headers")
+    on = frozenset(word.strip() for word in message.retry_on.split(",") if word.strip())
+    if unknown := on - RETRIED:
+        raise RefusedError(f"{where}: retrying on {', '.join(sorted(unknown))} is not supported")
     base, longest = 0.025, 0.25
     if message.HasField("retry_back_off"):
         base = seconds(message.retry_back_off, "base_interval", base)
         longest = seconds(message.retry_back_off, "max_interval", base * 10)
     return RetryPolicy(
-        on=frozenset(word.strip() for word in message.retry_on.split(",") if word.strip()),
+        on=on,
         codes=frozenset(message.retriable_status_codes),
         attempts=number(message, "num_retries", 1),
         per_try_timeout=seconds(message, "per_try_timeout", 0.0),

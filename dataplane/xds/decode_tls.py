@@ -1,7 +1,7 @@
 """TLS contexts and secrets, from Envoy's messages to nouns.
 
 In: transport sockets and Secret messages. Out: `TlsContext`, `Secret`. Refuses every way of checking a peer it does not carry out: a
-check left out is a door left open. Protocol versions are not read: the sidecar speaks TLS 1.3 only.
+check left out is a door left open; and whatever ends below TLS 1.3, the only version the sidecar speaks.
 """
 
 from __future__ import annotations
@@ -9,23 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from dataplane.config import Secret, StringMatch, TlsContext, TlsTrust
-from dataplane.xds.reading import RefusedError, choice, flag, kind_of, refuse_fields, string_match, unpacked
+from dataplane.xds.reading import RefusedError, choice, flag, from_this_stream, kind_of, string_match, unpacked
 
-_UNCHECKED = (
-    "verify_certificate_spki",
-    "verify_certificate_hash",
-    "match_subject_alt_names",
-    "require_signed_certificate_timestamp",
-    "crl",
-    "allow_expired_certificate",
-    "trust_chain_verification",
-    "custom_validator_config",
-    "only_verify_leaf_cert_crl",
-    "max_verify_depth",
-    "watched_directory",
-    "ca_certificate_provider_instance",
-    "system_root_certs",
-)
+_TLS13 = frozenset({"TLS_AUTO", "TLSv1_3"})
 
 
 def transport_socket(message: Any, where: str) -> TlsContext | None:
@@ -35,7 +21,6 @@ def transport_socket(message: Any, where: str) -> TlsContext | None:
         case "RawBuffer":
             return None
         case "DownstreamTlsContext":
-            refuse_fields(config, where, "require_sni", "session_ticket_keys", "session_ticket_keys_sds_secret_config")
             required = flag(config, "require_client_certificate", default=False)
             return _context(config.common_tls_context, where, required=required)
         case "UpstreamTlsContext":
@@ -45,20 +30,13 @@ def transport_socket(message: Any, where: str) -> TlsContext | None:
 
 
 def _context(common: Any, where: str, *, sni: str = "", required: bool = False) -> TlsContext:
-    refuse_fields(
-        common,
-        where,
-        "tls_certificate_provider_instance",
-        "tls_certificate_certificate_provider",
-        "tls_certificate_certificate_provider_instance",
-        "custom_handshaker",
-        "custom_tls_certificate_selector",
-    )
+    if choice(common.tls_params, "tls_maximum_protocol_version", where) not in _TLS13:
+        raise RefusedError(f"{where}: TLS ends at 1.3 here, and begins there")
     certificate, key, secret = b"", b"", ""
     if common.tls_certificates:
         certificate, key = _pair(common.tls_certificates[0], where)
     elif common.tls_certificate_sds_secret_configs:
-        secret = common.tls_certificate_sds_secret_configs[0].name
+        secret = _named(common.tls_certificate_sds_secret_configs[0], where)
     return TlsContext(
         identity_secret=secret,
         certificate=certificate,
@@ -77,17 +55,22 @@ def _trust(common: Any, where: str) -> TlsTrust | None:
         case "validation_context":
             return _validation(common.validation_context, where, "")
         case "validation_context_sds_secret_config":
-            return TlsTrust(trust_secret=common.validation_context_sds_secret_config.name)
+            return TlsTrust(trust_secret=_named(common.validation_context_sds_secret_config, where))
         case "combined_validation_context":
             combined = common.combined_validation_context
-            name = combined.validation_context_sds_secret_config.name
+            name = _named(combined.validation_context_sds_secret_config, where)
             return _validation(combined.default_validation_context, where, name)
         case other:
             raise RefusedError(f"{where}: {other} is not supported")
 
 
+def _named(config: Any, where: str) -> str:
+    """Read where a secret comes from, and its name."""
+    from_this_stream(config.sds_config, where)
+    return str(config.name)
+
+
 def _validation(context: Any, where: str, secret: str) -> TlsTrust:
-    refuse_fields(context, where, *_UNCHECKED)
     uris: list[StringMatch] = []
     dns: list[StringMatch] = []
     for one in context.match_typed_subject_alt_names:
@@ -100,7 +83,6 @@ def _validation(context: Any, where: str, secret: str) -> TlsTrust:
 
 
 def _pair(certificate: Any, where: str) -> tuple[bytes, bytes]:
-    refuse_fields(certificate, where, "password", "private_key_provider", "pkcs12", "ocsp_staple")
     return _data(certificate.certificate_chain, where), _data(certificate.private_key, where)
 
 

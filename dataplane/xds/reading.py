@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dataplane.config import HeaderChange, StringMatch
+from dataplane.xds.watched import opened
 from meshapi import protos
 from meshapi.protos import UnknownTypeError
 
@@ -24,19 +25,12 @@ class RefusedError(ValueError):
     """A resource the sidecar cannot use; the message is the sentence of the NACK."""
 
 
-def refuse_fields(message: Any, where: str, *fields: str) -> None:
-    """Refuse a message in which one of some fields is set."""
-    for field, _ in message.ListFields():
-        if field.name in fields:
-            raise RefusedError(f"{where}: {field.name} is not supported")
-
-
 def unpacked(wrapped: Any, where: str) -> Any:
     """Unpack an extension's configuration."""
     if not wrapped.type_url:
         raise RefusedError(f"{where}: typed_config is missing")
     try:
-        return protos.unpack(wrapped)
+        return opened(wrapped, lambda: protos.unpack(wrapped))
     except UnknownTypeError:
         raise RefusedError(f"{where}: {wrapped.type_url.rpartition('/')[2]} is not supported") from None
 
@@ -86,6 +80,13 @@ def number(message: Any, field: str, default: int) -> int:
 def flag(message: Any, field: str, *, default: bool) -> bool:
     """Read a wrapped boolean."""
     return bool(getattr(message, field).value) if message.HasField(field) else default
+
+
+def from_this_stream(source: Any, where: str) -> None:
+    """Refuse a source of configuration that is another than the stream it is named on, or the file it stands in."""
+    kind = source.WhichOneof("config_source_specifier")
+    if kind not in {None, "ads", "self"} or choice(source, "resource_api_version", where) not in {"AUTO", "V3"}:
+        raise RefusedError(f"{where}: configuration comes by ADS, version 3, and nowhere else")
 
 
 def socket_address(message: Any, where: str) -> tuple[str, int]:
@@ -146,7 +147,8 @@ def header_change(options: Iterable[Any], removed: Iterable[str], where: str) ->
         if action not in changes:
             raise RefusedError(f"{where}: append_action {action} is not supported")
         name, value = field_name(option.header.key, where), _literal(option.header.value, where)
-        changes[action].append((name, value))
+        if option.keep_empty_value or value:
+            changes[action].append((name, value))
     names = tuple(field_name(name, where) for name in removed)
     change = HeaderChange(set=tuple(changes[SET]), add=tuple(changes[ADD]), remove=names)
     return change if change != HeaderChange() else None

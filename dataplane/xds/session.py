@@ -9,6 +9,7 @@ the versions it holds (xDS protocol, "Incremental xDS").
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,8 @@ class Session:
         """What is in force."""
         self.refusals: dict[tuple[Type, str], str] = {}
         """Sentences about resources whose last form could not be used."""
+        self.passed: Counter[str] = Counter()
+        """How often which field was passed over (`ignored`), by its full name."""
         self._node = protos.message("envoy.config.core.v3.Node")(id=f"{pod}.{namespace}", user_agent_name="tulle-proxy")
         self._node.metadata.update(dict(metadata or {}))
         self._inbound = xds.inbound_listener(namespace, pod)
@@ -132,7 +135,7 @@ class Session:
             if not resource.HasField("resource"):
                 continue  # a heartbeat of a resource with a time to live
             try:
-                noun = decode(type_, name, resource.resource.value)
+                noun = decode(type_, name, resource.resource.value, self.passed)
             except RefusedError as error:
                 self.refusals[type_, name] = str(error)
                 refused.append(f"{name}: {error}" if name not in str(error) else str(error))

@@ -102,7 +102,7 @@ def tls(kind: str, **common: Any) -> Object:
         (Type.CLUSTER, cluster(transport_socket=tls("Upstream", validation_context={"trust_chain_verification": "ACCEPT_UNTRUSTED"})), "trust_chain_verification"),
         (Type.CLUSTER, cluster(transport_socket_matches=[{"name": "m", "match": {"a": "b"}, "transport_socket": tls("Upstream")}]), "match by a"),
         (Type.ENDPOINTS, {"cluster_name": "c", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "localhost", "port_value": 1}}}}]}]}, "'localhost' is no IP"),
-        (Type.ENDPOINTS, {"cluster_name": "c", "policy": {"drop_overloads": [{"category": "x"}]}}, "drop_overloads"),
+        (Type.ENDPOINTS, {"cluster_name": "c", "policy": {"drop_overloads": [{"category": "x"}]}}, "policy is not supported"),
         (Type.SECRET, {"name": "s", "validation_context": {}}, "trusted_ca is missing"),
         (Type.SECRET, {"name": "s", "tls_certificate": {"certificate_chain": {"filename": "/x"}}}, "must be inline"),
         (Type.SECRET, {"name": "s", "generic_secret": {}}, "generic_secret"),

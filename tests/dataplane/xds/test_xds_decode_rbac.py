@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from dataplane.config import Authorization, Condition, HttpFilter, Policy, Rules, StringMatch
-from dataplane.xds.decode_rbac import HTTP, NETWORK, authorization
+from dataplane.config import Authorization, Condition, FilterChain, HttpFilter, Policy, Rules, StringMatch
+from dataplane.xds.decode_rbac import HTTP, NETWORK
 from dataplane.xds.reading import RefusedError
-from meshapi import protos
 from meshapi.xds import Type
 from tests.dataplane.xds.test_xds_decode import ROUTER, Object, listener, manager, read, tcp
 
@@ -21,7 +20,11 @@ def rules(permission: Object = ANY, principal: Object = ANY, action: str = "ALLO
 
 
 def decoded(value: Object, kind: str = HTTP) -> Authorization:
-    return authorization(protos.from_dict(kind, value), "filter f")
+    one = {"name": "f", "typed_config": {"@type": f"type.googleapis.com/{kind}", **value}}
+    filters = [one, tcp()] if kind == NETWORK else [manager(http_filters=[one, ROUTER])]
+    chain: FilterChain = read(Type.LISTENER, listener(*filters)).chains[0]
+    held = chain.authorization if kind == NETWORK else chain.filter
+    return held[0] if isinstance(held, tuple) else held.authorization[0]  # type: ignore[union-attr]
 
 
 def permission(value: Object) -> Condition:

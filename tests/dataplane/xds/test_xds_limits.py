@@ -118,7 +118,7 @@ def test_clusters_fields_are_read(extension: bool) -> None:
     bounds = {"max_connections": 4, "max_pending_requests": 5, "max_requests": 6, "max_retries": 0}
     found = cluster(
         connect_timeout="0.25s",
-        circuit_breakers={"thresholds": [{"priority": "HIGH", "max_requests": 1}, bounds]},
+        circuit_breakers={"thresholds": [bounds]},
         **where,
     )
 
