@@ -8,6 +8,7 @@ from dataplane.protocol.scan cimport HeadScanner
 cdef class Http1Server(Http1Connection):
     cdef bint _connect
     cdef bint _head_only
+    cdef bint _last
     cdef bytes _protocol
     cdef bint _responding
     cdef bytes _scheme
@@ -27,5 +28,6 @@ cdef class Http1Server(Http1Connection):
     cdef object _body_read(self, list events)
     cdef object _message_sent(self)
     cdef object _finish(self)
+    cdef object _after_eof(self, list events)
     cdef object _check_held(self, Py_ssize_t size, list events)
     cdef object _refuse(self, int status, str counter)

@@ -1,7 +1,8 @@
 """The HTTP/1 codec of the side that takes requests (RFC 9112).
 
 In: a client's bytes; `send_response` and the rest of `interface.ServerCodec`. Out: one request at a time, pipelined
-ones after the response before them is finished. A broken request is answered here with its status and
+ones after the response before them is finished. An end of sending while an answer is due gives the request up, unless it
+said that it is the last one (HTTP/1.0, `connection: close`). A broken request is answered here with its status and
 `x-tulle-error`, and reported as a Failure.
 """
 
@@ -20,13 +21,14 @@ _LINES = {value: b"HTTP/1.1 %d %s\r\n" % (value, phrase) for value, phrase in _P
 class Http1Server(Http1Connection):
     """One accepted HTTP/1 connection."""
 
-    __slots__ = ("_connect", "_head_only", "_protocol", "_responding", "_scheme", "_started", "_version")
+    __slots__ = ("_connect", "_head_only", "_last", "_protocol", "_responding", "_scheme", "_started", "_version")
 
     def __init__(self, limits: Limits, scheme: bytes = b"http") -> None:
         super().__init__(limits)
         self._scheme = scheme
         self._connect = False
         self._head_only = False
+        self._last = False
         self._protocol = b""
         self._responding = False
         self._started = False
@@ -135,6 +137,7 @@ class Http1Server(Http1Connection):
         self._responding = True
         self._started = False
         self.active = 1
+        self._last = scanner.close or scanner.version == 10
         if scanner.close or (scanner.version == 10 and not scanner.keep_alive):
             self.closing = True
         mode = self._body_mode(NONE)
@@ -185,6 +188,13 @@ class Http1Server(Http1Connection):
             self._die()
         else:
             self._state = WANT_HEAD
+
+    def _after_eof(self, events: list[Event]) -> None:
+        if self._state == WAIT and self._body.mode != TUNNEL and self.active and not self._last and not self._buffer:
+            # Nobody is there any more for the answer: a client that only ends what it sends says so in its last request.
+            self._lost("the client closed the connection before it had the whole answer", events)
+        else:
+            Http1Connection._after_eof(self, events)  # noqa: SLF001 - how Cython calls the base class
 
     def _check_held(self, size: int, events: list[Event]) -> None:
         if size > self._pipeline and self._body.mode != TUNNEL:

@@ -127,6 +127,8 @@ HTTP1 = [
     one("path-slashes", "GET //a//b HTTP/1.1"),
     one("path-escapes", "GET /a%2fb%2e%2e/%41 HTTP/1.1"),
     raw("half-close", request(do="slow"), half_close=True),
+    raw("half-close-last", request(do="slow", more="Connection: close\r\n"), half_close=True),
+    raw("half-close-http10", request("GET /a HTTP/1.0", do="slow"), half_close=True),
     one("upload-2m", "POST /a HTTP/1.1", "ok", f"Content-Length: {2 << 20}\r\n", b"u" * (2 << 20)),
     one("download-2m", do="big"),
     one("early-answer", "POST /a HTTP/1.1", "early", "Content-Length: 9000000\r\n", b"u" * (1 << 20)),

@@ -336,14 +336,45 @@ def test_goaway_makes_the_current_response_the_last() -> None:
     assert play.codec.receive(GET) == []
 
 
-def test_half_closed_client_still_gets_its_answer() -> None:
-    """`printf ... | nc` sends and shuts down; then it waits."""
+@pytest.mark.parametrize("answered", [False, True], ids=["before the answer", "inside it"])
+def test_end_while_an_answer_is_due_resets_the_request(answered: bool) -> None:
+    """Go, hyper and Envoy take it for a client that is gone; who does not is told long after."""
+    play = serve(GET)
+    play << RequestHead
+    if answered:
+        play >> call("send_response", 1, 200, b"", LENGTH2, False) << bytes
+    play >> EOF << (lambda e: isinstance(e, Reset) and e.code == codes.CONNECT_ERROR)
+    play.done()
+    assert (play.codec.active, play.codec.closing) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    ],
+    ids=["1.0", "1.0 kept alive", "close"],
+)
+def test_client_that_said_it_ends_still_gets_its_answer(last: bytes) -> None:
+    """`printf ... | nc -N` sends and shuts down; then it waits."""
+    play = serve(last)
+    play << RequestHead
+    play >> EOF
+    play >> call("send_response", 1, 200, b"", LENGTH2, False) << bytes
+    play >> call("send_data", 1, b"ok", True) << b"ok"
+    play.done()
+    assert (play.codec.active, play.codec.closing) == (0, True)
+
+
+def test_requests_sent_ahead_of_the_end_are_answered_but_for_the_last() -> None:
+    """The end is noticed where it stands, after everything the client asked before (as in Go)."""
     play = serve(GET * 2)
     play << RequestHead
     play >> EOF
     play >> call("send_response", 1, 200, b"", [], True) << b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
-    play >> b"" << RequestHead
-    play >> call("send_response", 2, 200, b"", [], True) << bytes
+    play >> b"" << RequestHead << (lambda e: isinstance(e, Reset) and e.stream == 2)
     play.done()
     assert (play.codec.active, play.codec.closing) == (0, True)
 

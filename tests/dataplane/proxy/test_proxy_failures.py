@@ -336,9 +336,9 @@ def test_connections_are_freed_without_the_garbage_collector(rig: MakeRig) -> No
                 r.servers[-1].send(OK)
             elif how == 1:
                 r.servers[-1].close()
-            client.close()
             if how == 2:
                 next(iter(r.runtime.downstreams)).stream.abort()
+            client.close()
             r.turn()
         r.runtime.stop()
         r.turn()

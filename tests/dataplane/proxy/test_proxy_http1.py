@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.dataplane.proxy.rig import Rig
+from dataplane.telemetry import flags
+from tests.dataplane.proxy.rig import Rig, cluster, config
 
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\nx-request-id: 1\r\nx-forwarded-proto: http\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -126,14 +127,48 @@ def test_client_that_is_lost_ends_its_request_at_the_server(rig: Callable[..., R
     assert r.counted(0, 8) == 1
 
 
-def test_half_closed_client_still_gets_its_answer(rig: Callable[..., Rig]) -> None:
-    """An end of sending is no end of the request."""
+def test_client_that_ends_while_it_waits_cancels_at_the_server(rig: Callable[..., Rig]) -> None:
+    """An HTTP/1 client has no other way to say so than to close, and that begins with a FIN."""
     r = rig()
     client = r.client().send(GET).end()
+
+    assert client.ended
+    assert r.servers[0].read() == GET
+    assert r.servers[0].ended
+    assert r.counted(0, flags.CLIENT_GONE) == 1
+
+
+def test_client_that_ends_inside_an_answer_cancels_it(rig: Callable[..., Rig]) -> None:
+    """The rest of a download nobody reads is not fetched."""
+    r = rig()
+    client = r.client().send(GET)
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhi")
+    client.end()
+
+    assert client.read().endswith(b"hi")
+    assert r.servers[0].ended
+
+
+def test_client_that_ends_with_its_last_request_gets_its_answer(rig: Callable[..., Rig]) -> None:
+    """`connection: close` says that the end of sending is none of the request; scripts with `nc -N` do so."""
+    r = rig()
+    client = r.client().send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).end()
     r.servers[0].send(OK)
 
     assert client.read().startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n")
     assert client.ended
+
+
+def test_end_after_pipelined_requests_cancels_the_last(rig: Callable[..., Rig]) -> None:
+    """What was asked before it is answered."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    client = r.client().send(GET + GET).end()
+    assert not client.ended
+    r.servers[0].send(OK)
+
+    assert client.read() == OK
+    assert client.ended
+    assert (r.counted(200), r.counted(0, flags.CLIENT_GONE)) == (1, 1)
 
 
 def test_answer_before_the_whole_body_closes_the_connection(rig: Callable[..., Rig]) -> None:
