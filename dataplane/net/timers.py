@@ -83,7 +83,8 @@ class Timers:
         now = self._now()
         if self._handle is None:
             self._tick = now
-        timer.due = now + 1 + int(seconds / TICK)
+        # A part of a tick counts as one, so that nothing comes early; what division makes of whole ticks does not.
+        timer.due = now + 1 + int(seconds / TICK + 0.999)
         self._place(timer)
         if self._handle is None or timer.due < self._wake:
             self._schedule(timer.due, now)
@@ -136,11 +137,10 @@ class Timers:
         """Call everything that is due, then sleep until the next slot that holds a timer."""
         now = self._now()
         while self._tick < now:
-            tick = self._tick + 1
+            # Before the cascade: the timers it brings are due within a round of this tick, not of the one before.
+            tick = self._tick = self._tick + 1
             if tick % SLOTS == 0:
-                self._tick = tick - 1
                 self._cascade(tick // SLOTS)
-            self._tick = tick
             ring = self._near[tick % SLOTS]
             while ring.following is not ring:
                 self._fire(ring.following)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import cast
 
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from dataplane.net import timers as timers_module
 from dataplane.net.poller import Poller
-from dataplane.net.timers import SLOTS, TICK, Timers
+from dataplane.net.system import Kernel
+from dataplane.net.timers import SLOTS, TICK, Timer, Timers
+from tests.support.machines import bounded
 from tests.support.net import net
 
 
@@ -125,3 +134,133 @@ async def test_thousands_of_timers_set_and_cancelled_leave_nothing() -> None:
             n.poller.timers.after(30, lambda: None).cancel()
 
         assert n.poller.timers.pending() == 0
+
+
+class Clock(Kernel):
+    """Time that the test moves, and the loop that wakes the wheel: late where the test says so, never early."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 0.0
+        self.calls: list[tuple[float, int, Wake]] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Wake:
+        wake = Wake(callback)
+        heapq.heappush(self.calls, (self.time + delay, id(wake), wake))
+        return wake
+
+    def advance(self, seconds: float, *, late: bool = False) -> None:
+        """Let time pass; a late loop sees none of it until the end."""
+        end = self.time + seconds
+        while self.calls and self.calls[0][0] <= end:
+            due, _, wake = heapq.heappop(self.calls)
+            self.time = end if late else max(due, self.time)
+            if wake.callback is not None:
+                wake.callback()
+        self.time = end
+
+
+class Wake:
+    """A call the loop owes."""
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+@contextmanager
+def wheel(clock: Clock) -> Iterator[Timers]:
+    """Timers on that clock."""
+    timers = Timers(cast("asyncio.AbstractEventLoop", clock), clock)
+    yield timers
+    timers.stop()
+    clock.shut()
+
+
+def test_no_timer_beyond_the_near_wheel_is_lost() -> None:
+    """Time-outs of 15 s, one set at each of 1,100 ticks: all come within three ticks of their time."""
+    clock = Clock()
+    came: dict[int, float] = {}
+    set_at: dict[int, float] = {}
+    with wheel(clock) as timers:
+        for number in range(SLOTS + 76):
+            set_at[number] = clock.time
+            timers.after(15.0, lambda number=number: came.__setitem__(number, clock.time))
+            clock.advance(TICK)
+        clock.advance(16)
+
+    assert {number: came.get(number, -1) - at for number, at in set_at.items()} == {
+        number: pytest.approx(15.0, abs=3 * TICK) for number in set_at
+    }
+
+
+class WheelMachine(RuleBasedStateMachine):
+    """The wheel beside a list with due times: small rounds, so that a few steps are many of them."""
+
+    timers = Bundle("timers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slots = SLOTS
+        timers_module.SLOTS = 16  # type: ignore[misc]
+        self.clock = Clock()
+        self.wheel = Timers(cast("asyncio.AbstractEventLoop", self.clock), self.clock)
+        self.due: dict[int, float] = {}
+        self.lateness = 0.0
+        self.count = 0
+
+    def teardown(self) -> None:
+        timers_module.SLOTS = self._slots  # type: ignore[misc]
+        self.wheel.stop()
+        self.clock.shut()
+
+    def came(self, number: int, *, again: float) -> None:
+        due = self.due.pop(number)
+        assert due - TICK / 1000 <= self.clock.time <= due + 3 * TICK + self.lateness
+        if again >= 0:
+            self.set(again, -1)
+
+    def set(self, seconds: float, again: float) -> Timer:
+        number = self.count
+        self.count += 1
+        self.due[number] = self.clock.time + seconds
+        return self.wheel.after(seconds, lambda: self.came(number, again=again))
+
+    ticks = st.integers(0, 700).map(lambda number: number * TICK) | st.sampled_from(
+        [0.15, 0.151, 0.16, 0.161, 2.55, 2.56, 2.561, 2.57, 40.0]
+    )
+
+    @rule(target=timers, seconds=ticks, again=st.just(-1.0) | ticks)
+    def after(self, seconds: float, again: float) -> tuple[int, Timer]:
+        number = self.count
+        return number, self.set(seconds, again)
+
+    @rule(which=consumes(timers))
+    def cancel(self, which: tuple[int, Timer]) -> None:
+        number, timer = which
+        timer.cancel()
+        assert not timer.active
+        self.due.pop(number, None)
+
+    @rule(seconds=ticks, late=st.booleans())
+    def pass_time(self, seconds: float, late: bool) -> None:
+        self.lateness = seconds if late else 0.0
+        self.clock.advance(seconds, late=late)
+        self.lateness = 0.0
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        assert self.wheel.pending() == len(self.due)
+        assert self.wheel.failures == 0
+        assert all(due + 3 * TICK >= self.clock.time for due in self.due.values())
+        assert not self.due or any(wake.callback is not None for _, _, wake in self.clock.calls)
+        assert len([wake for _, _, wake in self.clock.calls if wake.callback is not None]) <= 1
+
+
+WheelMachine.TestCase.settings = bounded(150, 40)
+TestWheelAndList = WheelMachine.TestCase
