@@ -25,6 +25,9 @@ cdef class Http2Sending:
     cdef long long _credit
     cdef Py_ssize_t _returned
     cdef Py_ssize_t _written
+    cdef Py_ssize_t _older
+    cdef Py_ssize_t _passed
+    cdef Py_ssize_t _mark
     cdef public double now
     cdef readonly int active
     cdef readonly bint closing

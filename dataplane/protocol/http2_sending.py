@@ -38,7 +38,10 @@ class Http2Sending:
         "_flood",
         "_limits",
         "_low",
+        "_mark",
+        "_older",
         "_out",
+        "_passed",
         "_peer_frame",
         "_peer_window",
         "_reset_lately",
@@ -71,6 +74,10 @@ class Http2Sending:
         self._credit = limits.connection_window
         self._returned = 0
         self._written = 0
+        """Frames without a window since the mark; `_older` are those before it that the peer has not taken."""
+        self._older = 0
+        self._passed = self._mark = 0
+        """Bytes that left us; of them those up to the mark."""
         self.active = 0
         self.closing = False
         self.now = 0.0
@@ -89,17 +96,25 @@ class Http2Sending:
             return b""
         joined = b"".join(out) if len(out) > 1 else out[0]
         out.clear()
+        self._passed += len(joined)
         return joined
 
     def unread(self, waiting: int) -> bool:
-        """Tell, before writing more, how many bytes the peer has not taken; True when it took none for too long.
+        """Tell, before writing more, how many bytes the peer has not taken; True when it leaves too many frames to us.
 
         Windows bound DATA. Answers to PING and SETTINGS, resets, and heads have no window, so a peer that asks and
         never reads would have us keep them all (CVE-2019-9512, 9514, 9515, 9517): close such a connection at once.
+        A peer that is always behind and always reading is none: once it has taken all up to the mark, the mark moves to
+        the end. So what is counted is never more than twice what waits.
         """
         if waiting == 0:
+            self._older = self._written = 0
+            self._mark = self._passed
+        elif self._passed - waiting >= self._mark:
+            self._older = self._written
             self._written = 0
-        return self._written > self._limits.unread_frames
+            self._mark = self._passed
+        return self._older + self._written > self._limits.unread_frames
 
     def pending(self, stream: int) -> int:
         """Bytes of the stream that wait for the peer's window."""

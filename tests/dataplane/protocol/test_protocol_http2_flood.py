@@ -280,6 +280,34 @@ def test_peer_that_reads_is_never_found_out() -> None:
         server.output()
 
 
+def test_peer_that_reads_and_is_always_behind_is_never_found_out() -> None:
+    """A saturated connection has bytes waiting for hours; what counts is which of them the peer has taken."""
+    server = greeted()
+    waiting = 0
+    for number in range(1, 20_001, 2):
+        assert not server.unread(waiting)
+        server.receive(headers(number, GET))
+        server.send_response(number, 200, b"", [], False)
+        server.send_data(number, b"x" * 100, True)
+        server.receive(window(0, 100))
+        waiting = min(waiting + len(server.output()), 20_000)
+
+
+def test_peer_that_stops_reading_is_found_out_whatever_it_took_before() -> None:
+    """The count of a peer that read on for long is no larger a credit."""
+    server = greeted()
+    waiting = 0
+    for number in range(1, 20_001, 2):
+        server.receive(headers(number, GET))
+        server.send_response(number, 200, b"", [], True)
+        waiting += len(server.output())
+        if number < 10_000:
+            waiting = min(waiting, 1_000)
+        if server.unread(waiting):
+            break
+    assert 12_000 - 400 < number < 12_100
+
+
 def test_large_heads_count_for_more() -> None:
     """A KiB of fields is one more frame, so that unread heads are bounded in bytes."""
     server = greeted()
