@@ -121,9 +121,13 @@ class Stream(Outlet):
                 self._repeat()
             if self._connecting or self._unsendable:
                 self._die(CLOSED)
-                return
-            self.write_eof()
-            self.poller.mark(self)
+            elif self._end_sent:
+                self._finish()
+            else:
+                # From now on, not from the next flush: a blocked stream may never have one.
+                self._timer = self.poller.timers.after(CLOSE_SECONDS, self._too_late)
+                self.write_eof()
+                self.poller.mark(self)
 
     def abort(self) -> None:
         """Close at once, with a reset: the peer must not take it for a proper end."""
@@ -234,8 +238,6 @@ class Stream(Outlet):
             self._end_sent = True
             self._send_end()
             self._finish()
-        elif self._closing and self.open and not self._end_sent and self._timer is None:
-            self._timer = self.poller.timers.after(CLOSE_SECONDS, self._too_late)
 
     def _send_end(self) -> None:
         self.poller.kernel.end(self.fd)

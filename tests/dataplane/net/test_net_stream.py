@@ -6,11 +6,13 @@ import asyncio
 import select
 import socket
 import struct
+from contextlib import suppress
 
 import pytest
 
 from dataplane.net import stream as stream_module
 from dataplane.net.outlet import HIGH_MARK, LOW_MARK
+from dataplane.net.splice import Pump
 from tests.support.net import Echo, Heard, Net, net
 
 
@@ -244,6 +246,49 @@ async def test_close_gives_up_on_a_peer_that_takes_nothing(monkeypatch: pytest.M
         heard.stream.close()
 
         await heard.hear("lost close_timeout")
+
+
+@pytest.mark.parametrize("bypassed", [False, True], ids=["queue", "pipe"])
+async def test_close_of_a_blocked_stream_gives_up_too(monkeypatch: pytest.MonkeyPatch, bypassed: bool) -> None:
+    """The kernel has said that it takes nothing, long before `close`: nothing else would call the stream again."""
+    monkeypatch.setattr(stream_module, "CLOSE_SECONDS", 0.05)
+    async with net() as n:
+        heard, source = Heard(), Heard()
+        n.pair(heard)
+        assert heard.stream
+        if bypassed:
+            peer = n.pair(source)
+            assert source.stream
+            source.stream.pump = heard.stream.feed = pump = Pump(source.stream, heard.stream)
+            for _ in range(50):
+                with suppress(BlockingIOError):
+                    peer.send(b"z" * 1_000_000)
+                await asyncio.sleep(0)
+            assert pump.held > 0
+        else:
+            heard.stream.write(b"z" * 20_000_000)
+            await n.settle(lambda: heard.stream is not None and 0 < heard.stream.waiting < 20_000_000)
+        heard.stream.close()
+
+        await heard.hear("lost close_timeout")
+        if bypassed:
+            assert source.stream
+            source.stream.abort()
+
+
+async def test_close_after_our_own_end_lingers_no_longer_than_another() -> None:
+    """Our end was told before `close`: there is nothing to send, and the peer has its second to close."""
+    async with net() as n:
+        heard = Heard()
+        peer = n.pair(heard)
+        assert heard.stream
+        heard.stream.write_eof()
+        assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+        heard.stream.close()
+
+        async with asyncio.timeout(2.5):
+            await heard.hear("lost closed")
+            await n.settle(lambda: n.poller.connections == 0)
 
 
 async def test_peer_that_never_closes_is_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
