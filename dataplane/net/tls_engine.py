@@ -99,6 +99,7 @@ class Engine:
             except ssl.SSLWantReadError:
                 if self._advance():
                     continue
+                self._collect()
                 return None
             except ssl.SSLZeroReturnError:
                 data = b""

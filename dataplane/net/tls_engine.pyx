@@ -41,8 +41,8 @@ cdef enum:
     RECORD = 16384
     BATCH = 65536
     SLICE = 16384
-    # Five records: header, content type, tag (RFC 8446, section 5.2), and some room.
-    SEALED = 65536 + 8 * 256
+    # A batch, in records as short as a peer may ask for (512 bytes: RFC 6066, section 4), each with header, padding and tag.
+    SEALED = 65536 + 128 * 96
     WANT_READ = 2
     ZERO_RETURN = 6
     RETRY_READ = 0x01 | 0x08
@@ -70,7 +70,7 @@ ctypedef int (*Install)(void* method, void* function) noexcept nogil
 
 cdef Transfer SSL_read, SSL_write
 cdef Ask SSL_get_error
-cdef Act SSL_shutdown
+cdef Act SSL_shutdown, BIO_up_ref, BIO_free
 cdef Set SSL_set0_rbio, SSL_set0_wbio, BIO_set_data
 cdef Clear ERR_clear_error
 cdef Code ERR_peek_last_error
@@ -133,9 +133,9 @@ cdef bint _link():
     """Find OpenSSL's functions where `_ssl` has them from; False where that is not the layout known here."""
     global SSL_read, SSL_write, SSL_get_error, SSL_shutdown, SSL_set0_rbio, SSL_set0_wbio, BIO_set_data, ERR_clear_error
     global ERR_peek_last_error, ERR_reason_error_string, SSL_CTX_set_ciphersuites, BIO_get_data, BIO_new, BIO_set_flags
-    global BIO_clear_flags, BIO_set_init, _reading, _writing
+    global BIO_clear_flags, BIO_set_init, BIO_up_ref, BIO_free, _reading, _writing
     cdef void* handle
-    cdef void* found[18]
+    cdef void* found[20]
     cdef Method meth_new
     cdef Install set_read, set_write, set_ctrl
     cdef int i
@@ -152,9 +152,9 @@ cdef bint _link():
         b"SSL_read", b"SSL_write", b"SSL_get_error", b"SSL_shutdown", b"SSL_set0_rbio", b"SSL_set0_wbio",
         b"BIO_set_data", b"ERR_clear_error", b"ERR_peek_last_error", b"ERR_reason_error_string",
         b"SSL_CTX_set_ciphersuites", b"BIO_get_data", b"BIO_new", b"BIO_set_flags", b"BIO_clear_flags", b"BIO_set_init",
-        b"BIO_meth_new", b"BIO_meth_set_read",
+        b"BIO_meth_new", b"BIO_meth_set_read", b"BIO_up_ref", b"BIO_free",
     ]
-    for i in range(18):
+    for i in range(20):
         found[i] = dlsym(handle, names[i])
         if found[i] == NULL:
             return False
@@ -166,6 +166,7 @@ cdef bint _link():
     BIO_get_data, BIO_new = <Get>found[11], <New>found[12]
     BIO_set_flags, BIO_clear_flags, BIO_set_init = <Number>found[13], <Number>found[14], <Number>found[15]
     meth_new, set_read = <Method>found[16], <Install>found[17]
+    BIO_up_ref, BIO_free = <Act>found[18], <Act>found[19]
     set_write = <Install>dlsym(handle, b"BIO_meth_set_write")
     set_ctrl = <Install>dlsym(handle, b"BIO_meth_set_ctrl")
     if set_write == NULL or set_ctrl == NULL:
@@ -224,6 +225,9 @@ cdef class Engine:
         BIO_set_data(self._wbio, &self._flow)
         BIO_set_init(self._rbio, 1)
         BIO_set_init(self._wbio, 1)
+        # One reference each is the connection's, which the collector may free before us, and one is ours.
+        BIO_up_ref(self._rbio)
+        BIO_up_ref(self._wbio)
         SSL_set0_rbio(self._raw, self._rbio)
         SSL_set0_wbio(self._raw, self._wbio)
         self._incoming = self._outgoing = None
@@ -233,6 +237,8 @@ cdef class Engine:
         if self.direct:
             BIO_set_data(self._rbio, NULL)
             BIO_set_data(self._wbio, NULL)
+            BIO_free(self._rbio)
+            BIO_free(self._wbio)
         free(self._flow.out)
 
     # --- receiving ----------------------------------------------------------------------------------------------------
@@ -306,6 +312,7 @@ cdef class Engine:
             except ssl.SSLWantReadError:
                 if self._advance():
                     continue
+                self._collect()
                 return None
             except ssl.SSLZeroReturnError:
                 data = b""

@@ -7,6 +7,7 @@ from dataplane.net.system cimport Kernel
 from dataplane.net.tls_engine cimport Engine
 
 cdef int _READS
+cdef Py_ssize_t _UNTAKEN
 cdef Py_ssize_t _CHUNK
 
 cdef class TlsStream(Stream):
@@ -26,6 +27,7 @@ cdef class TlsStream(Stream):
     cdef object _read(self)
     @cython.locals(engine=Engine, data=bytes)
     cdef bint _open_records(self) except -1
+    cdef object _answer(self)
     cdef object _close_notified(self)
     @cython.locals(kernel=Kernel, engine=Engine, sent=Py_ssize_t, sealed=Py_ssize_t)
     cpdef object flush(self)

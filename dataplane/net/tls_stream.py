@@ -20,7 +20,11 @@ from dataplane.net.tls_engine import DONE, FAILED
 HANDSHAKE_SECONDS: Final = 10.0
 """For the handshake of an accepted connection."""
 
+UNTAKEN: Final = 256 * 1024
+"""Bytes of ciphertext that may wait: one batch of what we send, and answers OpenSSL makes while it reads."""
+
 _READS = READS
+_UNTAKEN = UNTAKEN
 _CHUNK = RECEIVE_SIZE
 
 
@@ -134,6 +138,8 @@ class TlsStream(Stream):
                 return False
             data = engine.read()
             if data is None:
+                if engine.waiting:
+                    self._answer()
                 if engine.error:
                     self._refuse(TLS_FAILED, engine.error)
                 elif engine.ended:
@@ -141,6 +147,13 @@ class TlsStream(Stream):
                 return True
             self.receiver.received(data)
         return True
+
+    def _answer(self) -> None:
+        """OpenSSL answered a KeyUpdate (RFC 8446, section 4.6.3): send that, unless the peer takes nothing."""
+        if self._engine.waiting > _UNTAKEN:
+            self._refuse(TLS_FAILED, "the peer wants new keys again and again and takes no answer")
+        elif not self.dirty:
+            self.poller.mark(self)
 
     def _close_notified(self) -> None:
         if not self.at_end:

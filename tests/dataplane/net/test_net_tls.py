@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import socket
 import ssl
+from contextlib import suppress
 
 import pytest
 
@@ -14,6 +15,7 @@ from dataplane.net import tls_stream
 from dataplane.net.tls import ClientTls, ServerTls, TlsContexts, TlsUnavailableError, load_chain, matches
 from tests.support.certs import Authority
 from tests.support.net import Echo, Heard, Net, net
+from tests.support.openssl import ask_for_new_keys
 
 URI = "spiffe://test/ns/a/sa/server"
 CLIENT = "spiffe://test/ns/a/sa/client"
@@ -439,3 +441,65 @@ async def test_what_a_peer_said_before_it_stopped_taking_is_read_through_tls(aut
 
         assert heard.data == b"413" * 1_000
         assert [call for call in heard.calls if call != "drained"] == ["opened", "lost reset"]
+
+
+async def foreign(
+    n: Net, port: int, client: ClientTls
+) -> tuple[socket.socket, ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+    """A connection of Python's own `ssl`, whose bytes the test passes by hand."""
+    loop = asyncio.get_running_loop()
+    plain = n.connect(port)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client.context.wrap_bio(incoming, outgoing, False)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await loop.sock_sendall(plain, outgoing.read())
+            incoming.write(await loop.sock_recv(plain, 1 << 16))
+        else:
+            await loop.sock_sendall(plain, outgoing.read())
+            return plain, tls, incoming, outgoing
+
+
+async def test_new_keys_are_answered_by_a_stream_that_writes_nothing(authority: Authority) -> None:
+    """The answer leaves by itself."""
+    server, client = both(authority)
+    async with net() as n:
+        plain, tls, incoming, outgoing = await foreign(n, n.serve(tls=server), client)
+        heard = await n.first()
+        await heard.hear("opened")
+        with suppress(BlockingIOError):
+            incoming.write(plain.recv(1 << 16))
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.read(1)
+        loop = asyncio.get_running_loop()
+        for _ in range(2):  # OpenSSL answers before it reads or writes on
+            ask_for_new_keys(tls)
+            await loop.sock_sendall(plain, outgoing.read())
+            await asyncio.sleep(0.01)
+
+        assert await asyncio.wait_for(loop.sock_recv(plain, 100), 5)
+        assert heard.stream
+        heard.stream.abort()
+
+
+async def test_peer_that_wants_new_keys_and_takes_no_answer_is_let_go(authority: Authority) -> None:
+    """Each KeyUpdate costs an answer as long as itself: what waits of them is bounded (RFC 8446, section 4.6.3)."""
+    server, client = both(authority)
+    async with net() as n:
+        plain, tls, _, outgoing = await foreign(n, n.serve(tls=server), client)
+        heard = await n.first()
+        await heard.hear("opened")
+        assert heard.stream
+        heard.stream.write(b"z" * 20_000_000)
+        loop = asyncio.get_running_loop()
+        with suppress(ConnectionError):
+            for _ in range(100):
+                for _ in range(1000):
+                    ask_for_new_keys(tls)
+                await loop.sock_sendall(plain, outgoing.read())
+                await asyncio.sleep(0)
+
+        await heard.hear("lost tls_failed")
+        assert "new keys" in heard.stream.detail

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import select
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -12,6 +17,7 @@ from dataplane.net.system import Kernel
 from dataplane.net.tls_engine import DONE, FAILED, MORE, Engine
 from tests.support.certs import Authority
 from tests.support.net import connected_pair
+from tests.support.openssl import ask_for_new_keys, limit_fragments
 
 
 class End:
@@ -208,3 +214,86 @@ def test_garbage_is_no_handshake() -> None:
     assert server.engine.error
     close(server)
     near.close()
+
+
+class Foreign:
+    """A client by Python's `ssl` that has shaken hands with an engine; what either sends is passed by hand."""
+
+    def __init__(self, fragments: int = 0) -> None:
+        server, context = contexts()
+        if fragments:
+            limit_fragments(context, fragments)
+        near, far = connected_pair()
+        self.sock, self.server = near, End(server, far, server=True)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, False)
+        for _ in range(3):
+            with suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+            self.server.engine.hold(self.outgoing.read())
+            self.server.engine.handshake()
+            self.server.flush()
+            with suppress(BlockingIOError):
+                self.incoming.write(self.sock.recv(1 << 16))
+
+    def close(self) -> None:
+        self.sock.close()
+        close(self.server)
+
+
+@pytest.mark.parametrize("code", [4, 3, 2, 1])
+def test_client_of_short_records_gets_long_answers_whole(code: int) -> None:
+    """A client may ask for records of 512 bytes: a batch then has 128 of them, each with its header and tag."""
+    client = Foreign(code)
+    data = bytes(range(251)) * 1000
+    engine, got, at = client.server.engine, b"", 0
+    while len(got) < len(data):
+        if at < len(data):
+            engine.seal(client.server.kernel, client.server.sock.fileno(), [data], at)
+            assert not engine.error
+            at += engine.taken
+            client.server.flush()
+        ready, _, _ = select.select([client.sock], [], [], 5)
+        assert ready
+        client.incoming.write(client.sock.recv(1 << 18))
+        with suppress(ssl.SSLWantReadError):
+            while True:
+                got += client.tls.read(1 << 16)
+
+    assert got == data
+    client.close()
+
+
+def test_answers_to_new_keys_wait_to_be_sent() -> None:
+    """What OpenSSL writes while we read is told at once, not when we next send."""
+    client = Foreign()
+    for _ in range(2):  # OpenSSL answers before it reads or writes on
+        ask_for_new_keys(client.tls)
+        client.server.engine.hold(client.outgoing.read())
+        assert client.server.engine.read() is None
+
+    assert client.server.engine.waiting > 0
+    client.close()
+
+
+COLLECTED = """
+import gc, ssl
+from dataplane.net.tls_engine import Engine
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname = False
+gc.disable()
+engine = Engine(context, False, None)
+cycle = [engine]
+cycle.append(cycle)
+del engine, cycle
+gc.collect()
+"""
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_collected_engine_touches_no_freed_memory() -> None:
+    """The collector may take an engine's parts in any order (it meets the engine before the list that holds it)."""
+    command = ["valgrind", "-q", "--error-exitcode=9", "--undef-value-errors=no", sys.executable, "-c", COLLECTED]
+    done = subprocess.run(command, env={**os.environ, "PYTHONMALLOC": "malloc"}, capture_output=True, check=False)
+
+    assert done.returncode == 0, done.stderr.decode()
