@@ -2,6 +2,7 @@
 
 In: connections, and handlers by method and path from `app`. Out: answers. Speaks HTTP/1.1 by the proxy's own codec. Refuses
 unknown paths with 404 and a list of what there is; bodies are not read. What changes anything answers the pod itself only.
+Who asks and does not read is not listened to.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataplane.net.receiver import Receiver
-from dataplane.net.timers import Timers
+from dataplane.net.timers import Timer, Timers
 from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1_server import Http1Server
 from dataplane.protocol.limits import Limits
@@ -121,31 +122,56 @@ class Admin:
 
 
 class AdminConnection(Receiver):
-    """One client of the admin port."""
+    """One client of the admin port: one answer at a time, none made before most of the one before it was taken."""
 
     def __init__(self, admin: Admin, stream: Any) -> None:
         self._admin = admin
         self._stream = stream
         self._codec = Http1Server(_LIMITS)
         self._gone = False
+        self._ahead: Timer | None = None
+        """A request sent ahead is due."""
         self._timer = admin.timers.after(IDLE_SECONDS, self._idle)
 
     def received(self, data: bytes) -> None:
         """Take bytes from the client."""
-        for event in self._codec.receive(data):
-            self._take(event)
-        self._flush()
+        self._serve(self._codec.receive(data))
 
     def ended(self) -> None:
         """The client sends no more; an answer under way is still written."""
-        for event in self._codec.receive_eof():
-            self._take(event)
-        self._flush()
+        self._serve(self._codec.receive_eof())
+
+    def drained(self) -> None:
+        """The client has taken most of its answers."""
+        self._go_on()
 
     def lost(self, reason: str) -> None:  # noqa: ARG002 - of Receiver; why does not matter here
         """The client is gone."""
         self._gone = True
         self._timer.cancel()
+        if self._ahead is not None:
+            self._ahead.cancel()
+
+    def _serve(self, events: list[Event]) -> None:
+        for event in events:
+            self._take(event)
+        self._flush()
+
+    def _go_on(self) -> None:
+        """Listen again once there is room; what was sent ahead has its turn a tick later, so that traffic has one between."""
+        if self._gone or self._codec.active or self._stream.high:
+            return
+        if not self._codec.held:
+            self._stream.resume()
+        elif self._ahead is None:
+            self._ahead = self._admin.timers.after(0.0, self._take_up)
+
+    def _take_up(self) -> None:
+        self._ahead = None
+        events = self._codec.receive(b"")
+        if not events:
+            self._stream.resume()
+        self._serve(events)
 
     def _idle(self) -> None:
         if not self._codec.active:
@@ -158,6 +184,7 @@ class AdminConnection(Receiver):
             self._flush()
             self._stream.close()
         elif isinstance(event, RequestHead):
+            self._stream.pause()
             path, _, query = event.path.decode("latin-1").partition("?")
             request = Request(
                 method=event.method.decode("latin-1"),
@@ -178,9 +205,7 @@ class AdminConnection(Receiver):
         self._codec.send_response(number, answer.status, b"", headers, False)
         self._codec.send_data(number, answer.body, True)
         self._flush()
-        if self._codec.held:
-            for event in self._codec.receive(b""):
-                self._take(event)
+        self._go_on()
 
     def _flush(self) -> None:
         data = self._codec.output()

@@ -40,6 +40,23 @@ async def port() -> AsyncIterator[int]:
     poller.close()
 
 
+@pytest.fixture
+async def large() -> AsyncIterator[tuple[int, list[int]]]:
+    """A port with a long answer, and a list: the turn it is now, then the turn each answer was made in."""
+    poller = Poller(asyncio.get_running_loop())
+    admin, made = Admin(poller.timers), [0]
+
+    def answer(_: Request) -> Answer:
+        made.append(made[0])
+        return Answer(body=b"z" * 500_000)
+
+    admin.routes = {("GET", "/large"): answer}
+    listener = Listener(poller, bind("127.0.0.1", 0), admin.accept)
+    yield listener.address[1], made
+    listener.close()
+    poller.close()
+
+
 async def ask(port: int, raw: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(raw)
@@ -63,6 +80,47 @@ async def test_pipelined_requests_are_answered_in_order(port: int) -> None:
     answer = await ask(port, b"GET /slow?x=1 HTTP/1.1\r\nhost: a\r\n\r\nGET /under/b HTTP/1.1\r\nhost: a\r\n\r\n")
 
     assert answer.index(b"slow 1") < answer.index(b"/under/b")
+
+
+async def test_answers_wait_for_a_peer_that_does_not_take_them(large: tuple[int, list[int]]) -> None:
+    """A hundred documents asked for in one packet are made as they are read, and one a turn of the loop."""
+    port, made = large
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=65536)
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            made[0] = turns
+            await asyncio.sleep(0)
+
+    turning = asyncio.ensure_future(turn())
+    writer.write(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n" * 100)
+    await asyncio.sleep(0.3)
+    assert 1 < len(made) <= 1 + 30, "what sockets hold, and a high mark"
+
+    got = 0
+    while got < 100 * 500_000:
+        got += len(await asyncio.wait_for(reader.read(1 << 20), 5))
+    turning.cancel()
+    writer.close()
+    await writer.wait_closed()
+    assert len(made) == 101
+    assert len(set(made[1:])) == 100
+
+
+async def test_request_cut_in_the_middle_is_answered_after_one_sent_ahead(port: int) -> None:
+    """The rest of a head that came with the request before it is waited for."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    one = b"GET /under/%d HTTP/1.1\r\nhost: a\r\n\r\n"
+    writer.write(one % 1 + (one % 2)[:20])
+    assert b"/under/1" in await asyncio.wait_for(reader.readuntil(b"/1\n"), 5)
+    await asyncio.sleep(0.05)
+    writer.write((one % 2)[20:])
+    assert b"/under/2" in await asyncio.wait_for(reader.readuntil(b"/2\n"), 5)
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_unknown_path_lists_what_there_is(port: int) -> None:
