@@ -66,8 +66,9 @@ class RetryPolicy:
     attempts: int = 1
     """Retries after the first try."""
     per_try_timeout: float = 0.0
+    per_try_idle: float = 0.0
     backoff: tuple[float, float] = (0.025, 0.25)
-    """Seconds for a try (0 is no bound); base and highest seconds between tries."""
+    """Seconds for a try, and for silence within one (0 is no bound); base and highest seconds between tries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,10 @@ class Forward:
     idle: float | None = None
     duration: float | None = None
     """In place of the connection manager's `stream_idle` and `duration`."""
+    grpc_duration: tuple[float, float] | None = None
+    """A call that says `grpc-timeout` may take that long, but at most so many seconds (0 is no cap), and less so many."""
+    upgrades: tuple[tuple[str, bool], ...] = ()
+    """Lower-case protocols that may be upgraded to or not, in place of the connection manager's word."""
     retry: RetryPolicy | None = None
     prefix_rewrite: str | None = None
     regex_rewrite: tuple[str, str] | None = None
@@ -180,6 +185,17 @@ class HttpTimeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PathRule:
+    """What is done to a path before anything looks at it; it is forwarded so."""
+
+    normalize: bool = False
+    """Dot segments are resolved, backslashes are slashes."""
+    merge_slashes: bool = False
+    escaped_slashes: str = "keep"
+    """`%2F` and `%5C`: `keep`, `reject` with 400, `unescape`, or `redirect` to what that gives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpFilter:
     """Treat the connection as HTTP."""
 
@@ -190,6 +206,9 @@ class HttpFilter:
     max_requests: int = 0
     max_streams: int = 0
     """Requests of a connection's life, and streams a client's HTTP/2 connection may have open at once; 0 is no word on it."""
+    paths: PathRule | None = None
+    upgrades: tuple[tuple[str, bool], ...] = ()
+    """As in `Forward`; a protocol that is not named is upgraded to."""
     use_remote_address: bool = False
     trusted_hops: int = 0
     codec: str = "auto"

@@ -43,6 +43,7 @@ ROOTS = [
     "envoy.extensions.load_balancing_policies.least_request.v3.least_request",
     "envoy.extensions.load_balancing_policies.ring_hash.v3.ring_hash",
     "envoy.extensions.load_balancing_policies.maglev.v3.maglev",
+    "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts",
     "envoy.extensions.access_loggers.file.v3.file",
     "envoy.extensions.access_loggers.stream.v3.stream",
 ]

@@ -131,6 +131,12 @@ BODY_LATE: Final = Refusal(
 )
 CONNECT_REFUSED: Final = Refusal("connect_refused", 405, flags.DENIED, "CONNECT is not allowed here.", UNIMPLEMENTED)
 
+UPGRADE_REFUSED: Final = Refusal(
+    "upgrade_refused", 403, flags.DENIED, "Upgrades to this protocol are switched off here.", PERMISSION_DENIED
+)
+ESCAPED_SLASH: Final = Refusal(
+    "escaped_slash", 400, flags.BAD_REQUEST, "The path has an escaped slash, which is not allowed here.", INTERNAL
+)
 HEAD_LATE: Final = Refusal(
     "slow_request_head",
     408,

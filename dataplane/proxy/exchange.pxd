@@ -18,6 +18,7 @@ cdef class Exchange(Routed):
     cdef public int retries
     cdef Timer _try_timer
     cdef Timer _again_timer
+    cdef double _try_ends
     cdef bint _again_held
     cdef int _interim
 
@@ -43,7 +44,8 @@ cdef class Exchange(Routed):
     cdef object _let_go(self)
     @cython.locals(row=RouteRow)
     cdef object _begin_try(self)
-    cpdef object _try_timed_out(self)
+    @cython.locals(idle=double, now=double, due=double)
+    cpdef object _watch_try(self)
     cdef bint _retry_answer(self, ResponseHead head) except -1
     cdef bint _retry_reset(self, long code) except -1
     cdef object _retry_policy(self)

@@ -7,6 +7,8 @@ the server, given up by the client, or out of time.
 
 from __future__ import annotations
 
+import math
+
 from dataplane.config import RetryPolicy
 from dataplane.net.timers import Timer
 from dataplane.protocol import codes
@@ -24,13 +26,14 @@ from dataplane.telemetry import flags, labels
 class Exchange(Routed):
     """A call with a client that waits for its answer."""
 
-    __slots__ = ("_again_held", "_again_timer", "_interim", "_try_timer", "retries")
+    __slots__ = ("_again_held", "_again_timer", "_interim", "_try_ends", "_try_timer", "retries")
 
     def prepare(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
         """Begin with what the client sent."""
         Routed.prepare(self, runtime, client, head)
         self.retries = 0
         self._try_timer: Timer | None = None
+        self._try_ends = 0.0
         self._again_timer: Timer | None = None
         self._again_held = False
         """It counts as one of the cluster's retries."""
@@ -258,15 +261,28 @@ class Exchange(Routed):
 
     def _begin_try(self) -> None:
         row = self.row
-        if row is not None and row.try_timeout > 0:
-            self._try_timer = self.runtime.timers.after(row.try_timeout, self._try_timed_out)
+        if row is not None and (row.try_timeout > 0 or row.try_idle > 0):
+            self.touched = self.runtime.poller.kernel.now()
+            self._try_ends = self.touched + row.try_timeout if row.try_timeout > 0 else math.inf
+            self._watch_try()
 
-    def _try_timed_out(self) -> None:
-        if self.over or self.responding:
+    def _watch_try(self) -> None:
+        """Give a try up that takes too long, or in which nothing moves; else look again when that may be."""
+        idle: float = self.row.try_idle  # type: ignore[union-attr]
+        now = self.runtime.poller.kernel.now()
+        due = math.inf if self.responding else self._try_ends
+        if idle > 0:
+            due = min(due, self.touched + idle)
+        if self.over or due == math.inf:
             return
-        self.cancel()
-        if not self._retry_reset(codes.CANCEL):
-            self.refuse(errors.TIMED_OUT)
+        if now < due:
+            self._try_timer = self.runtime.timers.after(due - now, self._watch_try)
+        elif self.responding:
+            self.refuse(errors.TOO_IDLE)
+        else:
+            self.cancel()
+            if not self._retry_reset(codes.CANCEL):
+                self.refuse(errors.TIMED_OUT)
 
     def _retry_answer(self, head: ResponseHead) -> bool:
         policy = self._retry_policy()

@@ -32,11 +32,14 @@ cdef class Routed(Sending):
     @cython.locals(runtime=Runtime, notes=HeadNotes, routes=RouteIndex, client=Downside, head=RequestHead, headers=list,
                    request_id=bytes)
     cpdef object begin(self)
+    @cython.locals(head=RequestHead, verdict=int)
+    cdef bint _admits_path(self, object rule) except -1
+    cdef bint _may_upgrade(self, RouteRow row) except -1
     @cython.locals(row=RouteRow, target=TargetRow, cluster=ClusterTable)
     cdef object _route(self, RouteIndex routes)
     @cython.locals(edit=HeaderEdit, head=RequestHead)
     cdef object _shape(self, RouteRow row, TargetRow target)
-    @cython.locals(seconds=double, chain=ChainTable)
+    @cython.locals(seconds=double, asked=double, chain=ChainTable)
     cdef object _set_timers(self, RouteRow row)
     @cython.locals(row=RouteRow)
     cdef object _request_whole(self)

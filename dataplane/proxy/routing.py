@@ -6,12 +6,14 @@ cluster or endpoint takes, in a sentence (`errors`). The response half and the e
 
 from __future__ import annotations
 
+from dataplane.config import PathRule
 from dataplane.net.timers import Timer
 from dataplane.protocol.events import Headers, RequestHead
-from dataplane.proxy import errors, mirror, redirect
+from dataplane.proxy import errors, grpc_timeout, mirror, redirect
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sending import Sending
+from dataplane.tables import forwarded
 from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
 from dataplane.telemetry import flags
 from meshapi.xds import INVALID
@@ -86,7 +88,7 @@ class Routed(Sending):
             self.refuse(errors.OVERLOADED)
         elif not head.protocol and head.method == b"CONNECT":
             self.refuse(errors.CONNECT_REFUSED)
-        else:
+        elif client.chain.paths is None or self._admits_path(client.chain.paths):
             routes = client.routes()
             if client.guard is not None and not client.admits(head):
                 self.refuse(errors.RBAC_DENIED)
@@ -94,6 +96,27 @@ class Routed(Sending):
                 self.refuse(errors.NO_ROUTE_TABLE)
             else:
                 self._route(routes)
+
+    def _admits_path(self, rule: PathRule) -> bool:
+        """Bring the path into the form the connection manager wants, or answer."""
+        head = self.head
+        verdict, path = forwarded.shaped(rule, head.path)
+        if verdict == forwarded.REJECT or (verdict == forwarded.REDIRECT and self.grpc):
+            self.refuse(errors.ESCAPED_SLASH)
+        elif verdict == forwarded.REDIRECT:
+            where = b"%s://%s%s" % (head.scheme, head.authority, path)
+            self._answer(307, [(b"location", where, b"location"), (b"content-length", b"0", b"content-length")], b"")
+        else:
+            head.path = path
+        return verdict == forwarded.GO_ON
+
+    def _may_upgrade(self, row: RouteRow) -> bool:
+        """Whether the route, or else the connection manager, lets the request leave HTTP."""
+        protocol = self.head.protocol.lower()
+        allowed = row.upgrades.get(protocol)
+        if allowed is None:
+            allowed = self.client.chain.upgrades.get(protocol, True)
+        return bool(allowed)
 
     def _route(self, routes: RouteIndex) -> None:
         row = routes.match(self.head)
@@ -103,6 +126,9 @@ class Routed(Sending):
         self.row = row
         if row.redirect is not None or row.direct is not None:
             self._answer_from_route(row)
+            return
+        if self.head.protocol and not self._may_upgrade(row):
+            self.refuse(errors.UPGRADE_REFUSED)
             return
         target = row.only
         if target is None:
@@ -170,7 +196,10 @@ class Routed(Sending):
         if row.idle >= 0:
             self.idle = row.idle
         seconds = row.duration if row.duration >= 0 else chain.duration
-        if seconds > 0:
+        asked = grpc_timeout.allowed(self.head.headers, *row.grpc_duration) if row.grpc_duration and self.grpc else -1.0
+        if asked >= 0:
+            self._life_timer = self.runtime.timers.after(asked, self._too_long)
+        elif seconds > 0:
             self._life_timer = self.runtime.timers.after(seconds, self._too_long)
         if self.request_ended or self.head.protocol:
             self._request_whole()

@@ -22,5 +22,7 @@ cdef class ChainTable:
     cdef public bint use_remote_address
     cdef public int trusted_hops
     cdef public str codec
+    cdef public object paths
+    cdef public dict upgrades
     cdef public object admission
     cdef public object authorization

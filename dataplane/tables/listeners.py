@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
-from dataplane.config import ChainMatch, FilterChain, HttpFilter, Listener, TcpFilter
+from dataplane.config import ChainMatch, FilterChain, HttpFilter, Listener, PathRule, TcpFilter
 from dataplane.tables.authz import Rulebook, compile_rules
 from dataplane.tables.routes import RouteIndex, TargetRow
 
@@ -37,6 +37,7 @@ class ChainTable:
         "name",
         "noun",
         "own",
+        "paths",
         "request_timeout",
         "route_name",
         "routes",
@@ -45,6 +46,7 @@ class ChainTable:
         "timeouts",
         "tls",
         "trusted_hops",
+        "upgrades",
         "use_remote_address",
     )
 
@@ -72,6 +74,9 @@ class ChainTable:
         self.request_timeout = self.head_timeout = self.stream_idle = self.life = self.duration = 0.0
         self.max_requests = 0
         self.keepalive: tuple[float, float] | None = None
+        self.paths: PathRule | None = None
+        self.upgrades: dict[bytes, bool] = {}
+        """Protocols that may be upgraded to or not; what is not named may."""
         if isinstance(noun.filter, HttpFilter):
             self._compile_http(noun.filter)
         else:
@@ -90,6 +95,8 @@ class ChainTable:
         self.duration = noun.timeouts.duration
         self.keepalive = noun.timeouts.keepalive
         self.max_requests = noun.max_requests
+        self.paths = noun.paths
+        self.upgrades = {name.encode(): allowed for name, allowed in noun.upgrades}
         if noun.routes is not None:
             self.routes = RouteIndex(noun.routes)
         else:

@@ -32,6 +32,9 @@ cdef class RouteRow:
     cdef public double idle
     cdef public double duration
     cdef public double try_timeout
+    cdef public double try_idle
+    cdef public object grpc_duration
+    cdef public dict upgrades
     cdef public int retry_from
     cdef public bint rewrites
     cdef public bint plain

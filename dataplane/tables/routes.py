@@ -61,6 +61,7 @@ class RouteRow:
         "_regex_rewrite",
         "direct",
         "duration",
+        "grpc_duration",
         "host_rewrite",
         "idle",
         "mirrors",
@@ -78,7 +79,9 @@ class RouteRow:
         "targets",
         "timeout",
         "total",
+        "try_idle",
         "try_timeout",
+        "upgrades",
     )
 
     def __init__(self, route: Route, request: HeaderChange | None, response: HeaderChange | None) -> None:
@@ -118,10 +121,13 @@ class RouteRow:
         self.idle = -1.0 if forward.idle is None else forward.idle
         """-1 leaves it to the chain."""
         self.duration = -1.0 if forward.duration is None else forward.duration
+        self.grpc_duration = forward.grpc_duration
+        self.upgrades = {name.encode(): allowed for name, allowed in forward.upgrades}
         self.retry = forward.retry
         self.retry_from = _lowest_retried(forward.retry)
         """The lowest status that may be retried: what is below is never looked at again."""
         self.try_timeout = forward.retry.per_try_timeout if forward.retry is not None else 0.0
+        self.try_idle = forward.retry.per_try_idle if forward.retry is not None else 0.0
         self.mirrors = [(name, share) for name, share in forward.mirrors if share > 0]
         self.not_found_status = forward.not_found_status
         self.host_rewrite = forward.host_rewrite.encode() if forward.host_rewrite else b""

@@ -15,6 +15,7 @@ from dataplane.config import (
     HttpFilter,
     HttpTimeouts,
     Listener,
+    PathRule,
     Target,
     TcpFilter,
 )
@@ -33,11 +34,19 @@ from dataplane.xds.reading import (
     seconds,
     socket_address,
     unpacked,
+    upgrades,
 )
 from dataplane.xds.watched import pass_over
 from meshapi import xds
 
 _INSPECTORS = {"OriginalDst": "original_dst", "TlsInspector": "tls", "HttpInspector": "http"}
+_ESCAPED = {
+    "IMPLEMENTATION_SPECIFIC_DEFAULT": "keep",
+    "KEEP_UNCHANGED": "keep",
+    "REJECT_REQUEST": "reject",
+    "UNESCAPE_AND_REDIRECT": "redirect",
+    "UNESCAPE_AND_FORWARD": "unescape",
+}
 _CODECS = {"AUTO": "auto", "HTTP1": "http1", "HTTP2": "http2"}
 
 
@@ -121,10 +130,6 @@ def _filters(filters: Any, where: str) -> tuple[HttpFilter | TcpFilter, tuple[Au
 def _http(config: Any, where: str) -> HttpFilter:
     authorization = tuple(rules for one in config.http_filters if (rules := _http_filter(one, where)) is not None)
     config.HasField("http_protocol_options")
-    for one in config.upgrade_configs:
-        name = one.upgrade_type
-        if not flag(one, "enabled", default=True):
-            raise RefusedError(f"{where}: switching off upgrades to {name} is not supported")
     codec = _CODECS.get(choice(config, "codec_type", where))
     if codec is None:
         raise RefusedError(f"{where}: HTTP/3 is not supported")
@@ -151,11 +156,22 @@ def _http(config: Any, where: str) -> HttpFilter:
         ),
         max_requests=number(config.common_http_protocol_options, "max_requests_per_connection", 0),
         max_streams=number(config.http2_protocol_options, "max_concurrent_streams", 0),
+        paths=_paths(config, where),
+        upgrades=upgrades(config.upgrade_configs),
         use_remote_address=flag(config, "use_remote_address", default=False),
         trusted_hops=config.xff_num_trusted_hops,
         codec=codec,
         authorization=authorization,
     )
+
+
+def _paths(config: Any, where: str) -> PathRule | None:
+    rule = PathRule(
+        normalize=flag(config, "normalize_path", default=False),
+        merge_slashes=bool(config.merge_slashes),
+        escaped_slashes=_ESCAPED[choice(config, "path_with_escaped_slashes_action", where)],
+    )
+    return rule if rule != PathRule() else None
 
 
 def _http_filter(message: Any, where: str) -> Authorization | None:

@@ -29,12 +29,15 @@ from dataplane.xds.reading import (
     flag,
     header_change,
     in_target,
+    kind_of,
     maybe_seconds,
     number,
     regex,
     rewrite,
     seconds,
     string_match,
+    unpacked,
+    upgrades,
 )
 from meshapi import xds
 
@@ -55,6 +58,7 @@ RETRIED = frozenset(
     }
 )
 """What a request may be sent again for; the last five are gRPC's."""
+_ELSEWHERE = "PreviousHostsPredicate"
 _NOT_FOUND = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 
 
@@ -208,6 +212,8 @@ def _forward(message: Any, given: _Given, where: str) -> Forward:
         timeout=seconds(message, "timeout", ENVOY_TIMEOUT),
         idle=maybe_seconds(message, "idle_timeout"),
         duration=maybe_seconds(message.max_stream_duration, "max_stream_duration"),
+        grpc_duration=_grpc_duration(message.max_stream_duration),
+        upgrades=upgrades(message.upgrade_configs),
         retry=_retry(message.retry_policy, where) if message.HasField("retry_policy") else given.retry,
         prefix_rewrite=in_target(message.prefix_rewrite, where) or None,
         regex_rewrite=_regex_rewrite(message, where),
@@ -215,6 +221,13 @@ def _forward(message: Any, given: _Given, where: str) -> Forward:
         mirrors=tuple(_mirror(one, where) for one in message.request_mirror_policies),
         not_found_status=_NOT_FOUND[choice(message, "cluster_not_found_response_code", where)],
     )
+
+
+def _grpc_duration(limits: Any) -> tuple[float, float] | None:
+    """Read what a call's own time-out is held to; an offset without a cap says nothing, as in Envoy."""
+    offset = seconds(limits, "grpc_timeout_header_offset", 0.0)
+    most = maybe_seconds(limits, "grpc_timeout_header_max")
+    return None if most is None else (most, offset)
 
 
 def _regex_rewrite(message: Any, where: str) -> tuple[str, str] | None:
@@ -259,6 +272,10 @@ def _retry(message: Any, where: str) -> RetryPolicy:
     on = frozenset(word.strip() for word in message.retry_on.split(",") if word.strip())
     if unknown := on - RETRIED:
         raise RefusedError(f"{where}: retrying on {', '.join(sorted(unknown))} is not supported")
+    for one in message.retry_host_predicate:
+        # That a retry goes to an endpoint not tried before is what the sidecar does anyway.
+        if kind_of(unpacked(one.typed_config, f"{where}: retry host predicate {one.name}")) != _ELSEWHERE:
+            raise RefusedError(f"{where}: retry host predicate {one.name} is not supported")
     base, longest = 0.025, 0.25
     if message.HasField("retry_back_off"):
         base = seconds(message.retry_back_off, "base_interval", base)
@@ -268,5 +285,6 @@ def _retry(message: Any, where: str) -> RetryPolicy:
         codes=frozenset(message.retriable_status_codes),
         attempts=number(message, "num_retries", 1),
         per_try_timeout=seconds(message, "per_try_timeout", 0.0),
+        per_try_idle=seconds(message, "per_try_idle_timeout", 0.0),
         backoff=(base, longest),
     )

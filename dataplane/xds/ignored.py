@@ -45,6 +45,7 @@ IGNORED: Final[Mapping[str, str]] = {
     _LISTENER + "stat_prefix": _STATISTICS,
     "envoy.config.route.v3.Route.stat_prefix": _STATISTICS,
     "envoy.config.route.v3.RouteConfiguration.validate_clusters": "a cluster that is missing is answered when a request asks for it",
+    "envoy.config.route.v3.RetryPolicy.host_selection_retry_max_attempts": "an endpoint not tried before is chosen at once, not by trial",
     _FILTERS + "http.router.v3.Router.suppress_envoy_headers": _ALWAYS,
     _FILTERS + "network.rbac.v3.RBAC.stat_prefix": _STATISTICS,
     _FILTERS + "network.tcp_proxy.v3.TcpProxy.stat_prefix": _STATISTICS,

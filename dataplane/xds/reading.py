@@ -89,6 +89,11 @@ def from_this_stream(source: Any, where: str) -> None:
         raise RefusedError(f"{where}: configuration comes by ADS, version 3, and nowhere else")
 
 
+def upgrades(configs: Iterable[Any]) -> tuple[tuple[str, bool], ...]:
+    """Read which protocols may be upgraded to, and which not."""
+    return tuple((one.upgrade_type.lower(), flag(one, "enabled", default=True)) for one in configs)
+
+
 def socket_address(message: Any, where: str) -> tuple[str, int]:
     """Read a TCP address by number."""
     if message.WhichOneof("address") != "socket_address":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dataplane.config import AppProtocol, HttpTimeouts
+from dataplane.config import AppProtocol, HttpTimeouts, RetryPolicy
 from dataplane.protocol import codes
 from dataplane.protocol.events import Goaway, RequestHead, Reset, ResponseHead
 from dataplane.protocol.http2_client import Http2Client
@@ -315,3 +315,86 @@ def test_reset_of_a_stream_that_took_too_long_reaches_both_ends(rig: MakeRig) ->
 
     assert [one.status for one in client.events(ResponseHead)] == [504]
     assert server.events(Reset)
+
+
+def retried(**more: float) -> Any:
+    policy = RetryPolicy(on=frozenset({"reset"}), attempts=1, backoff=(0.0, 0.0), **more)
+    return config(everything(forward(retry=policy)))
+
+
+def test_try_in_which_nothing_moves_is_given_up() -> None:
+    """`per_try_idle_timeout`: the next endpoint is tried, and when that is silent too there is an answer."""
+    r = Rig(retried(per_try_idle=SOON))
+    client = r.client().send(GET)
+    r.run(2 * SOON)
+    assert [server.ended for server in r.servers] == [True, False]
+    r.run(2 * SOON)
+
+    assert b"x-tulle-error: request_timeout" in client.read()
+    r.close()
+
+
+def test_try_that_moves_is_not_idle() -> None:
+    """Each byte of the answer counts; so does silence in its middle, which ends it."""
+    r = Rig(retried(per_try_idle=4 * SOON))
+    client = r.client().send(GET)
+    server = r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")
+    for _ in range(3):
+        r.run(2 * SOON)
+        server.send(b"x")
+    assert client.read().endswith(b"xxx")
+    assert not client.ended
+    r.run(6 * SOON)
+
+    assert client.ended
+    assert len(r.servers) == 1
+    r.close()
+
+
+def test_time_of_a_try_is_over_when_its_answer_begins() -> None:
+    """Then only silence counts."""
+    r = Rig(retried(per_try_idle=9.0, per_try_timeout=SOON))
+    client = r.client().send(GET)
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nx")
+    r.run(2 * SOON)
+    r.servers[0].send(b"y")
+
+    assert client.read().endswith(b"xy")
+    r.close()
+
+
+CALL = b"POST /s/M HTTP/1.1\r\nHost: web\r\ncontent-type: application/grpc\r\n%scontent-length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("limits", "said", "ends"),
+    [
+        ((0.0, 0.0), b"grpc-timeout: 50m\r\n", True),
+        ((SOON, 0.0), b"grpc-timeout: 1H\r\n", True),
+        ((9.0, 8.95), b"grpc-timeout: 9S\r\n", True),
+        ((9.0, 10.0), b"grpc-timeout: 1S\r\n", True),
+        ((SOON, 0.0), b"", False),
+        ((SOON, 0.0), b"grpc-timeout: soon\r\n", False),
+        (None, b"grpc-timeout: 1m\r\n", False),
+    ],
+)
+def test_call_has_the_time_it_says_within_what_the_route_allows(
+    limits: tuple[float, float] | None, said: bytes, *, ends: bool
+) -> None:
+    """`grpc_timeout_header_max` caps it, the offset shortens it; a call that says nothing has the route's time."""
+    r = Rig(config(everything(forward(grpc_duration=limits))))
+    client = r.client().send(CALL % said)
+    r.run(3 * SOON)
+
+    assert (b"grpc-status: 4" in client.read()) is ends
+    r.close()
+
+
+def test_grpc_timeout_means_nothing_in_a_request_that_is_no_call() -> None:
+    """It is gRPC's word."""
+    r = Rig(config(everything(forward(grpc_duration=(SOON, 0.0)))))
+    client = r.client().send(GET.replace(b"web", b"web\r\ngrpc-timeout: 1m"))
+    r.run(3 * SOON)
+
+    assert client.read() == b""
+    r.close()

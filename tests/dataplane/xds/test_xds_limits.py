@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dataplane.config import CircuitLimits, Cluster, Forward, HttpFilter, HttpTimeouts, Listener, RouteTable
+from dataplane.config import CircuitLimits, Cluster, Forward, HttpFilter, HttpTimeouts, Listener, PathRule, RouteTable
 from dataplane.xds.decode import decode_message
 from dataplane.xds.reading import RefusedError
 from meshapi import protos
@@ -168,3 +168,69 @@ def test_connection_keepalive_is_read() -> None:
 def test_predictive_preconnect_is_read(ratio: dict[str, float], ahead: bool) -> None:
     """A ratio above 1 asks for more connections than there are requests."""
     assert cluster(preconnect_policy=ratio).ahead is ahead
+
+
+def test_path_options_are_read() -> None:
+    """Each by itself; without any there is no rule."""
+    silent, said = (
+        manager(**more).paths
+        for more in (
+            {"path_with_escaped_slashes_action": "KEEP_UNCHANGED", "normalize_path": False},
+            {
+                "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
+                "normalize_path": True,
+                "merge_slashes": True,
+            },
+        )
+    )
+
+    assert silent is None
+    assert said == PathRule(normalize=True, merge_slashes=True, escaped_slashes="redirect")
+
+
+def test_upgrades_are_read_of_the_connection_manager_and_of_a_route() -> None:
+    """With what is switched off."""
+    configs = [{"upgrade_type": "WebSocket"}, {"upgrade_type": "CONNECT-UDP", "enabled": False}]
+    chain = manager(upgrade_configs=configs)
+
+    assert chain.upgrades == route(upgrade_configs=configs).upgrades == (("websocket", True), ("connect-udp", False))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, None),
+        ({"grpc_timeout_header_offset": "1s"}, None),
+        ({"grpc_timeout_header_max": "0s"}, (0.0, 0.0)),
+        ({"grpc_timeout_header_max": "2s", "grpc_timeout_header_offset": "0.5s"}, (2.0, 0.5)),
+    ],
+)
+def test_time_of_a_grpc_call_is_read(said: dict[str, str], expected: tuple[float, float] | None) -> None:
+    """A cap of 0 is none; an offset alone says nothing, as in Envoy."""
+    assert route(max_stream_duration=said).grpc_duration == expected
+
+
+def test_retry_goes_to_another_endpoint_and_gives_up_silence() -> None:
+    """The predicate Envoy's users know is what the sidecar does anyway; others it does not."""
+    kind = EXTENSIONS + "retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    known = {"name": "p", "typed_config": {"@type": kind}}
+    other = {"name": "o", "typed_config": {"@type": EXTENSIONS + "filters.http.router.v3.Router"}}
+    found = route(
+        retry_policy={
+            "retry_on": "5xx",
+            "retry_host_predicate": [known],
+            "host_selection_retry_max_attempts": "5",
+            "per_try_idle_timeout": "0.5s",
+        }
+    )
+    assert found.retry
+    assert found.retry.per_try_idle == 0.5
+    with pytest.raises(RefusedError, match="retry host predicate o is not supported"):
+        route(retry_policy={"retry_on": "5xx", "retry_host_predicate": [other]})
+
+
+@pytest.mark.parametrize("word", ["nonsense", "envoy-ratelimited", "retriable-headers", "5XX"])
+def test_word_that_nobody_retries_on_is_refused(word: str) -> None:
+    """By name."""
+    with pytest.raises(RefusedError, match=f"retrying on {word} is not supported"):
+        route(retry_policy={"retry_on": f"5xx,{word}"})
