@@ -53,6 +53,7 @@ MODULES = [
     "dataplane/proxy/routing.py",
     "dataplane/proxy/exchange.py",
     "dataplane/proxy/downstream.py",
+    "dataplane/proxy/sides.py",
     "dataplane/proxy/opaque.py",
     "dataplane/net/system.pyx",
     "dataplane/net/timers.py",

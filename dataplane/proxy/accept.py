@@ -19,9 +19,10 @@ from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
 from dataplane.net.tls_stream import TlsStream
 from dataplane.protocol import client_hello, detect
-from dataplane.proxy import admission
+from dataplane.proxy import admission, standing
 from dataplane.proxy.opaque import Relay
 from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.standing import Seen
 from dataplane.tables.listeners import RAW, TLS, ChainTable, ListenerTable
 from meshapi import xds
 
@@ -127,8 +128,7 @@ class Acceptor:
 
     def _unknown(self, stream: Stream) -> None:
         """Pass a connection outside the mesh through as it is, unless the mesh forbids that."""
-        own = self.runtime.tables.listeners.get(self.inbound_name)
-        if own is not None and dict(own.noun.metadata).get("outbound_policy") == "deny":
+        if self.runtime.tables.unknown_denied:
             self.refuse(
                 stream, "unknown_destination", "the destination is not known and the mesh's outbound policy is deny"
             )
@@ -151,7 +151,18 @@ class Acceptor:
 class Arrival(Receiver):
     """One connection on its way to whoever takes it."""
 
-    __slots__ = ("_acceptor", "_decided", "_first", "_needed", "_relay", "_silent", "_timer", "stream", "table")
+    __slots__ = (
+        "_acceptor",
+        "_decided",
+        "_first",
+        "_needed",
+        "_relay",
+        "_seen",
+        "_silent",
+        "_timer",
+        "stream",
+        "table",
+    )
 
     def __init__(self, acceptor: Acceptor, stream: Stream, table: ListenerTable | None) -> None:
         self._acceptor = acceptor
@@ -164,6 +175,7 @@ class Arrival(Receiver):
         self._silent: ChainTable | None = None
         """Of plain TCP: where a client's connection goes that says nothing."""
         self._needed = 0
+        self._seen = standing.UNSEEN
         stream.receiver = self
 
     def begin(self) -> None:
@@ -251,6 +263,7 @@ class Arrival(Receiver):
             # What the rules refuse reaches no server: the time-out closes it, unless its bytes take it elsewhere.
             if not admission.bars(self._silent, self.stream):
                 self._relay = Relay(self._acceptor.runtime, self._silent, self.stream.target or self.stream.local)
+                self._relay.seen = standing.BYTES
                 self._relay.listen_first(self)
 
     def server_spoke(self) -> None:
@@ -270,7 +283,10 @@ class Arrival(Receiver):
     def _match(self, transport: str, alpn: frozenset[str], sni: str) -> None:
         if self.table is None or self._decided:
             return
+        # Its first bytes may have taken long to come: what is in force now counts.
+        self.table = self._acceptor.runtime.tables.listeners.get(self.table.name, self.table)
         chain = self.table.match(self._port, transport, alpn, sni)
+        self._seen = Seen(transport, alpn)
         self._take(chain, http2=alpn is _HTTP2, seen=transport)
 
     def _take(self, chain: ChainTable | None, *, http2: bool = False, seen: str = "") -> None:
@@ -291,11 +307,13 @@ class Arrival(Receiver):
             if chain.codec != "auto":
                 http2 = chain.codec == "http2"
             self._speak_http(chain, stream, http2)
-        elif relay is not None:
+        elif relay is not None and chain is self._silent:
             relay.attach(stream, first)
             relay = None
         else:
-            Relay(acceptor.runtime, chain, stream.target or stream.local).start(stream, first)
+            opaque = Relay(acceptor.runtime, chain, stream.target or stream.local)
+            opaque.seen = self._seen
+            opaque.start(stream, first)
         if relay is not None:
             relay.drop()
 
@@ -345,12 +363,18 @@ class Handshake(Receiver):
 
     def opened(self) -> None:
         """The peer is known; go on with what it agreed to speak."""
-        stream, chain, runtime = self.stream, self._chain, self._acceptor.runtime
-        if not self._acceptor.admits(stream, chain):
+        stream, runtime = self.stream, self._acceptor.runtime
+        verdict, chain = standing.judge(self._chain, runtime.tables, stream, standing.secured(stream))
+        if verdict != standing.FOLLOWS or not self._acceptor.admits(stream, chain):
+            if verdict != standing.FOLLOWS:
+                self._acceptor.refuse(stream, "no_filter_chain", "its filter chain went during the TLS handshake")
             stream.receiver = Receiver()  # it is counted and told already
             return
+        self._chain = chain
         if not chain.http:
-            Relay(runtime, chain, stream.target or stream.local).start(stream, b"")
+            relay = Relay(runtime, chain, stream.target or stream.local)
+            relay.seen = standing.secured(stream)
+            relay.start(stream, b"")
         elif stream.alpn or chain.codec != "auto":
             http2 = stream.alpn in _HTTP2_ALPN if chain.codec == "auto" else chain.codec == "http2"
             stream.receiver = self._acceptor.http(runtime, stream, chain, http2, True)

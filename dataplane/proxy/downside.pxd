@@ -25,10 +25,20 @@ cdef class Downside(HttpConnection):
     cdef RouteIndex _routes
     cdef RequestGroup _group
     cdef object _tables
+    cdef ChainTable _guarded
+    cdef bint _moved
+    cdef public object seen
+    cdef public int standing
 
     cpdef RouteIndex routes(self)
-    @cython.locals(stream=Stream, hops=int)
+    @cython.locals(chain=ChainTable, before=int, old=bint)
     cdef object _refresh(self, object tables)
+    @cython.locals(stream=Stream, hops=int)
+    cdef object _bind(self, ChainTable chain)
+    cpdef object review(self)
+    cpdef object come_anew(self)
+    cpdef object stands(self)
+    cpdef object drain(self)
     @cython.locals(guard=Guard)
     cdef bint admits(self, RequestHead head) except -1
     cpdef RequestGroup group(self)

@@ -1,16 +1,18 @@
 """What a client's connection tells the requests on it: which chain and routes are in force, who the client is.
 
 In: the chain the connection was accepted on, its stream. Out: `routes()`, `guard`, `group()`, `forwarded`. A push reaches
-open connections: the chain, and with it the rules, is looked up again when the tables changed, and kept when it is gone.
+open connections: `standing` says whether this one follows to what is in force now, or how it ends.
 """
 
 from __future__ import annotations
 
 from dataplane.net.stream import Stream
 from dataplane.protocol.events import RequestHead
+from dataplane.proxy import standing
 from dataplane.proxy.flow import HttpConnection
 from dataplane.proxy.runtime import Runtime
-from dataplane.tables.authz import ALWAYS_ALLOW, Facts, Guard
+from dataplane.proxy.standing import Seen
+from dataplane.tables.authz import ALWAYS_ALLOW, ALWAYS_DENY, Facts, Guard, refusing
 from dataplane.tables.compile import Tables
 from dataplane.tables.listeners import ChainTable
 from dataplane.tables.routes import RouteIndex
@@ -26,6 +28,8 @@ class Downside(HttpConnection):
     __slots__ = (
         "_admitted",
         "_group",
+        "_guarded",
+        "_moved",
         "_routes",
         "_tables",
         "chain",
@@ -38,6 +42,8 @@ class Downside(HttpConnection):
         "peer_labels",
         "proto",
         "secure",
+        "seen",
+        "standing",
     )
 
     def __init__(self, runtime: Runtime, stream: Stream, chain: ChainTable, secure: bool) -> None:
@@ -61,6 +67,13 @@ class Downside(HttpConnection):
         self._group: RequestGroup | None = None
         self._routes: RouteIndex | None = None
         self._tables: Tables | None = None
+        self._guarded: ChainTable | None = None
+        """The chain `guard` was bound for."""
+        self._moved = False
+        """The tables are other ones than when the connection came."""
+        self.seen: Seen = standing.HTTP1
+        self.standing = standing.FOLLOWS
+        """What became of the connection when the tables changed."""
         self.guard: Guard | None = None
         """The rules for requests, as far as the connection decides them; None when there are none."""
         self._admitted: Counter | None = None
@@ -73,13 +86,29 @@ class Downside(HttpConnection):
         return self._routes
 
     def _refresh(self, tables: Tables) -> None:
+        self._moved = old = self._tables is not None
         self._tables = tables
-        listener = tables.listeners.get(self.chain.listener.name)
-        newer = listener.chain(self.chain.name) if listener is not None else None
-        if newer is not None and newer.http:
-            self.chain = newer
-        chain = self.chain
-        self._routes = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
+        before = self.standing
+        if before != standing.ENDS_NOW:
+            self.standing, self.chain = standing.judge(self.chain, tables, self.stream, self.seen)
+        if self.standing == standing.FOLLOWS:
+            chain = self.chain
+            self._routes = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
+            if chain is not self._guarded:
+                self._bind(chain)
+                if old and self.guard is not None and self.guard.state == ALWAYS_DENY:
+                    # Each request would be answered 403, and those under way go on for as long as they like.
+                    self.standing = standing.ENDS_NOW
+        elif self.standing == standing.ENDS_NOW:
+            self._guarded = None
+            self.guard = refusing("the configuration in force would not let this connection in")
+        # Who ends calmly keeps the routes it had.
+        if self.standing != before:
+            self.stands()
+
+    def _bind(self, chain: ChainTable) -> None:
+        """Let the rules of a chain decide what they can about the connection."""
+        self._guarded = chain
         rules = chain.authorization
         self.guard = None
         if rules is not None:
@@ -90,6 +119,22 @@ class Downside(HttpConnection):
                 Facts(stream.peer[0], stream.target or stream.local, stream.identity, stream.server_name, hops)
             )
             self._admitted = self.runtime.metrics.events.of("rbac_allowed")
+
+    def review(self) -> None:
+        """Look at the tables in force now, not at the next request."""
+        if not self.gone:
+            self.routes()
+
+    def come_anew(self) -> None:
+        """Have the client open another connection if this one is older than the tables: what it lacks may be there for a new one."""
+        if self._moved:
+            self.drain()
+
+    def stands(self) -> None:
+        """A hook: `standing` has changed."""
+
+    def drain(self) -> None:
+        """A hook: the client is to open nothing more here."""
 
     def admits(self, head: RequestHead) -> bool:
         """Ask the rules about a request, and count."""

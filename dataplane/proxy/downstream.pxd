@@ -20,6 +20,7 @@ cdef class HttpDownstream(Downside):
     cdef Http1Server _s1
     cdef Http2Server _s2
     cdef Timer _head_timer
+    cdef Timer _end_timer
     cdef bint _shutting
     cdef double _born
     cdef long _requests
@@ -33,7 +34,10 @@ cdef class HttpDownstream(Downside):
     cdef object _watch_section(self)
     cdef object _end_soon(self, str why)
     cpdef object _head_too_slow(self)
+    cpdef object stands(self)
     cpdef object drain(self)
+    cpdef object _leave(self)
+    cpdef object _cut(self)
     cpdef object shut(self)
     @cython.locals(call=Call, chain=ChainTable)
     cpdef object sweep(self, double now)

@@ -16,11 +16,11 @@ from dataplane.protocol import events as kinds
 from dataplane.protocol.events import Event, Failure, Headers, RequestHead
 from dataplane.protocol.http1_server import Http1Server
 from dataplane.protocol.http2_server import Http2Server
-from dataplane.proxy import errors
+from dataplane.proxy import errors, standing
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.flow import Call
-from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.runtime import CLOSE_IDLE_AFTER, Runtime
 from dataplane.tables.listeners import ChainTable
 
 _log = logging.getLogger("tulle.proxy")
@@ -39,7 +39,7 @@ _SLOW_HEAD = errors.HEAD_LATE.as_http1(b"Request Timeout")
 class HttpDownstream(Downside):
     """A client's connection; the stream's receiver from the moment it is known to speak HTTP."""
 
-    __slots__ = ("_born", "_head_timer", "_requests", "_s1", "_s2", "_shutting")
+    __slots__ = ("_born", "_end_timer", "_head_timer", "_requests", "_s1", "_s2", "_shutting")
 
     def __init__(self, runtime: Runtime, stream: Stream, chain: ChainTable, http2: bool, secure: bool) -> None:
         super().__init__(runtime, stream, chain, secure)
@@ -51,6 +51,8 @@ class HttpDownstream(Downside):
             scheme = b"https" if secure and not self.mesh else b"http"
             self.h1 = self._s1 = Http1Server(runtime.limits.protocol, scheme)
         self._head_timer: Timer | None = None
+        self._end_timer: Timer | None = None
+        """When a connection that does not follow the tables ends."""
         self._shutting = False
         self._born = self.used
         self._requests = 0
@@ -58,9 +60,14 @@ class HttpDownstream(Downside):
             self.watch_peer(chain.keepalive)
         elif self.mesh:
             self.watch_peer(runtime.limits.keepalive)
+        if secure:
+            self.seen = standing.secured(stream, "http2" if http2 else "http1")
+        elif http2:
+            self.seen = standing.HTTP2
         stream.receiver = self
         runtime.downstreams.add(self)
         self.mark()
+        self.routes()
         if runtime.draining and self.guest:
             self.drain()
 
@@ -103,6 +110,8 @@ class HttpDownstream(Downside):
         self.runtime.downstreams.discard(self)
         if self._head_timer is not None:
             self._head_timer.cancel()
+        if self._end_timer is not None:
+            self._end_timer.cancel()
         self._drop(reason)
 
     # --- what calls ask -----------------------------------------------------------------------------------------------
@@ -260,6 +269,36 @@ class HttpDownstream(Downside):
         """Have the client open another connection, and count."""
         self.runtime.metrics.events.of(why).value += 1
         self.drain()
+
+    def stands(self) -> None:
+        """The tables changed: end, now or when this connection's turn comes; nothing to do where it follows."""
+        timers = self.runtime.timers
+        if self.standing == standing.ENDS_NOW:
+            self.runtime.metrics.events.of("connection_refused_anew").value += 1
+            if self._guarded is None:
+                self.shut()
+            else:  # Its requests are refused, and the answer to the next one says that it is the last.
+                self.drain()
+            if self._end_timer is not None:
+                self._end_timer.cancel()
+            self._end_timer = timers.after(standing.CUT_SECONDS, self._cut)
+        elif self.standing == standing.ENDS_CALMLY and self._end_timer is None:
+            self._end_timer = timers.after(self.runtime.dice() * standing.SPREAD_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        """It is this connection's turn, unless what it was for is back."""
+        self._end_timer = None
+        if self.standing == standing.ENDS_CALMLY and not self.gone:
+            self._end_soon("connection_outlived")
+            if self.busy:
+                self._end_timer = self.runtime.timers.after(CLOSE_IDLE_AFTER, self.shut)
+            else:
+                self.shut()
+
+    def _cut(self) -> None:
+        """What was under way has had its time."""
+        if not self.gone:
+            self.stream.abort()
 
     def drain(self) -> None:
         """Tell the client to open nothing more here (HTTP/1 hears it with its next answer)."""

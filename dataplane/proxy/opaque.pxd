@@ -1,42 +1,14 @@
 cimport cython
 
-from dataplane.net.splice cimport Pump
-from dataplane.net.receiver cimport Receiver
 from dataplane.net.stream cimport Stream
 from dataplane.net.timers cimport Timer
 from dataplane.proxy.runtime cimport Runtime
+from dataplane.proxy.sides cimport Ends, Side
 from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
 from dataplane.tables.listeners cimport ChainTable
 from dataplane.telemetry.metrics cimport TcpSeries
 
-cdef Py_ssize_t _BULK
-
-cdef class Side(Receiver):
-    cdef public Relay relay
-    cdef public Side other
-    cdef public Stream stream
-    cdef public TcpSeries series
-    cdef Pump _bypass
-    cdef bint _counting_in
-
-    cpdef object opened(self)
-    @cython.locals(series=TcpSeries, sink=Stream)
-    cpdef object received(self, bytes data)
-    @cython.locals(series=TcpSeries)
-    cpdef object count(self, Py_ssize_t size)
-    @cython.locals(source=Stream, sink=Stream)
-    cdef object _engage(self)
-    cpdef object forget_bypass(self)
-    cpdef object ended(self)
-    cpdef object drained(self)
-    cpdef object lost(self, str reason)
-
-cdef class CountingPump(Pump):
-    cdef Side _side
-
-    cpdef object passed(self, Py_ssize_t size)
-
-cdef class Relay:
+cdef class Relay(Ends):
     cdef readonly Runtime runtime
     cdef readonly tuple target
     cdef readonly Side client
@@ -51,6 +23,8 @@ cdef class Relay:
     cdef object _waiter
     cdef double _idle
     cdef Timer _timer
+    cdef Timer _turn
+    cdef public object seen
 
     cpdef object start(self, Stream stream, bytes first)
     cpdef object listen_first(self, object waiter)
@@ -73,6 +47,13 @@ cdef class Relay:
     cdef object _finish(self)
     @cython.locals(client=Side, server=Side)
     cdef object _dissolve(self)
+    cpdef object touch(self)
+    cpdef object review(self)
+    @cython.locals(client=Stream)
+    cdef int _judged(self) except -1
+    cpdef object _leave(self)
+    @cython.locals(client=Stream, server=Stream)
+    cdef object _cut(self)
     cdef object _leave_slot(self)
     @cython.locals(client=Stream, server=Stream)
     cpdef object _look_idle(self)

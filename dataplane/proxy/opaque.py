@@ -14,20 +14,17 @@ from typing import Protocol
 
 from dataplane.config import Endpoint
 from dataplane.net.reasons import ABORTED, CLOSED, ENDED, OURS
-from dataplane.net.receiver import Receiver
-from dataplane.net.splice import Pump
 from dataplane.net.stream import Stream
-from dataplane.net.system import RECEIVE_SIZE
 from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
-from dataplane.net.tls_stream import TlsStream
-from dataplane.proxy import conduct
+from dataplane.proxy import conduct, standing
 from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.sides import Ends, Side
+from dataplane.proxy.standing import Seen
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
 from dataplane.tables.health import CONNECTING, Ward
 from dataplane.tables.listeners import ChainTable
 from dataplane.telemetry import labels
-from dataplane.telemetry.metrics import TcpSeries
 from meshapi import names
 
 PASSTHROUGH = {"service": "passthrough", "host": "passthrough"}
@@ -36,8 +33,6 @@ CONNECT_SECONDS = 5.0
 """To a destination outside the mesh."""
 IDLE_SECONDS = 3600.0
 
-_BULK = RECEIVE_SIZE
-"""A read this long found more than it could take."""
 _CLEAN = {CLOSED, ENDED}
 _NO_WARD = Ward()
 """Destinations outside the mesh have nobody to stand in for them."""
@@ -54,95 +49,7 @@ class Waiter(Protocol):
         """It cannot be reached; there is no relay any more."""
 
 
-class Side(Receiver):
-    """One end of a relay."""
-
-    __slots__ = ("_bypass", "_counting_in", "other", "relay", "series", "stream")
-
-    def __init__(self, relay: Relay, from_client: bool) -> None:
-        self.relay = relay
-        self.other: Side = self
-        self.stream: Stream | None = None
-        self.series: TcpSeries | None = None
-        self._bypass: Pump | None = None
-        self._counting_in = from_client
-
-    def opened(self) -> None:
-        """The endpoint is reached."""
-        self.relay.connected()
-
-    def received(self, data: bytes) -> None:
-        """Hand bytes on; a full queue at the other end stops the reading here."""
-        series = self.series
-        if series is None:
-            self.relay.spoke()
-            series = self.series
-            if series is None:
-                return
-        self.count(len(data))
-        sink = self.other.stream
-        if sink is not None:
-            sink.write(data)
-            if sink.high and self.stream is not None:
-                self.stream.pause()
-            if len(data) >= _BULK:
-                self._engage()
-
-    def count(self, size: int) -> None:
-        """Count bytes that came from here."""
-        series = self.series
-        if series is None:
-            return
-        if self._counting_in:
-            series.received += size
-        else:
-            series.sent += size
-
-    def _engage(self) -> None:
-        """Bytes come in bulk: from here on they go past us, where both ends are plain sockets."""
-        source, sink = self.stream, self.other.stream
-        if source is None or sink is None or source.pump is not None:
-            return
-        if isinstance(source, TlsStream) or isinstance(sink, TlsStream):
-            return
-        if self._bypass is None:
-            self._bypass = CountingPump(source, sink, self)
-        source.pump = sink.feed = self._bypass
-
-    def ended(self) -> None:
-        """No more comes from here: tell the other end, which still may send."""
-        if self.series is None:
-            self.relay.spoke()
-        if self.other.stream is not None:
-            self.other.stream.write_eof()
-
-    def drained(self) -> None:
-        """There is room here: the other end may send again."""
-        if self.other.stream is not None:
-            self.other.stream.resume()
-
-    def forget_bypass(self) -> None:
-        """Let go of the streams it knows."""
-        self._bypass = None
-
-    def lost(self, reason: str) -> None:
-        """The end of this end."""
-        self.relay.gone(self, reason)
-
-
-class CountingPump(Pump):
-    """A bypass whose bytes are counted where others are."""
-
-    def __init__(self, source: Stream, sink: Stream, side: Side) -> None:
-        super().__init__(source, sink)
-        self._side = side
-
-    def passed(self, size: int) -> None:
-        """Count them."""
-        self._side.count(size)
-
-
-class Relay:
+class Relay(Ends):
     """Both ends, and how the second one is found."""
 
     __slots__ = (
@@ -153,11 +60,13 @@ class Relay:
         "_slot",
         "_timer",
         "_tried",
+        "_turn",
         "_waiter",
         "client",
         "over",
         "reached",
         "runtime",
+        "seen",
         "server",
         "target",
     )
@@ -179,6 +88,10 @@ class Relay:
         self._waiter: Waiter | None = None
         self._idle = IDLE_SECONDS if chain is None else chain.idle
         self._timer: Timer | None = None
+        self.seen: Seen = standing.UNSEEN
+        """What the client's first bytes showed."""
+        self._turn: Timer | None = None
+        """When a relay ends that does not follow the tables."""
 
     # --- beginning ----------------------------------------------------------------------------------------------------
 
@@ -213,6 +126,7 @@ class Relay:
 
     def _take(self, stream: Stream, first: bytes) -> None:
         self.client.stream = stream
+        self.runtime.relaying.add(self)
         self._first = first
         stream.receiver = self.client
         # Nothing is read that could not be handed on; a reset is told all the same.
@@ -337,6 +251,7 @@ class Relay:
         """There is nobody to relay to."""
         waiter = self._waiter
         self.over = True
+        self.runtime.relaying.discard(self)
         if waiter is not None:
             self._waiter = None
             waiter.server_failed()
@@ -349,6 +264,9 @@ class Relay:
     def _finish(self) -> None:
         """Account for the end, once."""
         self.over = True
+        self.runtime.relaying.discard(self)
+        if self._turn is not None:
+            self._turn.cancel()
         self._leave_slot()
         series = self.client.series
         if series is not None:
@@ -370,6 +288,49 @@ class Relay:
         server.other = server
         self.client = server
         self.server = client
+
+    # --- other tables -------------------------------------------------------------------------------------------------
+
+    def touch(self) -> None:
+        """As long as a client is connected, its destination is in use."""
+        if self._chain is not None and not self._chain.inbound:
+            self.runtime.discovery.touch(self._chain.listener.name)
+
+    def review(self) -> None:
+        """Look at the tables in force now: go on, end when its turn comes, or end at once."""
+        verdict = self._judged()
+        if verdict == standing.ENDS_NOW:
+            self.runtime.metrics.events.of("connection_refused_anew").value += 1
+            self._cut()
+        elif verdict == standing.ENDS_CALMLY and self._turn is None:
+            wait = self.runtime.dice() * standing.SPREAD_SECONDS
+            self._turn = self.runtime.timers.after(wait, self._leave)
+
+    def _judged(self) -> int:
+        tables, client = self.runtime.tables, self.client.stream
+        if self.over or client is None:
+            return standing.FOLLOWS
+        if self._chain is None:
+            return standing.ENDS_NOW if tables.unknown_denied else standing.FOLLOWS
+        verdict, self._chain = standing.judge(self._chain, tables, client, self.seen)
+        if verdict == standing.FOLLOWS and not self._chain.inbound and self._cluster is not None:
+            return standing.FOLLOWS if self._cluster.name in tables.clusters else standing.ENDS_CALMLY
+        return verdict
+
+    def _leave(self) -> None:
+        """It is this relay's turn, unless what it was for is back."""
+        self._turn = None
+        if self._judged() != standing.FOLLOWS:
+            self.runtime.metrics.events.of("connection_outlived").value += 1
+            self._cut()
+
+    def _cut(self) -> None:
+        """Reset both ends: nobody can be told within bytes that are not looked into."""
+        client, server = self.client.stream, self.server.stream
+        if client is not None:
+            client.abort()
+        if server is not None:
+            server.abort()
 
     def _leave_slot(self) -> None:
         if self._slot is not None:

@@ -93,6 +93,7 @@ class Routed(Sending):
             if client.guard is not None and not client.admits(head):
                 self.refuse(errors.RBAC_DENIED)
             elif routes is None:
+                client.come_anew()
                 self.refuse(errors.NO_ROUTE_TABLE)
             else:
                 self._route(routes)
@@ -142,9 +143,11 @@ class Routed(Sending):
             cluster = target.found = self.runtime.tables.clusters.get(target.cluster)
             target.found_in = self.runtime.tables
         if cluster is None:
-            self.refuse(
-                errors.INVALID_BACKEND if target.cluster == INVALID else errors.NO_CLUSTER.at(row.not_found_status)
-            )
+            if target.cluster == INVALID:
+                self.refuse(errors.INVALID_BACKEND)
+            else:
+                self.client.come_anew()
+                self.refuse(errors.NO_CLUSTER.at(row.not_found_status))
             return
         self.cluster = cluster
         if not row.plain or target.request_edit is not None:

@@ -30,6 +30,8 @@ cdef class Runtime:
     cdef public Py_ssize_t replay_bytes
     cdef public bytes introduction
     cdef public set downstreams
+    cdef public set relaying
+    cdef list _reviewed
     cdef public set upstreams
     cdef bytes _ids
     cdef bytes _id_start

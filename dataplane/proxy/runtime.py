@@ -26,6 +26,8 @@ _log = logging.getLogger("tulle.proxy")
 _PACE = 0.1
 """How late a limit kept by looking now and then may be noticed, as a share of it."""
 _SHORTEST = 0.05
+_REVIEW_SECONDS = 0.005
+"""How long traffic may wait for connections to look at new tables; then it is its turn."""
 CLOSE_IDLE_AFTER = 1.0
 """Seconds between telling clients that we go and refusing what they still open."""
 
@@ -38,6 +40,7 @@ class Runtime:
         "_ids",
         "_next_id",
         "_pace",
+        "_reviewed",
         "_sweeper",
         "access_log",
         "active",
@@ -57,6 +60,7 @@ class Runtime:
         "own",
         "pending_bytes",
         "poller",
+        "relaying",
         "replay_bytes",
         "saving",
         "shedding",
@@ -100,6 +104,8 @@ class Runtime:
     introduction: bytes
     """Our telemetry labels for the sidecars we call; empty for none."""
     downstreams: set[Any]
+    relaying: set[Any]
+    """Opaque connections of clients."""
     upstreams: set[Any]
 
     def __init__(self, poller: Poller, *, tables: Tables | None = None, limits: ProxyLimits | None = None) -> None:
@@ -127,6 +133,9 @@ class Runtime:
         self.replay_bytes = self.limits.replay_bytes
         self.introduction = b""
         self.downstreams = set()
+        self.relaying = set()
+        self._reviewed: list[Any] = []
+        """Clients' connections that are still to look at the tables in force."""
         self.upstreams = set()
         self._ids = b""
         self._id_start = b""
@@ -145,8 +154,15 @@ class Runtime:
         )
 
     def install(self, tables: Tables) -> None:
-        """Put new tables in force; connections to endpoints that are gone finish what they have and close."""
-        self.tables = tables
+        """Put new tables in force; connections to endpoints that are gone finish what they have and close.
+
+        What is open looks at them at once where its listener changed, and not at its next request: rules hold for idle
+        connections and for opaque ones as well.
+        """
+        before, self.tables = self.tables, tables
+        if tables.listeners != before.listeners:
+            self._reviewed = [*self.downstreams, *self.relaying]
+            self._review()
         for slot in tables.retired:
             slot.retire()
         pace = self._paced()
@@ -155,6 +171,16 @@ class Runtime:
             if self._sweeper is not None:
                 self._sweeper.cancel()
                 self._sweep_later()
+
+    def _review(self) -> None:
+        """Have open connections look at the tables in force, for a moment at a time."""
+        until = self.clock() + _REVIEW_SECONDS
+        left = self._reviewed
+        while left:
+            left.pop().review()
+            if self.clock() > until:
+                self.timers.after(0.0, self._review)
+                return
 
     def clock(self) -> float:
         """Seconds, monotonic, exact."""
@@ -212,6 +238,9 @@ class Runtime:
             downstream.sweep(now)
         for upstream in list(self.upstreams):
             upstream.sweep(now)
+        if self.discovery is not None:
+            for relay in self.relaying:
+                relay.touch()
         self._sweep_later()
 
     def drain(self) -> None:

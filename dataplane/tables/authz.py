@@ -318,6 +318,13 @@ class Rulebook:
         return Guard(facts, self._enforced, Guard(facts, self._shadow, None) if self._shadow else None)
 
 
+def refusing(why: str) -> Guard:
+    """Make the guard of a connection that gets nothing any more, whatever it asks."""
+    guard = Guard(Facts("", ("", 0)), [], None)
+    guard.state, guard.verdict = ALWAYS_DENY, why
+    return guard
+
+
 def compile_rules(nouns: tuple[Authorization, ...]) -> Rulebook | None:
     """Compile the filters of a chain; None when they refuse and count nothing."""
     return Rulebook(nouns) if any(one.rules or one.shadow for one in nouns) else None

@@ -1,14 +1,15 @@
 """Config to tables: what did not change is taken over as it is, by identity of its noun.
 
 In: a `SidecarConfig` (checked when it was decoded) and the tables before. Out: new `Tables`; the caller puts them in
-force with one assignment and retires the slots that are gone.
+force with one assignment and retires the slots that are gone. What this pod accepts is never taken away, only replaced:
+a pod's object and its Service's port go before its processes do, and what arrives meanwhile is the app's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dataplane.config import Endpoints, SidecarConfig
+from dataplane.config import Endpoints, Listener, SidecarConfig
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot, compile_cluster
 from dataplane.tables.listeners import ListenerTable
 from dataplane.tables.routes import RouteIndex
@@ -24,6 +25,8 @@ class Tables:
     clusters: dict[str, ClusterTable] = field(default_factory=dict)
     patience: float = 0.0
     """The shortest of the limits that are kept by looking now and then; 0 when there is none."""
+    unknown_denied: bool = False
+    """Whether the mesh lets this pod's app connect to destinations it knows only."""
     retired: tuple[EndpointSlot, ...] = ()
     """Slots of the tables before that are in no cluster any more."""
 
@@ -31,11 +34,13 @@ class Tables:
 def compile_tables(config: SidecarConfig, previous: Tables | None = None, *, seed: int = 0) -> Tables:
     """Compile a config; `seed` is where fresh round robins begin, so that sidecars do not all begin alike."""
     before = previous or Tables()
-    clusters, retired = _clusters(config, before, seed)
-    listeners = {
+    accepted = {name: one for name, one in before.listeners.items() if one.noun.inbound}
+    listeners = accepted | {
         name: kept if (kept := before.listeners.get(name)) and kept.noun is noun else ListenerTable(noun)
         for name, noun in config.listeners.items()
     }
+    own = {name for one in listeners.values() if one.noun.inbound for name in one.clusters}
+    clusters, retired = _clusters(config, before, own, seed)
     routes = {
         name: known if (known := before.routes.get(name)) and known.noun is noun else RouteIndex(noun)
         for name, noun in config.routes.items()
@@ -48,12 +53,17 @@ def compile_tables(config: SidecarConfig, previous: Tables | None = None, *, see
         routes=routes,
         clusters=clusters,
         patience=min(filter(None, patience), default=0.0),
+        unknown_denied=any(_denies(one.noun) for one in listeners.values() if one.noun.inbound),
         retired=retired,
     )
 
 
+def _denies(inbound: Listener) -> bool:
+    return ("outbound_policy", "deny") in inbound.metadata
+
+
 def _clusters(
-    config: SidecarConfig, before: Tables, seed: int
+    config: SidecarConfig, before: Tables, own: set[str], seed: int
 ) -> tuple[dict[str, ClusterTable], tuple[EndpointSlot, ...]]:
     clusters: dict[str, ClusterTable] = {}
     retired: list[EndpointSlot] = []
@@ -66,7 +76,9 @@ def _clusters(
         clusters[name], gone = compile_cluster(noun, endpoints, old, seed)
         retired += gone
     for name, old in before.clusters.items():
-        if name not in clusters:
+        if name in own and name not in clusters:
+            clusters[name] = old
+        elif name not in clusters:
             retired += old.all_slots()
     return clusters, tuple(retired)
 

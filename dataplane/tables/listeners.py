@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
-from dataplane.config import ChainMatch, FilterChain, HttpFilter, Listener, PathRule, TcpFilter
+from dataplane.config import ChainMatch, FilterChain, Forward, HttpFilter, Listener, PathRule, TcpFilter
 from dataplane.tables.authz import Rulebook, compile_rules
 from dataplane.tables.routes import RouteIndex, TargetRow
 
@@ -140,6 +140,20 @@ class ListenerTable:
         self.default = ChainTable(noun.default_chain, self) if noun.default_chain is not None else None
         chains = [*self.chains, self.default] if self.default is not None else self.chains
         self.patience = min((chain.patience for chain in chains if chain.patience), default=0.0)
+
+    @property
+    def clusters(self) -> set[str]:
+        """The clusters its own chains lead to, without those of route tables pushed by themselves."""
+        chains = [*self.chains, self.default] if self.default is not None else self.chains
+        found = {target.cluster for chain in chains for target in chain.targets}
+        for chain in chains:
+            rows = (
+                [route for host in chain.routes.noun.hosts for route in host.routes] if chain.routes is not None else []
+            )
+            found |= {
+                target.cluster for row in rows if isinstance(row.action, Forward) for target in row.action.targets
+            }
+        return found
 
     def candidates(self, port: int) -> list[ChainTable]:
         """Return the chains a connection to this original port may still take."""

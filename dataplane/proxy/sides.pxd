@@ -1,0 +1,40 @@
+cimport cython
+
+from dataplane.net.receiver cimport Receiver
+from dataplane.net.splice cimport Pump
+from dataplane.net.stream cimport Stream
+from dataplane.telemetry.metrics cimport TcpSeries
+
+cdef Py_ssize_t _BULK
+
+cdef class Side
+
+cdef class Ends:
+    cpdef object connected(self)
+    cpdef object spoke(self)
+    cpdef object gone(self, Side side, str reason)
+
+cdef class Side(Receiver):
+    cdef public Ends relay
+    cdef public Side other
+    cdef public Stream stream
+    cdef public TcpSeries series
+    cdef Pump _bypass
+    cdef bint _counting_in
+
+    cpdef object opened(self)
+    @cython.locals(series=TcpSeries, sink=Stream)
+    cpdef object received(self, bytes data)
+    @cython.locals(series=TcpSeries)
+    cpdef object count(self, Py_ssize_t size)
+    @cython.locals(source=Stream, sink=Stream)
+    cdef object _engage(self)
+    cpdef object forget_bypass(self)
+    cpdef object ended(self)
+    cpdef object drained(self)
+    cpdef object lost(self, str reason)
+
+cdef class CountingPump(Pump):
+    cdef Side _side
+
+    cpdef object passed(self, Py_ssize_t size)

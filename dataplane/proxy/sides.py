@@ -1,0 +1,119 @@
+"""The two ends of a relay of bytes nobody looks into: back-pressure, half-close and counting, the same both ways.
+
+In: a stream's bytes and its end. Out: the same at the other end; `Ends` hears when one is reached, speaks first or is gone.
+"""
+
+from __future__ import annotations
+
+from dataplane.net.receiver import Receiver
+from dataplane.net.splice import Pump
+from dataplane.net.stream import Stream
+from dataplane.net.system import RECEIVE_SIZE
+from dataplane.net.tls_stream import TlsStream
+from dataplane.telemetry.metrics import TcpSeries
+
+_BULK = RECEIVE_SIZE
+"""A read this long found more than it could take."""
+
+
+class Ends:
+    """Who holds both sides, as they see it."""
+
+    __slots__ = ()
+
+    def connected(self) -> None:
+        """The endpoint is there."""
+
+    def spoke(self) -> None:
+        """The server sent something before the client did."""
+
+    def gone(self, side: Side, reason: str) -> None:
+        """One end is lost."""
+
+
+class Side(Receiver):
+    """One end of a relay."""
+
+    __slots__ = ("_bypass", "_counting_in", "other", "relay", "series", "stream")
+
+    def __init__(self, relay: Ends, from_client: bool) -> None:
+        self.relay = relay
+        self.other: Side = self
+        self.stream: Stream | None = None
+        self.series: TcpSeries | None = None
+        self._bypass: Pump | None = None
+        self._counting_in = from_client
+
+    def opened(self) -> None:
+        """The endpoint is reached."""
+        self.relay.connected()
+
+    def received(self, data: bytes) -> None:
+        """Hand bytes on; a full queue at the other end stops the reading here."""
+        series = self.series
+        if series is None:
+            self.relay.spoke()
+            series = self.series
+            if series is None:
+                return
+        self.count(len(data))
+        sink = self.other.stream
+        if sink is not None:
+            sink.write(data)
+            if sink.high and self.stream is not None:
+                self.stream.pause()
+            if len(data) >= _BULK:
+                self._engage()
+
+    def count(self, size: int) -> None:
+        """Count bytes that came from here."""
+        series = self.series
+        if series is None:
+            return
+        if self._counting_in:
+            series.received += size
+        else:
+            series.sent += size
+
+    def _engage(self) -> None:
+        """Bytes come in bulk: from here on they go past us, where both ends are plain sockets."""
+        source, sink = self.stream, self.other.stream
+        if source is None or sink is None or source.pump is not None:
+            return
+        if isinstance(source, TlsStream) or isinstance(sink, TlsStream):
+            return
+        if self._bypass is None:
+            self._bypass = CountingPump(source, sink, self)
+        source.pump = sink.feed = self._bypass
+
+    def ended(self) -> None:
+        """No more comes from here: tell the other end, which still may send."""
+        if self.series is None:
+            self.relay.spoke()
+        if self.other.stream is not None:
+            self.other.stream.write_eof()
+
+    def drained(self) -> None:
+        """There is room here: the other end may send again."""
+        if self.other.stream is not None:
+            self.other.stream.resume()
+
+    def forget_bypass(self) -> None:
+        """Let go of the streams it knows."""
+        self._bypass = None
+
+    def lost(self, reason: str) -> None:
+        """The end of this end."""
+        self.relay.gone(self, reason)
+
+
+class CountingPump(Pump):
+    """A bypass whose bytes are counted where others are."""
+
+    def __init__(self, source: Stream, sink: Stream, side: Side) -> None:
+        super().__init__(source, sink)
+        self._side = side
+
+    def passed(self, size: int) -> None:
+        """Count them."""
+        self._side.count(size)
