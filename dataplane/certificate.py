@@ -10,6 +10,8 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from meshapi import names
+
 _SEQUENCE = 0x30
 _INTEGER = 0x02
 _UTC_TIME = 0x17
@@ -27,6 +29,12 @@ class Validity:
 
     begins: float
     ends: float
+
+    @property
+    def life(self) -> float:
+        """Seconds from its issue to its end: the mesh's authority lets validity begin some time before, and that is no part of its life."""
+        whole = self.ends - self.begins
+        return whole - names.BACKDATED_SECONDS if whole > names.BACKDATED_SECONDS else whole
 
 
 def validity(pem: bytes) -> Validity:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _KEYMAKER_SECONDS = 30.0
 _JITTER = 0.1
 """Share of the life by which renewal is spread, so that pods made together do not renew together."""
+_LEAST_PAUSE = 5.0
+"""Seconds between two renewals at least: a leaf never outlives its issuer, so the last ones of an issuer live for moments."""
 _BUNDLE = "roots.pem"
 
 
@@ -47,6 +49,8 @@ class Credentials:
     generation: int = 0
     """Moves with every change, so contexts built from older ones are known to be stale."""
     validity: Validity | None = None
+    received: float = 0.0
+    """When the certificate came, seconds by the caller's monotonic clock."""
     changed: list[Callable[[], None]] = field(default_factory=list)
     """Called after a change."""
 
@@ -55,10 +59,10 @@ class Credentials:
         """Whether there is a certificate to show."""
         return bool(self.certificate_pem)
 
-    def install(self, key: bytes, chain: bytes) -> None:
-        """Show this certificate from now on; connections made with the old one live on. Raises BadCertificateError."""
+    def install(self, key: bytes, chain: bytes, now: float) -> None:
+        """Show this certificate from now on, `now` by a monotonic clock; connections made with the old one live on. Raises BadCertificateError."""
         self.validity = validity(chain)
-        self.key_pem, self.certificate_pem = key, chain
+        self.key_pem, self.certificate_pem, self.received = key, chain, now
         self._tell()
 
     def trust(self, roots: bytes) -> bool:
@@ -70,11 +74,14 @@ class Credentials:
         return True
 
     def renew_in(self, now: float, dice: float) -> float:
-        """Seconds until the certificate should be renewed: half its life, up to a tenth of it earlier by `dice` in [0, 1)."""
+        """Seconds until the certificate should be renewed: half its life after it came, up to a tenth of it earlier by `dice` in [0, 1).
+
+        It counts by the clock `install` was told of, which is monotonic: steps of the node's wall clock neither renew nor delay.
+        """
         if self.validity is None:
             return 0.0
-        life = self.validity.ends - self.validity.begins
-        return max(0.0, self.validity.begins + life * (0.5 - _JITTER * dice) - now)
+        due = max(self.validity.life * (0.5 - _JITTER * dice), _LEAST_PAUSE)
+        return max(0.0, self.received + due - now)
 
     def _tell(self) -> None:
         self.generation += 1

@@ -70,7 +70,7 @@ class Worker:
             case ("credentials", chain, key, roots):
                 self._credentials.trust(roots)
                 if chain:
-                    self._credentials.install(key, chain)
+                    self._credentials.install(key, chain, 0.0)  # the first worker renews
             case ("own", own, introduction, access_log):
                 runtime.own, runtime.introduction = own, introduction
                 self._engine.log_requests(access_log)

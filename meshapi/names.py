@@ -90,6 +90,8 @@ TOKEN_DIR: Final = "/var/run/secrets/tulle.dev"  # noqa: S105 - a path, not a se
 """Where that token is mounted, in the sidecar alone."""
 TOKEN_PATH: Final = "/var/run/secrets/tulle.dev/token"  # noqa: S105 - a path, not a secret
 """The file; the kubelet renews it."""
+BACKDATED_SECONDS: Final = 300
+"""By how much the validity of a workload's certificate begins before its issue (clocks of nodes differ); it is no part of the certificate's life."""
 STATE_DIR: Final = "/var/run/tulle"
 """An emptyDir (Memory) of the sidecar: the trust bundle it learned last, so a restarted container trusts rotated roots."""
 

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from controlplane.ca.issuer import Issuer
+from meshapi import names
 from meshapi.identity import Identity
 
-BACKDATED = dt.timedelta(minutes=5)
+BACKDATED = dt.timedelta(seconds=names.BACKDATED_SECONDS)
 """Clocks of nodes differ."""
 MAX_CSR_BYTES = 16 * 1024
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey

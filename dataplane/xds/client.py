@@ -218,7 +218,7 @@ class ControlPlane:
     async def _keep_fresh(self, channel: Channel) -> None:
         """Renew the certificate at half its life; a failure is tried again, long before the end."""
         while True:
-            await asyncio.sleep(self._credentials.renew_in(time.time(), random.random()))  # noqa: S311 - spreads load
+            await asyncio.sleep(self._credentials.renew_in(time.monotonic(), random.random()))  # noqa: S311 - spreads load
             try:
                 await self._renew(channel)
             except (ControlPlaneError, NoKeyError, ValueError) as problem:
@@ -226,7 +226,7 @@ class ControlPlane:
                 await asyncio.sleep(BACKOFF[1] * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
 
     def _renewal_due(self) -> bool:
-        return self._credentials.renew_in(time.time(), 0.0) == 0
+        return self._credentials.renew_in(time.monotonic(), 0.0) == 0
 
     async def _renew(self, channel: Channel) -> None:
         """Make a key, have it certified, and show the new certificate from then on."""
@@ -241,7 +241,7 @@ class ControlPlane:
             call.cancel()
             raise ControlPlaneError(f"no certificate came in {ISSUE_SECONDS:.0f} s") from None
         answer = protos.message("tulle.ca.v1.CertificateChain").FromString(raw)
-        self._credentials.install(made.key, answer.chain.encode())
+        self._credentials.install(made.key, answer.chain.encode(), time.monotonic())
         self.trust(answer.roots.encode())
         assert self._credentials.validity is not None  # noqa: S101 - `install` read it
         ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._credentials.validity.ends))

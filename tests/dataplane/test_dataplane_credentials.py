@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dataplane.certificate import BadCertificateError, validity
 from dataplane.credentials import Credentials, NoKeyError, make_key, remember_roots, remembered_roots
+from meshapi import names
 
 URI = "spiffe://cluster.local/ns/shop/sa/web"
 START = dt.datetime(2026, 11, 24, 12, 0, 0, tzinfo=dt.UTC)
@@ -75,13 +76,14 @@ async def test_key_maker_that_fails_is_said_so() -> None:
 
 
 def test_renewal_is_due_at_half_of_life_at_the_latest() -> None:
-    """The dice only bring it forward."""
+    """The dice only bring it forward; life counts from receipt, and what was backdated is none."""
     held = Credentials(roots_pem=b"r")
-    held.install(b"key", chain())
+    held.install(b"key", chain(), 1000.0)
+    life = 86400 - names.BACKDATED_SECONDS
 
-    assert held.renew_in(START.timestamp(), 0.0) == 43200
-    assert held.renew_in(START.timestamp(), 0.999) == pytest.approx(43200 - 8640, rel=0.01)
-    assert held.renew_in(START.timestamp() + 90000, 0.0) == 0
+    assert held.renew_in(1000.0, 0.0) == life / 2
+    assert held.renew_in(1000.0, 0.999) == pytest.approx(life * 0.4, rel=0.01)
+    assert held.renew_in(1000.0 + life, 0.0) == 0
     assert "key" not in repr(held).replace("key_pem", "")
 
 
@@ -90,7 +92,7 @@ def test_changes_are_told_and_counted() -> None:
     told: list[int] = []
     held = Credentials(roots_pem=b"old")
     held.changed.append(lambda: told.append(held.generation))
-    held.install(b"key", chain())
+    held.install(b"key", chain(), 0.0)
 
     assert held.trust(b"new")
     assert not held.trust(b"new")

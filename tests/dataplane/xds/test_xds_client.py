@@ -1,0 +1,144 @@
+"""The sidecar's certificate over time: how often it is renewed, in virtual time, whatever the node's clock says."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from controlplane.ca.authority import sign
+from controlplane.ca.issuer import from_secret, new_root
+from dataplane.credentials import Credentials, KeyRequest
+from dataplane.keymaker import make
+from dataplane.settings import Mesh
+from dataplane.xds import client
+from dataplane.xds.client import ControlPlane
+from meshapi import protos
+from meshapi.identity import Identity
+
+WEB = Identity(trust_domain="cluster.local", namespace="shop", account="web")
+BEGUN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+HELPER_SECONDS = 2.0
+"""What a busy node needs for a key."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop whose time passes when nothing else is to be done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        own = cast("Any", self)
+        due = [handle._when for handle in own._scheduled if not handle._cancelled]
+        if not own._ready and due:
+            self.now = max(self.now, min(due))
+        super()._run_once()  # type: ignore[misc]
+
+
+class Authority:
+    """A control plane whose clock is right, as the channel of a sidecar."""
+
+    def __init__(self, loop: VirtualLoop, seconds: int) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._issuer = from_secret(new_root("cluster.local", now=BEGUN), now=BEGUN)
+        self.issued: list[float] = []
+
+    def call(self, _path: str, _metadata: object, listener: Any) -> Any:
+        def send(raw: bytes, *, last: bool) -> None:
+            assert last
+            now = BEGUN + dt.timedelta(seconds=self._loop.now)
+            csr = protos.message("tulle.ca.v1.CertificateRequest").FromString(raw).csr
+            chain = sign(self._issuer, csr, WEB, now=now, seconds=self._seconds).chain
+            self.issued.append(self._loop.now)
+            listener.message(protos.message("tulle.ca.v1.CertificateChain")(chain=chain, roots="r").SerializeToString())
+
+        return SimpleNamespace(send=send, cancel=lambda: None)
+
+
+def renewals(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, *, life: int, seconds: float, wall: Callable[[float], float]
+) -> list[float]:
+    """Run a sidecar's renewals for some seconds; `wall` is the node's clock, off by how much at which second. Gives when it asked."""
+    loop = VirtualLoop()
+    authority = Authority(loop, life)
+    clock = SimpleNamespace(
+        time=lambda: BEGUN.timestamp() + loop.now + wall(loop.now - 1000),
+        monotonic=lambda: loop.now,
+        strftime=lambda *_: "",
+        gmtime=lambda _: None,
+    )
+    monkeypatch.setattr(client, "time", clock)
+    key, csr = make(str(WEB))
+    request = base64.b64decode(csr.partition(b"-----BEGIN CERTIFICATE REQUEST-----")[2].partition(b"-----END")[0])
+
+    async def make_key(_: str) -> KeyRequest:
+        await asyncio.sleep(HELPER_SECONDS)
+        return KeyRequest(key=key, csr=request)
+
+    monkeypatch.setattr(client, "make_key", make_key)
+    token = directory / "token"
+    token.write_text("t")
+    mesh = Mesh(
+        xds_host="tulle",
+        xds_port=1,
+        identity=WEB,
+        pod="web-1",
+        pod_ips=("10.0.0.1",),
+        roots=b"",
+        state_dir=directory,
+        token_path=token,
+    )
+
+    async def live() -> None:
+        control = ControlPlane(mesh, Credentials(roots_pem=b""), cast("Any", None), cast("Any", None))
+        await control._renew(cast("Any", authority))
+        upkeep = asyncio.ensure_future(control._keep_fresh(cast("Any", authority)))
+        await asyncio.sleep(seconds)
+        upkeep.cancel()
+        await asyncio.wait([upkeep])
+
+    loop.run_until_complete(live())
+    loop.close()
+    return [when - authority.issued[0] for when in authority.issued[1:]]
+
+
+@pytest.mark.parametrize("life", [20, 60, 300, 450, 3600])
+def test_certificate_of_any_life_is_renewed_at_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, life: int
+) -> None:
+    """That its validity begins five minutes before its issue is no part of its life."""
+    asked = renewals(tmp_path, monkeypatch, life=life, seconds=life * 5, wall=lambda _: 0.0)
+    pauses = [later - sooner for sooner, later in zip([0.0, *asked], asked, strict=False)]
+
+    assert len(asked) >= 8
+    assert all(life * 0.4 <= pause <= life * 0.5 + HELPER_SECONDS for pause in pauses), pauses
+
+
+@pytest.mark.parametrize("step", [86400.0, -86400.0, 40.0], ids=["a day ahead", "a day back", "40 s ahead"])
+def test_step_of_the_nodes_clock_renews_nothing_and_delays_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """Renewal counts from receipt: what the wall clock says then and later is not asked."""
+    asked = renewals(tmp_path, monkeypatch, life=60, seconds=600, wall=lambda now: step if now > 100 else 0.0)
+    pauses = [later - sooner for sooner, later in zip([0.0, *asked], asked, strict=False)]
+
+    assert all(60 * 0.4 <= pause <= 60 * 0.5 + HELPER_SECONDS for pause in pauses), pauses
+
+
+def test_issuer_that_is_nearly_over_is_not_asked_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leaf never outlives its issuer, so the last ones live for moments only."""
+    asked = renewals(tmp_path, monkeypatch, life=1, seconds=100, wall=lambda _: 0.0)
+
+    assert len(asked) <= 100 / (HELPER_SECONDS + 5) + 1
