@@ -125,7 +125,7 @@ class App:
 
     def _make_writers(self, settings: Settings, connection: Connection) -> None:
         own = (settings.namespace, settings.service)
-        self.rolls = Rolls(self.cluster, self.writer, settings.namespace)
+        self.rolls = Rolls(self.cluster, self.writer, settings.untouched)
         self.webhooks = Webhooks(self.cluster, self.writer, own, lambda: self.keeper.roots_pem)
         self.statuses = Statuses(self.cluster, self.store, self.writer)
         self.operator = Operator(MeshDesk(self.store, self.rolls, self.webhooks), connection, settings.service)
@@ -275,7 +275,7 @@ class App:
             trust_domain=settings.trust_domain,
             ca_roots=self.keeper.roots_pem,
             native_sidecar=self.native_sidecar,
-            excluded_namespaces=frozenset({"kube-system", settings.namespace}),
+            excluded_namespaces=settings.untouched,
         )
 
     def _count_admission(self, hook: str, outcome: str) -> None:

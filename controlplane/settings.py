@@ -65,10 +65,17 @@ class Settings:
     xds_port: int = names.XDS_PORT
     admin_port: int = names.CONTROL_ADMIN_PORT
     webhook_port: int = names.WEBHOOK_PORT
+    excluded_namespaces: frozenset[str] = frozenset()
+    """Never touched, beside kube-system and the control plane's own (TULLE_EXCLUDED_NAMESPACES, commas between)."""
     max_streams: int = 20000
     drain_seconds: float = 5.0
     """How long a SIGTERM gives streams to end (TULLE_DRAIN_SECONDS); the pod's grace period must be longer."""
     proxy: ProxyDefaults = ProxyDefaults()
+
+    @property
+    def untouched(self) -> frozenset[str]:
+        """Namespaces in which nothing is injected or rolled: the cluster's own parts, the control plane's, and those the operator named."""
+        return self.excluded_namespaces | {"kube-system", self.namespace}
 
     @property
     def xds_address(self) -> str:
@@ -155,6 +162,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         xds_port=read.number("TULLE_XDS_PORT", names.XDS_PORT, 0, 65535),
         admin_port=read.number("TULLE_ADMIN_PORT", names.CONTROL_ADMIN_PORT, 0, 65535),
         webhook_port=read.number("TULLE_WEBHOOK_PORT", names.WEBHOOK_PORT, 0, 65535),
+        excluded_namespaces=read.words("TULLE_EXCLUDED_NAMESPACES"),
         max_streams=read.number("TULLE_MAX_STREAMS", 20000, 1, 1_000_000),
         drain_seconds=read.number("TULLE_DRAIN_SECONDS", 5, 0, 300),
         proxy=_proxy(read),

@@ -51,10 +51,10 @@ def decide(kind: str, workload: Mapping[str, Any]) -> dict[str, str | None] | No
 class Rolls:
     """Wishes for workloads whose template does not say what they say."""
 
-    def __init__(self, cluster: Cluster, writer: Writer, own_namespace: str) -> None:
+    def __init__(self, cluster: Cluster, writer: Writer, excluded: frozenset[str]) -> None:
         self._cluster = cluster
         self._writer = writer
-        self._excluded = EXCLUDED | {own_namespace}
+        self._excluded = EXCLUDED | excluded
         self._complained: dict[tuple[str, str, str], str] = {}
 
     def seen(self, kind: str, workload: Mapping[str, Any]) -> None:

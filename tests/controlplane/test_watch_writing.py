@@ -93,7 +93,7 @@ async def test_annotated_deployment_is_rolled_in_and_out_again() -> None:
     """The whole way: seen, written, seen again, nothing left to do."""
     async with kube_server() as kube:
         cluster, writer = Cluster(kube.connection), Writer()
-        rolls = Rolls(cluster, writer, "tulle-system")
+        rolls = Rolls(cluster, writer, frozenset({"tulle-system", "own"}))
         writer.lead(True)
         async with running(writer):
             rolls.seen("Deployment", kube.put(workload("enabled")))
@@ -118,18 +118,19 @@ def template_of(kube: KubeServer) -> dict[str, str]:
     return found
 
 
-async def test_bad_word_is_logged_once_and_control_planes_own_namespace_is_left_alone(
+async def test_bad_word_is_logged_once_and_excluded_namespaces_are_left_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A workload that is seen a hundred times complains once."""
     async with kube_server() as kube:
         cluster, writer = Cluster(kube.connection), Writer()
-        rolls = Rolls(cluster, writer, "tulle-system")
+        rolls = Rolls(cluster, writer, frozenset({"tulle-system", "own"}))
         for _ in range(3):
             rolls.seen("Deployment", workload("yes"))
-        own = workload("enabled")
-        own["metadata"]["namespace"] = "tulle-system"
-        rolls.seen("Deployment", own)
+        for excluded in ("tulle-system", "own"):
+            own = workload("enabled")
+            own["metadata"]["namespace"] = excluded
+            rolls.seen("Deployment", own)
         await cluster.close()
 
     assert len([r for r in caplog.records if "'yes'" in r.getMessage()]) == 1

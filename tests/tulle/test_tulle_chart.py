@@ -116,6 +116,17 @@ def test_images_a_pod_may_ask_for_are_values() -> None:
         render("proxy.allowedImages={a b}")
 
 
+def test_excluded_namespaces_reach_webhooks_and_process() -> None:
+    """The operator rolls nothing where the webhooks do not look."""
+    rendered = render("injection.excludedNamespaces={a,b}")
+    (container,) = only(rendered, "Deployment")["spec"]["template"]["spec"]["containers"]
+    given = {e["name"]: e.get("value", "tulle-system") for e in container["env"]}
+    hook = only(rendered, "MutatingWebhookConfiguration")["webhooks"][0]
+
+    assert settings.load(given).untouched == {"a", "b", "kube-system", "tulle-system"}
+    assert set(hook["namespaceSelector"]["matchExpressions"][0]["values"]) == settings.load(given).untouched
+
+
 def test_webhooks_stay_out_of_system_namespaces_and_leave_the_bundle_to_the_control_plane(
     objects: list[Object],
 ) -> None:
