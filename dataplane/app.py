@@ -37,7 +37,7 @@ SWEEP_SECONDS = 60.0
 EXPIRE_SECONDS = 600.0
 PRESTOP_SETTLE = 1.0
 """How long callers have to learn that a pod goes away before its app is told."""
-PRESTOP_MOST = 10.0
+PRESTOP_MOST = float(names.PRESTOP_SECONDS)
 PRESTOP_FORGET = 30.0
 """A hook not followed by the pod's end was a restart of the app alone: then traffic is as welcome as before."""
 

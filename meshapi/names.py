@@ -119,6 +119,8 @@ ENV_APP_PROBES: Final = "TULLE_APP_PROBES"
 own probes, which the kubelet now asks of the sidecar at `:15020<path>` (path `/app-health/<container>/<livez|readyz|startupz>`)."""
 PRESTOP_PATH: Final = "/app-lifecycle/prestop"
 """On the sidecar's admin port: asked by the kubelet before it stops the app, answered when callers have moved on."""
+PRESTOP_SECONDS: Final = 10
+"""How long that answer takes at most."""
 ENV_LOG_LEVEL: Final = "TULLE_LOG_LEVEL"
 """`debug`, `info`, `warning` or `error`."""
 ENV_CONCURRENCY: Final = "TULLE_CONCURRENCY"

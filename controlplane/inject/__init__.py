@@ -3,6 +3,7 @@
 options.py      what the operator set (`InjectSettings`)
 annotations.py  what the pod's owner asked for, validated; a bad value is refused with a sentence
 refusal.py      why a pod is refused: one error, whose message kubectl shows
+conflicts.py    what does not go with a sidecar: refused, or warned of
 containers.py   the init container, the sidecar and their volumes, as Kubernetes objects
 probes.py       the app's probes, asked through the sidecar
 patch.py        `inject`: pod in, injected pod or the reason against out (pure)

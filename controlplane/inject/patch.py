@@ -13,19 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.inject import containers, probes
+from controlplane.inject import conflicts, containers, probes
 from controlplane.inject.annotations import PodOptions, read_options, read_word
+from controlplane.inject.conflicts import OURS, all_containers
 from controlplane.inject.options import InjectSettings
-from controlplane.inject.refusal import RefusedPodError
 from meshapi import names
 
 Object = dict[str, Any]
 
-OURS = (names.INIT_CONTAINER, names.PROXY_CONTAINER)
 _MIRROR = "kubernetes.io/config.mirror"
 """A static pod's mirror: the kubelet runs the file, whatever the API says."""
-_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where the API server mounts a token into every container, ours too; they have their own and do without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +58,7 @@ def inject(
         after = copy.deepcopy(pod)
         _annotations(after)[names.SKIPPED] = reason
         return Injection(pod=after, skipped=reason)
-    if names.STATUS not in own and (foreign := [c["name"] for c in _all_containers(spec) if c.get("name") in OURS]):
-        raise RefusedPodError(
-            f"the pod has a container named {foreign[0]}, which this mesh did not put there: give it another name, or opt the pod out "
-            f"by the annotation {names.INJECT}: {names.DISABLED}"
-        )
+    conflicts.refuse(spec, injected_before=names.STATUS in own)
     options = read_options(own, settings.proxy)
     after = copy.deepcopy(pod)
     table = _rewrite_probes(after["spec"])
@@ -76,7 +69,7 @@ def inject(
         proxy["lifecycle"] = {"preStop": probes.prestop()}
     _place(after["spec"], options, settings, proxy)
     _mark(after, settings)
-    return Injection(pod=after, injected=True, warnings=_replaced(spec, after["spec"]) + _warnings(after["spec"]))
+    return Injection(pod=after, injected=True, warnings=conflicts.warnings(spec, after["spec"]))
 
 
 def opted_in(metadata: Mapping[str, Any], namespace_labels: Mapping[str, str]) -> bool:
@@ -125,8 +118,8 @@ def _rewritten(container: Object, table: probes.Table) -> Object:
 
 def _earlier_probes(spec: Object) -> probes.Table:
     """Read the table an earlier injection left on the sidecar, without containers that are gone."""
-    apps = {c.get("name") for c in _all_containers(spec)}
-    for container in _all_containers(spec):
+    apps = {c.get("name") for c in all_containers(spec)}
+    for container in all_containers(spec):
         for entry in container.get("env") or () if container.get("name") == names.PROXY_CONTAINER else ():
             if entry.get("name") == names.ENV_APP_PROBES:
                 return {path: asked for path, asked in _table(entry.get("value")).items() if _app_of(path) in apps}
@@ -167,29 +160,6 @@ def _place(spec: Object, options: PodOptions, settings: InjectSettings, proxy: O
         spec["imagePullSecrets"] = secrets
 
 
-def _replaced(before: Object, after: Object) -> tuple[str, ...]:
-    """Say what stood in a container of our name and is not in the one we built instead."""
-    built = {c["name"]: c for c in _all_containers(after) if c.get("name") in OURS}
-    said = []
-    for found in _all_containers(before):
-        if found.get("name") not in built:
-            continue
-        lost = sorted(_content(found) - _content(built[found["name"]]))
-        if lost:
-            said.append(f"container {found['name']} is built by the mesh alone; taken out of it: {', '.join(lost)}")
-    return tuple(said)
-
-
-def _content(container: Object) -> set[str]:
-    """What a container runs and reads, in words."""
-    words = {f"env {entry.get('name')}" for entry in container.get("env") or ()}
-    words |= {f"mount {entry.get('mountPath')}" for entry in container.get("volumeMounts") or ()} - {
-        f"mount {_ACCOUNT_DIR}"
-    }
-    words |= {f"envFrom {json.dumps(entry, sort_keys=True)}" for entry in container.get("envFrom") or ()}
-    return words | {f"{field} {container[field]}" for field in ("image", "command") if container.get(field)}
-
-
 def _mark(pod: Object, settings: InjectSettings) -> None:
     """Leave on the pod what was done and that its endpoints speak mesh TLS."""
     metadata = pod.setdefault("metadata", {})
@@ -210,21 +180,3 @@ def _annotations(pod: Object) -> dict[str, str]:
         metadata["annotations"] = {}
     own: dict[str, str] = metadata["annotations"]
     return own
-
-
-def _warnings(spec: Object) -> tuple[str, ...]:
-    """Say what the pod does that the mesh cannot see."""
-    general = (spec.get("securityContext") or {}).get("runAsUser")
-    escaping = [
-        c.get("name")
-        for c in _all_containers(spec)
-        if c.get("name") not in OURS and (c.get("securityContext") or {}).get("runAsUser", general) == names.PROXY_UID
-    ]
-    return tuple(
-        f"container {name} runs as user {names.PROXY_UID}, the sidecar's own, so its outbound traffic is not captured"
-        for name in escaping
-    )
-
-
-def _all_containers(spec: Object) -> list[Object]:
-    return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]

@@ -296,6 +296,42 @@ def test_app_that_runs_as_the_sidecars_user_is_warned_of() -> None:
     assert "app" in found.warnings[0]
 
 
+@pytest.mark.parametrize("port", [names.OUTBOUND_PORT, names.INBOUND_PORT, names.PROXY_ADMIN_PORT])
+@pytest.mark.parametrize("where", ["containers", "initContainers"])
+def test_app_port_that_is_the_sidecars_is_refused(port: int, where: str) -> None:
+    """One network namespace: the second to listen there would crash for ever, and which one that is would be chance."""
+    spec: Object = {"containers": [{"name": "app"}]}
+    spec[where] = [*spec.get(where, ()), {"name": "late", "ports": [{"containerPort": port}]}]
+
+    with pytest.raises(RefusedPodError, match=f"container late has port {port}, where the pod's sidecar"):
+        inject(pod(ON, **spec), SETTINGS)
+    spec[where][-1]["ports"][0]["protocol"] = "UDP"
+    assert inject(inject(pod(ON, **spec), SETTINGS).pod, SETTINGS).injected
+
+
+@pytest.mark.parametrize(
+    ("settings", "grace", "lifecycle", "warned"),
+    [
+        (SETTINGS, 5, None, "is 5, but the pod's end may wait 10 s"),
+        (SETTINGS, 12, None, ""),
+        (SETTINGS, None, None, ""),
+        (SETTINGS, 5, {"preStop": {"exec": {"command": ["sleep", "1"]}}}, ""),
+        (CLASSIC, 20, None, "is 20, but the pod's end may wait 25 s"),
+        (CLASSIC, 27, None, ""),
+    ],
+)
+def test_grace_period_too_short_for_the_hooks_is_warned_of(
+    settings: InjectSettings, grace: int | None, lifecycle: Object | None, warned: str
+) -> None:
+    """The app would be killed while its callers are still moving on, at each roll, and nobody would know why."""
+    app: Object = {"name": "app"} | ({"lifecycle": lifecycle} if lifecycle else {})
+    spec: Object = {"containers": [app]} | ({"terminationGracePeriodSeconds": grace} if grace else {})
+    found = inject(pod(ON, **spec), settings)
+
+    assert found.injected
+    assert [warned in warning for warning in found.warnings] == ([True] if warned else [])
+
+
 def restricted_violations(spec: Object) -> list[str]:
     """What the restricted Pod Security profile (1.29) has against a pod spec."""
     found = []
