@@ -18,5 +18,6 @@ cdef class Http2Client(Http2Connection):
     @cython.locals(entry=Stream, head=ResponseHead)
     cdef object _section_read(self, long stream, list fields, bint last, list events)
     cdef bint _data_allowed(self, Stream entry, Py_ssize_t size, bint last, list events) except -1
+    cdef bint _costs(self, long code) except -1
     @cython.locals(last=long, entry=Stream)
     cdef object _goaway_frame(self, bytes payload, list events)

@@ -127,6 +127,10 @@ class Http2Client(Http2Connection):
             return False
         return Http2Connection._data_allowed(self, entry, size, last, events)  # noqa: SLF001 - its own base
 
+    def _costs(self, code: int) -> bool:
+        """Nothing for a refusal: it answers a request of ours, and sidecars refuse for as long as their app is down."""
+        return code != codes.REFUSED_STREAM
+
     def _goaway_frame(self, payload: bytes, events: list[Event]) -> None:
         """Take back the streams the server will not answer."""
         last = int.from_bytes(payload[:4], "big") & frames.MAX_WINDOW

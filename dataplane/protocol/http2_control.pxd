@@ -25,6 +25,7 @@ cdef class Http2Control(Http2Sending):
     cdef bint _idle(self, long stream) except -1
     @cython.locals(entry=Stream, code=long, early=bint)
     cdef object _reset_frame(self, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
+    cdef bint _costs(self, long code) except -1
     @cython.locals(entry=Stream, step="long long", code=long)
     cdef object _window_frame(self, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
     @cython.locals(last=long, code=long)

@@ -114,8 +114,12 @@ class Http2Control(Http2Sending):
         early = not entry.final and self.now - entry.opened < self._limits.premature_seconds
         self._close(entry)
         events.append(Reset(stream, code, f"the peer reset the stream: {codes.name(code)}"))
-        if early and not self._flood.premature():
+        if early and self._costs(code) and not self._flood.premature():
             self._fail(codes.ENHANCE_YOUR_CALM, "too many streams were reset", "http2_rapid_reset", events)
+
+    def _costs(self, code: int) -> bool:  # noqa: ARG002 - for the client's side
+        """Whether an early reset with this code spends credit."""
+        return True
 
     def _window_frame(self, stream: int, data: bytes, pos: int, end: int, events: list[Event]) -> None:
         if not self._placed(not self._idle(stream), end - pos == 4, "http2_window", events):

@@ -16,6 +16,7 @@ cdef class Downside(HttpConnection):
     cdef public bint guest
     cdef public bint secure
     cdef public bint mesh
+    cdef public bint takes_refusals
     cdef public bytes forwarded
     cdef public bint edge
     cdef public bytes proto

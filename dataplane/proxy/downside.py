@@ -18,6 +18,7 @@ from dataplane.tables.listeners import ChainTable
 from dataplane.tables.routes import RouteIndex
 from dataplane.telemetry import labels
 from dataplane.telemetry.metrics import Counter, RequestGroup
+from meshapi import names
 
 _ALWAYS_ALLOW = ALWAYS_ALLOW
 
@@ -44,6 +45,7 @@ class Downside(HttpConnection):
         "secure",
         "seen",
         "standing",
+        "takes_refusals",
     )
 
     def __init__(self, runtime: Runtime, stream: Stream, chain: ChainTable, secure: bool) -> None:
@@ -55,6 +57,8 @@ class Downside(HttpConnection):
         self.secure = secure
         self.mesh = secure and stream.alpn.startswith("tulle-")
         """The client is another sidecar."""
+        self.takes_refusals = self.inbound and self.mesh and stream.alpn == names.ALPN_H2
+        """It knows REFUSED_STREAM as the word for a request that did not reach the app."""
         self.forwarded = b""
         """What is appended to `x-forwarded-for`: the client, unless its own sidecar has done so."""
         if chain.use_remote_address or (chain.own and not (self.inbound and self.mesh)):

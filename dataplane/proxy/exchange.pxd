@@ -2,7 +2,6 @@ cimport cython
 
 from dataplane.net.timers cimport Timer
 from dataplane.protocol.events cimport RequestHead, ResponseHead
-from dataplane.protocol.headers cimport get
 from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.flow cimport Call, HttpConnection
 from dataplane.proxy.headers cimport strip_own
@@ -19,7 +18,6 @@ cdef class Exchange(Routed):
     cdef Timer _try_timer
     cdef Timer _again_timer
     cdef double _try_ends
-    cdef bint _again_held
     cdef int _interim
 
     cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
@@ -34,12 +32,11 @@ cdef class Exchange(Routed):
     @cython.locals(up=HttpConnection)
     cpdef object downstream_ready(self)
     cpdef object response_trailers(self, list headers)
-    @cython.locals(value=bytes)
-    cdef object _read_grpc_status(self, list headers)
     cdef object _request_done(self)
     cdef object _response_done(self)
-    @cython.locals(up=HttpUpstream, reused=bint, answered=bint)
+    @cython.locals(up=HttpUpstream, reused=bint, answered=bint, unseen=bint)
     cpdef object response_reset(self, long code, str reason)
+    cdef object _unseen(self, long code)
     @cython.locals(up=HttpConnection)
     cdef object _let_go(self)
     @cython.locals(row=RouteRow)
@@ -49,9 +46,7 @@ cdef class Exchange(Routed):
     cdef bint _retry_answer(self, ResponseHead head) except -1
     cdef bint _retry_reset(self, long code) except -1
     cdef object _retry_policy(self)
-    @cython.locals(circuit=Circuit)
     cdef bint _hold_retry(self, object policy) except -1
-    cdef object _release_retry(self)
     cdef object _retry_later(self)
     cpdef object _retry_now(self)
     cdef object _stop_timers(self)

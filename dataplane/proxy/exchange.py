@@ -13,7 +13,6 @@ from dataplane.config import RetryPolicy
 from dataplane.net.timers import Timer
 from dataplane.protocol import codes
 from dataplane.protocol.events import Headers, RequestHead, ResponseHead
-from dataplane.protocol.headers import get
 from dataplane.proxy import errors, retry, tunnel
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.headers import strip_own
@@ -26,7 +25,7 @@ from dataplane.telemetry import flags, labels
 class Exchange(Routed):
     """A call with a client that waits for its answer."""
 
-    __slots__ = ("_again_held", "_again_timer", "_interim", "_try_ends", "_try_timer", "retries")
+    __slots__ = ("_again_timer", "_interim", "_try_ends", "_try_timer", "retries")
 
     def prepare(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
         """Begin with what the client sent."""
@@ -35,8 +34,6 @@ class Exchange(Routed):
         self._try_timer: Timer | None = None
         self._try_ends = 0.0
         self._again_timer: Timer | None = None
-        self._again_held = False
-        """It counts as one of the cluster's retries."""
         self._interim = 0
         """Informational responses passed on."""
 
@@ -56,8 +53,8 @@ class Exchange(Routed):
         failed = row is not None and (status >= row.retry_from or (self.grpc and head.end))
         if failed and self._retry_answer(head):
             return
-        if self._again_held:
-            self._release_retry()
+        if self.retrying:
+            self.release_retry()
         self.responding = True
         self.status = status
         self.body = None
@@ -161,11 +158,6 @@ class Exchange(Routed):
         self.client.send_trailers(self.down_stream, headers)
         self._response_done()
 
-    def _read_grpc_status(self, headers: Headers) -> None:
-        value = get(headers, b"grpc-status")
-        if value is not None and value.isdigit() and len(value) < 3:
-            self.grpc_status = min(int(value), 30)
-
     def _request_done(self) -> None:
         if self.response_ended:
             self._finish()
@@ -184,8 +176,7 @@ class Exchange(Routed):
             return
         reused = up.uses > 1 and up.h2 is None
         answered = up.answered
-        if not self.responding:
-            up.unanswered(code)
+        unseen = not self.responding and up.unanswered(code)
         self._let_go()
         self.detail = reason
         if self.responding:
@@ -194,12 +185,23 @@ class Exchange(Routed):
             self.client.reset(self.down_stream, passed)
             self._finish()
             return
-        if self.whole and retry.unasked(code, self.head.method, reused=reused, answered=answered, tries=self.tries):
+        if unseen:
+            self._unseen(code)
+        elif self.whole and retry.unasked(code, self.head.method, reused=reused, answered=answered, tries=self.tries):
             self.runtime.metrics.events.of("safe_retries").value += 1
             self.again(elsewhere=False)
         elif not self._retry_reset(code):
             refused = errors.BAD_UPSTREAM if code == codes.PROTOCOL_ERROR else errors.UPSTREAM_RESET
             self.refuse(errors.UPSTREAM_ENDED if code == codes.CONNECT_ERROR else refused)
+
+    def _unseen(self, code: int) -> None:
+        """The endpoint's sidecar could not hand the request on: another one, for nobody has seen it."""
+        others = self.whole and retry.elsewhere(self.tries, len(self.cluster.slots))
+        if others and self.hold_retry():
+            self.runtime.metrics.events.of("unseen_retries").value += 1
+            self.again(elsewhere=True)
+        elif not self._retry_reset(code):
+            self.refuse(errors.CONNECT_FAILED)
 
     def _let_go(self) -> None:
         """Part from the server's connection, without a word to it."""
@@ -231,6 +233,12 @@ class Exchange(Routed):
             self._finish()
             return
         self.responding = True
+        if refusal is errors.CONNECT_FAILED and not self.tries and client.takes_refusals:
+            # Nothing of it reached the app; the caller's sidecar asks another endpoint (decision 0013).
+            self.status = refusal.status
+            client.reset(self.down_stream, codes.REFUSED_STREAM)
+            self._finish()
+            return
         if self.grpc:
             self.status, self.grpc_status = 200, refusal.grpc_status
             client.send_response(self.down_stream, 200, b"", refusal.grpc_headers, True)
@@ -315,23 +323,14 @@ class Exchange(Routed):
         return policy if self.whole else None
 
     def _hold_retry(self, policy: RetryPolicy) -> bool:
-        """Be one of the cluster's retries, if the request has a try left and the cluster room for another one."""
+        """Be one of the cluster's retries, if the policy leaves the request a try."""
         if self.retries >= policy.attempts:
             self.flag = flags.RETRIES_EXCEEDED
             return False
-        circuit = self.cluster.circuit
-        if not self._again_held:
-            if not circuit.may_retry():
-                self.runtime.metrics.events.of("retries_overflow").value += 1
-                self.flag = flags.OVERFLOW
-                return False
-            circuit.retries += 1
-            self._again_held = True
-        return True
-
-    def _release_retry(self) -> None:
-        self._again_held = False
-        self.cluster.circuit.retries -= 1
+        if self.hold_retry():
+            return True
+        self.flag = flags.OVERFLOW
+        return False
 
     def _retry_later(self) -> None:
         self.retries += 1
@@ -376,8 +375,8 @@ class Exchange(Routed):
             self._stop_timers()
             if self._life_timer is not None:
                 self._life_timer.cancel()
-        if self._again_held:
-            self._release_retry()
+        if self.retrying:
+            self.release_retry()
         self.runtime.active -= 1
         self._record()
         self.client.finished(self)

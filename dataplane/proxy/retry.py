@@ -1,8 +1,8 @@
 """When a request may be sent again.
 
 In: the route's `RetryPolicy` (or none), what went wrong, how often it was tried. Out: yes or no, and how long to wait.
-Without a policy only what the application provably or harmlessly never saw is repeated: a stream the server refused,
-and a safe request on a reused connection that ended before a byte of the answer (RFC 9110, section 9.2.2).
+Without a policy only what the application provably or harmlessly never saw is repeated: a stream the server refused, also
+one that its sidecar refused because the app could not be reached (at another endpoint), and a safe request on a reused connection that ended before a byte of the answer (RFC 9110, section 9.2.2).
 """
 
 from __future__ import annotations
@@ -15,6 +15,14 @@ _GATEWAY = frozenset((502, 503, 504))
 _GRPC = {1: "cancelled", 4: "deadline-exceeded", 8: "resource-exhausted", 13: "internal", 14: "unavailable"}
 UNASKED_TRIES = 2
 """Tries of a request nobody asked to retry, all in all."""
+
+UNSEEN_TRIES = 3
+"""Tries of a request that endpoints' sidecars could not hand on, all in all."""
+
+
+def elsewhere(tries: int, endpoints: int) -> bool:
+    """Whether a request no app has seen goes to another endpoint: each of them once, and not more than a few."""
+    return tries < min(UNSEEN_TRIES, endpoints)
 
 
 def unasked(code: int, method: bytes, *, reused: bool, answered: bool, tries: int) -> bool:

@@ -2,6 +2,7 @@ cimport cython
 
 from dataplane.net.timers cimport Timer
 from dataplane.protocol.events cimport RequestHead
+from dataplane.protocol.headers cimport get
 from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.headers cimport HeadNotes
 from dataplane.proxy.runtime cimport Runtime
@@ -47,5 +48,7 @@ cdef class Routed(Sending):
     cpdef object _timed_out(self)
     cpdef object _body_late(self)
     cdef object _finish(self)
+    @cython.locals(value=bytes)
+    cdef object _read_grpc_status(self, list headers)
     @cython.locals(target=TargetRow, edit=HeaderEdit)
     cpdef object edit_response(self, list headers)

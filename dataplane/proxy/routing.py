@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataplane.config import PathRule
 from dataplane.net.timers import Timer
 from dataplane.protocol.events import Headers, RequestHead
+from dataplane.protocol.headers import get
 from dataplane.proxy import errors, grpc_timeout, mirror, redirect
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.runtime import Runtime
@@ -229,6 +230,11 @@ class Routed(Sending):
 
     def _finish(self) -> None:
         """A hook: the answer is complete."""
+
+    def _read_grpc_status(self, headers: Headers) -> None:
+        value = get(headers, b"grpc-status")
+        if value is not None and value.isdigit() and len(value) < 3:
+            self.grpc_status = min(int(value), 30)
 
     def edit_response(self, headers: Headers) -> None:
         """Change response fields as the target and the route say."""

@@ -37,6 +37,7 @@ cdef class Sending(Call):
     cdef public list tried
     cdef public int tries
     cdef public int connect_tries
+    cdef public bint retrying
     cdef public Py_ssize_t owed
     cdef public long long request_bytes
     cdef public str detail
@@ -52,6 +53,9 @@ cdef class Sending(Call):
     cdef int _kind(self, EndpointSlot slot) except -1
     cdef object _begin_try(self)
     cpdef object abandon_try(self)
+    @cython.locals(circuit=Circuit)
+    cpdef bint hold_retry(self) except -1
+    cpdef object release_retry(self)
     @cython.locals(conn=HttpUpstream, ended=bint, added=int, headers=list, head=RequestHead)
     cpdef object connected(self, HttpConnection up)
     @cython.locals(count=cython.Py_ssize_t, index=cython.Py_ssize_t, last=bint, body=list, up=HttpConnection)

@@ -47,6 +47,7 @@ class Sending(Call):
         "pool",
         "request_bytes",
         "request_ended",
+        "retrying",
         "row",
         "runtime",
         "slot",
@@ -86,6 +87,8 @@ class Sending(Call):
         self.tried: list[EndpointSlot] | None = None
         self.tries = 0
         self.connect_tries = 0
+        self.retrying = False
+        """It counts as one of the cluster's retries."""
         self.owed = 0
         """Body bytes taken from the client's window and not handed on yet."""
         self.request_bytes = 0
@@ -164,6 +167,22 @@ class Sending(Call):
         self.up = None
         self.dispatch()
 
+    def hold_retry(self) -> bool:
+        """Be one of the cluster's retries, if it has room for another one."""
+        circuit = self.cluster.circuit
+        if not self.retrying:
+            if not circuit.may_retry():
+                self.runtime.metrics.events.of("retries_overflow").value += 1
+                return False
+            circuit.retries += 1
+            self.retrying = True
+        return True
+
+    def release_retry(self) -> None:
+        """Be none any more."""
+        self.retrying = False
+        self.cluster.circuit.retries -= 1
+
     def refuse(self, refusal: errors.Refusal) -> None:
         """Answer in the server's place; what that means is the subclass's."""
 
@@ -174,7 +193,7 @@ class Sending(Call):
         self.connect_tries += 1
         if reason == OVERFLOW:
             self.refuse(errors.PENDING_FULL)
-        elif self.connect_tries < self.runtime.limits.connect_tries:
+        elif self.connect_tries < self.runtime.limits.connect_tries and not self.cluster.original:
             self.again(elsewhere=True)
         else:
             self.refuse(errors.CONNECT_FAILED)

@@ -41,7 +41,7 @@ cdef class HttpUpstream(HttpConnection):
     cpdef long start(self, Call call, RequestHead head, bint end) except -1
     @cython.locals(spent=bint)
     cpdef object finished(self, Call call)
-    cpdef object unanswered(self, long code)
+    cpdef bint unanswered(self, long code) except -1
     cpdef object retire(self)
     cpdef object sweep(self, double now)
     @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)

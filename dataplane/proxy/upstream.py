@@ -21,7 +21,7 @@ from dataplane.proxy import conduct
 from dataplane.proxy.flow import Call, HttpConnection
 from dataplane.proxy.runtime import Runtime
 from dataplane.tables.endpoints import EndpointSlot
-from dataplane.tables.health import CONNECTING, UNANSWERED
+from dataplane.tables.health import CONNECTING, REFUSED, UNANSWERED
 
 _log = logging.getLogger("tulle.proxy")
 
@@ -150,11 +150,15 @@ class HttpUpstream(HttpConnection):
             else:
                 self.owner.released(self)
 
-    def unanswered(self, code: int) -> None:
-        """A request was broken off before its answer: what that says of the server."""
+    def unanswered(self, code: int) -> bool:
+        """A request was broken off before its answer: note it; return whether a sidecar says that no app has seen it."""
         if self._retired or (code == codes.CONNECT_ERROR and self._c2 is None and self.uses > 1):
-            return  # told beforehand, or the race every kept connection is in
+            return False  # told beforehand (GOAWAY), or the race every kept connection is in
+        if code == codes.REFUSED_STREAM and self.slot.mesh:
+            conduct.failed(self.runtime, self.slot, REFUSED, "its sidecar could not reach the app")
+            return True
         conduct.failed(self.runtime, self.slot, UNANSWERED, f"requests without an answer ({codes.name(code)})")
+        return False
 
     def retire(self) -> None:
         """Take no more requests; close when those on the way are over."""
