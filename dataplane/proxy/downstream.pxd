@@ -23,6 +23,7 @@ cdef class HttpDownstream(Downside):
     cdef Timer _end_timer
     cdef bint _shutting
     cdef double _born
+    cdef double _told
     cdef long _requests
 
     @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)
@@ -38,6 +39,7 @@ cdef class HttpDownstream(Downside):
     cpdef object drain(self)
     cpdef object _leave(self)
     cpdef object _cut(self)
+    cpdef object shut_late(self, double now)
     cpdef object shut(self)
     @cython.locals(call=Call, chain=ChainTable)
     cpdef object sweep(self, double now)

@@ -39,7 +39,7 @@ _SLOW_HEAD = errors.HEAD_LATE.as_http1(b"Request Timeout")
 class HttpDownstream(Downside):
     """A client's connection; the stream's receiver from the moment it is known to speak HTTP."""
 
-    __slots__ = ("_born", "_end_timer", "_head_timer", "_requests", "_s1", "_s2", "_shutting")
+    __slots__ = ("_born", "_end_timer", "_head_timer", "_requests", "_s1", "_s2", "_shutting", "_told")
 
     def __init__(self, runtime: Runtime, stream: Stream, chain: ChainTable, http2: bool, secure: bool) -> None:
         super().__init__(runtime, stream, chain, secure)
@@ -54,7 +54,8 @@ class HttpDownstream(Downside):
         self._end_timer: Timer | None = None
         """When a connection that does not follow the tables ends."""
         self._shutting = False
-        self._born = self.used
+        self._born = self._told = self.used
+        """`_told`: when the client was told to go, or came."""
         self._requests = 0
         if chain.keepalive is not None:
             self.watch_peer(chain.keepalive)
@@ -68,8 +69,6 @@ class HttpDownstream(Downside):
         runtime.downstreams.add(self)
         self.mark()
         self.routes()
-        if runtime.draining and self.guest:
-            self.drain()
 
     # --- what the stream tells ----------------------------------------------------------------------------------------
 
@@ -204,6 +203,9 @@ class HttpDownstream(Downside):
             self._requests += 1
             if self._requests >= most and not self._shutting:
                 self._end_soon("connection_requests_ended")
+        if self.runtime.draining and self.guest and not self._shutting:
+            # Who comes while we drain has not heard yet: with its first request, for before it nothing would get done.
+            self.drain()
         if not head.authority:
             head.authority = self._own_name()
         exchange = Exchange.__new__(Exchange)
@@ -303,9 +305,15 @@ class HttpDownstream(Downside):
     def drain(self) -> None:
         """Tell the client to open nothing more here (HTTP/1 hears it with its next answer)."""
         self._shutting = True
+        self._told = self._poller.now
         if self.h2 is not None:
             self.h2.goaway()
             self.mark()
+
+    def shut_late(self, now: float) -> None:
+        """Shut, if the client has had its time since it came or was told."""
+        if now - self._told >= CLOSE_IDLE_AFTER:
+            self.shut()
 
     def shut(self) -> None:
         """Refuse what was not opened yet, close when nothing is on the way."""

@@ -255,11 +255,12 @@ class Runtime:
         self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
 
     def _refuse_late(self) -> None:
-        """End who is idle, again and again: who comes while we wait for the last to go is served once."""
+        """End who was told, again and again: who comes while we wait for the last to go is served once."""
         if self.draining:
+            now = self.clock()
             for connection in list(self.downstreams):
                 if connection.guest:
-                    connection.shut()
+                    connection.shut_late(now)
             self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
 
     def drain_rest(self) -> None:

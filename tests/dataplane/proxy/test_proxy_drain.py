@@ -53,6 +53,30 @@ def test_client_that_comes_while_draining_is_served_once(rig: MakeRig) -> None:
     assert second.peer.ended
 
 
+def test_client_that_comes_while_draining_is_told_with_its_first_request(rig: MakeRig) -> None:
+    """Not before: a client told on arrival has nothing it could do but come again, and would get nothing done anywhere."""
+    r = rig(config(clusters=(cluster("10.1.0.1", protocol=AppProtocol.HTTP1),)))
+    r.runtime.drain()
+    r.run(0.8)
+    client, silent = Speaker(r.client(http2=True), Http2Client(Limits())), r.client()
+    assert not client.events(Goaway)
+    r.run(0.4)
+    assert not client.peer.ended
+    assert not silent.ended
+    client.codec.send_request(RequestHead(0, b"GET", b"http", b"a", b"/", [], True, 20), True)
+    client.do("send_request", RequestHead(0, b"GET", b"http", b"a", b"/", [], True, 20), True)
+    for server in r.servers:
+        server.send(OK)
+    seen = client.events()
+
+    assert [one.last_stream for one in seen if isinstance(one, Goaway)] == [(1 << 31) - 1]
+    assert [one.status for one in seen if isinstance(one, ResponseHead)] == [200, 200]
+    r.run(2.1)
+    assert client.events(Goaway)[0].last_stream == 3
+    assert client.peer.ended
+    assert silent.ended
+
+
 def test_streams_in_flight_are_finished_and_late_ones_refused_for_retry(rig: MakeRig) -> None:
     """GOAWAY with the last stream: what is above it is safe to send elsewhere."""
     r = rig(config(clusters=(cluster("10.1.0.1", mesh=True),)))
