@@ -17,7 +17,7 @@ class StringMatch:
     suffix: str | None = None
     contains: str | None = None
     regex: str | None = None
-    """A whole-string match (RE2 syntax as far as Python's `re` shares it)."""
+    """A match of the whole string by RE2 (`meshapi.patterns`); `ignore_case` means nothing to it, as in Envoy."""
     ignore_case: bool = False
     invert: bool = False
     present: bool = False

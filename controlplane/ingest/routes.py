@@ -14,6 +14,8 @@ from controlplane.ingest.filters import Filters, UnsupportedError, read_backend,
 from controlplane.ingest.reading import Cursor, UnreadableError, timestamp
 from controlplane.model.meta import RouteKey
 from controlplane.model.traffic import Match, Parent, PathKind, Retry, Route, Rule, Text
+from meshapi import patterns
+from meshapi.patterns import PatternError
 
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
 _PATH_KINDS = {"Exact": PathKind.EXACT, "PathPrefix": PathKind.PREFIX, "RegularExpression": PathKind.REGEX}
@@ -105,13 +107,12 @@ def _value(raw: Cursor) -> Text:
 
 
 def _regex(pattern: str, path: str) -> str:
-    try:
-        # Sidecars match bytes, where a few escapes of text do not exist.
-        re.compile(pattern.encode())
-    except (re.error, RecursionError, OverflowError) as error:
-        raise UnreadableError(f"{path} {pattern!r} is no regular expression: {error}") from None
     if len(pattern) > _MAX_REGEX:
         raise UnreadableError(f"{path} is longer than {_MAX_REGEX} characters")
+    try:
+        patterns.pattern(pattern)
+    except PatternError as error:
+        raise UnreadableError(f"{path}: {error}") from None
     return pattern
 
 

@@ -7,13 +7,13 @@ certificate that has expired. Contexts are made anew when certificate or roots c
 """
 
 import os
-import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from dataplane.config import Secret, StringMatch, TlsContext
 from dataplane.net.tls_engine import Engine, prepare
+from meshapi.patterns import pattern
 
 _KEPT = 256
 
@@ -208,7 +208,7 @@ def matches(match: StringMatch, value: str) -> bool:
     elif contains is not None:
         found = contains in text
     elif match.regex is not None:
-        found = re.fullmatch(match.regex, value, re.IGNORECASE if match.ignore_case else 0) is not None
+        found = pattern(match.regex).matches(value.encode())
     else:
         found = match.present
     return found is not match.invert

@@ -10,6 +10,7 @@ import re
 
 from dataplane.config import StringMatch
 from dataplane.protocol.events import Headers
+from meshapi.patterns import Pattern, pattern
 
 _PRESENT = 0
 _EXACT = 1
@@ -32,7 +33,7 @@ class Matcher:
     def __init__(self, match: StringMatch) -> None:
         self._invert = match.invert
         self._fold = match.ignore_case
-        self._regex: re.Pattern[bytes] | None = None
+        self._regex: Pattern | None = None
         self._op = _PRESENT
         value = ""
         for op, text in (
@@ -45,7 +46,7 @@ class Matcher:
             if text is not None:
                 self._op, value = op, text
         if self._op == _REGEX:
-            self._regex = re.compile(value.encode(), re.IGNORECASE if match.ignore_case else 0)
+            self._regex = pattern(value)
         raw = value.encode()
         self._value = raw.lower() if match.ignore_case else raw
 
@@ -60,7 +61,7 @@ class Matcher:
         if op == _PRESENT:
             return True
         if op == _REGEX:
-            return self._regex is not None and self._regex.fullmatch(value) is not None
+            return self._regex is not None and self._regex.matches(value)
         if self._fold:
             value = value.lower()
         if op == _EXACT:

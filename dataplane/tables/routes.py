@@ -6,8 +6,6 @@ A table of one host and one row that matches everything costs two comparisons.
 
 from __future__ import annotations
 
-import re
-
 from dataplane.config import (
     DirectResponse,
     Forward,
@@ -23,6 +21,7 @@ from dataplane.protocol.events import RequestHead
 from dataplane.tables.edits import HeaderEdit, compile_edits
 from dataplane.tables.endpoints import ClusterTable
 from dataplane.tables.matching import Matcher, joined, normal_path, query_value
+from meshapi.patterns import Pattern, Rewrite, pattern
 
 _ANY = 0
 _EXACT = 1
@@ -97,13 +96,14 @@ class RouteRow:
 
     def _compile_match(self, route: Route) -> None:
         match = route.match
-        self._path_op, self._path, self._regex = _ANY, b"", None
+        self._path_op, self._path = _ANY, b""
+        self._regex: Pattern | None = None
         if match.path is not None:
             self._path_op, self._path = _EXACT, match.path.encode()
         elif match.separated_prefix is not None:
             self._path_op, self._path = _SEPARATED, match.separated_prefix.rstrip("/").encode()
         elif match.regex is not None:
-            self._path_op, self._regex = _REGEX, re.compile(match.regex.encode())
+            self._path_op, self._regex = _REGEX, pattern(match.regex)
         elif (match.prefix or "/") != "/":
             self._path_op, self._path = _PREFIX, (match.prefix or "").encode()
         if self._path_op == _SEPARATED and not self._path:
@@ -132,9 +132,7 @@ class RouteRow:
         self.not_found_status = forward.not_found_status
         self.host_rewrite = forward.host_rewrite.encode() if forward.host_rewrite else b""
         self._prefix_rewrite = None if forward.prefix_rewrite is None else forward.prefix_rewrite.encode()
-        self._regex_rewrite: tuple[re.Pattern[bytes], bytes] | None = None
-        if forward.regex_rewrite is not None:
-            self._regex_rewrite = (re.compile(forward.regex_rewrite[0].encode()), forward.regex_rewrite[1].encode())
+        self._regex_rewrite = Rewrite(*forward.regex_rewrite) if forward.regex_rewrite is not None else None
         self.rewrites = self._prefix_rewrite is not None or self._regex_rewrite is not None
         self.plain = not (self.rewrites or self.host_rewrite or self.request_edits or self.mirrors)
 
@@ -162,7 +160,7 @@ class RouteRow:
                 return False
             size = len(self._path)
             return len(path) == size or path[size] == 47
-        return self._regex.fullmatch(path) is not None  # type: ignore[union-attr]
+        return self._regex is not None and self._regex.matches(path)
 
     def _rest_matches(self, head: RequestHead) -> bool:
         if self._method is not None and not self._method.test(head.method):
@@ -196,7 +194,7 @@ class RouteRow:
         path = normal_path(bare) + mark + query
         if self._regex_rewrite is not None:
             bare, mark, query = path.partition(b"?")
-            return self._regex_rewrite[0].sub(self._regex_rewrite[1], bare) + mark + query
+            return self._regex_rewrite.apply(bare) + mark + query
         if self._prefix_rewrite is None or not path.startswith(self._path):
             return path
         rest = path[len(self._path) :]

@@ -12,7 +12,8 @@ from typing import Any
 
 from dataplane.config import HeaderChange, StringMatch
 from dataplane.xds.watched import opened
-from meshapi import protos
+from meshapi import patterns, protos
+from meshapi.patterns import PatternError
 from meshapi.protos import UnknownTypeError
 
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+\Z")
@@ -23,6 +24,10 @@ SET, ADD = "OVERWRITE_IF_EXISTS_OR_ADD", "APPEND_IF_EXISTS_OR_ADD"
 
 class RefusedError(ValueError):
     """A resource the sidecar cannot use; the message is the sentence of the NACK."""
+
+
+class BadPatternError(RefusedError):
+    """A regular expression that is not RE2's: what it stands in need not be lost with it."""
 
 
 def unpacked(wrapped: Any, where: str) -> Any:
@@ -106,23 +111,22 @@ def socket_address(message: Any, where: str) -> tuple[str, int]:
     return address.address, address.port_value
 
 
-def regex(pattern: str, where: str) -> str:
-    """Check a regular expression, as it will be used: on bytes, where a few escapes of text do not exist."""
+def regex(text: str, where: str) -> str:
+    """Check a regular expression."""
     try:
-        re.compile(pattern.encode())
-    except (re.error, RecursionError, OverflowError) as error:
-        raise RefusedError(f"{where}: {pattern!r} is no regular expression: {error}") from None
-    return pattern
+        patterns.pattern(text)
+    except PatternError as error:
+        raise BadPatternError(f"{where}: {error}") from None
+    return text
 
 
-def rewrite(pattern: str, replacement: str, where: str) -> tuple[str, str]:
+def rewrite(text: str, replacement: str, where: str) -> tuple[str, str]:
     """Check a replacement by regular expression."""
-    regex(pattern, where)
     try:
-        re.sub(pattern.encode(), replacement.encode(), b"")
-    except (re.error, IndexError) as error:
-        raise RefusedError(f"{where}: {replacement!r} is no replacement for {pattern!r}: {error}") from None
-    return pattern, replacement
+        patterns.Rewrite(text, replacement)
+    except PatternError as error:
+        raise BadPatternError(f"{where}: {error}") from None
+    return text, replacement
 
 
 def string_match(matcher: Any, where: str, *, invert: bool = False) -> StringMatch:

@@ -131,6 +131,14 @@ def test_bad_rule_is_kept_in_its_place_with_the_reason() -> None:
     ("rule", "said"),
     [
         ({"matches": [{"path": {"type": "RegularExpression", "value": "("}}]}, "no regular expression"),
+        (
+            {"matches": [{"path": {"type": "RegularExpression", "value": "/(?=a)"}}]},
+            "as RE2 reads them: invalid perl operator: (?=",
+        ),
+        (
+            {"matches": [{"headers": [{"name": "a", "type": "RegularExpression", "value": "(a)\\1"}]}]},
+            "as RE2 reads them",
+        ),
         ({"matches": [{"path": {"value": "x"}}]}, "a path begins with /"),
         ({"matches": [{"path": {"type": "Glob"}}]}, "'Glob' is not supported"),
         ({"timeouts": {"request": "soon"}}, "a duration looks like"),

@@ -84,6 +84,7 @@ def tls(kind: str, **common: Any) -> Object:
         (Type.LISTENER, listener(tcp(cluster="")), "leads to no cluster"),
         (Type.ROUTES, table({"prefix": "/", "case_sensitive": False}), "with their case"),
         (Type.ROUTES, table({"safe_regex": {"regex": "("}}), "no regular expression"),
+        (Type.ROUTES, table({"safe_regex": {"regex": "/(?!a)"}}), "as RE2 reads them: invalid perl operator"),
         (Type.ROUTES, table({"safe_regex": {"regex": "\\u0041"}}), "no regular expression"),
         (Type.ROUTES, table({"prefix": "/"}, route={"cluster": "c", "regex_rewrite": {"pattern": {"regex": "a"}, "substitution": "\\1"}}), "no replacement"),
         (Type.ROUTES, table({"connect_matcher": {}}), "connect_matcher"),
