@@ -20,6 +20,7 @@ from meshapi.patterns import PatternError
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
 _PATH_KINDS = {"Exact": PathKind.EXACT, "PathPrefix": PathKind.PREFIX, "RegularExpression": PathKind.REGEX}
 _MAX_REGEX = 1024
+_WHATEVER = ".*"
 
 
 def read_route(raw: Cursor) -> Route | None:
@@ -53,9 +54,16 @@ def _rule(raw: Cursor, kind: str, namespace: str) -> Rule:
     """Read a rule; what is wrong inside stays inside."""
     try:
         read = _http_match if kind == "HTTPRoute" else _grpc_match
-        matches = tuple(read(match) for match in raw.items("matches")) or (Match(),)
+        lost: list[str] = []
+        given = raw.items("matches")
+        found = [(len(lost), read(match, lost), len(lost)) for match in given]
+        # A match that lost its pattern and has nothing else to go by would take the requests of all other rules.
+        kept = (match for before, match, after in found if before == after or not _takes_all(match))
+        matches = tuple(kept) if given else (Match(),)
     except UnreadableError as error:
         return Rule(matches=(), error=str(error))
+    if lost:
+        return Rule(matches=matches, error="; ".join(lost))
     try:
         if raw.at("sessionPersistence"):
             raise UnsupportedError(f"{raw.path}.sessionPersistence is not supported")
@@ -96,36 +104,42 @@ def _retry(raw: Cursor) -> Retry | None:
     return Retry(codes=tuple(codes), attempts=max(raw.number("attempts", 1), 1), backoff=raw.seconds("backoff"))
 
 
-def _value(raw: Cursor) -> Text:
+def _value(raw: Cursor, lost: list[str]) -> Text:
     match raw.text("type", "Exact"):
         case "Exact":
             return Text(value=raw.text("value"))
         case "RegularExpression":
-            return Text(value=_regex(raw.text("value"), f"{raw.path}.value"), regex=True)
+            return Text(value=_regex(raw.text("value"), f"{raw.path}.value", lost), regex=True)
         case other:
             raise UnsupportedError(f"{raw.path}.type {other!r} is not supported; use Exact or RegularExpression")
 
 
-def _regex(pattern: str, path: str) -> str:
+def _regex(pattern: str, path: str, lost: list[str]) -> str:
+    """Read a pattern. In place of one that RE2 refuses stands what covers it, and the sentence is added: the rule is lost, its requests are not let past it."""
     if len(pattern) > _MAX_REGEX:
         raise UnreadableError(f"{path} is longer than {_MAX_REGEX} characters")
     try:
         patterns.pattern(pattern)
     except PatternError as error:
-        raise UnreadableError(f"{path}: {error}") from None
+        lost.append(f"{path}: {error}")
+        return re.escape(patterns.beginning(pattern)) + _WHATEVER
     return pattern
 
 
-def _named(raw: list[Cursor], *, lower: bool) -> tuple[tuple[str, Text], ...]:
+def _named(raw: list[Cursor], lost: list[str], *, lower: bool) -> tuple[tuple[str, Text], ...]:
     """Read header or query matches; of equal names the first counts."""
     found: dict[str, Text] = {}
     for one in raw:
         name = one.text("name")
-        found.setdefault(name.lower() if lower else name, _value(one))
+        found.setdefault(name.lower() if lower else name, _value(one, lost))
     return tuple(found.items())
 
 
-def _http_match(raw: Cursor) -> Match:
+def _takes_all(match: Match) -> bool:
+    return match.path in {_WHATEVER, f"/{_WHATEVER}"} and not (match.method or match.headers or match.query)
+
+
+def _http_match(raw: Cursor, lost: list[str]) -> Match:
     path = raw.at("path")
     kind = _PATH_KINDS.get(path.text("type", "PathPrefix"))
     if kind is None:
@@ -134,7 +148,7 @@ def _http_match(raw: Cursor) -> Match:
         )
     value = path.text("value", "/")
     if kind is PathKind.REGEX:
-        _regex(value, f"{path.path}.value")
+        value = _regex(value, f"{path.path}.value", lost)
     elif not value.startswith("/"):
         raise UnreadableError(f"{path.path}.value is {value!r}, a path begins with /")
     if kind is PathKind.PREFIX:
@@ -144,16 +158,16 @@ def _http_match(raw: Cursor) -> Match:
         path_kind=kind,
         path=value,
         method=raw.text("method"),
-        headers=_named(raw.items("headers"), lower=True),
-        query=_named(raw.items("queryParams"), lower=False),
+        headers=_named(raw.items("headers"), lost, lower=True),
+        query=_named(raw.items("queryParams"), lost, lower=False),
     )
 
 
-def _grpc_match(raw: Cursor) -> Match:
+def _grpc_match(raw: Cursor, lost: list[str]) -> Match:
     """Read a gRPC match as what the call looks like in HTTP/2: the path `/<service>/<method>`."""
     method = raw.at("method")
     service, name = method.text("service"), method.text("method")
-    headers = _named(raw.items("headers"), lower=True)
+    headers = _named(raw.items("headers"), lost, lower=True)
     exact = method.text("type", "Exact")
     if exact not in {"Exact", "RegularExpression"}:
         raise UnsupportedError(f"{method.path}.type {exact!r} is not supported; use Exact or RegularExpression")
@@ -166,5 +180,5 @@ def _grpc_match(raw: Cursor) -> Match:
         return Match(path_kind=PathKind.PREFIX, path=f"/{service}", headers=headers, rank=rank)
     if exact == "Exact":
         service, name = "[^/]+", re.escape(name)
-    pattern = _regex(f"/{service or '[^/]+'}/{name or '[^/]+'}", method.path)
+    pattern = _regex(f"/{service or '[^/]+'}/{name or '[^/]+'}", method.path, lost)
     return Match(path_kind=PathKind.REGEX, path=pattern, headers=headers, rank=rank)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -24,7 +25,7 @@ from dataplane.xds.watched import unread, watch
 from meshapi import protos
 from meshapi.xds import Type
 
-__all__ = ["Noun", "RefusedError", "decode", "decode_message"]
+__all__ = ["Notes", "Noun", "RefusedError", "decode", "decode_message"]
 
 Noun = Secret | Cluster | Endpoints | Listener | RouteTable
 
@@ -46,32 +47,48 @@ _DECODERS: Mapping[Type, Callable[[Any], Noun]] = {
 }
 
 
-def decode(type_: Type, name: str, body: bytes, passed: Counter[str] | None = None) -> Noun:
-    """Decode a serialised resource; raises RefusedError. `passed` counts what of it is ignored, by the field's full name."""
+@dataclass(slots=True)
+class Notes:
+    """What is to be said about a resource that can be used all the same."""
+
+    passed: Counter[str] = field(default_factory=Counter)
+    """How often which field was passed over (`ignored`), by its full name."""
+    lost: list[str] = field(default_factory=list)
+    """Sentences about rules that cannot be followed: of a route that answers 500, of a policy that lets nobody through."""
+
+
+def decode(type_: Type, name: str, body: bytes, notes: Notes | None = None) -> Noun:
+    """Decode a serialised resource; raises RefusedError."""
     try:
         message = protos.message(type_.url.rpartition("/")[2]).FromString(body)
     except DecodeError:
         raise RefusedError(f"{name}: these bytes are no {type_.url.rpartition('.')[2]}") from None
-    noun = decode_message(type_, message, passed)
+    noun = decode_message(type_, message, notes)
     if noun.name != name:
         raise RefusedError(f"{name}: the resource calls itself {noun.name!r}")
     return noun
 
 
-def decode_message(type_: Type, message: Any, passed: Counter[str] | None = None) -> Noun:
-    """Decode a message; raises RefusedError."""
+def decode_message(type_: Type, message: Any, notes: Notes | None = None) -> Noun:
+    """Decode a message; raises RefusedError, also for a lost rule where there is nobody to note it."""
     watched = watch(message)
     try:
         noun = _DECODERS[type_](watched)
     except DecodeError as error:
         raise RefusedError(f"an extension inside cannot be read: {error}") from None
-    refused = []
+    refused, lost = list[str](), list[str]()
     for one in unread(watched):
-        if one.name not in IGNORED:
+        if one.sentence:
+            lost.append(one.sentence)
+        elif one.name not in IGNORED:
             refused.append(one.path)
-        elif passed is not None:
-            passed[one.name] += 1
+        elif notes is not None:
+            notes.passed[one.name] += 1
     if refused:
         named = ", ".join(refused[:_NAMED]) + (", ..." if len(refused) > _NAMED else "")
         raise RefusedError(f"{_KINDS[type_]} {noun.name}: {named} {'is' if len(refused) == 1 else 'are'} not supported")
+    if lost and notes is None:
+        raise RefusedError(lost[0])
+    if notes is not None:
+        notes.lost += lost
     return noun

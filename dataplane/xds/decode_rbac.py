@@ -12,8 +12,8 @@ from typing import Any
 
 from dataplane.config import Authorization, Condition, Policy, Rules, StringMatch
 from dataplane.xds.decode_routes import header_match
-from dataplane.xds.reading import RefusedError, choice, number, string_match
-from dataplane.xds.watched import pass_over
+from dataplane.xds.reading import BadPatternError, RefusedError, choice, number, string_match
+from dataplane.xds.watched import lose, pass_over
 
 NETWORK = "envoy.extensions.filters.network.rbac.v3.RBAC"
 HTTP = "envoy.extensions.filters.http.rbac.v3.RBAC"
@@ -38,6 +38,8 @@ class _Reader:
     def __init__(self, *, requests: bool) -> None:
         self._requests = requests
         """Whether there are requests to ask about."""
+        self._deny = False
+        """Whether the rules refuse what they hold for."""
 
     def rules(self, message: Any, where: str) -> Rules | None:
         """Read rules; those that only log refuse nothing and are left out."""
@@ -45,19 +47,30 @@ class _Reader:
         if action == "LOG":
             pass_over(message, "policies")
             return None
-        policies = tuple(self.policy(name, message.policies[name], where) for name in sorted(message.policies))
-        return Rules(deny=action == "DENY", policies=policies)
+        self._deny = action == "DENY"
+        policies = (self.policy(name, message.policies[name], where) for name in sorted(message.policies))
+        return Rules(deny=self._deny, policies=tuple(one for one in policies if one is not None))
 
-    def policy(self, name: str, message: Any, filter_: str) -> Policy:
-        """Read one policy."""
+    def policy(self, name: str, message: Any, filter_: str) -> Policy | None:
+        """Read one policy; None of one that allows nothing that could be read."""
         where = f"{filter_}, policy {name}"
         if any(message.HasField(field) for field in _CEL):
             raise RefusedError(f"{where}: CEL conditions are not evaluated; write it as permissions and principals")
-        return Policy(
-            name=name,
-            permissions=_several(self.permission, message.permissions, f"{where}, permissions"),
-            principals=_several(self.principal, message.principals, f"{where}, principals"),
-        )
+        permissions = self._alternatives(self.permission, message.permissions, f"{where}, permissions")
+        principals = self._alternatives(self.principal, message.principals, f"{where}, principals")
+        return Policy(name=name, permissions=permissions, principals=principals) if permissions and principals else None
+
+    def _alternatives(self, read: Callable[[Any, str], Condition], messages: Any, where: str) -> tuple[Condition, ...]:
+        """Read what a policy holds for, each by itself. One with a pattern nobody can read closes: it denies all, or allows none."""
+        kept = []
+        for one in _listed(messages, where):
+            try:
+                kept.append(read(one, where))
+            except BadPatternError as error:
+                lose(one, str(error))
+                if self._deny:
+                    kept.append(Condition())
+        return tuple(kept)
 
     def permission(self, message: Any, where: str) -> Condition:
         """Read what may be done."""
@@ -119,10 +132,14 @@ class _Reader:
 
 
 def _several(read: Callable[[Any, str], Condition], messages: Any, where: str) -> tuple[Condition, ...]:
-    """Read a list, which Envoy wants not to be empty."""
+    return tuple(read(one, where) for one in _listed(messages, where))
+
+
+def _listed(messages: Any, where: str) -> Any:
+    """Check a list, which Envoy wants not to be empty."""
     if not messages:
         raise RefusedError(f"{where}: an empty list says nothing; `any: true` is everything")
-    return tuple(read(one, where) for one in messages)
+    return messages
 
 
 def _network(message: Any, where: str) -> str:

@@ -6,6 +6,7 @@ it stands; ignoring one would send requests elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from dataplane.config import (
     VirtualHost,
 )
 from dataplane.xds.reading import (
+    BadPatternError,
     RefusedError,
     both,
     choice,
@@ -39,7 +41,8 @@ from dataplane.xds.reading import (
     unpacked,
     upgrades,
 )
-from meshapi import xds
+from dataplane.xds.watched import lose
+from meshapi import patterns, xds
 
 ENVOY_TIMEOUT = 15.0
 """What a route without a timeout has in Envoy; Tulle's own routes always say."""
@@ -58,6 +61,7 @@ RETRIED = frozenset(
     }
 )
 """What a request may be sent again for; the last five are gRPC's."""
+_LOST = DirectResponse(status=500, body=b"A pattern of this route cannot be used. The sidecar's log says which.\n")
 _ELSEWHERE = "PreviousHostsPredicate"
 _NOT_FOUND = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 
@@ -81,8 +85,8 @@ def _host(message: Any, where: str) -> VirtualHost:
         request=header_change(message.request_headers_to_add, message.request_headers_to_remove, where),
         response=header_change(message.response_headers_to_add, message.response_headers_to_remove, where),
     )
-    routes = tuple(_route(r, given, f"{where}, route {r.name or index}") for index, r in enumerate(message.routes))
-    return VirtualHost(domains=tuple(message.domains), routes=routes)
+    routes = (_route(r, given, f"{where}, route {r.name or index}") for index, r in enumerate(message.routes))
+    return VirtualHost(domains=tuple(message.domains), routes=tuple(one for one in routes if one is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +98,26 @@ class _Given:
     response: HeaderChange | None
 
 
-def _route(message: Any, given: _Given, where: str) -> Route:
+def _route(message: Any, given: _Given, where: str) -> Route | None:
+    """Read a route. One with a pattern that is not RE2's is lost alone; None when nobody can tell which requests were its."""
     request = header_change(message.request_headers_to_add, message.request_headers_to_remove, where)
     response = header_change(message.response_headers_to_add, message.response_headers_to_remove, where)
+    lost: list[str] = []
+    match = _match(message.match, where, lost)
+    action: Forward | Redirect | DirectResponse | None = None
+    try:
+        action = _action(message, given, where)
+    except BadPatternError as error:
+        lost.append(str(error))
+    if lost:
+        lose(message, "; ".join(lost))
+    name = _name(message)
+    if match is None:
+        return None
     return Route(
-        match=_match(message.match, where),
-        action=_action(message, given, where),
-        name=_name(message),
+        match=match,
+        action=_LOST if action is None or lost else action,
+        name=name,
         request_headers=both(request, given.request),
         response_headers=both(response, given.response),
     )
@@ -117,13 +134,14 @@ def _name(message: Any) -> str:
     return name
 
 
-def _match(message: Any, where: str) -> RouteMatch:
+def _match(message: Any, where: str, lost: list[str]) -> RouteMatch | None:
+    """Read a match. In place of a pattern nobody can read stands what every match of it has, so that its requests go nowhere else."""
     if not flag(message, "case_sensitive", default=True):
         raise RefusedError(f"{where}: paths are always compared with their case")
     headers: list[tuple[str, StringMatch]] = []
-    method = None
+    method: StringMatch | None = None
     for one in message.headers:
-        name, value = one.name.lower(), header_match(one, where)
+        name, value = one.name.lower(), _kept(header_match, one, where, lost)
         if name == ":method" and method is None:
             method = value
         else:
@@ -134,13 +152,25 @@ def _match(message: Any, where: str) -> RouteMatch:
     kinds = {"path": "path", "prefix": "prefix", "path_separated_prefix": "separated_prefix", "safe_regex": "regex"}
     if which not in kinds:
         raise RefusedError(f"{where}: a match by {which or 'nothing'} is not supported")
-    path = getattr(message, which)
-    return RouteMatch(
-        **{kinds[which]: regex(path.regex, where) if which == "safe_regex" else path},
-        method=method,
-        headers=tuple(headers),
-        query=tuple((one.name, _query(one, where)) for one in message.query_parameters),
-    )
+    query = tuple((one.name, _kept(_query, one, where, lost)) for one in message.query_parameters)
+    kind, path = kinds[which], getattr(message, which)
+    if kind == "regex":
+        try:
+            path = regex(path.regex, where)
+        except BadPatternError as error:
+            lost.append(str(error))
+            kind, path = "prefix", patterns.beginning(path.regex)
+            if path in {"", "/"} and not (method or headers or query):
+                return None
+    return RouteMatch(**{kind: path}, method=method, headers=tuple(headers), query=query)
+
+
+def _kept(read: Callable[[Any, str], StringMatch], message: Any, where: str, lost: list[str]) -> StringMatch:
+    try:
+        return read(message, where)
+    except BadPatternError as error:
+        lost.append(str(error))
+        return StringMatch(present=True)
 
 
 def header_match(message: Any, where: str) -> StringMatch:

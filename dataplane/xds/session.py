@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from dataplane.config import Endpoints, Listener, SidecarConfig
-from dataplane.xds.decode import Noun, RefusedError, decode
+from dataplane.xds.decode import Notes, Noun, RefusedError, decode
 from dataplane.xds.settle import Held, Names, Settling, references
 from meshapi import protos, xds
 from meshapi.xds import PUSH_ORDER, Type
@@ -134,8 +134,9 @@ class Session:
             name = resource.name
             if not resource.HasField("resource"):
                 continue  # a heartbeat of a resource with a time to live
+            notes = Notes(self.passed)
             try:
-                noun = decode(type_, name, resource.resource.value, self.passed)
+                noun = decode(type_, name, resource.resource.value, notes)
             except RefusedError as error:
                 self.refusals[type_, name] = str(error)
                 refused.append(f"{name}: {error}" if name not in str(error) else str(error))
@@ -148,6 +149,11 @@ class Session:
             # Equal content keeps the old noun, so what is compiled from it stays as well.
             held.nouns[name] = noun if held.nouns.get(name) != noun else held.nouns[name]
             held.versions[name] = resource.version
+            if notes.lost:
+                # In force but for a rule: said like a refusal, and again with each new stream.
+                self.refusals[type_, name] = "; ".join(notes.lost)
+                refused += notes.lost
+                del held.versions[name]
             held.gone.discard(name)
         for name in response.removed_resources:
             self._forget(type_, name)

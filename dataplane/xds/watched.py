@@ -30,12 +30,14 @@ class Unread:
     """From the resource on, e.g. `filter_chains[0].filters[1].typed_config.tracing`."""
     name: str
     """Its full name, e.g. `envoy.config.cluster.v3.Cluster.outlier_detection`."""
+    sentence: str = ""
+    """Of a message that is not followed (`lose`): why."""
 
 
 class Watched:
     """One message; attributes are its fields."""
 
-    __slots__ = ("_content", "_kinds", "_left", "_message", "_newer", "_seen")
+    __slots__ = ("_content", "_kinds", "_left", "_lost", "_message", "_newer", "_seen")
 
     def __init__(self, message: Any, *, newer: bool = False) -> None:
         self._message = message
@@ -48,7 +50,9 @@ class Watched:
         self._content: Watched | None = None
         """Of an `Any`, what is inside."""
         self._left: list[Unread] = []
-        """What was not read of messages inside that were not watched (`fields`)."""
+        """What was not read of messages inside that were not watched (`Opened`)."""
+        self._lost = ""
+        """Why what it says is not followed."""
 
     def __getattr__(self, field: str) -> Any:
         seen = self._seen
@@ -147,6 +151,11 @@ def pass_over(message: Watched, *names: str) -> None:
     message._seen.update(dict.fromkeys(names))  # noqa: SLF001 - of this module
 
 
+def lose(message: Watched, sentence: str) -> None:
+    """Note that what a message says is not followed, though all around it is: nothing else inside is unread."""
+    message._lost = sentence  # noqa: SLF001 - of this module
+
+
 def bare(message: Watched, name: str) -> Any:
     """Read a field as it is, unwatched: its messages are so many that `fields` takes them apart, and `leave` hears of the rest."""
     message._seen[name] = None  # noqa: SLF001 - of this module
@@ -195,7 +204,10 @@ def leave(message: Watched, opened: Opened) -> None:
 
 def unread(message: Watched, path: str = "") -> Iterator[Unread]:
     """Find what is set and was not read, in the order of the fields."""
-    seen = message._seen  # noqa: SLF001 - of this module
+    if message._lost:  # noqa: SLF001 - of this module
+        yield Unread(path.rstrip("."), message.DESCRIPTOR.full_name, message._lost)  # noqa: SLF001
+        return
+    seen = message._seen  # noqa: SLF001
     for field, value in message._message.ListFields():  # noqa: SLF001
         at, name = path + field.name, field.full_name
         read = seen.get(field.name, seen)

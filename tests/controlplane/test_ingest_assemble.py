@@ -184,6 +184,29 @@ def test_rule_that_cannot_be_carried_out_says_why(rule: dict[str, Any], said: st
     assert said in found.rules[0].error
 
 
+@pytest.mark.parametrize(
+    ("match", "left"),
+    [
+        ({"path": {"type": "RegularExpression", "value": "/v-1/(?=a)"}}, [("/v\\-1/.*", ())]),
+        ({"path": {"type": "RegularExpression", "value": "/(?=a)"}}, []),
+        (
+            {"path": {"value": "/"}, "headers": [{"name": "a", "type": "RegularExpression", "value": "(?=a)"}]},
+            [("/", (("a", ".*"),))],
+        ),
+    ],
+)
+def test_rule_with_a_pattern_nobody_can_read_keeps_its_requests(
+    match: dict[str, Any], left: list[tuple[str, Any]]
+) -> None:
+    """It was taken before an upgrade: what may have been its requests is answered with an error, and goes to no other rule."""
+    both = {"matches": [match, {"path": {"value": "/kept"}}]}
+    found = ingest(Objects(route("r", both))).routes[RouteKey("HTTPRoute", "shop", "r")].rules[0]
+    read = [(m.path, tuple((name, value.value) for name, value in m.headers)) for m in found.matches]
+
+    assert "as RE2 reads them" in found.error
+    assert read == [*left, ("/kept", ())]
+
+
 def test_prefix_is_read_by_path_segment_and_duplicate_headers_once() -> None:
     """`/a/` is `/a`, header names have no case and the first of equal ones counts (HTTPRouteMatch)."""
     match = {

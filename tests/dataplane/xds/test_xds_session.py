@@ -158,6 +158,24 @@ def test_bad_resource_is_refused_alone_and_its_last_good_form_stays(wire: Wire) 
     assert wire.session.refusals == {}
 
 
+def test_table_with_a_pattern_nobody_can_read_is_in_force_but_for_its_rule(wire: Wire) -> None:
+    """It is refused with its sentence all the same, and asked for again by the next stream."""
+    wire.send(Type.LISTENER, http_listener(INBOUND, "r"))
+    table = routes("r", "c")
+    bad = {"match": {"safe_regex": {"regex": "/a(?=b)"}}, "route": {"cluster": "c"}}
+    table["virtual_hosts"][0]["routes"].insert(0, bad)
+    said = wire.send(Type.ROUTES, table)
+    wire.send(Type.CLUSTER, {"name": "c", "type": "STATIC"})
+
+    assert "as RE2 reads them" in said[0].error_detail.message
+    assert "as RE2 reads them" in wire.session.refusals[Type.ROUTES, "r"]
+    assert len(wire.session.config.routes["r"].hosts[0].routes) == 2
+    again = {one.type_url: one for one in wire.take(wire.session.connected())}
+    assert dict(again[Type.ROUTES.url].initial_resource_versions) == {}
+    assert not wire.send(Type.ROUTES, routes("r", "c"), version="2")[0].HasField("error_detail")
+    assert wire.session.refusals == {}
+
+
 def test_resource_that_was_never_good_does_not_hold_up_what_leads_to_it(wire: Wire) -> None:
     """A route to a cluster that cannot be used answers as to one that is not there."""
     wire.want(OUT)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
 
-from dataplane.xds.decode import RefusedError, decode, decode_message
+from dataplane.xds.decode import Notes, RefusedError, decode, decode_message
 from dataplane.xds.ignored import IGNORED
 from dataplane.xds.watched import NEWER, opened, pass_over, unread, watch
 from meshapi import protos
@@ -174,10 +173,10 @@ def test_weight_of_a_locality_is_passed_over_and_counted() -> None:
     value["endpoints"] *= 2
     for group in value["endpoints"]:
         group["load_balancing_weight"] = 3
-    passed: Counter[str] = Counter()
-    decode_message(Type.ENDPOINTS, protos.from_dict(Type.ENDPOINTS.url.rpartition("/")[2], value), passed)
+    notes = Notes()
+    decode_message(Type.ENDPOINTS, protos.from_dict(Type.ENDPOINTS.url.rpartition("/")[2], value), notes)
 
-    assert passed == {"envoy.config.endpoint.v3.LocalityLbEndpoints.load_balancing_weight": 2}
+    assert notes.passed == {"envoy.config.endpoint.v3.LocalityLbEndpoints.load_balancing_weight": 2}
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -187,10 +186,10 @@ def test_field_of_newer_protos_is_counted_and_not_refused(*, inside: bool) -> No
     number = b"\xfa\xff\x03\x01x"  # field 8191, one byte
     if inside:
         one.filter_chains[0].filters[0].typed_config.value += number
-    passed: Counter[str] = Counter()
-    decode(Type.LISTENER, "l", one.SerializeToString() + (b"" if inside else number), passed)
+    notes = Notes()
+    decode(Type.LISTENER, "l", one.SerializeToString() + (b"" if inside else number), notes)
 
-    assert passed[NEWER] == 1
+    assert notes.passed[NEWER] == 1
 
 
 def test_row_of_the_table_is_a_field() -> None:
