@@ -80,7 +80,16 @@ def samples(parts: Parts) -> Iterator[Sample]:
     for (hook, outcome), count in sorted(parts.admissions.items()):
         yield _total("tulle_admissions_total", count, "Reviews answered.", webhook=hook, outcome=outcome)
     yield _total("tulle_writes_total", parts.writer.written, "Writes to the cluster done.")
-    yield _total("tulle_writes_failed_total", parts.writer.failed, "Writes to the cluster given up.")
+    yield _total(
+        "tulle_writes_failed_total",
+        parts.writer.failed,
+        "Attempts to write to the cluster that failed; each is made again.",
+    )
+    yield _gauge(
+        "tulle_write_oldest_seconds",
+        parts.writer.oldest(),
+        "Age of the oldest write that is wanted and not done; only the leader writes.",
+    )
     yield _total("tulle_operator_restarts_total", parts.operator.restarts, "Times kopf was started anew.")
     if parts.serving.expires is not None:
         left = parts.serving.expires.timestamp() - time.time()

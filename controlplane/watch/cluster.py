@@ -22,12 +22,13 @@ MAX_LINE = 16 * 1024 * 1024
 
 
 class ApiError(Exception):
-    """The API server said no; `code` and `reason` are its own."""
+    """The API server said no; `code` and `reason` are its own, `retry_after` the seconds it asks for (0 when it does not)."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
+        self.retry_after = retry_after
 
 
 def path_of(api: str, plural: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
@@ -65,7 +66,7 @@ class Cluster:
         async with self._session.request(method, url, params=params, data=data, headers=headers) as response:
             payload = await response.read()
             if response.status >= 300:
-                raise _error(response.status, payload)
+                raise _error(response, payload)
             return payload
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -111,7 +112,7 @@ class Cluster:
             url, params={**params, "watch": "true"}, headers=self._headers(), timeout=timeout
         ) as answer:
             if answer.status >= 300:
-                raise _error(answer.status, await answer.read())
+                raise _error(answer, await answer.read())
             rest = b""
             async for piece in answer.content.iter_any():
                 *lines, rest = (rest + piece).split(b"\n")
@@ -140,9 +141,13 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
-def _error(code: int, payload: bytes) -> ApiError:
+def _error(response: aiohttp.ClientResponse, payload: bytes) -> ApiError:
     try:
         status = msgspec.json.decode(payload, type=_Status)
     except msgspec.MsgspecError:
         status = _Status(message=payload[:200].decode(errors="replace"))
-    return ApiError(code, status.reason, status.message or f"the API server answered {code}")
+    after = response.headers.get("retry-after", "")
+    message = status.message or f"the API server answered {response.status}"
+    return ApiError(
+        response.status, status.reason, message, float(after) if after.isascii() and after.isdigit() else 0.0
+    )

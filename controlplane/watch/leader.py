@@ -1,8 +1,9 @@
 """Which replica writes: a Lease, held by one at a time (15 s long, renewed within 10 s, tried every 2 s).
 
-In: a Cluster and the names of Lease and replica. Out: `leading`, and a call to listeners when it changes. It leads only as long as its own last
-renewal is fresh, and gives the Lease back on the way out, so that a rollout does not wait for it to run out. As with client-go, time is taken
-from the replica's own clock: what counts is how long the record has not changed, not what it says. Refuses nothing; failures are logged and tried again.
+In: a Cluster and the names of Lease and replica. Out: `leading`, and a call to listeners when it changes. A term ends 10 s after its last renewal
+was *sent*, whatever is under way then; others take over 15 s after they *saw* that renewal, which is later. The Lease is given back on the way out, so that
+a rollout does not wait for it to run out. As with client-go, time is taken from the replica's own clock: what counts is how long the record has not changed,
+not what it says. Refuses nothing; failures are logged and tried again.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Elector:
         self._listeners: list[Callable[[bool], None]] = []
         self._observed: tuple[Any, ...] = ()
         self._observed_at = 0.0
+        self._until = 0.0
+        """When this replica's term ends, by the loop's clock."""
         self.leading = False
         self.holder = ""
 
@@ -47,31 +50,42 @@ class Elector:
 
     async def run(self) -> None:
         """Try, hold, renew, until cancelled; then give the Lease back."""
-        renewed = 0.0
-        clock = asyncio.get_running_loop().time
         try:
             while True:
-                try:
-                    async with asyncio.timeout(RENEW_WITHIN):
-                        held = await self._try(clock())
-                except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                    held = self.leading and clock() - renewed < RENEW_WITHIN
-                    log.warning("lease %s: %s: %s", self._meta["name"], type(error).__name__, error)
-                else:
-                    renewed = clock() if held else renewed
-                self._set(leading=held)
-                await asyncio.sleep(RETRY_SECONDS * random.uniform(0.9, 1.2))  # noqa: S311 - jitter
+                self._set(leading=await self._renewed())
+                await asyncio.sleep(self._pause())
         finally:
             if self.leading:
                 await self._release()
 
-    async def _try(self, now: float) -> bool:
+    async def _renewed(self) -> bool:
+        """Try once, no longer than the term lasts; tell whether this replica leads."""
+        clock = asyncio.get_running_loop().time
+        sent = clock()
+        try:
+            async with asyncio.timeout_at(self._until if self.leading else sent + RENEW_WITHIN):
+                held = await self._try(clock)
+        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.warning("lease %s: %s: %s", self._meta["name"], type(error).__name__, error)
+            return self.leading and clock() < self._until
+        if held:
+            self._until = sent + RENEW_WITHIN
+        return held and clock() < self._until
+
+    def _pause(self) -> float:
+        """How long until the next try, but not beyond the term."""
+        pause = RETRY_SECONDS * random.uniform(0.9, 1.2)  # noqa: S311 - jitter
+        left = self._until - asyncio.get_running_loop().time()
+        return max(min(pause, left), 0.0) if self.leading else pause
+
+    async def _try(self, clock: Callable[[], float]) -> bool:
         try:
             lease = await self._cluster.get(self._path)
         except ApiError as error:
             if error.code != 404:
                 raise
             return await self._write(None, self._spec(transitions=0))
+        now = clock()
         spec = lease.get("spec") or {}
         self.holder = str(spec.get("holderIdentity") or "")
         record = (self.holder, spec.get("renewTime"), spec.get("leaseTransitions"))

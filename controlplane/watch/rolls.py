@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from controlplane.inject.workload import signature
-from controlplane.watch.cluster import Cluster, path_of
-from controlplane.watch.writer import Writer
+from controlplane.watch.cluster import ApiError, Cluster, path_of
+from controlplane.watch.writer import Job, Writer
 from meshapi import names
 
 UNNAMED = "operator"
@@ -76,22 +76,32 @@ class Rolls:
         if change is None:
             self._writer.want(("roll", *key), None)
             return
-        self._want(key, change, str(metadata.get("resourceVersion", "")))
+        self._writer.want(("roll", *key), self._job(key))
 
     def gone(self, kind: str, namespace: str, name: str) -> None:
         """A workload was deleted."""
         self._complained.pop((kind, namespace, name), None)
         self._writer.want(("roll", kind, namespace, name), None)
 
-    def _want(self, key: tuple[str, str, str], change: dict[str, str | None], version: str) -> None:
-        kind, namespace, name = key
-        body: dict[str, Any] = {"spec": {"template": {"metadata": {"annotations": change}}}}
-        if version:
-            # On a conflict the newer object comes as an event of its own, with a newer wish.
-            body["metadata"] = {"resourceVersion": version}
+    def _job(self, key: tuple[str, str, str]) -> Job:
+        """Roll a workload by what it says when it is written: an event may be late, and a newer one lost."""
+        path = path_of(_API, PLURALS[key[0]], key[1], key[2])
 
         async def roll() -> None:
-            await self._cluster.patch(path_of(_API, PLURALS[kind], namespace, name), body)
-            log.info("%s %s/%s rolled: template annotations %s", kind, namespace, name, change)
+            try:
+                workload = await self._cluster.get(path)
+                change = decide(key[0], workload)
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+                return
+            except BadWordError:  # said when it was seen
+                return
+            if change is None:
+                return
+            version = workload["metadata"]["resourceVersion"]
+            annotations = {"spec": {"template": {"metadata": {"annotations": change}}}}
+            await self._cluster.patch(path, {"metadata": {"resourceVersion": version}, **annotations})
+            log.info("%s %s/%s rolled: template annotations %s", *key, change)
 
-        self._writer.want(("roll", *key), roll)
+        return roll

@@ -1,8 +1,9 @@
 """Do what is to be written to the cluster, while leading and only then.
 
 In: `want(key, job)` from rolls, webhooks, status and the certificate authority, on every replica: the newest wish for a key replaces the former, None takes it
-back. Out: jobs run one after the other by the leader; on failure again later, with growing pauses. A replica that becomes leader finds all wishes that are
-still open and does them. It drops a job the API server refuses for good (a 4xx that is no conflict), with one log line.
+back. Out: jobs run by the leader, a few at once; on failure again, with growing pauses, for as long as they are wanted: what the API server refuses today it may
+take when a role or a webhook is mended. A replica that becomes leader finds all wishes that are still open and does them; one that leads no longer stops in the
+middle of a write. Refuses nothing; what fails is logged once.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from controlplane.watch.cluster import ApiError
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
+_DOUBLINGS = 10
 WORKERS = 4
-_RETRIED = frozenset({404, 408, 409, 429})
-"""A missing object may be a cache that is behind, here or there."""
-MAX_TRIES = 8
+_PASSING = frozenset({404, 408, 409, 429})
+"""Answers of 400 to 499 that say nothing against the write: a missing object may be a cache that is behind, here or there."""
+_TOLD_AFTER = 3
+"""Tries that fail before a passing trouble is worth a line."""
 
 Job = Callable[[], Awaitable[None]]
 
@@ -35,15 +38,26 @@ class Writer:
         self._wishes: dict[Hashable, Job] = {}
         self._due: dict[Hashable, float] = {}
         self._tries: dict[Hashable, int] = {}
+        self._since: dict[Hashable, float] = {}
+        """When a key was first wanted and not done."""
+        self._under_way: set[asyncio.Timeout] = set()
         self._wake = asyncio.Event()
         self._leading = False
         self.written = 0
         self.failed = 0
 
     def lead(self, leading: bool) -> None:
-        """Begin or stop to write."""
+        """Begin to write, or stop, in the middle of a write too."""
         self._leading = leading
+        if not leading:
+            for write in self._under_way:
+                if not write.expired():
+                    write.reschedule(0.0)
         self._wake.set()
+
+    def oldest(self) -> float:
+        """For how many seconds the oldest wish has been wanted and not done."""
+        return max((asyncio.get_running_loop().time() - since for since in self._since.values()), default=0.0)
 
     def want(self, key: Hashable, job: Job | None, *, after: float = 0.0) -> None:
         """Wish for something to be written; None when there is nothing (any more) to write under that key.
@@ -52,11 +66,14 @@ class Writer:
         """
         self._tries.pop(key, None)
         due = self._due.pop(key, None)
-        if after and job is not None:
-            self._due[key] = due or asyncio.get_running_loop().time() + after
         if job is None:
             self._wishes.pop(key, None)
+            self._since.pop(key, None)
             return
+        now = asyncio.get_running_loop().time()
+        if after:
+            self._due[key] = due or now + after
+        self._since.setdefault(key, now)
         self._wishes[key] = job
         self._wake.set()
 
@@ -86,33 +103,36 @@ class Writer:
         if job is None or not self._leading:
             return
         try:
-            await job()
+            async with asyncio.timeout(None) as write:
+                self._under_way.add(write)
+                await job()
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             self._postpone(key, job, error)
         else:
             self.written += 1
             self._done(key, job)
+        finally:
+            self._under_way.discard(write)
 
     def _done(self, key: Hashable, job: Job) -> None:
         if self._wishes.get(key) is job:
             del self._wishes[key]
             self._due.pop(key, None)
             self._tries.pop(key, None)
+            self._since.pop(key, None)
 
     def _postpone(self, key: Hashable, job: Job, error: Exception) -> None:
-        if self._wishes.get(key) is not job:
+        if self._wishes.get(key) is not job or not self._leading:
             return
-        tries = self._tries.get(key, 0) + 1
-        for_good = isinstance(error, ApiError) and 400 <= error.code < 500 and error.code not in _RETRIED
-        if for_good or tries >= MAX_TRIES:
-            self.failed += 1
-            log.error("%s was not written: %s", _label(key), error)
-            self._done(key, job)
-            return
-        self._tries[key] = tries
-        wait = min(FIRST_WAIT * 2 ** (tries - 1), LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-        self._due[key] = asyncio.get_running_loop().time() + wait
-        if tries == 3:
+        self.failed += 1
+        tries = self._tries[key] = self._tries.get(key, 0) + 1
+        wait = min(FIRST_WAIT * 2 ** min(tries - 1, _DOUBLINGS), LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        asked = error.retry_after if isinstance(error, ApiError) else 0.0
+        self._due[key] = asyncio.get_running_loop().time() + max(wait, asked)
+        refused = isinstance(error, ApiError) and 400 <= error.code < 500 and error.code not in _PASSING
+        if refused and tries == 1:
+            log.error("%s is refused, and tried again for as long as it is wanted: %s", _label(key), error)
+        elif not refused and tries == _TOLD_AFTER:
             log.warning("%s is not written yet: %s", _label(key), error)
 
 

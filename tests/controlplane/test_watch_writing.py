@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import copy
+import itertools
+import random
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from controlplane.watch.rolls import BadWordError, Rolls, decide
 from controlplane.watch.webhooks import Webhooks
 from controlplane.watch.writer import Writer
 from tests.support.kubeserver import KubeServer, kube_server
+from tests.support.virtual import VirtualLoop
 from tests.support.waiting import until
 
 INJECT, BY, WEB = "tulle.dev/inject", "tulle.dev/injected-by", "Deployment/web"
@@ -111,6 +116,27 @@ async def test_annotated_deployment_is_rolled_in_and_out_again() -> None:
     assert BY not in template_of(kube)
 
 
+async def test_roll_is_made_from_the_workload_as_it_is_then() -> None:
+    """What was seen may be old by the time it is written, and the event of what is new may be late."""
+    async with kube_server() as kube:
+        cluster, writer = Cluster(kube.connection), Writer()
+        rolls = Rolls(cluster, writer, frozenset())
+        old = copy.deepcopy(kube.put(workload("enabled")))
+        kube.put(workload("disabled"))
+        rolls.seen("Deployment", old)
+        writer.lead(True)
+        async with running(writer):
+            await until(lambda: writer.written == 1)
+        assert template_of(kube) == {INJECT: "disabled", BY: WEB}
+        kube.delete("deployments", "shop", "web")
+        rolls.seen("Deployment", old)
+        async with running(writer):
+            await until(lambda: writer.written == 2)
+        await cluster.close()
+
+    assert not writer._wishes
+
+
 def template_of(kube: KubeServer) -> dict[str, str]:
     found: dict[str, str] = (kube.get("deployments", "shop", "web") or {})["spec"]["template"]["metadata"][
         "annotations"
@@ -175,31 +201,182 @@ async def test_newest_wish_replaces_the_former_and_none_takes_it_back() -> None:
     assert done == ["new"]
 
 
-async def test_conflict_is_tried_again_and_a_refusal_for_good_is_dropped(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """409 may be good a moment later, 403 will not."""
-    monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
-    tries = {"conflict": 0, "forbidden": 0}
+REFUSALS = [
+    ApiError(403, "Forbidden", "not allowed to"),
+    ApiError(404, "NotFound", "no such object"),
+    ApiError(409, "Conflict", "modified"),
+    ApiError(422, "Invalid", "spec.x: unknown"),
+    ApiError(500, "InternalError", "etcd"),
+    TimeoutError("too late"),
+    OSError("unreachable"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+def test_wish_is_tried_again_for_as_long_as_it_is_wanted(refusal: Exception) -> None:
+    """A role mended after an hour, a webhook back after a day: what is wanted is written, and nobody restarts anything."""
+
+    async def scenario(loop: VirtualLoop) -> tuple[list[float], Writer]:
+        writer, tries = Writer(), list[float]()
+
+        async def write() -> None:
+            tries.append(loop.time() - 1000)
+            if loop.time() < 1000 + 7200:
+                raise refusal
+
+        writer.lead(True)
+        async with running(writer):
+            writer.want(("a",), write)
+            await asyncio.sleep(7300)
+        return tries, writer
+
+    loop = VirtualLoop()
+    tries, writer = loop.run_until_complete(scenario(loop))
+    loop.close()
+    pauses = [later - sooner for sooner, later in itertools.pairwise(tries)]
+
+    assert tries[-1] >= 7200
+    assert max(pauses) <= module.LONGEST_WAIT * 1.2
+    assert writer.written == 1
+    assert not writer._wishes
+
+
+def test_server_that_asks_for_time_is_given_it() -> None:
+    """429 comes with how long to wait."""
+
+    async def scenario(loop: VirtualLoop) -> list[float]:
+        writer, tries = Writer(), list[float]()
+
+        async def write() -> None:
+            tries.append(loop.time() - 1000)
+            if len(tries) == 1:
+                raise ApiError(429, "TooManyRequests", "later", retry_after=17.0)
+
+        writer.lead(True)
+        async with running(writer):
+            writer.want(("a",), write)
+            await asyncio.sleep(60)
+        return tries
+
+    loop = VirtualLoop()
+    tries = loop.run_until_complete(scenario(loop))
+    loop.close()
+
+    assert len(tries) == 2
+    assert tries[1] >= 17
+
+
+async def test_refusal_is_told_once_and_its_age_is_seen(caplog: pytest.LogCaptureFixture) -> None:
+    """One line says what is refused and why; a metric says for how long."""
     writer = Writer()
+    refused = asyncio.Event()
 
-    async def conflict() -> None:
-        tries["conflict"] += 1
-        if tries["conflict"] < 3:
-            raise ApiError(409, "Conflict", "modified")
-
-    async def forbidden() -> None:
-        tries["forbidden"] += 1
+    async def write() -> None:
+        refused.set()
         raise ApiError(403, "Forbidden", "not allowed to")
 
     writer.lead(True)
     async with running(writer):
-        writer.want(("a",), conflict)
-        writer.want(("b",), forbidden)
-        await until(lambda: tries["conflict"] == 3 and not writer._wishes)
+        assert writer.oldest() == 0
+        writer.want(("status", "b"), write)
+        await refused.wait()
+        await until(lambda: writer.failed == 1)
+        assert writer.oldest() > 0
+        writer.want(("status", "b"), None)
+        assert writer.oldest() == 0
 
-    assert tries["forbidden"] == 1
-    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == ["b was not written: not allowed to"]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
+        "status b is refused, and tried again for as long as it is wanted: not allowed to"
+    ]
+
+
+async def test_write_under_way_ends_with_the_term() -> None:
+    """Whoever leads no longer writes no longer, not even what has begun; the wish stays for the next term."""
+    writer = Writer()
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def write() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            ended.set()
+
+    writer.lead(True)
+    async with running(writer):
+        writer.want("a", write)
+        await begun.wait()
+        writer.lead(False)
+        await ended.wait()
+        assert list(writer._wishes) == ["a"]
+        begun.clear()
+        writer.lead(True)
+        await begun.wait()
+
+
+class SlowApi:
+    """An API server in memory that a client may have trouble to reach."""
+
+    def __init__(self) -> None:
+        self.lease: dict[str, Any] | None = None
+
+    def seen_by(self, loop: VirtualLoop, trouble: Callable[[float], float | None]) -> Any:
+        """Give a client; `trouble` says at a time how long an answer takes, or None for a refused connection."""
+
+        async def pass_through() -> None:
+            wait = trouble(loop.time() - 1000)
+            if wait is None:
+                raise OSError("refused")
+            await asyncio.sleep(wait)
+
+        async def get(_: str) -> Any:
+            if self.lease is None:
+                await pass_through()
+                raise ApiError(404, "NotFound", "")
+            found = dict(self.lease)
+            await pass_through()
+            return found
+
+        async def write(_: str, body: dict[str, Any]) -> Any:
+            await pass_through()
+            held, given = self.lease or {}, body.get("metadata", {}).get("resourceVersion")
+            if given != held.get("metadata", {}).get("resourceVersion"):
+                raise ApiError(409, "Conflict", "modified")
+            self.lease = body | {"metadata": {"resourceVersion": str(int(given or 0) + 1)}}
+            return self.lease
+
+        return SimpleNamespace(get=get, create=write, update=write)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_two_never_lead_whatever_the_network_does(seed: int) -> None:
+    """A term counts from before its renewal was sent, and a renewal that hangs does not prolong it."""
+    dice = random.Random(seed)
+    refuse, hang, back = 20.0, 26 + dice.random() * 4, 60 + dice.random() * 20
+
+    def trouble(now: float) -> float | None:
+        if now < refuse or now > back:
+            return dice.choice([0.0, 0.1, 1.0])
+        return None if now < hang else 1000.0
+
+    loop, api, both, led = VirtualLoop(), SlowApi(), [], set()
+    one = Elector(api.seen_by(loop, trouble), "ns", "l", "one")
+    two = Elector(api.seen_by(loop, lambda _: dice.choice([0.0, 0.5, 3.0])), "ns", "l", "two")
+    for elector in (one, two):
+        elector.listen(lambda _: both.append(loop.time()) if one.leading and two.leading else None)
+        elector.listen(lambda leading, name=elector: led.add(name) if leading else None)  # type: ignore[misc]
+
+    async def scenario() -> None:
+        async with running(one):
+            await asyncio.sleep(5)
+            async with running(two):
+                await asyncio.sleep(120)
+
+    loop.run_until_complete(scenario())
+    loop.close()
+
+    assert both == []
+    assert led == {one, two}
 
 
 async def test_one_replica_leads_and_the_next_takes_over_when_it_ends() -> None:

@@ -21,29 +21,12 @@ from dataplane.xds import client
 from dataplane.xds.client import ControlPlane
 from meshapi import protos
 from meshapi.identity import Identity
+from tests.support.virtual import VirtualLoop
 
 WEB = Identity(trust_domain="cluster.local", namespace="shop", account="web")
 BEGUN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 HELPER_SECONDS = 2.0
 """What a busy node needs for a key."""
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose time passes when nothing else is to be done."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-
-    def time(self) -> float:
-        return self.now
-
-    def _run_once(self) -> None:
-        own = cast("Any", self)
-        due = [handle._when for handle in own._scheduled if not handle._cancelled]
-        if not own._ready and due:
-            self.now = max(self.now, min(due))
-        super()._run_once()  # type: ignore[misc]
 
 
 class Authority:
