@@ -38,7 +38,6 @@ cdef class Stream(Outlet):
     cdef bint _much
     cdef bint _connecting
     cdef bint _closing
-    cdef bint _lingering
     cdef bint _end_wanted
     cdef bint _end_sent
     cdef bint _queued
@@ -68,8 +67,6 @@ cdef class Stream(Outlet):
     cdef object _read(self)
     cdef object _take(self, bytes data)
     cdef object _take_end(self)
-    @cython.locals(kernel=Kernel, data=bytes)
-    cdef object _linger(self)
     @cython.locals(error=int)
     cdef bint _connected(self) except -1
     cdef object _established(self)
@@ -78,7 +75,8 @@ cdef class Stream(Outlet):
     cdef object _broken(self, int error)
     cpdef object _too_late(self)
     cdef object _die(self, str reason)
-    cdef object _release(self)
+    cdef object _let_go(self)
+    cpdef object _gone(self)
     @cython.locals(receiver=Receiver, reason=str)
     cdef object _tell(self)
     cdef object _repeat(self)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from dataplane.net.lingering import Lingering
 from dataplane.net.original import local_address
 from dataplane.net.outlet import Bypass, Outlet
 from dataplane.net.poller import EDGE, ERR, HUP, IN, OUT, RDHUP, Pollable, Poller
@@ -24,8 +25,6 @@ READS: Final = 4
 """Receives of one stream in a batch, so that one fast peer does not keep the others waiting."""
 CLOSE_SECONDS: Final = 10.0
 """How long `close()` tries to send what waits."""
-LINGER_SECONDS: Final = 1.0
-"""How long the peer has to close its side after we closed ours."""
 
 # The same for the hot path: C integers when compiled.
 _READS = READS
@@ -60,7 +59,7 @@ class Stream(Outlet):
         self._reading = True
         self._readable = self._last = False
         self._blocked = self._much = False
-        self._connecting = self._closing = self._lingering = False
+        self._connecting = self._closing = False
         self._end_wanted = self._end_sent = self._queued = False
         self._unsendable = 0
         """The error that ended our sending before we did; what the peer sent until then is still read."""
@@ -161,7 +160,7 @@ class Stream(Outlet):
                 self._tell()
                 return
         if mask & _READABLE:
-            self._readable = not self.at_end or self._lingering
+            self._readable = not self.at_end
             if mask & _LAST:
                 self._last = True
         if self._connecting:
@@ -170,15 +169,11 @@ class Stream(Outlet):
         elif mask & _OUT and self._blocked:
             self._blocked = False
             self.flush()
-        if self._readable:
-            if self._lingering:
-                self._linger()
-            elif self.open:
-                if self._reading:
-                    self._read()
-                elif mask & _ERR:
-                    self._die(RESET)
-        elif mask & _ERR and self.open:
+        if not self.open:
+            return
+        if self._readable and self._reading:
+            self._read()
+        elif mask & _ERR:
             self._die(RESET)
 
     def failed(self, error: BaseException) -> None:
@@ -250,10 +245,11 @@ class Stream(Outlet):
             self._die(CLOSED if self._closing else RESET if self._unsendable else ENDED)
         elif self._closing:
             self.open = False
-            self._lingering = True
-            self._stop_timer()
-            self._timer = self.poller.timers.after(LINGER_SECONDS, self._too_late)
             self._reason = CLOSED
+            self._let_go()
+            lingering = Lingering(self.poller, self.fd, self._gone)
+            self.poller.replace(self, lingering)
+            self.poller.again(lingering)
             self._repeat()
 
     def _read(self) -> None:
@@ -301,19 +297,6 @@ class Stream(Outlet):
             self.receiver.ended()
         self._finish()
 
-    def _linger(self) -> None:
-        """Throw away what comes after our close until the peer closes too."""
-        kernel = self.poller.kernel
-        for _ in range(_READS):
-            data = kernel.receive(self.fd, False)
-            if data is None and kernel.error == 0:
-                self._readable = False
-                return
-            if not data:
-                self._release()
-                return
-        self._repeat()
-
     def _connected(self) -> bool:
         """Learn how connecting went."""
         error = self.poller.kernel.socket_error(self.fd)
@@ -352,21 +335,19 @@ class Stream(Outlet):
 
     def _too_late(self) -> None:
         self._timer = None
-        if self._lingering:
-            self._release()
-        else:
-            self._die(CONNECT_TIMEOUT if self._connecting else CLOSE_TIMEOUT)
+        self._die(CONNECT_TIMEOUT if self._connecting else CLOSE_TIMEOUT)
 
     def _die(self, reason: str) -> None:
         """Let go of the socket; the receiver hears of it in the next batch."""
         if self.open:
             self.open = False
             self._reason = reason
-            self._release()
+            self._let_go()
+            self.poller.remove(self)
+            self._gone()
             self._repeat()
 
-    def _release(self) -> None:
-        self._lingering = False
+    def _let_go(self) -> None:
         self._readable = False
         self._stop_timer()
         self._drop()
@@ -375,8 +356,10 @@ class Stream(Outlet):
         if self.feed is not None:
             self.feed.stop()
         self.pump = self.feed = None
+
+    def _gone(self) -> None:
+        """The descriptor is closed, or will be at the end of the batch."""
         self.poller.connections -= 1
-        self.poller.remove(self)
         if self.at_gone is not None:
             self.at_gone(self.peer)
             self.at_gone = None

@@ -219,7 +219,7 @@ class TlsStream(Stream):
             self._flushed(bool(engine.waiting or self._chunks))
 
     def _too_late(self) -> None:
-        if self._handshaking and not self._lingering:
+        if self._handshaking:
             self._timer = None
             self._die(CONNECT_TIMEOUT if self._connecting else TLS_TIMEOUT)
         else:

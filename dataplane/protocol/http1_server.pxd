@@ -7,6 +7,7 @@ from dataplane.protocol.scan cimport HeadScanner
 
 cdef class Http1Server(Http1Connection):
     cdef bint _connect
+    cdef bint _continued
     cdef bint _head_only
     cdef bint _last
     cdef bytes _protocol
@@ -17,6 +18,8 @@ cdef class Http1Server(Http1Connection):
 
     @cython.locals(out=list, bodyless=bint, length="long long", mode=int)
     cpdef object send_response(self, long stream, int status, bytes reason, list headers, bint end)
+    @cython.locals(body=BodyReader)
+    cdef bint _gives_up(self, int status) except -1
     cdef object _informational(self, int status, bytes reason, list headers)
     cdef object _write_tunnel_head(self, list headers)
     @cython.locals(line=bytes)

@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from dataplane.protocol.body import CHUNKED, LENGTH, NONE, TO_EOF, TUNNEL
 from dataplane.protocol.events import Event, Headers, RequestHead
+from dataplane.protocol.headers import get
 from dataplane.protocol.http1 import WAIT, WANT_BODY, WANT_HEAD, Http1Connection
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
@@ -21,12 +22,23 @@ _LINES = {value: b"HTTP/1.1 %d %s\r\n" % (value, phrase) for value, phrase in _P
 class Http1Server(Http1Connection):
     """One accepted HTTP/1 connection."""
 
-    __slots__ = ("_connect", "_head_only", "_last", "_protocol", "_responding", "_scheme", "_started", "_version")
+    __slots__ = (
+        "_connect",
+        "_continued",
+        "_head_only",
+        "_last",
+        "_protocol",
+        "_responding",
+        "_scheme",
+        "_started",
+        "_version",
+    )
 
     def __init__(self, limits: Limits, scheme: bytes = b"http") -> None:
         super().__init__(limits)
         self._scheme = scheme
         self._connect = False
+        self._continued = False
         self._head_only = False
         self._last = False
         self._protocol = b""
@@ -47,8 +59,8 @@ class Http1Server(Http1Connection):
         if self._connect and 200 <= status < 300:
             self._write_tunnel_head(headers)
             return
-        if self._connect or (end and self._state == WANT_BODY):
-            # What follows a refused CONNECT may be meant for the tunnel; what follows an early answer is body, or not.
+        if self._connect or (self._state == WANT_BODY and self._gives_up(status)):
+            # What follows a refused CONNECT may be meant for the tunnel.
             self.closing = True
         bodyless = self._head_only or status in {304, 204}
         if status == 204:
@@ -76,6 +88,13 @@ class Http1Server(Http1Connection):
         if end:
             self._end_sending()
 
+    def _gives_up(self, status: int) -> bool:
+        """Whether the rest of the request is not waited for after an answer given now: it is late, or much, or may never come."""
+        body = self._body
+        if status == 408 or (body.mode == LENGTH and body.left > self._limits.drain_bytes):
+            return True
+        return not self._continued and get(self._scanner.headers, b"expect") is not None
+
     def _informational(self, status: int, reason: bytes, headers: Headers) -> None:
         """Send a 1xx, or switch protocols."""
         if status == 101:
@@ -86,6 +105,7 @@ class Http1Server(Http1Connection):
             self._out.append(b"connection: Upgrade\r\nupgrade: " + self._protocol + b"\r\n")
             self._write_tunnel_head(headers)
         elif self._version == 11:
+            self._continued = self._continued or status == 100
             self._write_line(status, reason)
             self._write_fields(headers, True)
             self._out.append(b"\r\n")
@@ -133,6 +153,7 @@ class Http1Server(Http1Connection):
         self._head_only = method == b"HEAD"
         self._protocol = scanner.protocol
         self._connect = connect
+        self._continued = False
         self._version = scanner.version
         self._responding = True
         self._started = False
@@ -177,9 +198,9 @@ class Http1Server(Http1Connection):
             return
         if self._state == WAIT:
             self._finish()
-        else:
-            # The answer came before the end of the body: what is still to come cannot be told from a new request.
+        elif self.closing:
             self._die()
+        # Else the answer came before the end of the body, and the rest of that is read before the next request.
 
     def _finish(self) -> None:
         """Both messages are complete: wait for the next request, if there may be one."""

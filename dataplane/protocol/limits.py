@@ -21,6 +21,8 @@ class Limits:
     """Chunk extensions of one message in all (they are read and dropped)."""
     pipeline_bytes: int = 1024 * 1024
     """Bytes an HTTP/1 client may send ahead while its response is being made."""
+    drain_bytes: int = 64 * 1024 * 1024
+    """What is read of an HTTP/1 request's body after its answer, to keep the connection."""
     concurrent_streams: int = 100
     """HTTP/2 streams open at once, as announced."""
     hpack_table_bytes: int = 4096

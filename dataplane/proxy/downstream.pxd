@@ -22,6 +22,7 @@ cdef class HttpDownstream(Downside):
     cdef Timer _head_timer
     cdef Timer _end_timer
     cdef bint _shutting
+    cdef long long _drained
     cdef double _born
     cdef double _told
     cdef long _requests
@@ -31,6 +32,9 @@ cdef class HttpDownstream(Downside):
     @cython.locals(exchange=Exchange, most=long)
     cdef object _open(self, RequestHead head)
     cdef object _failed(self, Failure failure)
+    cdef object _discard(self, long stream, Py_ssize_t size)
+    cpdef object _drain_too_slow(self)
+    cdef object _stop_draining(self)
     cdef object _watch_head(self)
     cdef object _watch_section(self)
     cdef object _end_soon(self, str why)

@@ -39,7 +39,7 @@ _SLOW_HEAD = errors.HEAD_LATE.as_http1(b"Request Timeout")
 class HttpDownstream(Downside):
     """A client's connection; the stream's receiver from the moment it is known to speak HTTP."""
 
-    __slots__ = ("_born", "_end_timer", "_head_timer", "_requests", "_s1", "_s2", "_shutting", "_told")
+    __slots__ = ("_born", "_drained", "_end_timer", "_head_timer", "_requests", "_s1", "_s2", "_shutting", "_told")
 
     def __init__(self, runtime: Runtime, stream: Stream, chain: ChainTable, http2: bool, secure: bool) -> None:
         super().__init__(runtime, stream, chain, secure)
@@ -54,6 +54,8 @@ class HttpDownstream(Downside):
         self._end_timer: Timer | None = None
         """When a connection that does not follow the tables ends."""
         self._shutting = False
+        self._drained = 0
+        """Body bytes dropped since the request they belong to was answered."""
         self._born = self._told = self.used
         """`_told`: when the client was told to go, or came."""
         self._requests = 0
@@ -142,6 +144,9 @@ class HttpDownstream(Downside):
         if not self.gone:
             self.release()
             self.mark()
+            if self._s1 is not None and self._s1.active:
+                self._drained = 0
+                self._head_timer = self.runtime.timers.after(self.runtime.limits.drain_seconds, self._drain_too_slow)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -180,7 +185,7 @@ class HttpDownstream(Downside):
             if call is None:
                 if kind == _DATA:
                     data = event
-                    self.consumed(event.stream, len(data.data))  # type: ignore[attr-defined]
+                    self._discard(event.stream, len(data.data))  # type: ignore[attr-defined]
                 continue
             if kind == _DATA:
                 data = event
@@ -215,6 +220,28 @@ class HttpDownstream(Downside):
         else:
             self.calls[head.stream] = exchange
         exchange.begin()
+
+    def _discard(self, stream: int, size: int) -> None:
+        """A piece of a body nobody takes any more: HTTP/2 has told the client to stop, on HTTP/1 the rest has to be read."""
+        self.consumed(stream, size)
+        self._drained += size
+        if self._s1 is not None and self._drained > self.runtime.limits.protocol.drain_bytes and not self._ending:
+            self._stop_draining()
+
+    def _drain_too_slow(self) -> None:
+        self._head_timer = None
+        if self.gone or self.call is not None:
+            return
+        if self._s1.active:
+            self._stop_draining()
+        else:
+            self._watch_head()
+
+    def _stop_draining(self) -> None:
+        """Enough was read after an answer: end the connection, which lingers while the client still sends."""
+        self.runtime.metrics.events.of("drain_given_up").value += 1
+        self._ending = True
+        self.mark()
 
     def _own_name(self) -> bytes:
         """Name the host an HTTP/1.0 client left out by where it connected to; servers refuse an empty `Host`."""

@@ -36,5 +36,7 @@ class ProxyLimits:
     """Between sidecars: silence with requests open after which a PING asks whether the peer lives, and time for its answer."""
     head_timeout: float = 10.0
     """From the first byte of a request head to its last."""
+    drain_seconds: float = 30.0
+    """How long the rest of an HTTP/1 request's body is read after its answer."""
     sweep: float = 5.0
     """How often idle limits are looked at."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from dataplane.net import lingering
 from dataplane.net import stream as stream_module
 from dataplane.net.outlet import HIGH_MARK, LOW_MARK
 from dataplane.net.splice import Pump
@@ -293,7 +294,7 @@ async def test_close_after_our_own_end_lingers_no_longer_than_another() -> None:
 
 async def test_peer_that_never_closes_is_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our side closed, theirs does not: the descriptor is freed after the linger time."""
-    monkeypatch.setattr(stream_module, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.05)
     async with net() as n:
         heard = Heard()
         n.pair(heard)

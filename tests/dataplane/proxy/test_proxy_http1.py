@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from dataplane.protocol.limits import Limits
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, cluster, config
 
@@ -171,15 +172,74 @@ def test_end_after_pipelined_requests_cancels_the_last(rig: Callable[..., Rig]) 
     assert (r.counted(200), r.counted(0, flags.CLIENT_GONE)) == (1, 1)
 
 
-def test_answer_before_the_whole_body_closes_the_connection(rig: Callable[..., Rig]) -> None:
-    """What the client still sends cannot be told from a new request."""
-    r = rig()
-    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 100\r\n\r\nabc")
-    r.servers[0].send(b"HTTP/1.1 413 Too Big\r\ncontent-length: 0\r\n\r\n")
+TOO_BIG = b"HTTP/1.1 413 Too Big\r\nContent-Length: 3\r\n\r\nbig"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-    assert client.read().startswith(b"HTTP/1.1 413 Too Big\r\n")
-    assert client.ended
+
+def test_answer_before_the_whole_body_leaves_the_connection_open(rig: Callable[..., Rig]) -> None:
+    """The rest of the upload is read and dropped; the next request on the connection is served."""
+    r = rig()
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 1000000\r\n\r\nabc")
+    r.servers[0].send(TOO_BIG)
+    assert client.read() == TOO_BIG
     assert r.servers[0].ended
+
+    client.send(b"u" * 999_997 + GET)
+    assert not client.ended
+    r.servers[1].send(OK)
+
+    assert client.read() == OK
+    assert r.servers[1].sock.fileno() >= 0
+
+
+def test_refusal_of_an_upload_leaves_the_connection_open(rig: Callable[..., Rig]) -> None:
+    """Our own answers are early ones too."""
+    r = rig(config(clusters=(cluster(),)))
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 6\r\n\r\nabc")
+    assert b"x-tulle-error: no_healthy_upstream" in client.read()
+    client.send(b"def" + GET)
+
+    assert b"x-tulle-error: no_healthy_upstream" in client.read()
+    assert not client.ended
+
+
+def test_upload_that_goes_on_past_its_answer_is_bounded_in_bytes(rig: Callable[..., Rig]) -> None:
+    """Where nothing said how much is to come, nothing could be announced; the connection ends."""
+    r = rig(protocol=Limits(drain_bytes=1000))
+    client = r.client().send(CHUNKED)
+    r.servers[0].send(TOO_BIG)
+    assert client.read() == TOO_BIG
+    client.send(b"3e8\r\n" + b"u" * 1000 + b"\r\n")
+    assert not client.ended
+    client.send(b"1\r\nu\r\n")
+
+    assert client.ended
+    assert r.runtime.metrics.events.of("drain_given_up").value == 1
+
+
+def test_upload_that_goes_on_past_its_answer_is_bounded_in_time(rig: Callable[..., Rig]) -> None:
+    """A client that never finishes its body does not keep its connection."""
+    r = rig(drain_seconds=0.05)
+    client = r.client().send(CHUNKED)
+    r.servers[0].send(TOO_BIG)
+    assert not client.ended
+    r.run(0.1)
+
+    assert client.ended
+    assert r.runtime.metrics.events.of("drain_given_up").value == 1
+
+
+def test_upload_that_ended_in_time_is_not_counted_against_the_next_request(rig: Callable[..., Rig]) -> None:
+    """The bound ends with the body."""
+    r = rig(drain_seconds=0.05)
+    client = r.client().send(CHUNKED)
+    r.servers[0].send(TOO_BIG)
+    client.send(b"0\r\n\r\n")
+    r.run(0.1)
+    client.send(GET)
+    r.servers[1].send(OK)
+
+    assert client.read().endswith(OK)
 
 
 @pytest.mark.parametrize(
