@@ -41,6 +41,7 @@ MODULES = [
     "dataplane/tables/health.py",
     "dataplane/tables/endpoints.py",
     "dataplane/tables/routes.py",
+    "dataplane/tables/conditions.py",
     "dataplane/tables/authz.py",
     "dataplane/tables/listeners.py",
     "dataplane/proxy/headers.py",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataplane.net.stream import Stream
 from dataplane.proxy.runtime import Runtime
-from dataplane.tables.authz import ALWAYS_ALLOW, Facts, Guard
+from dataplane.tables.authz import ALWAYS_ALLOW, Guard
+from dataplane.tables.conditions import Facts
 from dataplane.tables.listeners import ChainTable
 
 

@@ -12,8 +12,9 @@ from dataplane.proxy import standing
 from dataplane.proxy.flow import HttpConnection
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.standing import Seen
-from dataplane.tables.authz import ALWAYS_ALLOW, ALWAYS_DENY, Facts, Guard, refusing
+from dataplane.tables.authz import ALWAYS_ALLOW, ALWAYS_DENY, Guard, refusing
 from dataplane.tables.compile import Tables
+from dataplane.tables.conditions import Facts
 from dataplane.tables.listeners import ChainTable
 from dataplane.tables.routes import RouteIndex
 from dataplane.telemetry import labels

@@ -11,8 +11,9 @@ from typing import Any
 
 from dataplane.config import Cluster
 from dataplane.protocol.events import RequestHead
-from dataplane.tables.authz import ALWAYS_ALLOW, Facts
+from dataplane.tables.authz import ALWAYS_ALLOW
 from dataplane.tables.compile import Tables
+from dataplane.tables.conditions import Facts
 from dataplane.tables.endpoints import AS_DOWNSTREAM, HTTP1, ClusterTable, EndpointSlot
 from dataplane.tables.listeners import ChainTable, ListenerTable, describe
 from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow

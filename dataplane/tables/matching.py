@@ -21,6 +21,7 @@ _REGEX = 5
 
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SLASH = re.compile(rb"%2F|%5C|\\", re.IGNORECASE)
+_SEMICOLON = re.compile(rb"%3B", re.IGNORECASE)
 _PARAMETERS = re.compile(rb";[^/]*")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -119,24 +120,30 @@ def normal_path(path: bytes) -> bytes:
 def other_readings(path: bytes) -> list[bytes]:
     """Return what else than `normal_path` a server may take a path for, which gets it as it came.
 
-    A server that resolves nothing reads `/admin/../public` as something of `/admin`; one that decodes before it
-    resolves, or knows path parameters, reads `/public/..%2Fadmin` and `/public/..;/admin` as `/admin`. A rule has to
-    hold for all of them, or it can be walked around.
+    Some resolve nothing and read `/admin/../public` as something of `/admin`; some decode slashes, some know path parameters
+    (`/admin;x`, RFC 3986, section 3.3) and take them off, before decoding or after. A rule has to hold for all of them, or
+    it can be walked around.
     """
     bare = without_query(path)
     if not _odd(bare):
         return []
     decoded: bytes = _PERCENT.sub(_decode_unreserved, bare)
-    found = {decoded}
-    loose = _PARAMETERS.sub(b"", _SLASH.sub(b"/", decoded))
-    if b"/." in loose:
-        found.add(_resolve(loose))
+    bared: bytes = _PARAMETERS.sub(b"", decoded)
+    slashed: bytes = _SLASH.sub(b"/", decoded)
+    late: bytes = _PARAMETERS.sub(b"", _SEMICOLON.sub(b";", slashed))
+    found = {decoded, bared, slashed, late, _SLASH.sub(b"/", bared)}
+    found |= {_resolve(one) for one in found}
     found.discard(_resolve(decoded))
     return sorted(found)
 
 
 def _odd(path: bytes) -> bool:
-    return b"%" in path or b"//" in path or b"/." in path or b"\\" in path
+    return b"%" in path or b"//" in path or b"/." in path or b";" in path or b"\\" in path
+
+
+def odd(path: bytes) -> bool:
+    """Tell whether servers may take a path for different things."""
+    return _odd(path)
 
 
 def _resolve(path: bytes) -> bytes:

@@ -18,7 +18,8 @@ from dataplane.config import (
 )
 from dataplane.protocol.events import RequestHead
 from dataplane.proxy.redirect import location
-from dataplane.tables.authz import Facts, compile_rules
+from dataplane.tables.authz import compile_rules
+from dataplane.tables.conditions import Facts
 from dataplane.tables.matching import normal_path, other_readings
 from dataplane.tables.routes import RouteRow
 
@@ -115,6 +116,101 @@ def test_odd_but_harmless_paths_are_let_through(path: bytes) -> None:
     """Encoded slashes in names, doubled ones, parameters: all of them stay where they seem to be."""
     assert admits(path, "/public", deny=False)
     assert admits(path, "/admin", deny=True)
+
+
+PARAMETERS = [
+    b"/admin;x",
+    b"/admin;",
+    b"/admin;a=b;c/x",
+    b"/admin/;/x",
+    b"/;/admin",
+    b"/;a/admin/x",
+    b"/admin%3Bx",
+    b"/admin%3bx%2fy",
+    b"/admin%2Fx",
+    b"/admin%5cx",
+    b"/x;/..;/admin",
+    b"/admin;x/../public",
+    b"/admin%2F..%2Fpublic",
+    b"/%2e/admin;x",
+    b"//admin;x//",
+    b"/admin;b%2Fadmin",
+]
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
+def test_parameters_and_encoded_slashes_do_not_hide_what_is_denied(path: bytes) -> None:
+    """Servers take them off, or decode them, before they look who is to answer."""
+    assert not admits(path, "/admin", deny=True)
+    assert not admits(path, "/public", deny=False)
+
+
+EXACT = [
+    b"/admin/",
+    b"/admin;x",
+    b"/admin/;x",
+    b"/./admin",
+    b"//admin",
+    b"/%2e/admin",
+    b"/admin;x/",
+    b"/x%2f..%2fadmin",
+]
+
+
+def by(match: StringMatch, path: bytes, *, deny: bool, negated: bool = False) -> bool:
+    """Judge a path by one rule for it, or for all others."""
+    permission = Condition(none_of=Condition(path=match)) if negated else Condition(path=match)
+    policy = Policy(name="p", permissions=(permission,), principals=ANYBODY)
+    book = compile_rules((Authorization(rules=Rules(deny=deny, policies=(policy,))),))
+    assert book is not None
+    return bool(book.bind(Facts("10.0.0.1", ("10.0.0.2", 80))).admits(head(path)))
+
+
+@pytest.mark.parametrize("path", [b"/admin", *EXACT])
+def test_one_path_is_refused_however_it_is_written(path: bytes) -> None:
+    """By a rule that denies it, and by one that allows all but it."""
+    match = StringMatch(exact="/admin")
+
+    assert not by(match, path, deny=True)
+    assert not by(match, path, deny=False, negated=True)
+    assert not by(StringMatch(exact="/admin", invert=True), path, deny=False)
+
+
+@pytest.mark.parametrize("path", EXACT)
+def test_one_path_that_is_allowed_is_no_more_than_that(path: bytes) -> None:
+    """Nor is one that alone is not denied; what a server may take for something else is not it."""
+    match = StringMatch(exact="/public")
+    path = path.replace(b"admin", b"public")
+
+    assert by(match, b"/public", deny=False)
+    assert by(match, b"/public", deny=True, negated=True)
+    assert not by(match, path, deny=False)
+    assert not by(match, path, deny=True, negated=True)
+
+
+@pytest.mark.parametrize("path", ["/projects/group%2Fname", "/a;v=1", "/caf%C3%A9", "/a%20b"])
+def test_odd_path_named_letter_by_letter_is_allowed(path: str) -> None:
+    """Who writes it so means it; and nothing else than it."""
+    match = StringMatch(exact=path)
+
+    assert by(match, path.encode(), deny=False)
+    assert not by(match, path.encode(), deny=True)
+    assert not by(match, path.encode() + b"/..%2Fadmin", deny=False)
+
+
+@pytest.mark.parametrize(
+    ("match", "path"),
+    [
+        (StringMatch(suffix=".css"), b"/admin;x.css"),
+        (StringMatch(suffix=".css"), b"/admin/;.css"),
+        (StringMatch(regex="/[^/]*"), b"/admin%2Fx"),
+        (StringMatch(regex="/[^/]*"), b"/admin\\x"),
+        (StringMatch(prefix="/public"), b"/;public/../admin"),
+    ],
+)
+def test_other_writing_is_no_way_into_what_is_not_allowed(match: StringMatch, path: bytes) -> None:
+    """A parameter looks like a name's end, an encoded slash like a part of one."""
+    assert not by(match, path, deny=False)
 
 
 def test_plain_paths_have_one_reading() -> None:
