@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from collections.abc import Set as AbstractSet
 
 from dataplane import views
 from dataplane.admin import Admin, Answer, Request, text
@@ -21,6 +22,7 @@ from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials, remembered_roots
 from dataplane.discovery import Discovery
 from dataplane.engine import Engine
+from dataplane.finding import Finding
 from dataplane.net.listen import bind, bind_both
 from dataplane.probes import Probes
 from dataplane.settings import Mesh, Settings
@@ -142,14 +144,18 @@ class MeshSource:
         self.credentials = Credentials(roots_pem=remembered_roots(mesh.state_dir, mesh.roots))
         self.credentials.changed.append(self._renewed)
         self.control = ControlPlane(mesh, self.credentials, self.session, runtime.dialer)
-        self.discovery = Discovery(sidecar.engine.poller.timers, _Flushing(self), self.session.known)
+        overflow = runtime.metrics.events.of("destinations_overflow")
+        self.discovery = Discovery(runtime.timers, runtime.clock, _Flushing(self), sidecar.engine.opened, overflow)
         runtime.tls.credentials = self.credentials
         runtime.discovery = sidecar.workers.discovery = self.discovery
         sidecar.ready = self._missing
         self.control.on_update = self.update
-        self.control.on_connection = self._connection
+        self.control.on_connection = self.discovery.connection
         runtime.metrics.gauge(
             "tulle_control_plane_connected", "Whether the control plane is connected.", lambda: self.control.connected
+        )
+        runtime.metrics.gauge(
+            "tulle_destinations", "Destinations the workload uses.", lambda: len(self.discovery.names)
         )
         runtime.metrics.gauge(
             "tulle_certificate_expiry_seconds",
@@ -171,9 +177,8 @@ class MeshSource:
 
     def update(self) -> None:
         """Put what the session has in force, if it is new."""
-        warm = self.session.warm
-        if warm is not None:
-            self.discovery.adopt(warm)
+        if self.session.warm is not None:
+            self.discovery.adopt(self.session.warm)
         config = self.session.config
         if config is not self._config:
             self._config = config
@@ -197,12 +202,6 @@ class MeshSource:
         self._sidecar.engine.log_requests(form)
         self._sidecar.workers.name(runtime.own, runtime.introduction, form)
 
-    def _connection(self, there: bool) -> None:
-        if there:
-            self.discovery.connected = True
-        else:
-            self.discovery.disconnected()
-
 
 class _Flushing:
     """Subscriptions of the discovery, sent at once."""
@@ -215,11 +214,15 @@ class _Flushing:
         self._source.session.want(name)
         self._source.control.flush()
 
-    def drop(self, name: str) -> None:
-        """Let a listener go."""
-        self._source.session.drop(name)
+    def drop(self, names: AbstractSet[str]) -> None:
+        """Let listeners go."""
+        self._source.session.drop(names)
         self._source.update()
         self._source.control.flush()
+
+    def find(self, name: str) -> Finding:
+        """Tell what is known of a listener."""
+        return self._source.session.find(name)
 
 
 async def run(settings: Settings, ends: list[socket.socket]) -> None:
@@ -238,7 +241,7 @@ async def run(settings: Settings, ends: list[socket.socket]) -> None:
         views.settle_memory()
         work = [sidecar.workers.run(), _expire(sidecar.engine)]
         if source is not None:
-            work += [source.control.run(), _sweep(source.discovery)]
+            work += [source.control.run(), _sweep(sidecar.workers, source.discovery)]
         await _until(sidecar, stop, work)
     except OSError as problem:
         raise StartError(f"a port cannot be opened: {problem.strerror or problem}") from None
@@ -271,10 +274,12 @@ async def _until(sidecar: Sidecar, stop: asyncio.Event, work: list[Coroutine[Non
         raise StartError(str(gone.exceptions[0])) from None
 
 
-async def _sweep(discovery: Discovery) -> None:
+async def _sweep(workers: Workers, discovery: Discovery) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        discovery.sweep(SWEEP_SECONDS)
+        # What the others report now is for the next time; until then all they reported and used since counts as open.
+        workers.survey()
+        discovery.sweep()
 
 
 async def _expire(engine: Engine) -> None:

@@ -1,25 +1,41 @@
-"""On demand (D2): a destination is asked for when the workload first connects to it, and forgotten when idle.
+"""The destinations this workload uses: the one owner of what is subscribed to, and the one rule by which that ends.
 
-In: `want(name, callback)` from an accepted connection; changes from the configuration. Out: one call of each callback, with
-whether the destination is known to the mesh now. Nobody waits for a control plane that is away: then the answer is no, and
-the connection passes through as plain Kubernetes.
+In: `want` and `touch` from accepted connections, `adopt` for the control plane's hint at start, `report` of other workers, a clock. Out: `want` and
+`drop` on the subscriptions, and one call of each callback with the `Finding`. Nobody waits for a control plane that is away: who asks then
+hears `ASKED`, and the connection passes through as plain Kubernetes.
+
+| a destination is | when | ends |
+|---|---|---|
+| open | a connection to it is open in a worker, or waits for the answer | never |
+| recent | none is, and it was used, or hinted at, within `IDLE_SECONDS` | becomes idle |
+| idle | else, and the control plane is there to be asked again | at the next sweep |
+| kept | else: the control plane is away. That time does not count | never |
+
+Whatever it is, at most `MOST` are kept: the least recently used goes first, of those that are not open if there are any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from dataplane.finding import ASKED, Finding, Found
 from dataplane.net.timers import Timer, Timers
+from dataplane.telemetry.metrics import Counter
 
 ANSWER_SECONDS = 2.0
 """How long a connection waits for the control plane to say what its destination is."""
 WARM_SECONDS = 10.0
 """How long readiness waits for the destinations the control plane named at start."""
 IDLE_SECONDS = 600.0
-"""A destination nobody asked for in this long is let go."""
+"""A destination without a connection that nobody asked for in this long is let go."""
+MOST = 20_000
+"""Destinations kept; what a control plane lets one stream subscribe to is more than twice that."""
+_ROOM = 16
+"""Share of them let go at once when there is no room, so that looking for them costs little a destination."""
 
-Callback = Callable[[bool], None]
+Callback = Callable[[Finding], None]
 
 
 class Subscriptions(Protocol):
@@ -28,93 +44,167 @@ class Subscriptions(Protocol):
     def want(self, name: str) -> None:
         """Subscribe to a listener and what it refers to."""
 
-    def drop(self, name: str) -> None:
-        """Let a listener go."""
+    def drop(self, names: AbstractSet[str]) -> None:
+        """Let listeners go, and take their tables away in the same step."""
+
+    def find(self, name: str) -> Finding:
+        """Tell what is known of a listener now."""
 
 
 class Discovery:
     """The destinations this workload uses, and who waits for one."""
 
-    def __init__(self, timers: Timers, subscriptions: Subscriptions, known: Callable[[str], bool | None]) -> None:
-        self._timers = timers
-        self._subscriptions = subscriptions
-        self._known = known
-        self._waiting: dict[str, tuple[list[Callback], Timer]] = {}
-        self._used: dict[str, float] = {}
-        self._fresh: set[str] = set()
-        self._warming: set[str] | None = None
-        """Destinations named at start that are not known yet; None before any were named."""
+    def __init__(
+        self,
+        timers: Timers,
+        clock: Callable[[], float],
+        subscriptions: Subscriptions,
+        opened: Callable[[], AbstractSet[str]],
+        overflow: Counter,
+    ) -> None:
         self.connected = False
         """Whether the control plane can be asked now."""
+        self.most = MOST
+        """Destinations kept at most."""
+        self._timers = timers
+        self._clock = clock
+        self._subscriptions = subscriptions
+        self._opened = opened
+        self._overflow = overflow
+        """Of destinations let go because there were too many."""
+        self._used: dict[str, float] = {}
+        """The destinations, and when each was last used by the time there was a control plane."""
+        self._waiting: dict[str, tuple[list[Callback], Timer]] = {}
+        self._elsewhere: dict[int, set[str]] = {}
+        """By worker: what it said is open there, and what it used since."""
+        self._warming: set[str] | None = None
+        """Destinations hinted at that are not known yet; None before any were."""
+        self._connected_at = 0.0
+        self._before = 0.0
+        """Time with a control plane before the last connection, seconds."""
 
-    def want(self, name: str, callback: Callback) -> None:
-        """Call back with whether this listener is there, at once where that is known; `known` says None while it is not."""
-        self._fresh.add(name)
-        waiting = self._waiting.get(name)
-        if waiting is not None:
-            waiting[0].append(callback)
+    @property
+    def names(self) -> AbstractSet[str]:
+        """The destinations kept."""
+        return self._used.keys()
+
+    # --- uses ---------------------------------------------------------------------------------------------------------
+
+    def want(self, name: str, callback: Callback, worker: int = 0) -> None:
+        """Call back once with what is known of this listener: at once where that is something or nobody can be asked, else within 2 s."""
+        self._use(name, worker)
+        finding = self._subscriptions.find(name)
+        if finding.found is not Found.ASKED or not self.connected:
+            callback(finding)
+        elif name in self._waiting:
+            self._waiting[name][0].append(callback)
+        else:
+            self._waiting[name] = ([callback], self._timers.after(ANSWER_SECONDS, lambda: self._answer(name, ASKED)))
+
+    def touch(self, name: str, worker: int = 0) -> None:
+        """Note that a connection to a destination was opened."""
+        self._use(name, worker)
+
+    def adopt(self, names: Iterable[str]) -> None:
+        """Take what this workload is said to use for its own, once: a hint at start, which ends as uses do."""
+        if self._warming is not None:
             return
-        known = self._known(name)
-        if name not in self._used:
-            self._used[name] = 0.0
-            self._subscriptions.want(name)
-            known = self._known(name)
-        if known is not None or not self.connected:
-            callback(bool(known))
-            return
-        self._waiting[name] = ([callback], self._timers.after(ANSWER_SECONDS, lambda: self._answer(name, False)))
+        hinted = list(names)[-self.most :]
+        self._warming = set(hinted)
+        for name in hinted:
+            self._use(name, 0)
+        self._timers.after(WARM_SECONDS, self._warmed)
 
     @property
     def warm(self) -> bool:
-        """Whether the destinations named at start are known, or were waited for."""
+        """Whether what was hinted at is known, or was waited for long enough."""
         return self._warming is not None and not self._warming
 
-    def adopt(self, names: Iterable[str]) -> None:
-        """Take what this workload is said to use for its own, once: a hint, which ends by the same rule as any use."""
-        if self._warming is not None:
-            return
-        self._warming = set(names)
-        for name in self._warming - self._used.keys():
-            self._used[name] = 0.0
-            self._subscriptions.want(name)
-        self._timers.after(WARM_SECONDS, self._warmed)
+    def report(self, worker: int, names: AbstractSet[str]) -> None:
+        """Take what another worker has open; what it opens from now on it tells by `want` and `touch`."""
+        self._elsewhere[worker] = names & self._used.keys()
 
-    def touch(self, name: str) -> None:
-        """Note that a destination is in use."""
-        self._fresh.add(name)
+    # --- the control plane --------------------------------------------------------------------------------------------
+
+    def connection(self, there: bool) -> None:
+        """The control plane can be asked from now on, or no more: then everybody who waits passes."""
+        if there == self.connected:
+            return
+        if there:
+            self._connected_at = self._clock()
+        else:
+            self._before = self._now()
+        self.connected = there
+        if not there:
+            for name in list(self._waiting):
+                self._answer(name, ASKED)
 
     def changed(self) -> None:
         """The configuration changed: answer who waited for what is known now."""
         for name in list(self._waiting):
-            known = self._known(name)
-            if known is not None:
-                self._answer(name, known)
+            finding = self._subscriptions.find(name)
+            if finding.found is not Found.ASKED:
+                self._answer(name, finding)
         if self._warming:
-            self._warming = {name for name in self._warming if self._known(name) is None}
+            find = self._subscriptions.find
+            self._warming = {name for name in self._warming if find(name).found is Found.ASKED}
 
-    def disconnected(self) -> None:
-        """The control plane is away: let everybody who waits pass."""
-        self.connected = False
-        for name in list(self._waiting):
-            self._answer(name, False)
+    # --- ending -------------------------------------------------------------------------------------------------------
 
-    def sweep(self, seconds: float) -> None:
-        """Let go of what was idle for long; called every `seconds`. Time without a control plane does not count: nobody could be asked again."""
+    def sweep(self) -> None:
+        """Let go of what is idle; called now and then."""
         if not self.connected:
             return
-        for name in list(self._used):
-            idle = 0.0 if name in self._fresh else self._used[name] + seconds
-            self._used[name] = idle
-            if idle > IDLE_SECONDS:
-                del self._used[name]
-                self._subscriptions.drop(name)
-        self._fresh.clear()
+        now = self._now()
+        for name in self._open() & self._used.keys():
+            self._used[name] = now
+        self._let_go({name for name, used in self._used.items() if now - used > IDLE_SECONDS})
+
+    def _use(self, name: str, worker: int) -> None:
+        fresh = name not in self._used
+        if fresh and len(self._used) >= self.most:
+            self._make_room()
+        self._used[name] = self._now()
+        if worker:
+            self._elsewhere.setdefault(worker, set()).add(name)
+        if fresh:
+            self._subscriptions.want(name)
+
+    def _make_room(self) -> None:
+        open_ = self._open()
+        ranked = sorted((name in open_, used, name) for name, used in self._used.items())
+        gone = {name for _, _, name in ranked[: self.most // _ROOM + 1]}
+        self._overflow.value += len(gone)
+        self._let_go(gone)
+
+    def _let_go(self, names: AbstractSet[str]) -> None:
+        if not names:
+            return
+        for name in names:
+            del self._used[name]
+        for elsewhere in self._elsewhere.values():
+            elsewhere.difference_update(names)
+        if self._warming:
+            self._warming -= names
+        self._subscriptions.drop(names)
+        for name in names & self._waiting.keys():
+            self._answer(name, ASKED)
+
+    def _open(self) -> set[str]:
+        """Name what has a connection in any worker, or somebody waiting for one."""
+        return set().union(self._opened(), self._waiting, *self._elsewhere.values())
+
+    # --- answers and time ---------------------------------------------------------------------------------------------
+
+    def _answer(self, name: str, finding: Finding) -> None:
+        callbacks, timer = self._waiting.pop(name)
+        timer.cancel()
+        for callback in callbacks:
+            callback(finding)
 
     def _warmed(self) -> None:
         self._warming = set()
 
-    def _answer(self, name: str, known: bool) -> None:
-        callbacks, timer = self._waiting.pop(name)
-        timer.cancel()
-        for callback in callbacks:
-            callback(known)
+    def _now(self) -> float:
+        """Tell the time as far as there was a control plane."""
+        return self._before + (self._clock() - self._connected_at if self.connected else 0.0)

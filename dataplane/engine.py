@@ -17,6 +17,7 @@ from dataplane.drain import Drain
 from dataplane.net.dial import Dialer
 from dataplane.net.listen import Listener, ListenLimits, bind, bind_both
 from dataplane.net.poller import IN, Poller
+from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsContexts
 from dataplane.proxy.accept import Acceptor
 from dataplane.proxy.downstream import HttpDownstream
@@ -92,6 +93,13 @@ class Engine:
             if listener.bind and listener.name not in self._bound:
                 self._bound.add(listener.name)
                 self.listen([bind(listener.address, listener.port)], acceptor.bound(listener.name))
+
+    def opened(self) -> set[str]:
+        """Name the destinations of all connections open here; of what came in it makes names that are no destination's."""
+        streams = (one for one in self.poller.watched() if isinstance(one, Stream))
+        return {
+            xds.outbound_listener(*target) for target in {stream.target for stream in streams} if target is not None
+        }
 
     def listen(self, sockets: list[socket.socket], take: Callable[..., None], *, per_source: int | None = None) -> None:
         """Accept connections for `take`, as many as the settings allow."""

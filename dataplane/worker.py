@@ -18,6 +18,7 @@ from dataplane import views
 from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials
 from dataplane.engine import Engine
+from dataplane.finding import Finding
 from dataplane.settings import Settings
 from dataplane.workerlink import Link, Message
 
@@ -31,7 +32,7 @@ class Worker:
         self._credentials = Credentials(roots_pem=b"")
         self._engine.runtime.tls.credentials = self._credentials
         self._engine.runtime.discovery = self
-        self._waiting: dict[str, list[Callable[[bool], None]]] = {}
+        self._waiting: dict[str, list[Callable[[Finding], None]]] = {}
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -51,7 +52,7 @@ class Worker:
                 task.cancel()
             self._engine.close()
 
-    def want(self, name: str, callback: Callable[[bool], None]) -> None:
+    def want(self, name: str, callback: Callable[[Finding], None]) -> None:
         """Ask the first worker for a destination."""
         waiting = self._waiting.setdefault(name, [])
         waiting.append(callback)
@@ -74,9 +75,11 @@ class Worker:
             case ("own", own, introduction, access_log):
                 runtime.own, runtime.introduction = own, introduction
                 self._engine.log_requests(access_log)
-            case ("known", name, known):
+            case ("known", name, answer):
                 for callback in self._waiting.pop(name, []):
-                    callback(known)
+                    callback(answer)
+            case ("survey",):
+                self._link.send("opened", self._engine.opened())
             case ("drain", draining):
                 self._engine.drain.start() if draining else self._engine.drain.resume()
             case ("ask", number, what):

@@ -11,11 +11,13 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials
+from dataplane.finding import Finding
 from dataplane.telemetry.labels import Workload
 from dataplane.workerlink import Link, Message, pack
 
@@ -30,11 +32,14 @@ class WorkerGoneError(RuntimeError):
 class Wishes(Protocol):
     """The discovery, as workers use it."""
 
-    def want(self, name: str, callback: Callable[[bool], None]) -> None:
-        """Call back with whether a destination is known."""
+    def want(self, name: str, callback: Callable[[Finding], None], worker: int) -> None:
+        """Call back with what is known of a destination."""
 
-    def touch(self, name: str) -> None:
-        """Note that a destination is in use."""
+    def touch(self, name: str, worker: int) -> None:
+        """Note that a worker uses a destination."""
+
+    def report(self, worker: int, names: AbstractSet[str]) -> None:
+        """Take what a worker has open."""
 
 
 @dataclass(slots=True)
@@ -80,6 +85,10 @@ class Workers:
         """Tell what this pod is called on metrics, and whether requests are logged."""
         self._tell("own", own, introduction, access_log)
 
+    def survey(self) -> None:
+        """Have every worker report which destinations it has connections to."""
+        self._tell("survey")
+
     def drain(self, draining: bool) -> None:
         """Begin, or take back, a graceful end."""
         self._tell("drain", draining)
@@ -112,9 +121,11 @@ class Workers:
     def _take(self, index: int, message: Message) -> None:
         match message:
             case ("want", name) if self.discovery is not None:
-                self.discovery.want(name, lambda known: self.links[index].send("known", name, known))
+                self.discovery.want(name, lambda answer: self.links[index].send("known", name, answer), index + 1)
             case ("touch", name) if self.discovery is not None:
-                self.discovery.touch(name)
+                self.discovery.touch(name, index + 1)
+            case ("opened", names) if self.discovery is not None:
+                self.discovery.report(index + 1, names)
             case ("answer", number, value):
                 waiting = self._questions.pop(number, None)
                 if waiting is not None and not waiting.done():

@@ -118,6 +118,10 @@ class Poller:
         """Descriptors watched now."""
         return sum(handler is not None for handler in self._handlers)
 
+    def watched(self) -> list[Pollable]:
+        """Give everything that is watched now."""
+        return [handler for handler in self._handlers if handler is not None]
+
     def close(self) -> None:
         """Let go of the event loop; what is still open is closed without a word to anybody."""
         if self._driver is None:

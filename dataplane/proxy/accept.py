@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from dataplane.finding import Finding, Found
 from dataplane.net.original import original_destination
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
@@ -82,7 +83,7 @@ class Acceptor:
         else:
             arrival = Arrival(self, stream, None)
             stream.pause()
-            discovery.want(name, lambda known: self._learned(arrival, name, known))
+            discovery.want(name, lambda finding: self._learned(arrival, name, finding))
 
     def bound(self, name: str) -> Callable[[Stream], None]:
         """Return what takes the connections of a listener that is bound by configuration."""
@@ -113,16 +114,17 @@ class Acceptor:
             self.refuse(stream, "rbac_denied", why)
         return not why
 
-    def _learned(self, arrival: Arrival, name: str, known: bool) -> None:
-        """The control plane has answered, or cannot be asked."""
+    def _learned(self, arrival: Arrival, name: str, finding: Finding) -> None:
+        """The control plane has answered, or cannot be asked. What it has rules for that nobody here can read may not pass without."""
         stream = arrival.stream
+        arrival.table = self.runtime.tables.listeners.get(name)
         if not stream.open:
             return
-        table = self.runtime.tables.listeners.get(name) if known else None
-        if table is None:
+        if finding.found is Found.REFUSED:
+            self.refuse(stream, "refused_configuration", f"its configuration was refused: {finding.sentence}")
+        elif arrival.table is None:
             self._unknown(stream)
         else:
-            arrival.table = table
             stream.resume()
             arrival.begin()
 

@@ -361,9 +361,6 @@ class HttpDownstream(Downside):
     def sweep(self, now: float) -> None:
         """Close what is idle for too long."""
         chain = self.chain
-        if not self.inbound and self.runtime.discovery is not None:
-            # As long as a client stays connected, its destination is in use.
-            self.runtime.discovery.touch(chain.listener.name)
         if 0 < chain.life < now - self._born and not self._shutting:
             self._end_soon("connection_life_ended")
         if self.call is not None or self.calls:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from dataplane.config import Endpoints, Listener, SidecarConfig
+from dataplane.finding import ABSENT, ASKED, KNOWN, Finding, Found
 from dataplane.xds.decode import Notes, Noun, RefusedError, decode
 from dataplane.xds.settle import Held, Names, Settling, references
 from meshapi import protos, xds
@@ -33,35 +35,35 @@ class Session:
     def __init__(self, namespace: str, pod: str, metadata: Mapping[str, str] | None = None) -> None:
         self.config = SidecarConfig()
         """What is in force."""
-        self.refusals: dict[tuple[Type, str], str] = {}
-        """Sentences about resources whose last form could not be used."""
         self.passed: Counter[str] = Counter()
         """How often which field was passed over (`ignored`), by its full name."""
+        self.warm: tuple[str, ...] | None = None
+        """Destinations the control plane thinks this workload uses; None before the inbound listener said so."""
         self._node = protos.message("envoy.config.core.v3.Node")(id=f"{pod}.{namespace}", user_agent_name="tulle-proxy")
         self._node.metadata.update(dict(metadata or {}))
         self._inbound = xds.inbound_listener(namespace, pod)
         self._wanted: set[str] = set()
         self._held: dict[Type, Held] = {type_: Held() for type_ in Type}
         self._asked: Names = {type_: set() for type_ in Type}
+        """Subscribed to on this stream."""
+        self._needed: Names = {type_: set() for type_ in Type}
+        """To be subscribed to: what is in force and what is to replace it, from the roots down. Nothing else is held."""
         self._streaming = False
         self._stirred = True
         """Whether what is needed may have changed since it was last asked for."""
         self._spoken: set[Type] = set()
         """Types a request was sent for on this stream."""
+        self._settle()
+
+    @property
+    def refusals(self) -> dict[tuple[Type, str], str]:
+        """Sentences about resources whose last form could not be used."""
+        return {(type_, name): words for type_, held in self._held.items() for name, words in held.refused.items()}
 
     @property
     def ready(self) -> bool:
         """Whether the inbound listener and the roots are known."""
         return self._inbound in self.config.listeners and xds.TRUST_BUNDLE in self.config.secrets
-
-    @property
-    def warm(self) -> tuple[str, ...] | None:
-        """Destinations the control plane thinks this workload uses; None while there is no inbound listener to say so."""
-        noun: Noun | None = self._held[Type.LISTENER].nouns.get(self._inbound)
-        if not isinstance(noun, Listener):
-            return None
-        told = dict(noun.metadata).get("warm")
-        return tuple(str(name) for name in told) if isinstance(told, tuple) else ()
 
     def describe(self, key: str, value: str) -> None:
         """Say something of this sidecar to the control plane, from the next stream on."""
@@ -70,18 +72,26 @@ class Session:
     def want(self, name: str) -> None:
         """Subscribe to a listener; `pending` has the request."""
         self._wanted.add(name)
+        self._needed[Type.LISTENER].add(name)
         self._stirred = True
 
-    def drop(self, name: str) -> None:
-        """Let a listener go, and all that only it needs."""
-        self._wanted.discard(name)
+    def drop(self, names: AbstractSet[str]) -> None:
+        """Let listeners go, and all that only they need: out of force and out of memory in the same step."""
+        self._wanted -= names
         self._settle()
 
-    def known(self, name: str) -> bool | None:
-        """Tell whether a listener is there: yes, no, or not known yet."""
+    def find(self, name: str) -> Finding:
+        """Tell what is known of a listener."""
         if name in self.config.listeners:
-            return True
-        return False if name in self._held[Type.LISTENER].gone else None
+            return KNOWN
+        held = self._held[Type.LISTENER]
+        match held.found(name):
+            case Found.ABSENT:
+                return ABSENT
+            case Found.REFUSED:
+                return Finding(Found.REFUSED, held.refused[name])
+            case _:
+                return ASKED
 
     def connected(self) -> list[bytes]:
         """Begin on a new stream; returns what to send."""
@@ -96,16 +106,13 @@ class Session:
         if not self._streaming or not self._stirred:
             return []
         self._stirred = False
-        needed = Settling(self._held, self.config).needed(self._roots())
         requests = []
         for type_ in PUSH_ORDER:
-            held = self._held[type_]
-            for name in (held.nouns.keys() | held.gone) - needed[type_]:
-                self._forget(type_, name)
-            fresh, stale = needed[type_] - self._asked[type_], self._asked[type_] - needed[type_]
+            needed, asked = self._needed[type_], self._asked[type_]
+            fresh, stale = needed - asked, asked - needed
             if fresh or stale:
                 requests.append(self._subscription(type_, fresh, stale))
-        self._asked = needed
+                self._asked[type_] = set(needed)
         return requests
 
     def receive(self, raw: bytes) -> list[bytes]:
@@ -138,42 +145,33 @@ class Session:
             try:
                 noun = decode(type_, name, resource.resource.value, notes)
             except RefusedError as error:
-                self.refusals[type_, name] = str(error)
-                refused.append(f"{name}: {error}" if name not in str(error) else str(error))
-                if name not in held.nouns:
-                    held.gone.add(name)
+                sentence = f"{name}: {error}" if name not in str(error) else str(error)
+                held.refuse(name, sentence)
+                refused.append(sentence)
                 continue
-            self.refusals.pop((type_, name), None)
+            if name == self._inbound and isinstance(noun, Listener):
+                noun = self._hinted(noun)
             if name not in held.nouns:
                 self._ask_again(noun)
-            # Equal content keeps the old noun, so what is compiled from it stays as well.
-            held.nouns[name] = noun if held.nouns.get(name) != noun else held.nouns[name]
-            held.versions[name] = resource.version
-            if notes.lost:
-                # In force but for a rule: said like a refusal, and again with each new stream.
-                self.refusals[type_, name] = "; ".join(notes.lost)
-                refused += notes.lost
-                del held.versions[name]
-            held.gone.discard(name)
+            held.take(name, noun, resource.version, "; ".join(notes.lost))
+            refused += notes.lost
         for name in response.removed_resources:
-            self._forget(type_, name)
-            held.gone.add(name)
+            held.remove(name)
         return refused
+
+    def _hinted(self, noun: Listener) -> Listener:
+        """Take the hint off the inbound listener, which is the same listener whatever is hinted."""
+        told = dict(noun.metadata).get("warm")
+        self.warm = tuple(str(name) for name in told) if isinstance(told, tuple) else ()
+        return replace(noun, metadata=tuple((key, value) for key, value in noun.metadata if key != "warm"))
 
     def _ask_again(self, noun: Noun) -> None:
         """Ask again for what a new resource leads to and did not exist before: it may have come into being together with it."""
         for type_, name in references(noun):
             held = self._held[type_]
-            if name in held.gone:
-                held.gone.discard(name)
+            if held.found(name) is Found.ABSENT:
+                held.forget(name)
                 self._asked[type_].discard(name)
-
-    def _forget(self, type_: Type, name: str) -> None:
-        held = self._held[type_]
-        held.nouns.pop(name, None)
-        held.versions.pop(name, None)
-        held.gone.discard(name)
-        self.refusals.pop((type_, name), None)
 
     def _replaced_endpoints(self, type_: Type, response: Any) -> bool:
         """Endpoints change most often and lead nowhere: put them in force without looking at everything else."""
@@ -187,8 +185,13 @@ class Session:
         return True
 
     def _settle(self) -> None:
+        roots = self._roots()
+        self.config = Settling(self._held, self.config).next_config(roots, self.config)
+        self._needed = Settling(self._held, self.config).needed(roots)
+        for type_, held in self._held.items():
+            for name in held.names - self._needed[type_]:
+                held.forget(name)
         self._stirred = True
-        self.config = Settling(self._held, self.config).next_config(self._roots(), self.config)
 
     def _roots(self) -> set[str]:
         return {self._inbound, *self._wanted}

@@ -2,7 +2,7 @@
 
 In: what was received last and what is in force now. Out: the next `SidecarConfig`, and every name it, or what waits to replace it, needs.
 A listener or route table whose clusters have not arrived stays in its old form (xDS protocol, "Eventual consistency considerations");
-a name the control plane said does not exist counts as arrived. Refuses nothing.
+a name that does not exist, or has no usable form, counts as arrived. Refuses nothing.
 """
 
 from __future__ import annotations
@@ -12,26 +12,80 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from dataplane.config import Cluster, FilterChain, Forward, HttpFilter, Listener, RouteTable, SidecarConfig, TlsContext
+from dataplane.finding import Found
 from dataplane.xds.decode import Noun
 from meshapi import xds
 from meshapi.xds import Type
 
 Names = dict[Type, set[str]]
 
+_NONE = {Found.ABSENT, Found.REFUSED}
+
 
 @dataclass(slots=True)
 class Held:
-    """What is known of the resources of one type."""
+    """What is known of the resources of one type; each name stands in one way, and changes by these events only.
+
+    | | good form | bad form | removed | forgotten |
+    |---|---|---|---|---|
+    | ASKED | KNOWN | REFUSED | ABSENT | ASKED |
+    | KNOWN | KNOWN, the new form | KNOWN, the old form and a sentence | ABSENT | ASKED |
+    | ABSENT | KNOWN | REFUSED | ABSENT | ASKED |
+    | REFUSED | KNOWN | REFUSED, the new sentence | ABSENT | ASKED |
+    """
 
     nouns: dict[str, Noun] = field(default_factory=dict)
-    """The last good form of each."""
+    """The last good form of each that is KNOWN."""
     versions: dict[str, str] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    """Names that do not exist, or never had a good form."""
+    """Of those forms that had no rule lost."""
+    absent: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+    """Sentences about the last form of each, where it could not be used, or not all of it."""
 
-    def answered(self, name: str) -> bool:
-        """Whether anything is known of a name."""
-        return name in self.nouns or name in self.gone
+    def found(self, name: str) -> Found:
+        """Tell how a name stands."""
+        if name in self.nouns:
+            return Found.KNOWN
+        if name in self.absent:
+            return Found.ABSENT
+        return Found.REFUSED if name in self.refused else Found.ASKED
+
+    @property
+    def names(self) -> set[str]:
+        """Everything of which anything was said."""
+        return {*self.nouns, *self.absent, *self.refused}
+
+    def take(self, name: str, noun: Noun, version: str, lost: str = "") -> None:
+        """A good form came. Equal content keeps the old noun, so what is compiled from it stays as well.
+
+        One that is good but for a rule that was lost (a sentence) has no version: it is sent, and refused, again with each new stream.
+        """
+        self.absent.discard(name)
+        self.refused.pop(name, None)
+        if self.nouns.get(name) != noun:
+            self.nouns[name] = noun
+        if lost:
+            self.refused[name] = lost
+            self.versions.pop(name, None)
+        else:
+            self.versions[name] = version
+
+    def refuse(self, name: str, sentence: str) -> None:
+        """A form came that cannot be used."""
+        self.refused[name] = sentence
+        self.absent.discard(name)
+
+    def remove(self, name: str) -> None:
+        """The control plane says that there is no such thing."""
+        self.forget(name)
+        self.absent.add(name)
+
+    def forget(self, name: str) -> None:
+        """Nobody asks for it any more, or it is to be asked for anew."""
+        self.nouns.pop(name, None)
+        self.versions.pop(name, None)
+        self.absent.discard(name)
+        self.refused.pop(name, None)
 
 
 def references(noun: object) -> Iterator[tuple[Type, str]]:
@@ -106,7 +160,7 @@ class Settling:
             if noun is not None:
                 chosen[type_][name] = noun
                 todo.extend(references(noun))
-        absent = frozenset(roots & self._held[Type.LISTENER].gone)
+        absent = frozenset(roots & self._held[Type.LISTENER].absent)
         made = SidecarConfig(
             listeners={name: noun for name, noun in chosen[Type.LISTENER].items() if isinstance(noun, Listener)},
             routes=chosen[Type.ROUTES],  # type: ignore[arg-type] # the decoder of a type makes its noun
@@ -138,9 +192,10 @@ class Settling:
             held = self._held[type_]
             noun = held.nouns.get(name)
             if noun is None or not all(self._usable(*reference) for reference in references(noun)):
-                noun = None if name in held.gone else self._now[type_].get(name)
+                noun = None if held.found(name) in _NONE else self._now[type_].get(name)
             self._chosen[key] = noun
         return self._chosen[key]
 
     def _usable(self, type_: Type, name: str) -> bool:
-        return name in self._held[type_].gone or self._choose(type_, name) is not None
+        """Whether what leads to a name may be in force: something is known of it, and be it that there is nothing to use."""
+        return self._held[type_].found(name) in _NONE or self._choose(type_, name) is not None

@@ -1,14 +1,20 @@
-"""Asking for destinations on demand."""
+"""The destinations a workload uses: who is answered when, and what ends by which rule."""
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from dataplane.discovery import IDLE_SECONDS, Discovery
+import pytest
+
+from dataplane.discovery import ANSWER_SECONDS, IDLE_SECONDS, WARM_SECONDS, Discovery
+from dataplane.finding import ABSENT, ASKED, KNOWN, Finding, Found
+from dataplane.telemetry.metrics import Counter
 
 
 class Timer:
-    def __init__(self, callback: Any) -> None:
+    def __init__(self, seconds: float, callback: Any) -> None:
+        self.seconds = seconds
         self.callback = callback
         self.cancelled = False
 
@@ -17,86 +23,208 @@ class Timer:
 
 
 class Stage:
-    """Stand-ins for timers and subscriptions."""
+    """Stand-ins for timers, clock, subscriptions and open connections."""
 
-    def __init__(self) -> None:
-        self.known: dict[str, bool] = {}
+    def __init__(self, most: int = 100) -> None:
+        self.now = 1000.0
+        self.known: dict[str, Finding] = {}
         self.wanted: list[str] = []
         self.dropped: list[str] = []
+        self.open: set[str] = set()
         self.timers: list[Timer] = []
-        self.told: list[bool] = []
-        self.discovery = Discovery(self, self, self.known.get)  # type: ignore[arg-type]
-        self.discovery.connected = True
+        self.told: list[Finding] = []
+        self.overflow = Counter()
+        self.discovery = Discovery(self, lambda: self.now, self, lambda: self.open, self.overflow)  # type: ignore[arg-type]
+        self.discovery.most = most
+        self.discovery.connection(True)
 
     def after(self, seconds: float, callback: Any) -> Timer:
-        self.timers.append(Timer(callback))
+        self.timers.append(Timer(seconds, callback))
         return self.timers[-1]
 
     def want(self, name: str) -> None:
         self.wanted.append(name)
 
-    def drop(self, name: str) -> None:
-        self.dropped.append(name)
+    def drop(self, names: AbstractSet[str]) -> None:
+        self.dropped += sorted(names)
+
+    def find(self, name: str) -> Finding:
+        return self.known.get(name, ASKED)
+
+    def ask(self, *names: str) -> None:
+        for name in names:
+            self.discovery.want(name, self.told.append)
+
+    def idle(self, seconds: float = IDLE_SECONDS + 1) -> None:
+        """Time passes and is noticed."""
+        self.now += seconds
+        self.discovery.sweep()
 
 
-def test_unknown_destination_is_asked_for_once_and_all_who_wait_are_told() -> None:
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_unknown_destination_is_asked_for_once_and_all_who_wait_are_told(stage: Stage) -> None:
     """Two connections, one subscription, one answer each."""
-    stage = Stage()
-    stage.discovery.want("a", stage.told.append)
-    stage.discovery.want("a", stage.told.append)
+    stage.ask("a", "a")
     assert (stage.wanted, stage.told) == (["a"], [])
-    stage.known["a"] = True
+    stage.known["a"] = KNOWN
     stage.discovery.changed()
     stage.discovery.changed()
 
-    assert stage.told == [True, True]
+    assert stage.told == [KNOWN, KNOWN]
     assert stage.timers[0].cancelled
 
 
-def test_absent_destination_is_answered_with_no() -> None:
-    """What the mesh does not know passes through."""
-    stage = Stage()
-    stage.discovery.want("a", stage.told.append)
-    stage.known["a"] = False
+@pytest.mark.parametrize("found", [ABSENT, Finding(Found.REFUSED, "no such filter")])
+def test_destination_that_cannot_be_used_is_answered_as_what_it_is(stage: Stage, found: Finding) -> None:
+    """What the mesh does not know passes through; what this sidecar cannot read does not."""
+    stage.ask("a")
+    stage.known["a"] = found
     stage.discovery.changed()
+    stage.ask("a")
 
-    assert stage.told == [False]
+    assert stage.told == [found, found]
 
 
-def test_nobody_waits_for_a_control_plane_that_is_away() -> None:
+def test_nobody_waits_for_a_control_plane_that_is_away(stage: Stage) -> None:
     """Neither who waits when it goes, nor who comes after."""
-    stage = Stage()
-    stage.discovery.want("a", stage.told.append)
-    stage.discovery.disconnected()
-    stage.discovery.want("b", stage.told.append)
+    stage.ask("a")
+    stage.discovery.connection(False)
+    stage.ask("b")
 
-    assert stage.told == [False, False]
+    assert stage.told == [ASKED, ASKED]
     assert stage.wanted == ["a", "b"]
 
 
-def test_silence_of_the_control_plane_ends_the_wait() -> None:
-    """The timer answers no; a later answer calls nobody twice."""
-    stage = Stage()
-    stage.discovery.want("a", stage.told.append)
+def test_silence_of_the_control_plane_ends_the_wait(stage: Stage) -> None:
+    """The timer answers; a later answer calls nobody twice."""
+    stage.ask("a")
+    assert stage.timers[0].seconds == ANSWER_SECONDS
     stage.timers[0].callback()
-    stage.known["a"] = True
+    stage.known["a"] = KNOWN
     stage.discovery.changed()
 
-    assert stage.told == [False]
+    assert stage.told == [ASKED]
 
 
-def test_idle_destination_is_let_go_and_asked_for_again() -> None:
+def test_idle_destination_is_let_go_and_asked_for_again(stage: Stage) -> None:
     """Use keeps it, silence drops it."""
-    stage = Stage()
-    stage.known["a"] = True
-    stage.discovery.want("a", stage.told.append)
-    stage.discovery.sweep(IDLE_SECONDS)
+    stage.known["a"] = KNOWN
+    stage.ask("a")
+    stage.idle(IDLE_SECONDS)
     stage.discovery.touch("a")
-    stage.discovery.sweep(IDLE_SECONDS)
+    stage.idle(IDLE_SECONDS)
     assert stage.dropped == []
-    stage.discovery.sweep(IDLE_SECONDS)
-    stage.discovery.sweep(1)
+    stage.idle(1)
     assert stage.dropped == ["a"]
-    stage.discovery.want("a", stage.told.append)
+    stage.ask("a")
 
     assert stage.wanted == ["a", "a"]
+
+
+def test_open_connection_keeps_its_destination_however_long_it_is_quiet(stage: Stage) -> None:
+    """No new connection touches it; it is in use all the same, and becomes idle when it ends."""
+    stage.discovery.touch("a")
+    stage.discovery.touch("b")
+    stage.open = {"a"}
+    stage.idle()
+    assert stage.dropped == ["b"]
+    stage.open = set()
+    stage.idle(IDLE_SECONDS)
+    assert stage.dropped == ["b"]
+    stage.idle(1)
+
+    assert stage.dropped == ["b", "a"]
+
+
+def test_connection_open_in_another_worker_keeps_its_destination(stage: Stage) -> None:
+    """From its first moment: a worker that was not asked since counts with all it has used."""
+    stage.known["a"] = KNOWN
+    stage.discovery.want("a", stage.told.append, 1)
+    stage.discovery.touch("b", 2)
+    stage.idle()
+    assert stage.dropped == []
+    stage.discovery.report(1, set())
+    stage.discovery.report(2, {"b"})
+    stage.idle()
+
+    assert stage.dropped == ["a"]
+
+
+def test_use_in_another_worker_of_what_was_just_let_go_asks_again(stage: Stage) -> None:
+    """It still had the table when its connection came."""
+    stage.discovery.touch("a")
+    stage.idle()
+    stage.discovery.touch("a", 1)
+
+    assert stage.wanted == ["a", "a"]
+
+
+def test_time_without_a_control_plane_does_not_make_idle(stage: Stage) -> None:
+    """Nothing is let go that could not be asked for again, over any number of absences."""
+    stage.ask("a")
+    for _ in range(3):
+        stage.discovery.connection(False)
+        stage.idle()
+        stage.discovery.connection(True)
+        stage.idle(IDLE_SECONDS / 3)
+    assert stage.dropped == []
+    stage.idle(1)
+
+    assert stage.dropped == ["a"]
+
+
+def test_hint_is_taken_once_and_ends_by_the_idle_rule(stage: Stage) -> None:
+    """What is hinted at later is not this start's."""
+    stage.discovery.adopt(["a", "b"])
+    stage.discovery.adopt(["c"])
+    assert stage.wanted == ["a", "b"]
+    stage.idle(IDLE_SECONDS)
+    stage.discovery.touch("a")
+    stage.idle(1)
+
+    assert stage.dropped == ["b"]
+
+
+def test_warm_is_when_all_that_was_hinted_at_is_known_or_time_is_up(stage: Stage) -> None:
+    """A hint holds up readiness for so long and no longer."""
+    assert not stage.discovery.warm
+    stage.discovery.adopt(["a", "b"])
+    stage.known["a"] = KNOWN
+    stage.discovery.changed()
+    assert not stage.discovery.warm
+    (timer,) = stage.timers
+    assert timer.seconds == WARM_SECONDS
+    timer.callback()
+
+    assert stage.discovery.warm
+
+
+def test_too_many_destinations_let_the_least_recently_used_go_and_none_that_is_open() -> None:
+    """Away or not: what is kept is bounded."""
+    stage = Stage(most=3)
+    stage.open = {"a"}
+    for name in ("a", "b", "c"):
+        stage.now += 1
+        stage.ask(name)
+    stage.discovery.connection(False)
+    stage.ask("d")
+    assert stage.dropped == ["b"]
+    stage.open = {"a", "c", "d"}
+    stage.ask("e")
+
+    assert stage.dropped == ["b", "a"]
+    assert stage.discovery.names == {"c", "d", "e"}
+    assert stage.overflow.value == 2
+
+
+def test_who_waits_for_what_is_let_go_is_answered() -> None:
+    """Nobody is left hanging, not even where everything is waited for."""
+    stage = Stage(most=2)
+    stage.ask("a", "b", "c")
+
+    assert stage.told == [ASKED]
+    assert stage.dropped == ["a"]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from dataplane.discovery import IDLE_SECONDS
+from dataplane.finding import ASKED, KNOWN, Found
 from meshapi.xds import Type
-from tests.support.knowing import ControlPlane, Known
+from tests.support.knowing import INBOUND, ControlPlane, Known, listener
 
 API = "outbound/10.96.0.2:80"
 DB = "outbound/10.96.0.3:5432"
@@ -35,13 +36,14 @@ async def test_warm_destination_in_use_outlives_the_control_plane_that_named_it(
     assert pod.in_force() == {API}
     assert API in control.names()
     control.push(*pod.cluster.service(API, "10.0.0.9"))
+    control.turn()
     assert pod.addresses(API) == ["10.0.0.9"]
 
 
 async def test_warm_destination_nobody_uses_ends_by_the_idle_rule(pod: Known) -> None:
     """A hint at start and nothing else."""
     control = pod.control_plane(API)
-    pod.source.discovery.sweep(IDLE_SECONDS + 1)
+    pod.idle()
     control.turn()
 
     assert pod.in_force() == set()
@@ -53,8 +55,7 @@ async def test_letting_a_destination_go_takes_its_table_away(pod: Known) -> None
     control = pod.control_plane()
     pod.want(API)
     control.turn()
-    pod.source.discovery.sweep(1)
-    pod.source.discovery.sweep(IDLE_SECONDS + 1)
+    pod.idle()
     control.turn()
     assert pod.in_force() == set()
     assert control.names(Type.ENDPOINTS) == set()
@@ -75,7 +76,7 @@ async def test_control_plane_that_has_nothing_new_to_say_is_still_asked(pod: Kno
     assert pod.told == []
     control.turn()
 
-    assert pod.told == [True]
+    assert pod.told == [KNOWN]
 
 
 async def test_destination_is_asked_for_while_the_control_plane_is_yet_to_answer(pod: Known) -> None:
@@ -87,7 +88,7 @@ async def test_destination_is_asked_for_while_the_control_plane_is_yet_to_answer
     assert pod.told == []
     pod.away()
 
-    assert pod.told == [False]
+    assert pod.told == [ASKED]
 
 
 async def test_sidecar_is_ready_when_its_warm_destinations_are_known(pod: Known) -> None:
@@ -112,10 +113,55 @@ async def test_nothing_is_let_go_while_the_control_plane_is_away(pod: Known) -> 
     for _ in range(2):
         pod.away()
         for _ in range(3):
-            pod.source.discovery.sweep(IDLE_SECONDS + 1)
+            pod.idle()
         control = pod.control_plane()
-        pod.source.discovery.sweep(1)
+        pod.idle(1)
     assert pod.in_force() == {API}
-    pod.source.discovery.sweep(IDLE_SECONDS)
+    pod.idle(IDLE_SECONDS)
 
     assert pod.in_force() == set()
+
+
+async def test_form_that_was_never_good_is_refused_and_no_absence(pod: Known) -> None:
+    """Its connections are told the sentence; a good form ends that, a removal makes it absent."""
+    control = pod.control_plane()
+    bad = listener(API, "x")
+    bad["filter_chains"][0]["filters"] = [{"name": "unheard of"}]
+    pod.cluster.put(Type.LISTENER, bad)
+    pod.want(API)
+    control.turn()
+    (found,) = pod.told
+    assert found.found is Found.REFUSED
+    assert API in found.sentence
+    assert pod.source.session.config.absent == frozenset()
+    control.push(*pod.cluster.service(API, "10.0.0.2"))
+    control.turn()
+    pod.want(API)
+    control.push(*pod.cluster.remove(API))
+    control.turn()
+    pod.want(API)
+
+    assert [one.found for one in pod.told] == [Found.REFUSED, Found.KNOWN, Found.ABSENT]
+
+
+async def test_another_hint_changes_nothing_in_force(pod: Known) -> None:
+    """Each control plane hints at what it knows of; the inbound listener is the same one."""
+    pod.control_plane(API)
+    before = pod.source.session.config
+    pod.away()
+    pod.control_plane(DB)
+
+    assert pod.source.session.config is before
+
+
+async def test_what_was_let_go_while_away_is_not_remembered(pod: Known) -> None:
+    """The bound holds for memory, too; when it is used again it is asked for anew."""
+    control = pod.control_plane()
+    pod.want(API)
+    control.turn()
+    pod.away()
+    pod.source.session.drop({API})
+    pod.source.session.want(API)
+    control = ControlPlane(pod.cluster, pod.source).begin()
+
+    assert control.offered() == {(Type.LISTENER, INBOUND), (Type.CLUSTER, "own")}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dataplane.workers import summed
+from dataplane.finding import Finding, Found
+from dataplane.settings import Settings
+from dataplane.worker import Worker
+from dataplane.workers import Workers, summed
 from tests.dataplane.test_dataplane_app import App, Sidecar, app  # noqa: F401 - a fixture
 from tulle.demo.figures import samples
 
@@ -25,6 +30,51 @@ def test_scrapes_are_summed_by_sample() -> None:
     assert summed([one, two]) == (
         '# HELP a_total Help.\n# TYPE a_total counter\na_total{x="1"} 5\na_total{x="2"} 1\n# TYPE b gauge\nb 2\n'
     )
+
+
+class Wishes:
+    """Stands for the discovery."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[Any, ...]] = []
+        self.more = asyncio.Event()
+
+    def want(self, name: str, callback: Callable[[Finding], None], worker: int) -> None:
+        self.touch(name, worker)
+        callback(Finding(Found.REFUSED, "a sentence"))
+
+    def touch(self, name: str, worker: int) -> None:
+        self.said.append((name, worker))
+        self.more.set()
+
+    def report(self, worker: int, names: AbstractSet[str]) -> None:
+        self.said.append((worker, names))
+        self.more.set()
+
+    async def hear(self, count: int) -> list[tuple[Any, ...]]:
+        while len(self.said) < count:
+            self.more.clear()
+            await asyncio.wait_for(self.more.wait(), 10)
+        return self.said
+
+
+async def test_uses_of_another_worker_reach_the_one_owner_and_findings_come_back() -> None:
+    """What it wants, uses and has open is told with its number."""
+    here, there = socket.socketpair()
+    workers, worker = Workers([here]), Worker(Settings(), there)
+    wishes = workers.discovery = Wishes()
+    running = [asyncio.ensure_future(workers.run()), asyncio.ensure_future(worker._link.run())]
+    found: asyncio.Future[Finding] = asyncio.get_running_loop().create_future()
+    worker.want("a", found.set_result)
+    worker.touch("b")
+    workers.survey()
+
+    assert await wishes.hear(3) == [("a", 1), ("b", 1), (1, set())]
+    assert (await found).sentence == "a sentence"
+    workers._stopping = True
+    running[1].cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    worker._engine.close()
 
 
 @pytest.fixture

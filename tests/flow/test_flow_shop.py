@@ -12,6 +12,7 @@ from controlplane.model.meta import Key
 from controlplane.model.services import Protocol
 from controlplane.resources.build import Client
 from dataplane import config as nouns
+from dataplane.finding import ABSENT, KNOWN
 from dataplane.xds.session import Session
 from tests.support.adsloop import Ads
 from tests.support.meshobjects import Objects, endpoint, endpoint_slice, pod, route, shop, to
@@ -156,13 +157,13 @@ def test_wanted_destination_comes_with_all_it_leads_to(world: World) -> None:
 def test_unknown_destination_is_absent_until_it_comes_into_being(world: World) -> None:
     """A name that does not exist is told at once, and pushed later when it does."""
     world.want("outbound/10.0.0.9:8080")
-    assert world.session.known("outbound/10.0.0.9:8080") is False
+    assert world.session.find("outbound/10.0.0.9:8080") is ABSENT
     assert world.session.config.absent == {"outbound/10.0.0.9:8080"}
 
     world.objects.apply(pod("late-1", "10.0.0.9"))
     world.push()
 
-    assert world.session.known("outbound/10.0.0.9:8080") is True
+    assert world.session.find("outbound/10.0.0.9:8080") is KNOWN
     assert world.session.config.absent == frozenset()
     assert world.session.config.endpoints["pod/shop/late-1:8080"].endpoints[0].mesh
 
@@ -223,7 +224,7 @@ def test_dropped_destination_leaves_with_all_only_it_needed(world: World) -> Non
     """Memory follows the call graph."""
     world.want(WEB)
     world.want(API)
-    world.session.drop(API)
+    world.session.drop({API})
     world.ads.answer(world.session.pending())
     config = world.session.config
 

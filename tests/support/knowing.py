@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 from dataplane.app import MeshSource, Sidecar
+from dataplane.discovery import IDLE_SECONDS
 from dataplane.settings import Mesh, Settings
 from meshapi import protos, xds
 from meshapi.identity import Identity
@@ -68,7 +68,7 @@ class Cluster:
 
 
 class ControlPlane:
-    """One process of the control plane, as one sidecar's stream sees it: its memory ends with it."""
+    """One process of the control plane, as one sidecar's stream sees it: its memory ends with it. What either side says arrives in order, when `step` lets it."""
 
     def __init__(self, cluster: Cluster, source: MeshSource, *warm: str) -> None:
         self.cluster = cluster
@@ -78,40 +78,57 @@ class ControlPlane:
         self.sent: dict[tuple[Type, str], str] = {}
         self.refusals: list[str] = []
         self._nonce = 0
-        self._told: list[bytes] = []
+        self._asked: list[bytes] = []
+        self._said: list[bytes] = []
         self._held: set[Type] = set()
         self._late: list[tuple[Type, str]] = []
 
     def begin(self) -> ControlPlane:
-        """Take the sidecar's stream, and answer."""
-        self.source.control.begin(self.heard)
+        """Take the sidecar's stream; what it asks is answered by and by."""
+        self.source.control.begin(self._asked.append)
         return self
 
-    def heard(self, raw: bytes) -> None:
-        """Take a request; answers come after what the sidecar is doing, as over a socket."""
-        self._told.append(raw)
+    def offered(self) -> set[tuple[Type, str]]:
+        """What the sidecar says it has, in requests not answered yet."""
+        requests = [protos.message(_DISCOVERY + "DeltaDiscoveryRequest").FromString(raw) for raw in self._asked]
+        return {(Type(one.type_url), name) for one in requests for name in one.initial_resource_versions}
 
-    def turn(self) -> int:
-        """Answer everything that was asked, and what that leads to; returns the number of responses."""
-        before = self._nonce
-        while self._told:
-            request = protos.message(_DISCOVERY + "DeltaDiscoveryRequest").FromString(self._told.pop(0))
-            type_ = Type(request.type_url)
-            if request.HasField("error_detail"):
-                self.refusals.append(request.error_detail.message)
-            self.sent.update({(type_, name): version for name, version in request.initial_resource_versions.items()})
-            self.subscribed |= {(type_, name) for name in request.resource_names_subscribe}
-            for name in request.resource_names_unsubscribe:
-                self.subscribed.discard((type_, name))
-                self.sent.pop((type_, name), None)
-            self._send(type_, set(request.resource_names_subscribe))
-        return self._nonce - before
+    @property
+    def busy(self) -> bool:
+        """Whether anything is on the way."""
+        return bool(self._asked or self._said)
+
+    def step(self) -> None:
+        """Let one response arrive, or else one request."""
+        if self._said:
+            self.source.control.take(self._said.pop(0))
+        elif self._asked:
+            self._heard(self._asked.pop(0))
+
+    def turn(self) -> None:
+        """Let everything arrive, and what that leads to."""
+        while self.busy:
+            self.step()
+
+    def _heard(self, raw: bytes) -> None:
+        request = protos.message(_DISCOVERY + "DeltaDiscoveryRequest").FromString(raw)
+        type_ = Type(request.type_url)
+        if request.HasField("error_detail"):
+            self.refusals.append(request.error_detail.message)
+        self.sent.update({(type_, name): version for name, version in request.initial_resource_versions.items()})
+        for name in request.resource_names_unsubscribe:
+            self.subscribed.discard((type_, name))
+            self.sent.pop((type_, name), None)
+        for name in request.resource_names_subscribe:
+            if (type_, name) in self.subscribed:
+                self.sent.pop((type_, name), None)  # asked again: sent again
+            self.subscribed.add((type_, name))
+        self._send(type_, set(request.resource_names_subscribe))
 
     def push(self, *changed: tuple[Type, str]) -> None:
         """Tell of what changed, as far as it is subscribed to."""
         for type_ in PUSH_ORDER:
             self._send(type_, {name for kind, name in changed if kind is type_ and (type_, name) in self.subscribed})
-        self.turn()
 
     def names(self, type_: Type = Type.LISTENER) -> set[str]:
         """What is subscribed to."""
@@ -125,6 +142,7 @@ class ControlPlane:
         """Answer what was kept back."""
         late, self._late, self._held = self._late, [], set()
         self.push(*late)
+        self.turn()
 
     def _send(self, type_: Type, names: set[str]) -> None:
         response = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(type_url=type_.url)
@@ -144,7 +162,7 @@ class ControlPlane:
         if response.resources or response.removed_resources:
             self._nonce += 1
             response.nonce = str(self._nonce)
-            self.source.control.take(response.SerializeToString())
+            self._said.append(response.SerializeToString())
 
     def _value(self, type_: Type, name: str) -> Object | None:
         if (type_, name) == (Type.LISTENER, INBOUND):
@@ -167,6 +185,8 @@ class Known:
         )
         self.sidecar = Sidecar(Settings(mesh=mesh), [])
         self.source = MeshSource(self.sidecar, mesh)
+        self.now = 0.0
+        self.source.discovery._clock = lambda: self.now
         self.cluster = Cluster()
         self.told: list[Any] = []
 
@@ -184,6 +204,11 @@ class Known:
         """The app connects to a destination that is in no table."""
         self.source.discovery.want(name, self.told.append)
 
+    def idle(self, seconds: float = IDLE_SECONDS + 1) -> None:
+        """Time passes and is noticed."""
+        self.now += seconds
+        self.source.discovery.sweep()
+
     def in_force(self) -> set[str]:
         """Destinations whose tables are in force."""
         return set(self.sidecar.engine.runtime.tables.listeners) - {INBOUND}
@@ -195,9 +220,3 @@ class Known:
 
     def close(self) -> None:
         self.sidecar.engine.close()
-
-
-async def known(directory: Path) -> Known:
-    """Make one; it needs a running loop."""
-    asyncio.get_running_loop()
-    return Known(directory)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from dataplane.config import HttpFilter, TlsContext
+from dataplane.finding import ABSENT, KNOWN, Finding, Found
 from tests.support.certs import Authority
 from tests.support.net import Echo, Heard
 from tests.support.relays import Proxy, Questions, chain, inbound, listener, proxy, tcp
@@ -305,7 +306,7 @@ async def test_unknown_destination_waits_for_the_control_plane_and_then_goes_its
         name, callback = questions.asked[0]
         assert name == "outbound/10.1.1.1:25"
         p.install(listener(name, chain("tcp", tcp())), app=port)
-        callback(True)
+        callback(KNOWN)
 
         assert await hear(client, 100) == b"early"
 
@@ -320,13 +321,31 @@ async def test_destination_outside_the_mesh_passes_unless_forbidden(policy: str)
         p.install(own)
         client = await say(p, b"out", "outbound")
         await p.net.settle(lambda: bool(questions.asked))
-        questions.asked[0][1](False)
+        questions.asked[0][1](ABSENT)
 
         if policy == "allow":
             assert await hear(client, 100) == b"out"
         else:
             assert await is_reset(client)
             assert p.refused == {"unknown_destination": 1}
+
+
+async def test_destination_whose_configuration_was_refused_is_reset_with_the_sentence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is in the mesh, under rules this sidecar cannot read: plaintext would be a way around them."""
+    caplog.set_level("INFO")
+    async with proxy() as p:
+        questions = p.runtime.discovery = Questions()
+        p.target = ("127.0.0.1", p.net.serve(Echo))
+        p.install()
+        client = await say(p, b"out", "outbound")
+        await p.net.settle(lambda: bool(questions.asked))
+        questions.asked[0][1](Finding(Found.REFUSED, "no filter of that name"))
+
+        assert await is_reset(client)
+        assert p.refused == {"refused_configuration": 1}
+        assert "no filter of that name" in caplog.text
 
 
 async def test_client_that_leaves_during_the_question_is_forgotten() -> None:
@@ -340,7 +359,7 @@ async def test_client_that_leaves_during_the_question_is_forgotten() -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         client.close()
         await p.quiet()
-        questions.asked[0][1](False)
+        questions.asked[0][1](ABSENT)
 
         assert p.net.poller.connections == 0
 

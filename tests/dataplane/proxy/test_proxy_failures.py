@@ -145,18 +145,6 @@ def test_request_that_comes_too_slowly_is_408(rig: MakeRig) -> None:
     assert client.ended
 
 
-def test_open_connections_keep_their_destination(rig: MakeRig) -> None:
-    """Discovery does not let go of what a client is still connected to."""
-    r = rig(sweep=0.02)
-    touched = []
-    r.runtime.discovery = type("Discovery", (), {"touch": staticmethod(touched.append)})
-    r.client()
-    r.runtime.start()
-    r.run(0.1)
-
-    assert set(touched) == {"l"}
-
-
 def test_retry_policy_repeats_answers_it_names(rig: MakeRig) -> None:
     """Two bad answers are swallowed, the third is the client's, with its body sent each time."""
     policy = RetryPolicy(on=frozenset({"5xx"}), attempts=2, backoff=(0.0, 0.0))

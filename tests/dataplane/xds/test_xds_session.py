@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dataplane.finding import ABSENT, ASKED, KNOWN
 from dataplane.xds.session import Session
 from meshapi import protos
 from meshapi.xds import Type
@@ -107,7 +108,7 @@ def http_destination(wire: Wire) -> None:
     wire.send(Type.ROUTES, routes("r", "old"))
     wire.send(Type.CLUSTER, eds("old"))
     wire.send(Type.ENDPOINTS, endpoints("old", "10.0.0.1"))
-    assert wire.session.known(OUT) is True
+    assert wire.session.find(OUT) is KNOWN
 
 
 def test_first_requests_name_what_a_pod_needs_at_once(wire: Wire) -> None:
@@ -152,7 +153,7 @@ def test_bad_resource_is_refused_alone_and_its_last_good_form_stays(wire: Wire) 
     assert OUT in said.error_detail.message
     assert "10.96.0.2" not in said.error_detail.message
     assert wire.session.config.listeners[OUT] is before
-    assert wire.session.known("outbound/10.96.0.2:80") is True
+    assert wire.session.find("outbound/10.96.0.2:80") is KNOWN
     assert list(wire.session.refusals) == [(Type.LISTENER, OUT)]
     wire.send(Type.LISTENER, http_listener(OUT, "r"), version="3")
     assert wire.session.refusals == {}
@@ -181,10 +182,10 @@ def test_resource_that_was_never_good_does_not_hold_up_what_leads_to_it(wire: Wi
     wire.want(OUT)
     wire.send(Type.LISTENER, http_listener(OUT, "r"))
     wire.send(Type.ROUTES, routes("r", "bad"))
-    assert wire.session.known(OUT) is None
+    assert wire.session.find(OUT) is ASKED
     wire.send(Type.CLUSTER, {"name": "bad", "type": "STRICT_DNS"})
 
-    assert wire.session.known(OUT) is True
+    assert wire.session.find(OUT) is KNOWN
     assert wire.session.config.clusters == {}
 
 
@@ -194,11 +195,11 @@ def test_destination_is_in_force_only_when_complete(wire: Wire) -> None:
     wire.send(Type.LISTENER, http_listener(OUT, "r"))
     wire.send(Type.ROUTES, routes("r", "c"))
     wire.send(Type.CLUSTER, eds("c"))
-    assert wire.session.known(OUT) is None
+    assert wire.session.find(OUT) is ASKED
     assert wire.session.config.listeners == {}
     wire.send(Type.ENDPOINTS, endpoints("c"))
 
-    assert wire.session.known(OUT) is True
+    assert wire.session.find(OUT) is KNOWN
 
 
 def test_route_to_a_new_cluster_waits_for_it(wire: Wire) -> None:
@@ -237,7 +238,7 @@ def test_removed_cluster_is_gone_at_once(wire: Wire) -> None:
     wire.send(Type.CLUSTER, removed=("old",))
 
     assert wire.session.config.clusters == {}
-    assert wire.session.known(OUT) is True
+    assert wire.session.find(OUT) is KNOWN
 
 
 def test_removed_destination_is_absent(wire: Wire) -> None:
@@ -245,13 +246,13 @@ def test_removed_destination_is_absent(wire: Wire) -> None:
     http_destination(wire)
     wire.send(Type.LISTENER, removed=(OUT,))
     assert wire.session.config.absent == {OUT}
-    assert wire.session.known(OUT) is False
+    assert wire.session.find(OUT) is ABSENT
     wire.send(Type.LISTENER, tcp_listener(OUT, "old"))
     wire.send(Type.CLUSTER, eds("old"))
     wire.send(Type.ENDPOINTS, endpoints("old", "10.0.0.1"))
 
     assert wire.session.config.absent == frozenset()
-    assert wire.session.known(OUT) is True
+    assert wire.session.find(OUT) is KNOWN
 
 
 def test_what_did_not_exist_is_asked_for_again_by_a_new_resource(wire: Wire) -> None:
@@ -290,7 +291,7 @@ def test_new_stream_always_asks_for_something_that_is_answered(wire: Wire) -> No
 def test_what_was_dropped_while_away_is_not_asked_for(wire: Wire) -> None:
     """The sidecar's needs are told anew on every stream."""
     http_destination(wire)
-    wire.session.drop(OUT)
+    wire.session.drop({OUT})
     said = wire.take(wire.session.connected())
 
     assert asked(said) == {"Secret": ["trust"], "Listener": [INBOUND]}
