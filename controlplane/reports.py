@@ -121,6 +121,8 @@ def _proxy(parts: Parts, stream: Stream) -> Json:
         "workload": peer.workload,
         "connected_since": dt.datetime.fromtimestamp(stream.since, dt.UTC).isoformat(timespec="milliseconds"),
         "version": peer.version or peer.user_agent,
+        "contract": peer.contract,
+        "passed_over": sorted(filter(None, peer.passed_over.split(","))),
         "certificate_expires_at": expires.isoformat() if expires else peer.certificate_expires_at or None,
         "resources": {
             type_.url: _progress(subscription) for type_, subscription in stream.conversation.subscriptions.items()

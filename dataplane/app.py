@@ -138,6 +138,7 @@ class MeshSource:
             "service_account": who.account,
             "workload": mesh.workload,
             "version": names.PRODUCT_VERSION,
+            xds.NODE_CONTRACT: str(xds.CONTRACT),
         }
         runtime = sidecar.engine.runtime
         self.session = Session(who.namespace, mesh.pod, metadata)

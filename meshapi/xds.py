@@ -42,6 +42,15 @@ PASSTHROUGH = ResourceName("passthrough")
 INVALID = ResourceName("invalid")
 """Cluster that is never there: the weight share of a backendRef that does not resolve answers 500."""
 
+SIDECAR_AGENT = "tulle-proxy"
+"""What a sidecar calls itself in its node."""
+CONTRACT = 1
+"""The level of what is written here: it rises when the control plane begins to write what sidecars of the level before do not read, and a
+sidecar is never written more than its own (0 is one that does not say)."""
+NODE_CONTRACT = "contract"
+NODE_PASSED = "passed_over"
+"""Keys of a sidecar's node metadata: the level it reads, and the fields it has passed over, with commas between."""
+
 METADATA = "tulle.dev"
 """Key of Tulle's own facts in the `metadata` of listeners, clusters and endpoints."""
 TRANSPORT_MATCH = "envoy.transport_socket_match"

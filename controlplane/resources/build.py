@@ -30,6 +30,8 @@ class Client:
     """A gRPC library without a sidecar: names listeners by `<service>.<namespace>:<port>`."""
     warm: tuple[str, ...] = ()
     """Outbound listeners this pod's workload is known to use."""
+    contract: int = xds.CONTRACT
+    """The level it reads; what came later is not written to it (`tests/contract/` has what each level was written)."""
 
 
 def build(snapshot: MeshSnapshot, type_: Type, name: str, client: Client) -> Resource | None:
@@ -44,12 +46,13 @@ def build(snapshot: MeshSnapshot, type_: Type, name: str, client: Client) -> Res
 def depends(type_: Type, name: str) -> frozenset[str]:
     """Tell which fields of a `Client` a resource depends on besides its name."""
     if name.startswith("inbound/"):
-        return frozenset({"namespace", "pod", "warm"})
+        return frozenset({"namespace", "pod", "warm", "contract"})
     if type_ is Type.LISTENER:
-        return frozenset({"namespace", "grpc"})
+        return frozenset({"namespace", "grpc", "contract"})
     if type_ is Type.CLUSTER:
-        return frozenset({"namespace", "pod"}) if name.startswith("inbound:") else frozenset({"grpc"})
-    return frozenset()
+        of = {"namespace", "pod"} if name.startswith("inbound:") else {"grpc"}
+        return frozenset({*of, "contract"})
+    return frozenset({"contract"})
 
 
 def names(snapshot: MeshSnapshot, type_: Type, client: Client) -> Iterator[str]:

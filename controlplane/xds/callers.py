@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import grpc
@@ -18,8 +18,10 @@ from controlplane.ca.service import Denied
 from controlplane.ca.tokens import Caller
 from controlplane.watch.objects import ObjectStore, Ref
 from controlplane.xds.wire import Node
+from meshapi import xds
 
 GRACE_SECONDS = 5.0
+_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,28 @@ class Peer:
     certificate_expires_at: str = ""
     """As the sidecar says; another replica may have issued it."""
     user_agent: str = ""
+    contract: int = xds.CONTRACT
+    """The level of the contract it reads."""
+    passed_over: str = ""
+    """Fields it was sent and took no notice of, as it says."""
+
+    def told(self, node: Node) -> Peer:
+        """Take what the node says of itself and may say anew."""
+        said = node.metadata
+        return replace(
+            self,
+            version=str(said.get("version", "")),
+            certificate_expires_at=str(said.get("certificate_expires_at", "")),
+            passed_over=str(said.get(xds.NODE_PASSED, "")),
+        )
+
+
+def contract_of(node: Node) -> int:
+    """Tell what level a client reads: our sidecar says so, or is older than the word; others read all there is."""
+    if node.user_agent != xds.SIDECAR_AGENT:
+        return xds.CONTRACT
+    said = str(node.metadata.get(xds.NODE_CONTRACT, "0"))
+    return min(int(said), xds.CONTRACT) if said.isdecimal() and len(said) < _DIGITS else 0
 
 
 class Callers(Protocol):
@@ -83,10 +107,9 @@ class PodCallers:
             pod=pod,
             identity=str(who),
             workload=self._workload_of(found),
-            version=str(node.metadata.get("version", "")),
-            certificate_expires_at=str(node.metadata.get("certificate_expires_at", "")),
             user_agent=node.user_agent,
-        )
+            contract=contract_of(node),
+        ).told(node)
 
     async def _find(self, namespace: str, pod: str) -> dict[str, Any] | None:
         found = self._store.get("Pod", namespace, pod)

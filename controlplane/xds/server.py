@@ -77,6 +77,10 @@ class Stream:
         """Names were subscribed to, or let go."""
         self._hub.interest(self, type_, added, dropped)
 
+    def introduced(self, node: wire.Node) -> None:
+        """The client says what it has to say of itself."""
+        self.peer = self.peer.told(node)
+
     def refused(self, nack: Nack) -> None:
         """A response was refused: logged once, shown until the next."""
         self._hub.nacked += 1

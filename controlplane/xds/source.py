@@ -76,6 +76,7 @@ class Source(Views):
             pod=peer.pod,
             grpc=peer.user_agent.lower().startswith(_GRPC_AGENT),
             warm=self._warm(peer),
+            contract=peer.contract,
         )
         return View(self, client)
 

@@ -57,6 +57,9 @@ class Ears(Protocol):
     def refused(self, nack: Nack) -> None:
         """A response was refused."""
 
+    def introduced(self, node: wire.Node) -> None:
+        """The client said who it is, or said it anew."""
+
 
 class Conversation:
     """The protocol state of one stream over one client's catalogue."""
@@ -69,7 +72,9 @@ class Conversation:
 
     def received(self, raw: bytes) -> list[bytes]:
         """Take a request; raises BadRequestError."""
-        type_, ask, _ = wire.decode(raw, delta=self._delta)
+        type_, ask, node = wire.decode(raw, delta=self._delta)
+        if node is not None:
+            self._ears.introduced(node)
         if type_ is None:
             return self._nothing_of(raw)
         subscription = self.subscriptions.setdefault(type_, Subscription(delta=self._delta))

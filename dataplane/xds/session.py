@@ -39,7 +39,9 @@ class Session:
         """How often which field was passed over (`ignored`), by its full name."""
         self.warm: tuple[str, ...] | None = None
         """Destinations the control plane thinks this workload uses; None before the inbound listener said so."""
-        self._node = protos.message("envoy.config.core.v3.Node")(id=f"{pod}.{namespace}", user_agent_name="tulle-proxy")
+        self._node = protos.message("envoy.config.core.v3.Node")(
+            id=f"{pod}.{namespace}", user_agent_name=xds.SIDECAR_AGENT
+        )
         self._node.metadata.update(dict(metadata or {}))
         self._inbound = xds.inbound_listener(namespace, pod)
         self._wanted: set[str] = set()
@@ -51,6 +53,8 @@ class Session:
         self._streaming = False
         self._stirred = True
         """Whether what is needed may have changed since it was last asked for."""
+        self._introduced = False
+        """Whether the node was said on this stream as it is now."""
         self._spoken: set[Type] = set()
         """Types a request was sent for on this stream."""
         self._settle()
@@ -66,8 +70,9 @@ class Session:
         return self._inbound in self.config.listeners and xds.TRUST_BUNDLE in self.config.secrets
 
     def describe(self, key: str, value: str) -> None:
-        """Say something of this sidecar to the control plane, from the next stream on."""
+        """Say something of this sidecar to the control plane, with the next request."""
         self._node.metadata.update({key: value})
+        self._introduced = False
 
     def want(self, name: str) -> None:
         """Subscribe to a listener; `pending` has the request."""
@@ -97,6 +102,7 @@ class Session:
         """Begin on a new stream; returns what to send."""
         self._streaming = True
         self._stirred = True
+        self._introduced = False
         self._spoken.clear()
         self._asked = {type_: set() for type_ in Type}
         return self.pending()
@@ -123,7 +129,10 @@ class Session:
         except (DecodeError, ValueError):
             log.warning("the control plane sent something that is no response for a type asked for; it is ignored")
             return []
+        passed = len(self.passed)
         refused = self._apply(type_, response)
+        if len(self.passed) != passed:
+            self.describe(xds.NODE_PASSED, ",".join(sorted(self.passed)))
         if not self._replaced_endpoints(type_, response):
             self._settle()
         fields: dict[str, Any] = {"type_url": type_.url, "response_nonce": response.nonce}
@@ -210,9 +219,10 @@ class Session:
         return self._request(**fields)
 
     def _request(self, **fields: Any) -> bytes:
-        """Write a request; the node goes with the first of a stream only."""
-        if not self._spoken:
+        """Write a request; the node goes with the first of a stream, and with the first that has news of it."""
+        if not self._introduced:
             fields["node"] = self._node
+            self._introduced = True
         self._spoken.add(Type(fields["type_url"]))
         raw: bytes = protos.message(_DISCOVERY + "DeltaDiscoveryRequest")(**fields).SerializeToString()
         return raw

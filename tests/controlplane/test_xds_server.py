@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from types import SimpleNamespace
 
 import grpc
 import pytest
 
+from controlplane import reports
 from controlplane.ca.tokens import Caller
+from controlplane.xds.callers import contract_of
+from controlplane.xds.wire import Node
 from meshapi import protos, xds
 from meshapi.identity import Identity
 from meshapi.xds import Type
@@ -107,6 +111,40 @@ async def test_nack_is_logged_once_shown_and_changes_nothing(caplog: pytest.LogC
     lines = [r.getMessage() for r in caplog.records if "refused" in r.getMessage()]
     assert lines == ["shop/web-1 refused CLUSTER shop/web:80: shop/web:80: lb_policy is odd"]
     assert progress.reason == "shop/web:80: lb_policy is odd"
+
+
+async def test_what_a_sidecar_says_of_itself_anew_is_shown() -> None:
+    """Fields it passed over, which it knows once it has them; what it was admitted as stays."""
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel, **{xds.NODE_CONTRACT: "1"})
+        await client.ask(Type.LISTENER, "inbound/shop/web-1")
+        (stream,) = held.hub.streams
+        before = stream.peer
+        node = {"id": "web-1.shop", "metadata": {xds.NODE_PASSED: "a.B.c,a.B.d"}}
+        await client.send(Type.SECRET, resource_names_subscribe=[xds.TRUST_BUNDLE], node=node)
+        await client.receive()
+        shown = reports._proxy(SimpleNamespace(certificates=SimpleNamespace(expires={})), stream)  # type: ignore[arg-type]
+
+    assert (before.passed_over, stream.peer.identity) == ("", before.identity)
+    assert shown["passed_over"] == ["a.B.c", "a.B.d"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "said", "level"),
+    [
+        (xds.SIDECAR_AGENT, {}, 0),
+        (xds.SIDECAR_AGENT, {"contract": "0"}, 0),
+        (xds.SIDECAR_AGENT, {"contract": str(xds.CONTRACT)}, xds.CONTRACT),
+        (xds.SIDECAR_AGENT, {"contract": "999"}, xds.CONTRACT),
+        (xds.SIDECAR_AGENT, {"contract": "9" * 5000}, 0),
+        (xds.SIDECAR_AGENT, {"contract": "new"}, 0),
+        ("envoy", {}, xds.CONTRACT),
+        ("gRPC Go", {"contract": "0"}, xds.CONTRACT),
+    ],
+)
+def test_sidecar_is_written_no_more_than_it_says_it_reads(agent: str, said: dict[str, str], level: int) -> None:
+    """One that says nothing is older than the word; other clients know Envoy's messages."""
+    assert contract_of(Node(id="web-1.shop", user_agent=agent, metadata=dict(said))) == level
 
 
 async def test_unserved_type_is_answered_with_nothing() -> None:

@@ -90,6 +90,7 @@ class DeltaClient:
         url = type_.url if isinstance(type_, Type) else type_
         request = protos.message(_DISCOVERY + "DeltaDiscoveryRequest")(type_url=url, **fields)
         if self._node is not None:
+            request.node.user_agent_name = xds.SIDECAR_AGENT
             request.node.id = self._node["id"]
             request.node.metadata.update(self._node["metadata"])
             self._node = None

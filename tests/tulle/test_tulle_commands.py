@@ -78,6 +78,18 @@ def test_proxy_status_tells_what_was_refused(replicas: FakeApi) -> None:
     assert "REFUSED Listener: no such filter" in said
 
 
+def test_proxy_status_counts_the_fields_that_were_passed_over(replicas: FakeApi) -> None:
+    """A dash for none, and for a control plane that does not say."""
+    system = "/api/v1/namespaces/tulle-system/pods"
+    replicas.answers[f"{system}/b:15014/proxy/proxies"] = {
+        "proxies": [proxy("web", "2026-01-02T00:00:00Z", passed_over=["a.B.c", "a.B.d"])]
+    }
+    lines = {line.split()[1]: line for line in run(replicas, "proxy-status").stdout.splitlines()}
+
+    assert " 2 fields " in lines["web"]
+    assert " - " in lines["cart"]
+
+
 def test_proxy_status_without_a_control_plane_is_one_sentence(api: FakeApi) -> None:
     """Nothing to ask is no traceback."""
     api.answers["/api/v1/namespaces/tulle-system/pods"] = {"items": []}

@@ -17,7 +17,7 @@ from tulle.moments import span, when
 
 Object = dict[str, Any]
 
-HEAD = ("NAMESPACE", "POD", "CONNECTED", "CONFIG", "CERTIFICATE", "VERSION", "CONTROL PLANE")
+HEAD = ("NAMESPACE", "POD", "CONNECTED", "CONFIG", "PASSED OVER", "CERTIFICATE", "VERSION", "CONTROL PLANE")
 
 
 @click.command("proxy-status")
@@ -43,6 +43,7 @@ def _row(proxy: Object, now: dt.datetime) -> tuple[str, ...]:
         str(proxy["pod"]),
         _distance(proxy.get("connected_since"), now),
         _config(proxy.get("resources") or {}),
+        _passed_over(proxy.get("passed_over") or []),
         _certificate(proxy.get("certificate_expires_at"), now),
         str(proxy.get("version") or "?"),
         str(proxy["control_plane"]),
@@ -56,6 +57,11 @@ def _config(resources: Object) -> str:
     if refused:
         return "REFUSED " + "; ".join(refused)
     return f"behind on {', '.join(behind)}" if behind else "in sync"
+
+
+def _passed_over(fields: list[str]) -> str:
+    """Count the fields of its configuration that a sidecar takes no notice of; `-o json` names them, docs/xds-contract.md has the reasons."""
+    return f"{len(fields)} field{'' if len(fields) == 1 else 's'}" if fields else "-"
 
 
 def _short(type_url: str) -> str:

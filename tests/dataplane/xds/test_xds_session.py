@@ -159,6 +159,19 @@ def test_bad_resource_is_refused_alone_and_its_last_good_form_stays(wire: Wire) 
     assert wire.session.refusals == {}
 
 
+def test_fields_that_were_passed_over_are_said_once(wire: Wire) -> None:
+    """With the acknowledgement of what has them; nothing is said again that has no news."""
+    first = wire.send(Type.LISTENER, tcp_listener(INBOUND, "c"))[0]
+    again = wire.send(Type.LISTENER, tcp_listener(INBOUND, "d"))[0]
+    more = wire.send(Type.CLUSTER, {"name": "d", "type": "STATIC", "alt_stat_name": "x"})[0]
+    prefix = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.stat_prefix"
+
+    assert dict(first.node.metadata)["passed_over"] == prefix
+    assert not again.HasField("node")
+    assert dict(more.node.metadata)["passed_over"] == f"envoy.config.cluster.v3.Cluster.alt_stat_name,{prefix}"
+    assert wire.session.passed[prefix] == 2
+
+
 def test_table_with_a_pattern_nobody_can_read_is_in_force_but_for_its_rule(wire: Wire) -> None:
     """It is refused with its sentence all the same, and asked for again by the next stream."""
     wire.send(Type.LISTENER, http_listener(INBOUND, "r"))
