@@ -44,6 +44,8 @@ cdef class Pool(Owner):
     @cython.locals(call=Call)
     cdef object _unconnected(self, str detail)
     @cython.locals(connection=HttpUpstream)
+    cpdef bint follow(self, ClusterTable cluster) except -1
+    @cython.locals(connection=HttpUpstream)
     cpdef object retire(self)
 
 @cython.locals(pool=Pool)

@@ -54,10 +54,10 @@ class Pool(Owner):
         self.runtime = runtime
         self.slot = slot
         self.mesh = slot.mesh
-        self.context: TlsContext | None = cluster.mesh_tls if slot.mesh else cluster.tls
+        self.context = _context(cluster, slot)
         self.http2 = kind == HTTP2
         self.upgrade = kind == UPGRADE
-        self.retired = False
+        self.retired = slot.retired
         self.timeout = cluster.connect_timeout
         self.connecting = 0
         self.idle: list[HttpUpstream] = []
@@ -144,8 +144,6 @@ class Pool(Owner):
             self._unconnected(str(error))
             return False
         connection = HttpUpstream(self.runtime, self, self.slot, self.http2)
-        if self.mesh:
-            connection.watch_peer(self.runtime.limits.keepalive)
         connection.obey(self._cluster)
         self.connections.append(connection)
         self.circuit.connections += 1
@@ -223,6 +221,22 @@ class Pool(Owner):
             if not call.over:
                 call.unconnected(FAILED, detail)
 
+    def follow(self, cluster: ClusterTable) -> bool:
+        """Take over what the cluster says now; False when that takes other connections, and these end."""
+        before, noun = self._cluster, cluster.noun
+        if self.context != _context(cluster, self.slot) or (before.protocol is not noun.protocol and not self.mesh):
+            self.retire()
+            return False
+        self._cluster = noun
+        self.timeout = noun.connect_timeout
+        for connection in list(self.connections):
+            connection.obey(noun)
+            if self.pending:
+                self._serve(connection)
+        if self.pending:
+            self._dial_enough()
+        return True
+
     def retire(self) -> None:
         """The endpoint is gone: connections finish what they have; who still waits is served first."""
         self.retired = True
@@ -231,14 +245,15 @@ class Pool(Owner):
                 connection.retire()
 
 
+def _context(cluster: ClusterTable, slot: EndpointSlot) -> TlsContext | None:
+    return cluster.mesh_tls if slot.mesh else cluster.tls
+
+
 def pool_of(runtime: Runtime, cluster: ClusterTable, slot: EndpointSlot, kind: int) -> Pool:
-    """Return the slot's pool for a protocol, a new one when its TLS setup changed."""
+    """Return the slot's pool for a protocol; whether it fits the cluster is seen to when tables change (`Pool.follow`)."""
     pool = slot.http2 if kind == _HTTP2 else slot.http1 if kind == _HTTP1 else slot.upgrade
     if pool is not None:
-        context = cluster.mesh_tls if slot.mesh else cluster.tls
-        if pool.context is context or pool.context == context:
-            return pool  # type: ignore[no-any-return]
-        pool.retire()
+        return pool  # type: ignore[no-any-return]
     pool = Pool(runtime, cluster, slot, kind)
     if kind == _HTTP2:
         slot.http2 = pool

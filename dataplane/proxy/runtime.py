@@ -165,6 +165,9 @@ class Runtime:
             self._review()
         for slot in tables.retired:
             slot.retire()
+        for cluster in tables.renewed:
+            for slot in cluster.all_slots():
+                slot.follow(cluster)
         pace = self._paced()
         if pace != self._pace:
             self._pace = pace

@@ -165,6 +165,9 @@ class Sending(Call):
             self.tried.append(self.last_slot)
         self.abandon_try()
         self.up = None
+        newer = self.runtime.tables.clusters.get(self.cluster.name)
+        if newer is not None and newer.circuit is self.cluster.circuit:
+            self.cluster = newer  # what a push took away meanwhile is not tried any more
         self.dispatch()
 
     def hold_retry(self) -> bool:

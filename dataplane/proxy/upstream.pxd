@@ -39,7 +39,7 @@ cdef class HttpUpstream(HttpConnection):
     cpdef object obey(self, object cluster)
     cpdef bint usable(self) except -1
     cpdef long start(self, Call call, RequestHead head, bint end) except -1
-    @cython.locals(spent=bint)
+    cdef bint _spent(self) except -1
     cpdef object finished(self, Call call)
     cpdef bint unanswered(self, long code) except -1
     cpdef object retire(self)

@@ -87,8 +87,7 @@ class HttpUpstream(HttpConnection):
         self.uses = 0
         self.most_streams = 0
         self.most_uses = 0
-        self.idle = runtime.limits.upstream_idle
-        self.life = runtime.limits.upstream_life
+        self.idle = self.life = 0.0
         self.born = self.used
         self._retired = False
         runtime.upstreams.add(self)
@@ -96,19 +95,22 @@ class HttpUpstream(HttpConnection):
     # --- what pools and calls ask -------------------------------------------------------------------------------------
 
     def obey(self, cluster: Cluster) -> None:
-        """Take over what a cluster says about its connections."""
+        """Take over what a cluster says about its connections; what it leaves open has our defaults."""
+        limits = self.runtime.limits
         self.most_streams = cluster.max_streams
         self.most_uses = cluster.max_requests
-        if cluster.idle is not None:
-            self.idle = cluster.idle
-        if cluster.life is not None:
-            self.life = cluster.life
-        if cluster.keepalive is not None:
-            self.watch_peer(cluster.keepalive)
+        self.idle = limits.upstream_idle if cluster.idle is None else cluster.idle
+        self.life = limits.upstream_life if cluster.life is None else cluster.life
+        self.watch_peer(cluster.keepalive or (limits.keepalive if self.slot.mesh else (0.0, 0.0)))
+        if self.ready and self._spent() and self.call is None and not self.calls:
+            self.retire()
+
+    def _spent(self) -> bool:
+        return self.most_uses > 0 and self.uses >= self.most_uses
 
     def usable(self) -> bool:
         """Whether a request can be started now."""
-        if self.gone or self._retired or not self.ready or (self.most_uses > 0 and self.uses >= self.most_uses):
+        if self.gone or self._retired or not self.ready or self._spent():
             return False
         if self._c2 is None:
             return not self._c1.active and not self._c1.closing
@@ -144,8 +146,7 @@ class HttpUpstream(HttpConnection):
         self.used = self._poller.now
         if not self.gone:
             self.release()
-            spent = self.most_uses > 0 and self.uses >= self.most_uses
-            if self._retired or spent or (self._c2 is None and self._c1.closing):
+            if self._retired or self._spent() or (self._c2 is None and self._c1.closing):
                 self.retire()
             else:
                 self.owner.released(self)

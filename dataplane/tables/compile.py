@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dataplane.config import Endpoints, Listener, SidecarConfig
+from dataplane.config import Cluster, Endpoints, Listener, SidecarConfig
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot, compile_cluster
 from dataplane.tables.listeners import ListenerTable
 from dataplane.tables.routes import RouteIndex
@@ -29,6 +29,8 @@ class Tables:
     """Whether the mesh lets this pod's app connect to destinations it knows only."""
     retired: tuple[EndpointSlot, ...] = ()
     """Slots of the tables before that are in no cluster any more."""
+    renewed: tuple[ClusterTable, ...] = ()
+    """Clusters that were there before with other options, which pools and connections are to take over."""
 
 
 def compile_tables(config: SidecarConfig, previous: Tables | None = None, *, seed: int = 0) -> Tables:
@@ -46,7 +48,7 @@ def compile_tables(config: SidecarConfig, previous: Tables | None = None, *, see
         for name, noun in config.routes.items()
     }
     patience = [*(one.patience for one in listeners.values()), *(one.patience for one in routes.values())]
-    patience += [seconds for one in config.clusters.values() for seconds in one.keepalive or ()]
+    patience += [seconds for one in config.clusters.values() for seconds in _looked_at(one)]
     return Tables(
         config=config,
         listeners=listeners,
@@ -55,7 +57,15 @@ def compile_tables(config: SidecarConfig, previous: Tables | None = None, *, see
         patience=min(filter(None, patience), default=0.0),
         unknown_denied=any(_denies(one.noun) for one in listeners.values() if one.noun.inbound),
         retired=retired,
+        renewed=tuple(
+            one for name, one in clusters.items() if (old := before.clusters.get(name)) and old.noun is not one.noun
+        ),
     )
+
+
+def _looked_at(cluster: Cluster) -> tuple[float, ...]:
+    """Return limits of a cluster's connections that are kept by looking now and then."""
+    return (*(cluster.keepalive or ()), cluster.idle or 0.0, cluster.life or 0.0)
 
 
 def _denies(inbound: Listener) -> bool:

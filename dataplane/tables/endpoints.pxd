@@ -6,6 +6,8 @@ cdef int _ROUND_ROBIN, _LEAST_REQUEST, _RANDOM
 cdef int _WELL
 cdef double _NEVER
 
+cdef class ClusterTable
+
 cdef class Circuit:
     cdef public long connections
     cdef public long max_connections
@@ -39,6 +41,7 @@ cdef class EndpointSlot:
     cdef public object group
     cdef readonly Health health
 
+    cpdef object follow(self, ClusterTable cluster)
     cpdef object retire(self)
 
 cdef class ClusterTable:

@@ -118,6 +118,15 @@ class EndpointSlot:
         self.priority = endpoint.priority
         self.zone = endpoint.zone
 
+    def follow(self, cluster: ClusterTable) -> None:
+        """Have its pools take over what the cluster says now; who cannot is replaced when it is asked for next."""
+        if self.http1 is not None and not self.http1.follow(cluster):
+            self.http1 = None
+        if self.http2 is not None and not self.http2.follow(cluster):
+            self.http2 = None
+        if self.upgrade is not None and not self.upgrade.follow(cluster):
+            self.upgrade = None
+
     def retire(self) -> None:
         """The endpoint is gone: its connections finish what they have."""
         self.retired = True

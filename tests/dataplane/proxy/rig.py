@@ -222,6 +222,8 @@ class Rig:
         self.turn()
         self.runtime.stop()
         self.turn()
+        for peer in [*self.servers, *(late for _, late in self.waiting)]:
+            peer.sock.close()  # dialled while the rest was closed
         left = (len(self.runtime.downstreams), len(self.runtime.upstreams), self.runtime.active)
         self.poller.close()
         self.loop.close()
