@@ -69,6 +69,7 @@ class MeshFacts:
     trust: Object | None
     pods: tuple[Object, ...]
     routes: tuple[Object, ...]
+    policies: tuple[Object, ...]
     proxies: tuple[Object, ...]
     proxies_unknown: str
 
@@ -123,6 +124,7 @@ def of_mesh(facts: MeshFacts) -> list[Claim]:
         *_webhooks(facts),
         *_roots(facts),
         *_sidecars(facts),
+        *_policies(facts),
         *_routes(facts),
     ]
 
@@ -251,6 +253,28 @@ def _sidecars(facts: MeshFacts) -> list[Claim]:
             detail=f"skipped: {_some(skipped)}" if skipped else "",
             advice=f"its annotation {names.SKIPPED} says why",
             otherwise=WARNING,
+        ),
+    ]
+
+
+def _policies(facts: MeshFacts) -> list[Claim]:
+    told = [("/".join(_place(one)), c) for one in facts.policies for c in _conditions(one)]
+    told += [("Mesh default", c) for c in _conditions(facts.mesh or {}) if c["type"] == "Bypassed"]
+    refused = [f"{who}: {c.get('message')}" for who, c in told if (c["type"], c["status"]) == ("Accepted", "False")]
+    bypassed = [f"{who}: {c.get('message')}" for who, c in told if (c["type"], c["status"]) == ("Bypassed", "True")]
+    return [
+        _claim(
+            not refused,
+            "every policy is in force",
+            detail="; ".join(refused[:_NAMED]),
+            advice="kubectl describe peerauthentication <name> has the conditions",
+            otherwise=WARNING,
+        ),
+        _claim(
+            not bypassed,
+            "every pod under STRICT has a sidecar",
+            detail="; ".join(bypassed[:_NAMED]),
+            advice="annotate its workload tulle.dev/inject=enabled, or give it a policy of its own that says what it takes",
         ),
     ]
 

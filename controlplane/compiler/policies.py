@@ -2,22 +2,26 @@
 
 In: the model. Out: `PodPolicy` by pod, and what each PeerAuthentication is told. The policy nearest the pod wins: one that targets it,
 then the namespace's, then the Mesh; of several equally near the oldest. A port's own mode wins over the pod's. Refuses nothing;
-policies that take no effect are told why.
+policies that take no effect, and those that pods without a sidecar escape, are told so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.compiler.memo import Memo
 from controlplane.compiler.snapshot import Condition, PodPolicy
-from controlplane.model.mesh import Model
+from controlplane.model.mesh import MESH_NAME, Model
 from controlplane.model.meta import Key
 from controlplane.model.security import Mode, PeerAuthentication, PolicyTarget
 from controlplane.model.workloads import Pod
 
+BYPASSED = "Bypassed"
+"""The condition of a STRICT policy, or Mesh, that pods without a sidecar escape; there only while some do."""
 _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
+_NAMED = 5
+"""How many pods a sentence names before it counts the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,8 @@ def _pods_behind(model: Model, services: set[Key]) -> Mapping[Key, set[str]]:
     return behind
 
 
-def _nearest(pod: Pod, scopes: _Scopes, behind: Mapping[Key, set[str]]) -> PeerAuthentication | None:
-    namespace = pod.key.namespace
+def _targets(pod: Pod, behind: Mapping[Key, set[str]]) -> list[PolicyTarget]:
+    """All that a policy may name and that is about this pod."""
     targets = [
         PolicyTarget(group="", kind="Pod", name=pod.key.name),
         PolicyTarget(group="", kind="ServiceAccount", name=pod.account),
@@ -100,25 +104,79 @@ def _nearest(pod: Pod, scopes: _Scopes, behind: Mapping[Key, set[str]]) -> PeerA
     if pod.workload_kind in _WORKLOADS:
         group = "batch" if pod.workload_kind in {"Job", "CronJob"} else "apps"
         targets.append(PolicyTarget(group=group, kind=pod.workload_kind, name=pod.workload))
+    return targets
+
+
+def _nearest(pod: Pod, scopes: _Scopes, behind: Mapping[Key, set[str]]) -> PeerAuthentication | None:
+    namespace, targets = pod.key.namespace, _targets(pod, behind)
     found = [scopes.targets[namespace, target] for target in targets if (namespace, target) in scopes.targets]
     return min(found, key=_age, default=None)
 
 
 def policy_statuses(model: Model) -> dict[Key, tuple[Condition, ...]]:
-    """Tell each PeerAuthentication whether it is in force; those that cannot be read are told what is wrong."""
+    """Tell each PeerAuthentication whether it is in force; those that cannot be read are told what is wrong. The Mesh is told under its own name."""
     scopes = _scopes(model)
+    behind = _pods_behind(model, scopes.services)
+    there = _those_there(model, scopes, behind)
     told: dict[Key, tuple[Condition, ...]] = {
-        key: (_accepted(policy, scopes, model),) for key, policy in model.authentications.items()
+        key: (_accepted(policy, scopes, there),) for key, policy in model.authentications.items()
     }
     for problem in model.problems:
         if problem.kind == "PeerAuthentication":
             told[Key(problem.namespace, problem.name)] = (
                 Condition(type="Accepted", status=False, reason="Invalid", message=problem.message),
             )
+    for key, names in _escaping(model, scopes, behind).items():
+        told[key] = (*told.get(key, ()), _bypassed(names))
     return told
 
 
-def _accepted(policy: PeerAuthentication, scopes: _Scopes, model: Model) -> Condition:
+def _those_there(model: Model, scopes: _Scopes, behind: Mapping[Key, set[str]]) -> set[tuple[str, PolicyTarget]]:
+    """Of all that policies target, what there is: Services, and what some pod belongs to."""
+    found = {
+        (namespace, target)
+        for namespace, target in scopes.targets
+        if target.kind == "Service" and Key(namespace, target.name) in model.services
+    }
+    namespaces = {namespace for namespace, _ in scopes.targets}
+    for pod in model.pods.values():
+        if pod.key.namespace in namespaces:
+            found.update((pod.key.namespace, target) for target in _targets(pod, behind))
+    return found
+
+
+def _escaping(model: Model, scopes: _Scopes, behind: Mapping[Key, set[str]]) -> dict[Key, list[str]]:
+    """Pods without a sidecar, by the policy that would make them STRICT; by the Mesh only where others of the namespace have one."""
+    found: dict[Key, list[str]] = {}
+    if Mode.STRICT not in {model.mesh.mode, *(policy.mode for policy in model.authentications.values())}:
+        return found
+    meshed = {key.namespace for key, pod in model.pods.items() if pod.mesh}
+    for key, pod in model.pods.items():
+        if pod.mesh or not pod.ips:
+            continue
+        nearest = _nearest(pod, scopes, behind) if scopes.targets else None
+        deciding = next(_with_a_mode(nearest, scopes.namespaces.get(key.namespace)), None)
+        if deciding is not None:
+            if deciding.mode is Mode.STRICT:
+                found.setdefault(deciding.key, []).append(key.name)
+        elif model.mesh.mode is Mode.STRICT and key.namespace in meshed:
+            found.setdefault(Key("", MESH_NAME), []).append(str(key))
+    return found
+
+
+def _with_a_mode(*policies: PeerAuthentication | None) -> Iterator[PeerAuthentication]:
+    return (policy for policy in policies if policy is not None and policy.mode is not None)
+
+
+def _bypassed(names: list[str]) -> Condition:
+    named = ", ".join(sorted(names)[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    message = (
+        f"STRICT does not hold for pods without a sidecar: {named}. They take plaintext from anybody; opt them in."
+    )
+    return Condition(type=BYPASSED, status=True, reason="NoSidecar", message=message)
+
+
+def _accepted(policy: PeerAuthentication, scopes: _Scopes, there: set[tuple[str, PolicyTarget]]) -> Condition:
     namespace = policy.key.namespace
     if not policy.targets:
         winner = scopes.namespaces[namespace]
@@ -128,8 +186,9 @@ def _accepted(policy: PeerAuthentication, scopes: _Scopes, model: Model) -> Cond
         message = f"In force for every mesh pod of namespace {namespace} that no nearer policy targets."
         return Condition(type="Accepted", status=True, reason="Accepted", message=message)
     for target in policy.targets:
-        if target.kind == "Service" and Key(namespace, target.name) not in model.services:
-            message = f"There is no {target} in namespace {namespace}; the policy waits for it."
+        if (namespace, target) not in there:
+            pods = "" if target.kind in {"Service", "Pod"} else "pod of "
+            message = f"There is no {pods}{target} in namespace {namespace}; the policy waits for it."
             return Condition(type="Accepted", status=False, reason="TargetNotFound", message=message)
         winner = scopes.targets[namespace, target]
         if winner is not policy:

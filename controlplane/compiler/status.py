@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from controlplane.compiler.attach import Attachments, Verdict
+from controlplane.compiler.policies import BYPASSED
 from controlplane.compiler.routes import Services, Unresolved, backends_of, resolve
 from controlplane.compiler.snapshot import Condition, ParentStatus
 from controlplane.model.meta import RouteKey
@@ -87,26 +88,34 @@ def merge_conditions(
     return merged
 
 
-_OWN_TYPES = frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid"})
+_OWN_TYPES = frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid", BYPASSED})
 """Types that are ours to take away when they no longer hold."""
 
 
 def merge_parents(
     stored: Iterable[Mapping[str, Any]], ours: Iterable[ParentStatus], *, generation: int, now: str
 ) -> list[dict[str, Any]]:
-    """Write our entries over the stored `status.parents`: foreign ones stay as they are, stale ones of ours go."""
-    entries = [dict(one) for one in stored]
-    foreign = [one for one in entries if one.get("controllerName") != CONTROLLER_NAME]
-    own = [one for one in entries if one.get("controllerName") == CONTROLLER_NAME]
-    written = []
-    for status in ours:
-        old = next((one for one in own if one.get("parentRef") == status.reference), {})
-        conditions = merge_conditions(old.get("conditions") or [], status.conditions, generation=generation, now=now)
-        written.append(
-            {
-                "parentRef": dict(status.reference),
-                "controllerName": CONTROLLER_NAME,
-                "conditions": conditions,
-            }
-        )
-    return [*foreign, *written][:MAX_PARENTS]
+    """Write our entries into the stored `status.parents`, each where it stands: foreign ones stay, stale ones of ours go, new ones come last.
+
+    So the order is nobody's, and controllers that sort otherwise do not write against each other. Of the room there is, foreign entries keep theirs.
+    """
+    waiting = list(ours)
+    merged = []
+    for entry in stored:
+        if entry.get("controllerName") != CONTROLLER_NAME:
+            merged.append(dict(entry))
+            continue
+        status = next((one for one in waiting if one.reference == entry.get("parentRef")), None)
+        if status is not None:
+            waiting.remove(status)
+            merged.append(_entry(status, entry.get("conditions") or [], generation, now))
+    room = max(MAX_PARENTS - len(merged), 0)
+    return [*merged, *(_entry(status, [], generation, now) for status in waiting[:room])]
+
+
+def _entry(status: ParentStatus, before: Iterable[Mapping[str, Any]], generation: int, now: str) -> dict[str, Any]:
+    return {
+        "parentRef": dict(status.reference),
+        "controllerName": CONTROLLER_NAME,
+        "conditions": merge_conditions(before, status.conditions, generation=generation, now=now),
+    }

@@ -129,11 +129,25 @@ def _key(raw: Mapping[str, Any]) -> Key:
         return Key("", "")
 
 
+def _generation(raw: Mapping[str, Any]) -> int:
+    try:
+        return Cursor(raw).at("metadata").number("generation")
+    except UnreadableError:
+        return 0
+
+
 def _read_one(kind: str, key: Key, raw: Mapping[str, Any]) -> _Seen[Any]:
     try:
         # Objects from a list carry no kind of their own.
         noun = _READERS[kind](Cursor({**raw, "kind": kind}))
     except UnreadableError as error:
-        problem = Problem(kind=kind, namespace=key.namespace, name=key.name, reason="Unreadable", message=str(error))
+        problem = Problem(
+            kind=kind,
+            namespace=key.namespace,
+            name=key.name,
+            reason="Unreadable",
+            message=str(error),
+            generation=_generation(raw),
+        )
         return _Seen(raw, None, problem)
     return _Seen(raw, noun)

@@ -42,6 +42,8 @@ class Problem:
     """One CamelCase word."""
     message: str
     """A sentence that says what is wrong and what would be right."""
+    generation: int = 0
+    """Of the form that was read."""
 
     def __str__(self) -> str:
         return f"{self.kind} {Key(self.namespace, self.name)}: {self.message}"

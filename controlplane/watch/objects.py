@@ -16,7 +16,7 @@ Object = dict[str, Any]
 RUNTIME_KINDS = frozenset({"Pod", "Service", "EndpointSlice", "Node", "Namespace"})
 """Kinds whose status is news to the mesh; for all others a change of status alone is nobody's business but the writer's."""
 
-_VOLATILE = frozenset({"resourceVersion", "managedFields", "generation"})
+_VOLATILE = frozenset({"resourceVersion", "managedFields"})
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -79,28 +79,25 @@ class Statuses:
         """What the snapshot says of an object; None when it says nothing."""
         snapshot = self._snapshot
         if ref.kind in {"Mesh", "PeerAuthentication"}:
-            conditions = _conditions(snapshot, ref)
-            generation = self._generation(ref)
+            conditions, generation = _conditions(snapshot, ref)
             count = {_COUNT: len(snapshot.pods)} if ref == Ref("Mesh", "", MESH_NAME) else {}
-            return (conditions, count), lambda stored, now: {
+            return (conditions, count, generation), lambda stored, now: {
                 **stored,
                 **count,
                 "conditions": merge_conditions(
                     stored.get("conditions") or [], conditions, generation=generation, now=now
                 ),
             }
-        key = RouteKey(ref.kind, ref.namespace, ref.name)
-        parents, route = snapshot.route_statuses.get(key), snapshot.model.routes.get(key)
-        if parents is None or route is None:
+        if _problem(snapshot.user_problems, ref) is not None:
             return None
-        return parents, lambda stored, now: {
+        # A route that names no parent of ours any more has nothing to be told, and what it was told goes.
+        key = RouteKey(ref.kind, ref.namespace, ref.name)
+        parents, route = snapshot.route_statuses.get(key, ()), snapshot.model.routes.get(key)
+        generation = route.generation if route is not None else 0
+        return (parents, generation), lambda stored, now: {
             **stored,
-            "parents": merge_parents(stored.get("parents") or [], parents, generation=route.generation, now=now),
+            "parents": merge_parents(stored.get("parents") or [], parents, generation=generation, now=now),
         }
-
-    def _generation(self, ref: Ref) -> int:
-        obj = self._store.get(ref.kind, ref.namespace, ref.name) or {}
-        return int((obj.get("metadata") or {}).get("generation") or 0)
 
     def _job(self, ref: Ref, obj: Object, merge: Merge) -> Job:
         api = str(obj.get("apiVersion", ""))
@@ -118,17 +115,23 @@ class Statuses:
         return write
 
 
-def _conditions(snapshot: MeshSnapshot, ref: Ref) -> tuple[Condition, ...]:
+def _conditions(snapshot: MeshSnapshot, ref: Ref) -> tuple[tuple[Condition, ...], int]:
+    """What the snapshot says of a policy or Mesh, and the generation it has judged."""
     problem = _problem(snapshot.user_problems, ref)
     if problem is not None:
-        return (Condition(type="Accepted", status=False, reason=problem.reason, message=problem.message),)
+        refused = Condition(type="Accepted", status=False, reason=problem.reason, message=problem.message)
+        return (refused,), problem.generation
+    key = Key(ref.namespace, ref.name)
+    told = snapshot.policy_statuses.get(key, ())
     if ref.kind == "PeerAuthentication":
-        return snapshot.policy_statuses.get(Key(ref.namespace, ref.name), ())
+        policy = snapshot.model.authentications.get(key)
+        return told, policy.generation if policy is not None else 0
     if ref.name != MESH_NAME:
-        return ()
-    return (
-        Condition(type="Accepted", status=True, reason="Accepted", message="These settings hold in the whole mesh."),
+        return (), 0
+    accepted = Condition(
+        type="Accepted", status=True, reason="Accepted", message="These settings hold in the whole mesh."
     )
+    return (accepted, *told), snapshot.model.mesh.generation
 
 
 def _problem(problems: Iterable[Problem], ref: Ref) -> Problem | None:

@@ -84,6 +84,60 @@ def test_endpoint_without_mesh_tls_has_no_identity() -> None:
     assert not compiled(uncaptured).services[Key("shop", "api")].ports[80].endpoints[0].mesh
 
 
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (("apps", "Deployment", "typo"), False),
+        (("apps", "StatefulSet", "api"), False),
+        (("batch", "CronJob", "nightly"), False),
+        (("", "ServiceAccount", "nobody"), False),
+        (("", "Pod", "api-9"), False),
+        (("", "ServiceAccount", "api"), True),
+        (("", "Pod", "api-1"), True),
+        (("", "Service", "api"), True),
+    ],
+)
+def test_policy_for_what_is_not_there_is_not_in_force(target: tuple[str, str, str], found: bool) -> None:
+    """A name mistyped protects nothing, and its policy says so."""
+    (told,) = compiled(peer_authentication("one", "PERMISSIVE", target)).policy_statuses[Key("shop", "one")]
+
+    assert (told.status, told.reason) == ((True, "Accepted") if found else (False, "TargetNotFound"))
+    assert found or (target[2] in told.message and "waits" in told.message)
+
+
+BARE = pod("bare-1", "10.0.0.7", mesh=False)
+
+
+@pytest.mark.parametrize(
+    ("policies", "told"),
+    [
+        ([peer_authentication("ns", "STRICT")], {"ns": ["api-2", "bare-1"]}),
+        ([peer_authentication("one", "STRICT", ("", "Pod", "bare-1"))], {"one": ["bare-1"]}),
+        ([peer_authentication("one", "STRICT", ("", "Pod", "api-1"))], {}),
+        ([peer_authentication("ns", "PERMISSIVE")], {}),
+        ([peer_authentication("ns", "STRICT", namespace="other")], {}),
+        ([mesh("STRICT")], {"default": ["shop/api-2", "shop/bare-1"]}),
+        ([mesh("STRICT"), peer_authentication("ns", "PERMISSIVE")], {}),
+        (
+            [peer_authentication("ns", "STRICT"), peer_authentication("one", "PERMISSIVE", ("", "Pod", "bare-1"))],
+            {"ns": ["api-2"]},
+        ),
+    ],
+)
+def test_strict_policy_names_the_pods_it_cannot_protect(policies: list[Object], told: dict[str, list[str]]) -> None:
+    """A pod without a sidecar takes plaintext from anybody, whatever a policy says; those that have ended do not count."""
+    ended = pod("done-1", "10.0.0.8", mesh=False) | {"status": {"phase": "Succeeded", "podIP": "10.0.0.8"}}
+    elsewhere = pod("far-1", "10.0.0.9", mesh=False, namespace="no-mesh")
+    statuses = compiled(BARE, ended, elsewhere, *policies).policy_statuses
+    found = {
+        key.name: one.message for key, conditions in statuses.items() for one in conditions if one.type == "Bypassed"
+    }
+
+    assert found.keys() == told.keys()
+    for name, pods in told.items():
+        assert f"without a sidecar: {', '.join(pods)}" in found[name]
+
+
 def test_policies_are_told_whether_they_are_in_force() -> None:
     """Accepted, Conflicted, TargetNotFound, Invalid: each with a sentence."""
     told = compiled(
@@ -93,7 +147,7 @@ def test_policies_are_told_whether_they_are_in_force() -> None:
         peer_authentication("bad", "MAYBE"),
     ).policy_statuses
 
-    assert {key.name: one.reason for key, (one,) in told.items()} == {
+    assert {key.name: one.reason for key, (one, *_) in told.items()} == {
         "old": "Accepted",
         "new": "Conflicted",
         "lost": "TargetNotFound",

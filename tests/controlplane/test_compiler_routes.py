@@ -256,6 +256,31 @@ def test_status_keeps_foreign_entries_and_drops_stale_own_ones() -> None:
     assert {c["observedGeneration"] for c in merged[1]["conditions"]} == {2}
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_order_of_parents_is_left_as_it_is_found(turned: bool) -> None:
+    """Whoever sorts otherwise, two controllers write once each: what is right is not written again for its place."""
+    snapshot = compiled(route("r", {"backendRefs": [to("web")]}))
+    statuses = snapshot.route_statuses[RouteKey("HTTPRoute", "shop", "r")]
+    (own,) = merge_parents([], statuses, generation=1, now="T1")
+    others = [{"parentRef": {"name": n}, "controllerName": "example.com/other", "conditions": []} for n in "ab"]
+    stored = [others[0], own, others[1]]
+    stored = stored[::-1] if turned else stored
+
+    assert merge_parents(stored, statuses, generation=1, now="T2") == stored
+    assert merge_parents([own, *stored], statuses, generation=1, now="T2") == [own, *(o for o in stored if o != own)]
+
+
+def test_room_for_parents_is_taken_by_ours_last() -> None:
+    """The list holds 32; entries of others are never cut off for it."""
+    snapshot = compiled(route("r", {"backendRefs": [to("web")]}))
+    statuses = snapshot.route_statuses[RouteKey("HTTPRoute", "shop", "r")]
+    others = [
+        {"parentRef": {"name": f"g{n}"}, "controllerName": "example.com/other", "conditions": []} for n in range(32)
+    ]
+
+    assert merge_parents(others, statuses, generation=1, now="T") == others
+
+
 def test_status_time_changes_only_with_the_status_and_never_goes_back() -> None:
     """An unchanged condition keeps its time; one written for a newer generation is left alone."""
     snapshot = compiled(route("r", {"backendRefs": [to("web")]}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from controlplane.compiler.passes import compile_mesh
@@ -115,6 +116,55 @@ async def test_policy_that_cannot_be_read_says_so_in_its_status() -> None:
     (condition,) = (kube.get("peerauthentications", "shop", "bad") or {})["status"]["conditions"]
     assert (condition["type"], condition["status"]) == ("Accepted", "False")
     assert "SOMETIMES" in condition["message"]
+
+
+async def test_entry_of_a_parent_that_is_no_longer_named_goes() -> None:
+    """A route that turned to a Gateway is nobody's in the mesh, and its status must not say otherwise."""
+    async with kube_server() as kube:
+        w = Writing(kube)
+        kube.put(mo.route("turned", {"backendRefs": [mo.to("api")]}))
+        async with running(w.writer):
+            await w.look()
+            await until(lambda: w.parents("turned"))
+            turned = kube.get("httproutes", "shop", "turned") or {}
+            gateway = {"group": GATEWAY, "kind": "Gateway", "name": "g"}
+            status = {"parents": [*turned["status"]["parents"], FOREIGN]}
+            kube.put({**turned, "spec": {**turned["spec"], "parentRefs": [gateway]}, "status": status})
+            await w.look()
+            await until(lambda: w.parents("turned") == [FOREIGN])
+        await w.cluster.close()
+
+
+async def test_observed_generation_is_the_one_that_was_judged() -> None:
+    """A status written while a newer form waits to be read must not say that it was looked at."""
+    async with kube_server() as kube:
+        w = Writing(kube)
+        kube.put(mo.peer_authentication("p", "STRICT"))
+        kube.put(mo.peer_authentication("bad", "SOMETIMES"))
+        kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
+        await w.look()
+        judged = compile_mesh(ingest(w.store))
+        for kind, name in (("PeerAuthentication", "p"), ("PeerAuthentication", "bad"), ("Mesh", "default")):
+            plural = {"Mesh": "meshes"}.get(kind, "peerauthentications")
+            namespace = "" if kind == "Mesh" else "shop"
+            newer = copy.deepcopy(kube.get(plural, namespace, name) or {})
+            newer["metadata"]["generation"] = 7
+            w.store.apply(kind, newer)
+        w.statuses.told(judged)
+        async with running(w.writer):
+            await until(lambda: not w.writer._wishes)
+        await w.cluster.close()
+        written = [
+            kube.get("peerauthentications", "shop", "p"),
+            kube.get("peerauthentications", "shop", "bad"),
+            kube.get("meshes", "", "default"),
+        ]
+
+    assert [{c["observedGeneration"] for c in (one or {})["status"]["conditions"]} for one in written] == [
+        {1},
+        {1},
+        {1},
+    ]
 
 
 async def test_kinds_that_are_not_installed_have_no_objects() -> None:

@@ -97,6 +97,7 @@ def _mesh(kube: Kube, system: str, deployment: dict[str, object]) -> claims.Mesh
         trust=kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust"),
         pods=tuple(kube.items("/api/v1/pods")),
         routes=tuple(kube.items("/apis/gateway.networking.k8s.io/v1/httproutes")),
+        policies=tuple(kube.items("/apis/tulle.dev/v1alpha1/peerauthentications")),
         proxies=tuple(connected),
         proxies_unknown=reason,
     )
