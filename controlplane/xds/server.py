@@ -49,14 +49,20 @@ log = logging.getLogger(__name__)
 
 
 class Views:
-    """What the hub needs of the mesh: a catalogue for each peer, and ears for what a peer uses. Subclassed by `source.Source`."""
+    """What the hub needs of the mesh: a catalogue for each peer, and ears for what peers use. Subclassed by `source.Source`."""
 
     def catalogue(self, peer: Peer) -> Catalogue:
         """Give the catalogue of a peer's view."""
         raise LookupError(peer)
 
-    def used(self, peer: Peer, names: Iterable[str]) -> None:
-        """Note the listeners a peer asked for."""
+    def joined(self, peer: Peer) -> None:
+        """Note that a peer has a stream."""
+
+    def subscribed(self, peer: Peer, added: Iterable[str], dropped: Iterable[str]) -> None:
+        """Note the listeners a peer asked for and let go."""
+
+    def left(self, peer: Peer, names: Iterable[str]) -> None:
+        """Note that a peer's stream is over, which was subscribed to these listeners."""
 
 
 class Stream:
@@ -131,8 +137,8 @@ class Hub:
             self._interest.setdefault((type_, name), set()).add(stream)
         for name in dropped:
             self._disinterest(stream, (type_, name))
-        if type_ is Type.LISTENER and added:
-            self._views.used(stream.peer, added)
+        if type_ is Type.LISTENER:
+            self._views.subscribed(stream.peer, added, dropped)
 
     async def drain(self, seconds: float) -> None:
         """End all streams, spread over a time."""
@@ -209,11 +215,14 @@ class Hub:
         for type_, subscription in stream.conversation.subscriptions.items():
             for name in subscription.names:
                 self._disinterest(stream, (type_, name))
+        listeners = stream.conversation.subscriptions.get(Type.LISTENER)
+        self._views.left(stream.peer, listeners.names if listeners is not None else ())
         if self.draining and not self.streams:
             self._empty.set()
 
     async def _converse(self, stream: Stream, context: Any, first: bytes) -> None:
         self.streams.add(stream)
+        self._views.joined(stream.peer)
         log.info("%s/%s connected (%s)", stream.peer.namespace, stream.peer.pod, "delta" if stream.delta else "sotw")
         turn = asyncio.Lock()
         tasks = [

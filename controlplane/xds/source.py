@@ -1,6 +1,6 @@
-"""The resources of the current snapshot, by type, name and client, each encoded once; and the lists that warm new pods.
+"""The resources of the current snapshot, by type, name and client, each encoded once.
 
-In: snapshots and what changed between them; the listeners each workload asks for. Out: a `Catalogue` a peer. What several clients would get in the same form is
+In: snapshots and what changed between them; streams, and the listeners they subscribe to (`warm`). Out: a `Catalogue` a peer. What several clients would get in the same form is
 encoded once and shared (`resources.build.depends` says what tells clients apart). Refuses nothing: what does not exist is None, and is not remembered.
 """
 
@@ -16,39 +16,11 @@ from controlplane.xds import wire
 from controlplane.xds.callers import Peer
 from controlplane.xds.pushqueue import Key
 from controlplane.xds.server import Views
+from controlplane.xds.warm import MAX_WARM, WarmLists
 from controlplane.xds.wire import Encoded
 from meshapi.xds import Type
 
-MAX_WARM = 100
-"""Destinations remembered a workload."""
-MAX_WORKLOADS = 20_000
 _GRPC_AGENT = "grpc"
-
-
-class WarmLists:
-    """Which outbound listeners each workload uses, most recent last; lost with the process and learned anew from reconnecting sidecars."""
-
-    def __init__(self) -> None:
-        self._workloads: dict[tuple[str, str], dict[str, None]] = {}
-
-    def used(self, namespace: str, workload: str, names: Iterable[str]) -> None:
-        """Note listeners a pod of the workload asked for."""
-        fresh = [name for name in names if name.startswith("outbound/")]
-        if not fresh or not workload:
-            return
-        known = self._workloads.pop((namespace, workload), {})
-        self._workloads[namespace, workload] = known
-        for name in fresh:
-            known.pop(name, None)
-            known[name] = None
-        while len(known) > MAX_WARM:
-            del known[next(iter(known))]
-        while len(self._workloads) > MAX_WORKLOADS:
-            del self._workloads[next(iter(self._workloads))]
-
-    def of(self, namespace: str, workload: str) -> list[str]:
-        """The listeners to offer the next pod."""
-        return list(self._workloads.get((namespace, workload), ()))
 
 
 class Source(Views):
@@ -80,9 +52,17 @@ class Source(Views):
         )
         return View(self, client)
 
-    def used(self, peer: Peer, names: Iterable[str]) -> None:
-        """Note the listeners a peer asked for."""
-        self.warm.used(peer.namespace, peer.workload, names)
+    def joined(self, peer: Peer) -> None:
+        """Note that a peer has a stream."""
+        self.warm.joined(_workload(peer))
+
+    def subscribed(self, peer: Peer, added: Iterable[str], dropped: Iterable[str]) -> None:
+        """Note the listeners a peer asked for and let go."""
+        self.warm.changed(_workload(peer), added, dropped)
+
+    def left(self, peer: Peer, names: Iterable[str]) -> None:
+        """Note that a peer's stream is over."""
+        self.warm.left(_workload(peer), names)
 
     def fetch(self, type_: Type, name: str, client: Client) -> Encoded | None:
         """A resource in the form this client gets, or None."""
@@ -100,7 +80,10 @@ class Source(Views):
             return shared[form]
         encoded = self._encode(type_, name, client)
         if encoded is not None:
-            self._shared.setdefault((type_, name), {})[form] = encoded
+            forms = self._shared.setdefault((type_, name), {})
+            if "warm" in parts:
+                forms.clear()  # one pod gets it, in one form at a time; the hint is another one with most streams
+            forms[form] = encoded
         return encoded
 
     def sizes(self) -> dict[str, int]:
@@ -115,9 +98,16 @@ class Source(Views):
         return wire.encode(type_, name, resource.version, resource.body)
 
     def _warm(self, peer: Peer) -> tuple[str, ...]:
+        if not peer.workload:
+            return ()
         alone = Client(namespace=peer.namespace, pod=peer.pod)
-        names = self.warm.of(peer.namespace, peer.workload)
-        return tuple(name for name in names if self.fetch(Type.LISTENER, name, alone) is not None)
+        names = self.warm.of(_workload(peer))
+        return tuple(name for name in names if self.fetch(Type.LISTENER, name, alone) is not None)[-MAX_WARM:]
+
+
+def _workload(peer: Peer) -> tuple[str, str]:
+    """Name what a pod belongs to; one that belongs to nothing is a workload of its own, which has no next pod."""
+    return peer.namespace, peer.workload or f"Pod/{peer.pod}"
 
 
 class View:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -242,6 +243,26 @@ async def test_drain_ends_streams_with_ok_and_refuses_new_ones() -> None:
     assert not held.hub.streams
 
 
+async def test_hint_ends_when_the_pods_that_used_it_let_it_go() -> None:
+    """And lives on when their streams end: the workload is only made anew."""
+    api, web = "outbound/10.96.0.2:80", "outbound/10.96.0.1:80"
+    async with served() as held:
+        async with connected(held) as channel:
+            client = DeltaClient(channel)
+            await client.ask(Type.LISTENER, api, web)
+            await client.send(Type.LISTENER, resource_names_unsubscribe=[web])
+            await client.ask(Type.SECRET, "trust")
+        async with connected(held) as channel:
+            answer = await DeltaClient(channel).ask(Type.LISTENER, "inbound/shop/web-1")
+
+    assert hinted(answer) == [api]
+
+
+def hinted(answer: Any) -> list[str]:
+    """The hint of an inbound listener."""
+    return list(protos.unpack(answer.resources[0].resource).metadata.filter_metadata["tulle.dev"]["warm"])
+
+
 async def test_next_pod_of_a_workload_is_offered_what_the_first_one_used() -> None:
     """The inbound listener's `warm` list names destinations that exist, and only those."""
     owner = [{"kind": "ReplicaSet", "name": "web-5d4", "controller": True}]
@@ -255,5 +276,4 @@ async def test_next_pod_of_a_workload_is_offered_what_the_first_one_used() -> No
         held.caller = dataclasses.replace(held.caller, pod="web-2")
         answer = await DeltaClient(channel, "web-2.shop").ask(Type.LISTENER, "inbound/shop/web-2")
 
-    listener = protos.unpack(answer.resources[0].resource)
-    assert list(listener.metadata.filter_metadata["tulle.dev"]["warm"]) == ["outbound/10.96.0.2:80"]
+    assert hinted(answer) == ["outbound/10.96.0.2:80"]

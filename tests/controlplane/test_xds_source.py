@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from controlplane.compiler.changes import affected
 from controlplane.compiler.passes import compile_mesh
 from controlplane.ingest.assemble import ingest
 from controlplane.xds.callers import Peer
-from controlplane.xds.source import MAX_WARM, Source, WarmLists
+from controlplane.xds.source import Source
 from controlplane.xds.wire import MAX_DELTA_BYTES, Encoded, delta_response, encode, portions
 from meshapi import protos
 from meshapi.xds import Type
@@ -74,20 +76,28 @@ def test_another_pods_inbound_listener_does_not_exist() -> None:
     assert source.catalogue(peer("web-1")).fetch(Type.LISTENER, "inbound/shop/api-1") is None
 
 
-def test_warm_list_holds_the_most_recent_destinations_up_to_a_bound() -> None:
-    """What a workload used long ago goes first; inbound names are none."""
-    warm = WarmLists()
-    warm.used(
-        "shop", "Deployment/web", ["inbound/shop/web-1", *(f"outbound/10.0.0.1:{n}" for n in range(1, MAX_WARM + 6))]
-    )
-    warm.used("shop", "Deployment/web", ["outbound/10.0.0.1:6"])
-    warm.used("shop", "", ["outbound/10.0.0.2:1"])
-    names = warm.of("shop", "Deployment/web")
+def test_inbound_listener_is_kept_in_one_form_whatever_was_hinted() -> None:
+    """A pod that comes back a thousand times, each time with another hint, costs what it cost once."""
+    source, _ = filled()
+    one = peer("web-1")
+    source.joined(one)
+    for name in ("outbound/10.96.0.1:80", "outbound/10.96.0.2:80"):
+        source.subscribed(one, [name], ())
+        source.catalogue(one).fetch(Type.LISTENER, "inbound/shop/web-1")
+    forms = source._shared[Type.LISTENER, "inbound/shop/web-1"]
 
-    assert len(names) == MAX_WARM
-    assert names[0] == "outbound/10.0.0.1:7"
-    assert names[-1] == "outbound/10.0.0.1:6"
-    assert warm.of("shop", "") == []
+    assert len(forms) == 1
+
+
+def test_pod_of_no_workload_is_hinted_at_nothing() -> None:
+    """There is no next one of it."""
+    source, _ = filled()
+    bare = dataclasses.replace(peer("web-1"), workload="")
+    source.joined(bare)
+    source.subscribed(bare, ["outbound/10.96.0.2:80"], ())
+
+    assert source.catalogue(bare).client.warm == ()
+    source.left(bare, ["outbound/10.96.0.2:80"])
 
 
 def test_response_put_together_from_parts_is_the_message_itself() -> None:
