@@ -2,7 +2,8 @@
 
 In: the Secret with the issuer and the ConfigMap with roots trusted before, from reflectors; `found` from the leader, who makes what is
 missing. Out: `issuer`, `roots_pem`, and a call to each listener on change. All roots seen and not over stay trusted, so that an issuer can
-be replaced while certificates of the former are still out. A Secret nobody can use, by a trial of it too, is logged once and the last good issuer stays.
+be replaced while certificates of the former are still out, and a ConfigMap that is gone or spoiled is written again; a root nobody uses may be taken out of it by
+hand. A Secret nobody can use, by a trial of it too, is logged once and the last good issuer stays.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Keeper:
         self._now = now
         self._listeners: list[Callable[[], None]] = []
         self._bundle: tuple[x509.Certificate, ...] = ()
+        self._written: frozenset[x509.Certificate] = frozenset()
+        """What the ConfigMap holds now; nothing when it is gone or spoiled."""
         self._extra: tuple[x509.Certificate, ...] = ()
         self.issuer: Issuer | None = None
         self.roots_pem = ""
@@ -64,19 +67,28 @@ class Keeper:
                 self.issuer = issuer
                 self._settle(changed=changed)
             elif kind == BUNDLE.name and name == self.bundle_name:
-                self._bundle = issuers.parse_bundle(data.get(issuers.ROOTS, ""))
+                self._written = frozenset()
+                roots = issuers.parse_bundle(data.get(issuers.ROOTS, ""))
+                self._written, self._bundle = frozenset(roots), roots or self._bundle
                 self._settle(changed=False)
         except BadIssuerError as error:
             log.error("%s %s/%s cannot be used: %s", kind, self._settings.namespace, name, error)  # noqa: TRY400 - a sentence
+            if kind == BUNDLE.name:
+                self._settle(changed=False)
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
-        """A removed Secret does not stop the mesh: the last issuer stays until there is another."""
+        """What was removed does not stop the mesh: the last issuer stays until there is another, and the roots are written again."""
         log.warning("%s %s/%s was removed; going on with what it held", kind, namespace, name)
+        if kind == BUNDLE.name:
+            self._written = frozenset()
+            self._settle(changed=False)
 
     def replace(self, kind: str, objects: list[dict[str, Any]]) -> None:
         """Take in a list."""
         for obj in objects:
             self.apply(kind, obj)
+        if kind == BUNDLE.name and not objects and self._written:
+            self.remove(kind, self._settings.namespace, self.bundle_name)
 
     def missing(self) -> bool:
         """Tell whether the leader should make an issuer."""
@@ -84,8 +96,7 @@ class Keeper:
 
     def bundle_behind(self) -> bool:
         """Tell whether the ConfigMap lacks a root that is trusted."""
-        known = set(self._bundle)
-        return self.issuer is not None and not set(self._trusted()) <= known
+        return self.issuer is not None and not self._written >= set(self._trusted())
 
     async def make(self, cluster: Cluster) -> None:
         """Make the issuer's Secret; another replica may have been faster."""
@@ -123,7 +134,7 @@ class Keeper:
 
     def _settle(self, *, changed: bool) -> None:
         trusted = issuers.pem(self._trusted())
-        if not changed and trusted == self.roots_pem:
+        if not changed and trusted == self.roots_pem and not self.bundle_behind():
             return
         self.roots_pem = trusted
         if self.issuer is not None:

@@ -166,6 +166,43 @@ async def test_replica_with_another_issuer_comes_up_beside_the_leader() -> None:
                 assert (old.app.elector.leading, new.app.elector.leading) == (True, False)
 
 
+@pytest.mark.parametrize(
+    "spoiled", [None, {}, {"roots": ""}, {"roots": "no PEM"}], ids=["gone", "bare", "empty", "bad"]
+)
+async def test_bundle_of_roots_that_somebody_spoiled_is_written_again(spoiled: dict[str, str] | None) -> None:
+    """Former roots too: certificates under them may still be out, and replicas to come read them there."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            former = new_root("cluster.local", now=dt.datetime.now(dt.UTC))["ca.crt"]
+            both = mesh.app.keeper.roots_pem + base64.b64decode(former).decode()
+            held = {"kind": "ConfigMap", "metadata": {"name": "tulle-trust", "namespace": "tulle-system"}}
+            kube.put(held | {"data": {"roots": both}})
+            await until(lambda: mesh.app.keeper.roots_pem == both)
+            if spoiled is None:
+                kube.delete("configmaps", "tulle-system", "tulle-trust")
+            else:
+                kube.put(held | {"data": spoiled})
+            await until(lambda: _remembered(kube) == both)
+            assert mesh.app.keeper.roots_pem == both
+
+
+async def test_root_that_is_used_no_more_is_dropped_by_hand_and_one_in_use_is_not() -> None:
+    """The last step of changing roots is taking the old one out (docs/operations.md)."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            own = mesh.app.keeper.roots_pem
+            former = base64.b64decode(new_root("cluster.local", now=dt.datetime.now(dt.UTC))["ca.crt"]).decode()
+            held = {"kind": "ConfigMap", "metadata": {"name": "tulle-trust", "namespace": "tulle-system"}}
+            kube.put(held | {"data": {"roots": own + former}})
+            await until(lambda: mesh.app.keeper.roots_pem == own + former)
+            kube.put(held | {"data": {"roots": own}})
+            await until(lambda: mesh.app.keeper.roots_pem == own)
+            kube.put(held | {"data": {"roots": former}})
+            await until(lambda: _remembered(kube) == former + own)
+
+
 def _remembered(kube: KubeServer) -> str:
     data = (kube.get("configmaps", "tulle-system", "tulle-trust") or {}).get("data") or {}
     return str(data.get("roots", ""))
