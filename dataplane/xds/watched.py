@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,6 @@ NEWER = "fields of newer protos"
 """The name under which they are counted: they have numbers only."""
 _GOOGLE = "google.protobuf."
 _PACKED = "google.protobuf.Any"
-_THERE = object()
-"""Of a field that was asked whether it is there and nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +34,48 @@ class Unread:
 
 
 class Watched:
-    """One message; attributes are its fields."""
+    """One message; attributes are its fields, and what was read stands among them."""
 
-    __slots__ = ("_content", "_kinds", "_left", "_lost", "_message", "_newer", "_seen")
+    _content: Watched | None = None
+    """Of an `Any`, what is inside."""
+    _asked: AbstractSet[str] = frozenset()
+    """Messages inside that were asked whether they are there."""
+    _left: tuple[Unread, ...] = ()
+    """What was not read of messages inside that were not watched (`Opened`)."""
+    _lost = ""
+    """Why what it says is not followed."""
+    _newer = False
+    """Whether it, or a message inside, came with fields that have no name here."""
 
-    def __init__(self, message: Any, *, newer: bool = False) -> None:
+    def __init__(self, message: Any) -> None:
         self._message = message
-        self._newer = newer
-        """Whether it, or a message inside, came with fields that have no name here."""
-        made: Any = type(message)
-        self._kinds = _kinds(made)
-        self._seen: dict[str, Any] = {}
-        """What was read, by name, as it was handed out."""
-        self._content: Watched | None = None
-        """Of an `Any`, what is inside."""
-        self._left: list[Unread] = []
-        """What was not read of messages inside that were not watched (`Opened`)."""
-        self._lost = ""
-        """Why what it says is not followed."""
 
     def __getattr__(self, field: str) -> Any:
-        seen = self._seen
-        value = seen.get(field, _THERE)
-        if value is _THERE:
-            value = getattr(self._message, field)
-            make = self._kinds.get(field)
-            seen[field] = value = value if make is None else make(value)
+        # Asked once for each field: the answer becomes an attribute.
+        message: Any = self._message
+        made: Any = type(message)
+        value = getattr(message, field)
+        make = _kinds(made).get(field)
+        self.__dict__[field] = value = value if make is None else make(value)
         return value
 
     def HasField(self, field: str) -> bool:  # noqa: N802 - protobuf's word
         """Whether a field is set. To ask it of a message is to read that it is there, and nothing of what is in it."""
-        if field in self._kinds:
-            self._seen.setdefault(field, _THERE)
         there: bool = self._message.HasField(field)
+        if there:
+            self._asked = {*self._asked, field}
         return there
 
     def WhichOneof(self, group: str) -> str | None:  # noqa: N802 - protobuf's word
         """Tell which field of a group is set; as `HasField`."""
         which: str | None = self._message.WhichOneof(group)
-        if which in self._kinds:
-            self._seen.setdefault(which, _THERE)
+        if which is not None:
+            self._asked = {*self._asked, which}
         return which
+
+
+class _Packed(Watched):
+    """An `Any`."""
 
 
 class _Map(Mapping[str, Watched]):
@@ -98,12 +98,16 @@ class _Map(Mapping[str, Watched]):
 
     def __getitem__(self, key: str) -> Watched:
         if key not in self.taken:
-            self.taken[key] = Watched(self._entries[key])
+            self.taken[key] = _watched(self._entries[key])
         return self.taken[key]
 
 
+def _watched(message: Any) -> Watched:
+    return (_Packed if message.DESCRIPTOR.full_name == _PACKED else Watched)(message)
+
+
 def _many(messages: Any) -> list[Watched]:
-    return [Watched(message) for message in messages]
+    return [_watched(message) for message in messages]
 
 
 def _whole(descriptor: Any) -> bool:
@@ -125,7 +129,7 @@ def _kinds(made: Any) -> dict[str, Callable[[Any], Any] | None]:
         if inside is None or _whole(inside):
             kinds[field.name] = None
         elif isinstance(getattr(empty, field.name), Message):
-            kinds[field.name] = Watched
+            kinds[field.name] = _Packed if inside.full_name == _PACKED else Watched
         else:
             kinds[field.name] = _Map if mapped else _many
     return kinds
@@ -135,7 +139,10 @@ def watch(message: Any) -> Watched:
     """Watch a message that was just parsed. Fields of newer protos are taken out of it and remembered as one."""
     size = message.ByteSize()
     message.DiscardUnknownFields()
-    return Watched(message, newer=message.ByteSize() != size)
+    watched = Watched(message)
+    if message.ByteSize() != size:
+        watched._newer = True  # noqa: SLF001 - of this module
+    return watched
 
 
 def opened(packed: Watched, content: Callable[[], Any]) -> Watched:
@@ -148,7 +155,7 @@ def opened(packed: Watched, content: Callable[[], Any]) -> Watched:
 
 def pass_over(message: Watched, *names: str) -> None:
     """Take fields as read that mean nothing where they stand, with all there is inside."""
-    message._seen.update(dict.fromkeys(names))  # noqa: SLF001 - of this module
+    message.__dict__.update(dict.fromkeys(names))
 
 
 def lose(message: Watched, sentence: str) -> None:
@@ -158,7 +165,7 @@ def lose(message: Watched, sentence: str) -> None:
 
 def bare(message: Watched, name: str) -> Any:
     """Read a field as it is, unwatched: its messages are so many that `fields` takes them apart, and `leave` hears of the rest."""
-    message._seen[name] = None  # noqa: SLF001 - of this module
+    message.__dict__[name] = None
     return getattr(message._message, name)  # noqa: SLF001
 
 
@@ -199,42 +206,62 @@ def leave(message: Watched, opened: Opened) -> None:
     """Note what was not read of a message inside."""
     left = opened.left()
     if left:
-        message._left += left  # noqa: SLF001 - of this module
+        message._left += tuple(left)  # noqa: SLF001 - of this module
 
 
-def unread(message: Watched, path: str = "") -> Iterator[Unread]:
+_Place = tuple[Any, str] | None
+"""Where a message is: the place of the one around it, and the name there. It is put into words only where something is unread."""
+
+
+def unread(message: Watched) -> list[Unread]:
     """Find what is set and was not read, in the order of the fields."""
+    found: list[Unread] = []
+    _walk(message, None, found)
+    return found
+
+
+def _walk(message: Watched, place: _Place, found: list[Unread]) -> None:
     if message._lost:  # noqa: SLF001 - of this module
-        yield Unread(path.rstrip("."), message.DESCRIPTOR.full_name, message._lost)  # noqa: SLF001
+        found.append(Unread(_words(place), message.DESCRIPTOR.full_name, message._lost))  # noqa: SLF001
         return
-    seen = message._seen  # noqa: SLF001
+    read = message.__dict__
     for field, value in message._message.ListFields():  # noqa: SLF001
-        at, name = path + field.name, field.full_name
-        read = seen.get(field.name, seen)
-        if read is seen:
-            yield Unread(at, name)
-        elif read is _THERE:
-            if not _whole(value.DESCRIPTOR):
-                yield from unread(Watched(value), f"{at}.")
-        elif isinstance(read, Watched):
-            yield from _inside(read, at, name)
-        elif isinstance(read, list):
-            for index, one in enumerate(read):
-                yield from _inside(one, f"{at}[{index}]", name)
-        elif isinstance(read, _Map):
-            for key in sorted(read):
-                one = read.taken.get(key)
-                yield from [Unread(f"{at}[{key}]", name)] if one is None else _inside(one, f"{at}[{key}]", name)
-    yield from (Unread(path + one.path, one.name) for one in message._left)  # noqa: SLF001
+        name = field.name
+        if name in read:
+            _look(read[name], place, name, field, found)
+        elif name not in message._asked or field.message_type is None:  # noqa: SLF001
+            found.append(Unread(_words((place, name)), field.full_name))
+        elif not _whole(field.message_type):
+            _walk(Watched(value), (place, name), found)
+    found += [Unread(_words((place, one.path)), one.name) for one in message._left]  # noqa: SLF001
     if message._newer:  # noqa: SLF001
-        yield Unread(path.rstrip("."), NEWER)
+        found.append(Unread(_words(place), NEWER))
 
 
-def _inside(message: Watched, path: str, name: str) -> Iterator[Unread]:
-    content = message._content  # noqa: SLF001 - of this module
-    if content is not None:
-        yield from unread(content, f"{path}.")
-    elif message.DESCRIPTOR.full_name == _PACKED:
-        yield Unread(path, name)
-    else:
-        yield from unread(message, f"{path}.")
+def _look(read: Any, place: _Place, name: str, field: Any, found: list[Unread]) -> None:
+    """Go into what was handed out of a field."""
+    kind = type(read)
+    if kind is Watched:
+        _walk(read, (place, name), found)
+    elif kind is _Packed:
+        if read._content is None:  # noqa: SLF001 - of this module
+            found.append(Unread(_words((place, name)), field.full_name))
+        else:
+            _walk(read._content, (place, name), found)  # noqa: SLF001
+    elif kind is list:
+        for index, one in enumerate(read):
+            _look(one, place, f"{name}[{index}]", field, found)
+    elif kind is _Map:
+        for key in sorted(read):
+            if key in read.taken:
+                _look(read.taken[key], place, f"{name}[{key}]", field, found)
+            else:
+                found.append(Unread(_words((place, f"{name}[{key}]")), field.full_name))
+
+
+def _words(place: _Place) -> str:
+    parts: list[str] = []
+    while place is not None:
+        place, name = place
+        parts.append(name)
+    return ".".join(reversed(parts))
