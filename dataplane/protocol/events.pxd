@@ -13,6 +13,7 @@ cdef class RequestHead(Event):
     cdef public bint end
     cdef public int version
     cdef public bytes protocol
+    cdef public bint absolute
 
 cdef class ResponseHead(Event):
     cdef public int status

@@ -53,7 +53,7 @@ class RequestHead(Event):
     `Host` is no field here: it is `authority`. Hop-by-hop fields are already taken out, `Upgrade` is `protocol`.
     """
 
-    __slots__ = ("authority", "end", "headers", "method", "path", "protocol", "scheme", "version")
+    __slots__ = ("absolute", "authority", "end", "headers", "method", "path", "protocol", "scheme", "version")
 
     method: bytes
     scheme: bytes
@@ -68,6 +68,8 @@ class RequestHead(Event):
     """10, 11 or 20."""
     protocol: bytes
     """Upgrade token, or `:protocol` of an extended CONNECT (RFC 8441), lower case; else empty."""
+    absolute: bool
+    """The target was a whole URI, as to a forward proxy (RFC 9112, section 3.2.2), and is one again on HTTP/1."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a request line has that many parts
         self,
@@ -91,6 +93,7 @@ class RequestHead(Event):
         self.end = end
         self.version = version
         self.protocol = protocol
+        self.absolute = False
 
     def _values(self) -> tuple[object, ...]:
         where = (self.method, self.scheme, self.authority, self.path)

@@ -45,7 +45,14 @@ class Http1Client(Http1Connection):
         self._protocol = head.protocol
         out.append(method)
         out.append(b" ")
-        out.append(head.authority if self._connect else head.path)
+        if head.absolute:
+            out.append(head.scheme)
+            out.append(b"://")
+            out.append(head.authority)
+        if self._connect:
+            out.append(head.authority)
+        elif not head.absolute or head.path != b"*":
+            out.append(head.path)
         out.append(b" HTTP/1.1\r\nHost: ")
         out.append(head.authority)
         out.append(b"\r\n")

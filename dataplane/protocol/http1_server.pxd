@@ -26,7 +26,7 @@ cdef class Http1Server(Http1Connection):
     cdef object _write_line(self, int status, bytes reason)
     @cython.locals(p="const unsigned char*", n=cython.Py_ssize_t, end=cython.Py_ssize_t, scanner=HeadScanner)
     cdef Py_ssize_t _read_head(self, bytes data, Py_ssize_t pos, list events) except -2
-    @cython.locals(scanner=HeadScanner, method=bytes, connect=bint, mode=int, done=bint)
+    @cython.locals(scanner=HeadScanner, method=bytes, connect=bint, mode=int, done=bint, head=RequestHead)
     cdef object _begin(self, list events)
     cdef object _body_read(self, list events)
     cdef object _message_sent(self)

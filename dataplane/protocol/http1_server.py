@@ -165,19 +165,20 @@ class Http1Server(Http1Connection):
         self._body.start(self._stream, mode, scanner.length)
         done = self._body.done
         self._state = WAIT if done else WANT_BODY
-        events.append(
-            RequestHead(
-                self._stream,
-                method,
-                scanner.scheme or self._scheme,
-                scanner.authority,
-                scanner.path,
-                scanner.headers,
-                done and not connect and not scanner.protocol,
-                scanner.version,
-                scanner.protocol,
-            )
+        head = RequestHead(
+            self._stream,
+            method,
+            scanner.scheme or self._scheme,
+            scanner.authority,
+            scanner.path,
+            scanner.headers,
+            done and not connect and not scanner.protocol,
+            scanner.version,
+            scanner.protocol,
         )
+        if scanner.scheme:
+            head.absolute = True
+        events.append(head)
 
     def _body_read(self, events: list[Event]) -> None:  # noqa: ARG002 - a hook both ends share
         if self._body.mode == TUNNEL:

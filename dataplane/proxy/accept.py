@@ -247,8 +247,8 @@ class Arrival(Receiver):
             self._needed = len(first) + 1
 
     def ended(self) -> None:
-        """The client ended before it was known: what there is goes where silence goes."""
-        if self._first:
+        """The client ended before it was known: what there is goes where silence goes, nothing at all only where silence is no end."""
+        if self._first or self._silent is not None:
             self._match(RAW, _NOTHING, "")
         else:
             self._stop()

@@ -129,7 +129,13 @@ RBAC_DENIED: Final = Refusal(
 BODY_LATE: Final = Refusal(
     "slow_request_body", 408, flags.BAD_REQUEST, "The request was not whole within the time allowed.", DEADLINE_EXCEEDED
 )
-CONNECT_REFUSED: Final = Refusal("connect_refused", 405, flags.DENIED, "CONNECT is not allowed here.", UNIMPLEMENTED)
+CONNECT_REFUSED: Final = Refusal(
+    "connect_refused",
+    405,
+    flags.DENIED,
+    "CONNECT is not carried on an HTTP port; the port of a forward proxy wants appProtocol: tcp.",
+    UNIMPLEMENTED,
+)
 
 UPGRADE_REFUSED: Final = Refusal(
     "upgrade_refused", 403, flags.DENIED, "Upgrades to this protocol are switched off here.", PERMISSION_DENIED

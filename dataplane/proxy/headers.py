@@ -2,7 +2,8 @@
 
 In: the header list of a request (hop-by-hop fields are the codecs' and not in it). Out: the same list with
 `x-forwarded-for` appended, `x-forwarded-proto` set (if it is missing, or where nobody before us is trusted) and Tulle's
-own headers taken out; `HeadNotes` holds what was seen. Apps can never set Tulle's headers: whatever they send under those names ends here.
+own headers taken out, as is what a client claims to be the certificate of another (`x-forwarded-client-cert`; Envoy's SANITIZE,
+its default); `HeadNotes` holds what was seen. Apps can never set Tulle's headers: whatever they send under those names ends here.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class HeadNotes:
                         forwarded_at = index
                 elif n == 17 and name == b"x-forwarded-proto":
                     told = True
+                elif n == 23 and name == b"x-forwarded-client-cert":
+                    del headers[index]
+                    index -= 1
+                    count -= 1
             elif n == 12 and p[0] == 99 and name == b"content-type":
                 value = field[1]
                 self.grpc = value.startswith(b"application/grpc") and not value.startswith(b"application/grpc-web")

@@ -83,6 +83,7 @@ class Routed(Sending):
                 client.learn(notes.peer)
             if notes.original and head.version >= 20:
                 self.http1_origin = notes.original.startswith(b"HTTP/1")
+                head.absolute = notes.original.endswith(b" absolute")
         if head.protocol and head.version < 20:
             self.request_ended = True
         if runtime.active > runtime.most_active or runtime.shedding:

@@ -28,6 +28,7 @@ _UPGRADE = UPGRADE
 
 _WAS_HTTP11 = (ORIGINAL, b"HTTP/1.1", ORIGINAL)
 _WAS_HTTP10 = (ORIGINAL, b"HTTP/1.0", ORIGINAL)
+_WAS_ABSOLUTE = (ORIGINAL, b"HTTP/1.1 absolute", ORIGINAL)
 
 
 class Sending(Call):
@@ -214,7 +215,8 @@ class Sending(Call):
         added = 0
         if self.slot is not None and self.slot.mesh:
             if self.http1_origin:
-                headers.append(_WAS_HTTP10 if head.version == 10 else _WAS_HTTP11)
+                was = _WAS_HTTP10 if head.version == 10 else _WAS_HTTP11
+                headers.append(_WAS_ABSOLUTE if head.absolute else was)
                 added = 1
             if not conn.introduced and self.runtime.introduction:
                 headers.append((PEER, self.runtime.introduction, PEER))

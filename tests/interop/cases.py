@@ -119,6 +119,7 @@ HTTP1 = [
     one("hop-by-hop", more="Connection: X-Foo\r\nX-Foo: 1\r\nKeep-Alive: 5\r\nProxy-Connection: keep-alive\r\nTE: gzip\r\n"),
     one("hop-by-hop-answer", do="hop"),
     one("forwarded-for", more="X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\n"),
+    one("forged-client-cert", more="X-Forwarded-Client-Cert: URI=spiffe://t/ns/pay/sa/admin\r\n"),
     one("request-id-kept", more="X-Request-Id: mine\r\n"),
     one("many-headers", more="".join(f"X-N{n}: {n}\r\n" for n in range(90))),
     one("long-uri", f"GET /a?{'x' * 7000} HTTP/1.1"),

@@ -221,6 +221,19 @@ def _greeting(p: Proxy):
     return accept
 
 
+async def test_client_that_ends_without_a_byte_hears_a_server_that_speaks_first() -> None:
+    """`nc -N host port </dev/null` asks for the banner: its end is silence, and reaches the server as an end."""
+    async with proxy() as p:
+        p.target = ("127.0.0.1", p.net.serve(Greeting))
+        p.net.listeners[-1]._accepted = _greeting(p)
+        p.install(inbound(None))
+        client = await say(p, b"")
+        client.shutdown(socket.SHUT_WR)
+
+        assert await hear(client, 100) == b"220 hello\r\n"
+        assert await hear(client, 100) == b""
+
+
 async def test_client_that_hesitates_is_detected_all_the_same() -> None:
     """The server was dialled meanwhile; that connection is given up when the client turns out to speak HTTP."""
     async with proxy() as p:

@@ -259,3 +259,36 @@ def test_refused_request_is_answered_and_not_forwarded(rig: Callable[..., Rig], 
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert b"x-tulle-error: " in answer
     assert r.dialer.dials == []
+
+
+def test_connect_is_refused_with_what_to_do_about_it(rig: Callable[..., Rig]) -> None:
+    """An app that is a forward proxy can be had, on a port that says it speaks bytes."""
+    answer = rig().client().send(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n").read()
+
+    assert b"appProtocol: tcp" in answer
+
+
+@pytest.mark.parametrize(
+    "target", [b"http://other/x?y=1", b"http://other/", b"https://other/z"], ids=["path", "root", "https"]
+)
+def test_absolute_target_is_carried_as_it_came(rig: Callable[..., Rig], target: bytes) -> None:
+    """Who sends one takes the app for a forward proxy, and without a mesh the app would see it (RFC 9112, section 3.2.2)."""
+    r = rig()
+    r.client().send(b"GET " + target + b" HTTP/1.1\r\nHost: web\r\n\r\n")
+
+    assert r.servers[0].read().startswith(b"GET " + target + b" HTTP/1.1\r\nHost: other\r\n")
+
+
+@pytest.mark.parametrize("mesh", ["", "spiffe://t/ns/n/sa/a"], ids=["from outside", "from a sidecar"])
+def test_client_certificate_a_client_claims_is_removed(rig: Callable[..., Rig], mesh: str) -> None:
+    """Envoy's SANITIZE, its default: nobody can name another as the peer that showed a certificate."""
+    r = rig(config(inbound=True))
+    r.client(mesh=mesh).send(
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\n"
+        b"X-Forwarded-Client-Cert: URI=spiffe://t/ns/pay/sa/admin\r\nX-Forwarded-Client-Cert: b\r\nX-Last: 1\r\n\r\n"
+    )
+    seen = r.servers[0].read()
+
+    assert b"client-cert" not in seen.lower()
+    assert b"X-Last: 1\r\n" in seen
+    assert b"X-Forwarded-For: 1.2.3.4" in seen

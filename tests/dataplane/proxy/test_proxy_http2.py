@@ -91,6 +91,20 @@ def test_inbound_hands_over_in_the_version_the_app_spoke(rig: MakeRig, marked: b
     assert b"x-tulle" not in came
 
 
+def test_absolute_target_passes_two_sidecars(rig: MakeRig) -> None:
+    """HTTP/2 has no form for it, so the header of decision 0004 says it."""
+    r = rig(h2_config())
+    r.client().send(b"GET http://other/x HTTP/1.1\r\nHost: other\r\n\r\n")
+    (request,) = server(r).events(RequestHead)
+    told = get(request.headers, b"x-tulle-original-protocol")
+    assert (request.authority, request.path, told) == (b"other", b"/x", b"HTTP/1.1 absolute")
+
+    far = rig(config(inbound=True))
+    c = client(far, mesh="spiffe://t/ns/n/sa/caller")
+    c.do("send_request", head(b"GET", (b"x-tulle-original-protocol", told, b"x-tulle-original-protocol")), True)
+    assert far.servers[0].read().startswith(b"GET http://web/x HTTP/1.1\r\nHost: web\r\n")
+
+
 def test_app_cannot_set_the_mesh_headers(rig: MakeRig) -> None:
     """Without mesh TLS the header means nothing and is taken out."""
     r = rig()
