@@ -26,7 +26,7 @@ class Http2Client(Http2Connection):
         self.peer_streams = 100  # until the server tells; what RFC 9113 recommends as the least it should allow
         told = [
             (frames.ENABLE_PUSH, 0),
-            (frames.INITIAL_WINDOW_SIZE, limits.stream_window),
+            (frames.INITIAL_WINDOW_SIZE, self._window),
             (frames.MAX_HEADER_LIST_SIZE, limits.header_bytes),
         ]
         if limits.hpack_table_bytes != 4096:
@@ -49,7 +49,7 @@ class Http2Client(Http2Connection):
         self._last = stream
         if self._next > frames.MAX_WINDOW:
             self.closing = True
-        entry = Stream(stream, self._peer_window, self._limits.stream_window)
+        entry = Stream(stream, self._peer_window, self._window)
         entry.opened = self.now
         self._streams[stream] = entry
         self.active += 1

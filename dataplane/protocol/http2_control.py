@@ -224,4 +224,5 @@ class Http2Control(Http2Sending):
         self.active = 0
         self._streams.clear()
         self._blocked.clear()
+        self._waiting = 0
         self._buffer = b""

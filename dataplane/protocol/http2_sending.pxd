@@ -24,6 +24,9 @@ cdef class Http2Sending:
     cdef long long _send_window
     cdef long long _credit
     cdef Py_ssize_t _returned
+    cdef Py_ssize_t _waiting
+    cdef Py_ssize_t _window
+    cdef Py_ssize_t _most
     cdef Py_ssize_t _written
     cdef Py_ssize_t _older
     cdef Py_ssize_t _passed
@@ -38,6 +41,8 @@ cdef class Http2Sending:
     cpdef bint unread(self, Py_ssize_t waiting) except -1
     @cython.locals(entry=Stream)
     cpdef Py_ssize_t pending(self, long stream) except -1
+    @cython.locals(entry=Stream)
+    cpdef bint full(self, long stream, Py_ssize_t most) except -1
     @cython.locals(entry=Stream, n=cython.Py_ssize_t)
     cpdef object send_data(self, long stream, bytes data, bint end)
     @cython.locals(entry=Stream)

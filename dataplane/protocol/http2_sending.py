@@ -39,6 +39,7 @@ class Http2Sending:
         "_limits",
         "_low",
         "_mark",
+        "_most",
         "_older",
         "_out",
         "_passed",
@@ -49,6 +50,8 @@ class Http2Sending:
         "_send_window",
         "_step",
         "_streams",
+        "_waiting",
+        "_window",
         "_written",
         "active",
         "closing",
@@ -59,7 +62,8 @@ class Http2Sending:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._low = limits.low_watermark
-        self._step, self._connection_step = limits.stream_window // 2, limits.connection_window // 2
+        self._window, self._most = limits.window, limits.connection_window
+        self._step, self._connection_step = self._window // 2, self._most // 2
         """Bytes handed on after which the peer is told that it may send as many again."""
         self._encoder = Encoder(limits)
         self._flood = Flood(limits)
@@ -71,7 +75,9 @@ class Http2Sending:
         self._peer_frame = frames.MAX_FRAME
         self._peer_window = frames.DEFAULT_WINDOW
         self._send_window = frames.DEFAULT_WINDOW
-        self._credit = limits.connection_window
+        self._credit = self._most
+        self._waiting = 0
+        """Bytes in the queues of all streams."""
         self._returned = 0
         self._written = 0
         """Frames without a window since the mark; `_older` are those before it that the peer has not taken."""
@@ -121,6 +127,13 @@ class Http2Sending:
         entry = self._streams.get(stream)
         return entry.pending if entry is not None else 0
 
+    def full(self, stream: int, most: int) -> bool:
+        """Whether a stream has enough waiting: so many bytes, or any worth telling where the connection has its most."""
+        entry = self._streams.get(stream)
+        if entry is None or entry.pending <= self._low:
+            return False
+        return entry.pending > most or self._waiting > self._most
+
     def send_data(self, stream: int, data: bytes, end: bool) -> None:
         """Send a piece of a body or tunnel; see `interface.Codec`."""
         entry = self._streams.get(stream)
@@ -140,6 +153,7 @@ class Http2Sending:
         if n:
             entry.queue.append(data)
             entry.pending += n
+            self._waiting += n
         entry.end_queued = end
         self._blocked[stream] = entry
         self._drain(entry)
@@ -184,9 +198,9 @@ class Http2Sending:
             entry.returned = 0
 
     def _give_back(self, size: int) -> None:
-        """Return bytes to the connection's window."""
+        """Return bytes to the connection's window: in large steps, and in any where streams nobody reads leave little."""
         self._returned += size
-        if self._returned >= self._connection_step:
+        if self._returned >= self._connection_step or self._returned > self._credit:
             self._out.append(frames.window_update(0, self._returned))
             self._credit += self._returned
             self._returned = 0
@@ -244,6 +258,7 @@ class Http2Sending:
                 if start:
                     data = data[start:]
             entry.pending -= room
+            self._waiting -= room
             moved = True
             self._write_data(entry, data, room, not queue and entry.end_queued and entry.trailers is None)
         if not queue and entry.id in self._blocked:
@@ -307,6 +322,7 @@ class Http2Sending:
         self._blocked.pop(entry.id, None)
         entry.send_open = False
         entry.receive_open = False
+        self._waiting -= entry.pending
         entry.pending = 0
         entry.queue = None
         if entry.unconsumed:

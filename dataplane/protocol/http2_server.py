@@ -33,7 +33,7 @@ class Http2Server(Http2Connection):
         self._skipped_before = 0
         told = [
             (frames.MAX_CONCURRENT_STREAMS, limits.concurrent_streams),
-            (frames.INITIAL_WINDOW_SIZE, limits.stream_window),
+            (frames.INITIAL_WINDOW_SIZE, self._window),
             (frames.MAX_HEADER_LIST_SIZE, limits.header_bytes),
             (frames.ENABLE_CONNECT_PROTOCOL, 1),
         ]
@@ -108,7 +108,7 @@ class Http2Server(Http2Connection):
             self._skipped_after = self._last
             self._skipped_before = stream
         self._last = stream
-        entry = Stream(stream, self._peer_window, self._limits.stream_window)
+        entry = Stream(stream, self._peer_window, self._window)
         entry.opened = self.now
         self._streams[stream] = entry
         self.active += 1

@@ -28,10 +28,10 @@ class Limits:
     hpack_table_bytes: int = 4096
     """HPACK dynamic table, each way."""
     stream_window: int = 256 * 1024
-    """Body bytes a peer may send on a stream before we have handed them on; at least 65,535."""
-    connection_window: int = 100 * 256 * 1024
-    """The same over all streams of a connection. As much as all of them together: one connection between two sidecars carries
-    the requests of many clients, and some that do not read must not stall those that do."""
+    """Body bytes a peer may send on a stream before we have handed them on, at most (see `window`); at least 65,535."""
+    connection_window: int = 25 * 1024 * 1024
+    """The same over all streams of a connection, and what may wait for a peer on all of them: the bytes one connection may hold,
+    however many streams it has."""
     low_watermark: int = 32 * 1024
     """`Writable` is told when a stream's waiting bytes fall to this."""
     control_frames: int = 1000
@@ -51,6 +51,16 @@ class Limits:
     """Frames other than DATA a peer may have us write while it reads nothing; a KiB of fields counts as one more."""
     continuation_frames: int = 16
     """CONTINUATION frames of one field section (CVE-2024-27316)."""
+
+    @property
+    def window(self) -> int:
+        """What a stream begins with: the connection's bytes shared out, within 65,535 (where HTTP/2 begins) and `stream_window`.
+
+        All streams together get no more than the connection has, so that those nobody reads leave room for the one that is
+        read: a connection between two sidecars carries the requests of many clients.
+        """
+        share = self.connection_window // max(self.concurrent_streams, 1)
+        return min(self.stream_window, max(share, 65535))
 
     def __post_init__(self) -> None:
         """Refuse windows and sizes the protocol does not allow.

@@ -236,7 +236,7 @@ class HttpConnection(Receiver):
 
     def congested(self, stream: int, call: Call) -> bool:
         """Whether enough waits for the peer; if so the call is woken by `..._ready` when less does."""
-        if self.h2 is not None and self.h2.pending(stream) > self.runtime.pending_bytes:
+        if self.h2 is not None and self.h2.full(stream, self.runtime.pending_bytes):
             return True
         if self.stream.high:
             if call not in self.blocked:

@@ -34,7 +34,7 @@ UNAVAILABLE = 14
 
 MESSAGE_LIMIT = 16 * 1024 * 1024
 """Largest message taken; a push of everything a busy sidecar uses is far below."""
-_LIMITS = Limits(stream_window=1024 * 1024, connection_window=4 * 1024 * 1024)
+_LIMITS = Limits(concurrent_streams=4, stream_window=1024 * 1024, connection_window=4 * 1024 * 1024)
 _PING = b"tulle\0\0\0"
 
 

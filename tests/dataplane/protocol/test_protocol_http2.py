@@ -198,6 +198,61 @@ def test_streams_nobody_reads_never_stall_another() -> None:
     assert all(client.pending(stream) for stream in unread)
 
 
+@pytest.mark.parametrize("streams", [100, 300])
+def test_streams_nobody_reads_never_stall_one_that_is_read(streams: int) -> None:
+    """Nor do they when it needs many windows: the connection's is opened again while there is room, however little."""
+    client, server = pair(Limits(concurrent_streams=streams))
+    for _ in range(streams - 1):
+        client.send_data(client.send_request(head(b"POST"), False), b"x" * 1_000_000, False)
+        exchange(client, server)
+    last = client.send_request(head(b"POST"), False)
+    client.send_data(last, b"y" * 5_000_000, True)
+    got, moved = 0, True
+    while moved:
+        _, seen = exchange(client, server)
+        moved = False
+        for event in seen:
+            if isinstance(event, Data) and event.stream == last:
+                got += len(event.data)
+                moved = True
+                server.consumed(last, len(event.data))
+
+    assert got == 5_000_000
+
+
+def test_bytes_a_connection_holds_do_not_grow_with_its_streams() -> None:
+    """Three times the streams have a third of the window each, and never less than the protocol begins with."""
+    held = []
+    for streams in (100, 300, 1000):
+        client, server = pair(Limits(concurrent_streams=streams, connection_window=100 << 18))
+        for _ in range(streams):
+            client.send_data(client.send_request(head(b"POST"), False), b"x" * 1_000_000, False)
+        _, seen = exchange(client, server)
+        held.append(sum(len(event.data) for event in seen if isinstance(event, Data)))
+
+    assert max(held) <= 100 << 18
+    assert min(held) > 95 << 18
+
+
+def test_stream_is_full_earlier_on_a_connection_that_is() -> None:
+    """What waits for a peer is bounded over all of its streams; whoever is stopped is told when to go on."""
+    client = Http2Client(Limits(connection_window=1 << 20))
+    client.receive(frames.settings([]))
+    streams = [client.send_request(head(b"POST"), False) for _ in range(10)]
+    written = 0
+    for stream in streams * 10:
+        if not client.full(stream, 1 << 18):
+            client.send_data(stream, b"x" * 60_000, False)
+            written += 60_000
+    assert not client.full(streams[0] + 2_000, 1 << 18)
+    assert 1 << 20 <= written <= (1 << 20) + 10 * 92_000
+    told: list[Event] = []
+    for stream in streams:
+        told += client.receive(frames.window_update(0, 1_000_000) + frames.window_update(stream, 1_000_000))
+    assert {event.stream for event in told if isinstance(event, Writable)} == set(streams)
+    assert not any(client.full(stream, 1 << 18) for stream in streams)
+
+
 def test_reset_stream_gives_its_bytes_back_to_the_connection() -> None:
     """What a dead stream held does not shrink the connection's window for good."""
     client, server = pair(Limits(stream_window=65535, connection_window=65535))
