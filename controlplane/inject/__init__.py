@@ -7,7 +7,7 @@ conflicts.py    what does not go with a sidecar: refused, or warned of
 containers.py   the init container, the sidecar and their volumes, as Kubernetes objects
 probes.py       the app's probes, asked through the sidecar
 patch.py        `inject`: pod in, injected pod or the reason against out (pure)
-workload.py     a new Deployment's own annotation copied into its template; who owns a pod
+workload.py     a workload's own annotation carried into its template; who owns a pod
 jsonpatch.py    the difference of two objects as RFC 6902
 webhook.py      the HTTPS face the API server calls
 """

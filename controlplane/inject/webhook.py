@@ -65,6 +65,7 @@ class Request:
     namespace: str
     kind: str
     obj: Object
+    operation: str = "CREATE"
 
     @property
     def name(self) -> str:
@@ -101,6 +102,7 @@ def parse(body: bytes) -> Request:
         namespace=str(request.get("namespace") or ""),
         kind=str(kind.get("kind") if isinstance(kind, dict) else obj.get("kind")),
         obj=obj,
+        operation=str(request.get("operation") or "CREATE"),
     )
 
 
@@ -141,12 +143,14 @@ def _injected(face: Webhook, request: Request, namespace_words: Mapping[str, str
 
 
 async def decide_workload(face: Webhook, request: Request) -> Verdict:
-    """Copy a new workload's annotation into its template."""
+    """Make a workload's template say what the workload says; a typo refuses a new one, and is warned of where no rollout may hang on it."""
     if request.namespace in face.settings().excluded_namespaces:
         return Verdict(outcome="untouched")
     try:
-        after = workload.opt_in(request.obj)
+        after = workload.follow(request.obj)
     except RefusedPodError as error:
+        if request.operation == "UPDATE":
+            return Verdict(outcome="untouched", warnings=(str(error),))
         return Verdict(outcome="rejected", refusal=str(error))
     return Verdict(outcome="copied" if after != request.obj else "untouched", after=after)
 

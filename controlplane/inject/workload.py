@@ -1,7 +1,8 @@
-"""Workloads at admission: a new one's annotation copied into its template, and who owns a pod.
+"""Workloads that opt in or out: their annotation carried into their template, and who owns a pod.
 
-In: a Deployment, StatefulSet, DaemonSet, Job or CronJob as it is being created (decision 0003). Out: the same with
-`tulle.dev/inject` and `tulle.dev/injected-by: <kind>/<name>` on its template, unless the template speaks for itself.
+In: a Deployment, StatefulSet, DaemonSet, Job or CronJob (decision 0003). Out: how its template must change, or the workload with its template changed:
+`tulle.dev/inject` and `tulle.dev/injected-by: <kind>/<name>` as the workload says, unless the template speaks for itself; what the mesh put in is taken
+out when the workload falls silent. The webhook and the operator ask here, so whichever acts first, the other finds nothing left to do.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ from meshapi import names
 Object = dict[str, Any]
 
 
-def signature(kind: str, metadata: Mapping[str, Any]) -> str:
+UNNAMED = "operator"
+"""The mark before it named its workload: it may have been copied, so it is believed only where the workload speaks itself."""
+
+
+def signature(workload: Mapping[str, Any]) -> str:
     """Name a workload as the mark in its template does: `Kind/name`, or what the name is generated from, known at admission and later.
 
     Others copy templates (Flagger to its primary, say); the mark holds for the workload it names alone.
     """
-    return f"{kind}/{metadata.get('generateName') or metadata.get('name') or ''}"
+    metadata = workload.get("metadata") or {}
+    return f"{workload.get('kind')}/{metadata.get('generateName') or metadata.get('name') or ''}"
 
 
-def template_of(obj: Object) -> Object | None:
+def template_of(obj: Mapping[str, Any]) -> Object | None:
     """Find the pod template of a workload; None where there is none."""
     spec = obj.get("spec")
     if not isinstance(spec, dict):
@@ -36,22 +42,37 @@ def template_of(obj: Object) -> Object | None:
     return template if isinstance(template, dict) else None
 
 
-def opt_in(obj: Object) -> Object:
-    """Copy the workload's own word into its template; raises BadAnnotationError for a word that is none."""
-    own = (obj.get("metadata") or {}).get("annotations") or {}
-    word = read_word(own)
-    after = copy.deepcopy(obj)
-    template = template_of(after)
-    if word is None or template is None:
-        return obj
+def template_change(workload: Mapping[str, Any]) -> dict[str, str | None] | None:
+    """Say how the template's annotations must change (None removes one); None when they are right. Raises BadAnnotationError."""
+    template = template_of(workload)
+    if template is None:
+        return None
+    word = read_word((workload.get("metadata") or {}).get("annotations") or {})
     metadata = template.get("metadata") or {}
-    if names.INJECT in (metadata.get("annotations") or {}) or names.INJECT in (metadata.get("labels") or {}):
-        return obj
-    metadata["annotations"] = (metadata.get("annotations") or {}) | {
-        names.INJECT: own[names.INJECT],
-        names.INJECTED_BY: signature(str(obj.get("kind")), obj["metadata"]),
-    }
-    template["metadata"] = metadata
+    inside = metadata.get("annotations") or {}
+    own = signature(workload)
+    mark = inside.get(names.INJECTED_BY)
+    if word is None:
+        return {names.INJECT: None, names.INJECTED_BY: None} if mark == own else None
+    said = names.ENABLED if word else names.DISABLED
+    ours = mark in {own, UNNAMED}
+    speaks_itself = names.INJECT in inside or names.INJECT in (metadata.get("labels") or {})
+    if (speaks_itself and not ours) or (ours and inside.get(names.INJECT) == said):
+        return None
+    return {names.INJECT: said, names.INJECTED_BY: own}
+
+
+def follow(workload: Object) -> Object:
+    """Make a workload's template say what the workload says; the very one given when it does. Raises BadAnnotationError."""
+    change = template_change(workload)
+    if change is None:
+        return workload
+    after = copy.deepcopy(workload)
+    template = template_of(after)
+    assert template is not None  # noqa: S101 - else there was nothing to change
+    metadata = template.get("metadata") or {}
+    merged = (metadata.get("annotations") or {}) | change
+    template["metadata"] = metadata | {"annotations": {k: v for k, v in merged.items() if v is not None}}
     return after
 
 

@@ -11,41 +11,16 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.inject.workload import signature
+from controlplane.inject.annotations import BadAnnotationError
+from controlplane.inject.workload import template_change
 from controlplane.watch.cluster import ApiError, Cluster, path_of
 from controlplane.watch.writer import Job, Writer
-from meshapi import names
 
-UNNAMED = "operator"
-"""The mark before it named its workload: it may have been copied, so it is believed only where the workload speaks itself."""
 PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 EXCLUDED = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _API = "apps/v1"
 
 log = logging.getLogger(__name__)
-
-
-class BadWordError(ValueError):
-    """An annotation with a word nobody knows; the message names it."""
-
-
-def decide(kind: str, workload: Mapping[str, Any]) -> dict[str, str | None] | None:
-    """Say how the template's annotations must change (None removes one); None when they are right. Raises BadWordError."""
-    metadata = workload.get("metadata") or {}
-    word = (metadata.get("annotations") or {}).get(names.INJECT)
-    template = ((workload.get("spec") or {}).get("template") or {}).get("metadata") or {}
-    inside = template.get("annotations") or {}
-    own = signature(kind, metadata)
-    mark = inside.get(names.INJECTED_BY)
-    if word is None:
-        return {names.INJECT: None, names.INJECTED_BY: None} if mark == own else None
-    if word not in {names.ENABLED, names.DISABLED}:
-        raise BadWordError(f"annotation {names.INJECT} is {word!r}, it must be {names.ENABLED!r} or {names.DISABLED!r}")
-    ours = mark in {own, UNNAMED}
-    speaks_itself = names.INJECT in inside or names.INJECT in (template.get("labels") or {})
-    if (speaks_itself and not ours) or (ours and inside.get(names.INJECT) == word):
-        return None
-    return {names.INJECT: word, names.INJECTED_BY: own}
 
 
 class Rolls:
@@ -65,8 +40,8 @@ class Rolls:
         if namespace in self._excluded or metadata.get("deletionTimestamp"):
             return
         try:
-            change = decide(kind, workload)
-        except BadWordError as error:
+            change = template_change({**workload, "kind": kind})
+        except BadAnnotationError as error:
             if self._complained.get(key) != str(error):
                 self._complained[key] = str(error)
                 log.warning("%s %s/%s: %s", kind, namespace, name, error)
@@ -90,12 +65,12 @@ class Rolls:
         async def roll() -> None:
             try:
                 workload = await self._cluster.get(path)
-                change = decide(key[0], workload)
+                change = template_change({**workload, "kind": key[0]})
             except ApiError as error:
                 if error.code != 404:
                     raise
                 return
-            except BadWordError:  # said when it was seen
+            except BadAnnotationError:  # said when it was seen
                 return
             if change is None:
                 return

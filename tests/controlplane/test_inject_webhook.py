@@ -48,8 +48,16 @@ class Bench:
         async with self.http.post(self.base + path, data=io.BytesIO(body)) as answer:
             return answer.status, await answer.text()
 
-    async def review(self, path: str, obj: Object, kind: str = "Pod", namespace: str = "shop") -> Object:
-        request = {"uid": "u1", "namespace": namespace, "kind": {"kind": kind}, "object": obj}
+    async def review(
+        self, path: str, obj: Object, kind: str = "Pod", namespace: str = "shop", operation: str = "CREATE"
+    ) -> Object:
+        request = {
+            "uid": "u1",
+            "namespace": namespace,
+            "kind": {"kind": kind},
+            "object": obj,
+            "operation": operation,
+        }
         status, text = await self.post(path, json.dumps({"request": request}).encode())
         assert status == 200, text
         answer = json.loads(text)
@@ -170,6 +178,44 @@ async def test_new_workload_is_opted_in(bench: Bench) -> None:
 
     assert after["spec"]["template"]["metadata"]["annotations"][names.INJECT] == names.ENABLED
     assert "patch" not in await bench.review("/workload", obj, "Deployment", namespace="kube-system")
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "CronJob"])
+async def test_workload_that_was_replaced_keeps_its_word_in_the_template(bench: Bench, kind: str) -> None:
+    """`kubectl replace` and Argo CD's Replace strip what the mesh put into a template: it is there again before anything rolls."""
+    stripped = workload(kind, ON, {})
+    kept = patched(stripped, await bench.review("/workload", stripped, kind, operation="UPDATE"))
+
+    assert annotations_of(kept) == ON | {names.INJECTED_BY: f"{kind}/web"}
+    assert "patch" not in await bench.review("/workload", kept, kind, operation="UPDATE")
+    left = workload(kind, {}, annotations_of(kept))
+    assert annotations_of(patched(left, await bench.review("/workload", left, kind, operation="UPDATE"))) == {}
+    turned = workload(kind, {names.INJECT: names.DISABLED}, annotations_of(kept))
+    after = patched(turned, await bench.review("/workload", turned, kind, operation="UPDATE"))
+    assert annotations_of(after)[names.INJECT] == names.DISABLED
+
+
+async def test_typo_refuses_a_new_workload_and_warns_of_one_that_is_there(bench: Bench) -> None:
+    """No rollout hangs on a word somebody wrote long ago."""
+    typo = workload("Deployment", {names.INJECT: "yes"}, {})
+    new, old = [await bench.review("/workload", typo, "Deployment", operation=o) for o in ("CREATE", "UPDATE")]
+
+    assert (new["allowed"], old["allowed"]) == (False, True)
+    assert "'yes'" in new["status"]["message"]
+    assert "'yes'" in old["warnings"][0]
+
+
+def workload(kind: str, own: dict[str, str], inside: dict[str, str]) -> Object:
+    spec: Object = {"template": {"metadata": {"annotations": inside}, "spec": {}}}
+    if kind == "CronJob":
+        spec = {"jobTemplate": {"spec": spec}}
+    return {"kind": kind, "metadata": {"name": "web", "annotations": own}, "spec": spec}
+
+
+def annotations_of(obj: Object) -> dict[str, str]:
+    spec = obj["spec"]["jobTemplate"]["spec"] if obj["kind"] == "CronJob" else obj["spec"]
+    found: dict[str, str] = spec["template"]["metadata"]["annotations"]
+    return found
 
 
 async def test_own_kinds_are_judged_by_the_validator(bench: Bench) -> None:

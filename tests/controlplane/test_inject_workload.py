@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controlplane.inject.annotations import BadAnnotationError
-from controlplane.inject.workload import opt_in, owner_of, signature, template_of
+from controlplane.inject.workload import follow, owner_of, signature, template_of
 from meshapi import names
 
 ON = {names.INJECT: names.ENABLED}
@@ -24,7 +24,7 @@ def workload(kind: str, annotations: dict[str, str] | None, template: dict[str, 
 def test_annotation_is_copied_into_the_template_and_signed(kind: str) -> None:
     """What the operator would write is written at once, so it has nothing left to do."""
     before = workload(kind, ON, {"metadata": {"labels": {"app": "w"}}, "spec": {}})
-    template = template_of(opt_in(before))
+    template = template_of(follow(before))
 
     assert template is not None
     assert template["metadata"]["annotations"] == ON | {names.INJECTED_BY: f"{kind}/w"}
@@ -48,23 +48,23 @@ def test_template_that_speaks_for_itself_or_nobody_asked_for_is_left_alone(
     """The word nearest the pod wins."""
     before = workload("Deployment", annotations, template)
 
-    assert opt_in(before) is before
+    assert follow(before) is before
 
 
 def test_mark_of_a_generated_name_is_the_name_it_is_generated_from() -> None:
     """The name is not known at admission, what it is made from is known then and later."""
     made = {"kind": "Job", "metadata": {"generateName": "w-", "annotations": ON}, "spec": {"template": {}}}
-    template = template_of(opt_in(made))
+    template = template_of(follow(made))
 
     assert template is not None
     assert template["metadata"]["annotations"][names.INJECTED_BY] == "Job/w-"
-    assert signature("Job", made["metadata"] | {"name": "w-x7f"}) == "Job/w-"
+    assert signature(made | {"metadata": made["metadata"] | {"name": "w-x7f"}}) == "Job/w-"
 
 
 def test_word_that_is_none_is_refused() -> None:
     """A typo is told when the workload is made, not when its pods are."""
     with pytest.raises(BadAnnotationError, match=r"tulle.dev/inject is 'on'"):
-        opt_in(workload("Job", {names.INJECT: "on"}, {}))
+        follow(workload("Job", {names.INJECT: "on"}, {}))
 
 
 def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from controlplane.inject.annotations import BadAnnotationError
+from controlplane.inject.workload import template_change as decide
 from controlplane.watch import writer as module
 from controlplane.watch.cluster import ApiError, Cluster
 from controlplane.watch.leader import Elector
-from controlplane.watch.rolls import BadWordError, Rolls, decide
+from controlplane.watch.rolls import Rolls
 from controlplane.watch.webhooks import Webhooks
 from controlplane.watch.writer import Writer
 from tests.support.kubeserver import KubeServer, kube_server
@@ -63,7 +65,7 @@ def test_template_follows_the_workloads_word_where_the_operator_put_it(
     word: str | None, template: dict[str, str], change: dict[str, str | None] | None
 ) -> None:
     """A template that speaks for itself is left alone; only what the operator put in is taken out."""
-    assert decide("Deployment", workload(word, template)) == change
+    assert decide(workload(word, template)) == change
 
 
 @pytest.mark.parametrize("mark", ["Deployment/web-canary", "StatefulSet/web", "operator"])
@@ -72,26 +74,26 @@ def test_mark_holds_for_the_workload_it_names_and_for_no_copy_of_its_template(ma
     """Flagger copies a template to its primary and clears the annotations: the primary stays in the mesh, for nobody asked it out."""
     copied = {INJECT: word, BY: mark}
 
-    assert decide("Deployment", workload(None, copied)) is None
+    assert decide(workload(None, copied)) is None
 
 
 def test_mark_that_names_nobody_is_followed_while_the_workload_speaks() -> None:
     """Templates signed before marks had names still follow their workload's word, and are signed by name when they change."""
     unnamed = {INJECT: "enabled", BY: "operator"}
 
-    assert decide("Deployment", workload("enabled", unnamed)) is None
-    assert decide("Deployment", workload("disabled", unnamed)) == {INJECT: "disabled", BY: WEB}
+    assert decide(workload("enabled", unnamed)) is None
+    assert decide(workload("disabled", unnamed)) == {INJECT: "disabled", BY: WEB}
 
 
 def test_label_on_the_template_speaks_for_itself_too() -> None:
     """Nearest the pod wins."""
-    assert decide("Deployment", workload("enabled", {}, **{INJECT: "disabled"})) is None
+    assert decide(workload("enabled", {}, **{INJECT: "disabled"})) is None
 
 
 def test_unknown_word_is_refused_by_name() -> None:
     """The sentence says which annotation, what it held and what is allowed."""
-    with pytest.raises(BadWordError, match=r"tulle\.dev/inject is 'yes', it must be 'enabled' or 'disabled'"):
-        decide("Deployment", workload("yes"))
+    with pytest.raises(BadAnnotationError, match=r"tulle\.dev/inject is 'yes'; allowed is enabled or disabled"):
+        decide(workload("yes"))
 
 
 async def test_annotated_deployment_is_rolled_in_and_out_again() -> None:

@@ -13,7 +13,7 @@ from meshapi import names
 from tests.support.certs import Authority
 from tests.support.cluster import Kube, fresh_namespace
 from tests.support.mesh import Mesh, is_injected
-from tests.support.objects import container, pod, service
+from tests.support.objects import container, deployment, pod, service
 
 ON = {"tulle.dev/inject": "enabled"}
 TIGHT = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -126,6 +126,35 @@ def test_cron_job_is_taken_in_through_its_jobs(shop: Kube) -> None:
     template = shop.get("cronjob", "nightly")["spec"]["jobTemplate"]["spec"]["template"]
 
     assert template["metadata"]["annotations"]["tulle.dev/inject"] == "enabled"
+
+
+def test_cron_job_follows_its_annotation_later_too(shop: Kube) -> None:
+    """Nobody rolls a CronJob: its next Jobs are made of the template as it is then."""
+    work = {"restartPolicy": "Never", "containers": [container(command=["python", "-c", "print('done')"])]}
+    spec = {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": {"spec": work}}}}
+    shop.apply({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "later"}, "spec": spec})
+
+    def told() -> dict[str, str]:
+        template = shop.get("cronjob", "later")["spec"]["jobTemplate"]["spec"]["template"]
+        return (template.get("metadata") or {}).get("annotations") or {}
+
+    assert told() == {}
+    shop("annotate", "cronjob", "later", "tulle.dev/inject=enabled")
+    assert told() == {"tulle.dev/inject": "enabled", "tulle.dev/injected-by": "CronJob/later"}
+    shop("annotate", "cronjob", "later", "tulle.dev/inject-")
+    assert told() == {}
+
+
+def test_workload_that_is_replaced_is_not_rolled(shop: Kube) -> None:
+    """Argo CD's Replace sends the manifest of the repository, whose template is silent, at each sync."""
+    manifest = json.dumps(deployment("synced", annotations=ON))
+    shop("create", "-f", "-", stdin=manifest)
+    before = shop.get("deployment", "synced")
+    shop("replace", "-f", "-", stdin=manifest)
+    after = shop.get("deployment", "synced")
+
+    assert after["spec"]["template"]["metadata"]["annotations"]["tulle.dev/inject"] == "enabled"
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
 
 
 @pytest.mark.parametrize("way", ["namespace annotation", "pod label"])

@@ -144,6 +144,7 @@ def test_webhooks_stay_out_of_system_namespaces_and_leave_the_bundle_to_the_cont
         "namespaces.inject.tulle.dev": "Fail",
         "annotated-namespaces.inject.tulle.dev": "Ignore",
         "workloads.inject.tulle.dev": "Fail",
+        "changed-workloads.inject.tulle.dev": "Ignore",
     }
 
 
@@ -156,6 +157,7 @@ def test_path_tells_who_selected_the_pod(objects: list[Object]) -> None:
         "namespaces": "/inject/namespace",
         "annotated-namespaces": "/inject",
         "workloads": "/workload",
+        "changed-workloads": "/workload",
     }
     read = [rule for rule in only(objects, "ClusterRole")["rules"] if "namespaces" in rule["resources"]]
     assert "get" in {verb for rule in read for verb in rule["verbs"]}

@@ -44,3 +44,17 @@ has(object.metadata.annotations) && 'tulle.dev/inject' in object.metadata.annota
 {{- define "tulle.ownLabel" -}}
 has(object.metadata.labels) && 'tulle.dev/inject' in object.metadata.labels
 {{- end }}
+
+{{/* Whether a template does not say what its workload says, as CEL: silent or other where the workload speaks, marked as its own where that is silent. */}}
+{{- define "tulle.differs" -}}
+{{- $t := .template -}}
+{{- $inside := printf "has(%s.metadata) && has(%s.metadata.annotations)" $t $t -}}
+{{- $word := printf "%s.metadata.annotations['tulle.dev/inject']" $t -}}
+{{- $mark := printf "%s.metadata.annotations['tulle.dev/injected-by']" $t -}}
+{{- $marked := printf "%s && 'tulle.dev/injected-by' in %s.metadata.annotations" $inside $t -}}
+({{ .own }})
+? (({{ $inside }} && 'tulle.dev/inject' in {{ $t }}.metadata.annotations)
+? ({{ $marked }} && {{ $word }} != object.metadata.annotations['tulle.dev/inject'])
+: !(has({{ $t }}.metadata) && has({{ $t }}.metadata.labels) && 'tulle.dev/inject' in {{ $t }}.metadata.labels))
+: ({{ $marked }} && {{ $mark }} == request.kind.kind + '/' + (has(object.metadata.generateName) ? object.metadata.generateName : object.metadata.name))
+{{- end }}
