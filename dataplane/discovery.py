@@ -62,8 +62,8 @@ class Discovery:
         opened: Callable[[], AbstractSet[str]],
         overflow: Counter,
     ) -> None:
-        self.connected = False
-        """Whether the control plane can be asked now."""
+        self.connected = True
+        """Whether the control plane can be asked now, as far as is known: at the start nobody has tried."""
         self.most = MOST
         """Destinations kept at most."""
         self._timers = timers
@@ -79,7 +79,7 @@ class Discovery:
         """By worker: what it said is open there, and what it used since."""
         self._warming: set[str] | None = None
         """Destinations hinted at that are not known yet; None before any were."""
-        self._connected_at = 0.0
+        self._connected_at = clock()
         self._before = 0.0
         """Time with a control plane before the last connection, seconds."""
 

@@ -192,11 +192,10 @@ class ControlPlane:
         self.flush()
 
     def end(self) -> None:
-        """The stream is over: nobody can be asked."""
+        """The stream is over, or there will be none: nobody can be asked."""
         self.connected = False
-        if self._stream is not None:
-            self._stream = None
-            self.on_connection(False)
+        self._stream = None
+        self.on_connection(False)
 
     def _hang_up(self) -> None:
         channel, self._channel = self._channel, None

@@ -36,7 +36,6 @@ class Stage:
         self.overflow = Counter()
         self.discovery = Discovery(self, lambda: self.now, self, lambda: self.open, self.overflow)  # type: ignore[arg-type]
         self.discovery.most = most
-        self.discovery.connection(True)
 
     def after(self, seconds: float, callback: Any) -> Timer:
         self.timers.append(Timer(seconds, callback))

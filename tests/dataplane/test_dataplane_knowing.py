@@ -165,3 +165,21 @@ async def test_what_was_let_go_while_away_is_not_remembered(pod: Known) -> None:
     control = ControlPlane(pod.cluster, pod.source).begin()
 
     assert control.offered() == {(Type.LISTENER, INBOUND), (Type.CLUSTER, "own")}
+
+
+async def test_calls_made_before_the_first_connection_wait_for_it(pod: Known) -> None:
+    """A sidecar that was killed and started anew has a running app: in plaintext its calls would be reset by STRICT."""
+    pod.want(API)
+    assert pod.told == []
+    pod.control_plane()
+
+    assert pod.told == [KNOWN]
+
+
+async def test_calls_made_before_a_connection_that_fails_pass(pod: Known) -> None:
+    """Nobody waits for a control plane that cannot be reached."""
+    pod.want(API)
+    pod.away()
+    pod.want(DB)
+
+    assert pod.told == [ASKED, ASKED]

@@ -103,6 +103,8 @@ class Knowing(RuleBasedStateMachine):
         self.lines = [Line() for _ in range(WORKERS - 1)]
         self.pod.sidecar.workers.links = self.lines  # type: ignore[assignment]
         self.control: ControlPlane | None = None
+        self.hoped = True
+        """Nobody has found the control plane away."""
         self.answers: list[list[Finding]] = []
         """What each connection was told."""
         self.version = 1
@@ -155,16 +157,16 @@ class Knowing(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         """What is idle is let go, what is not stays."""
         self.pod.now += seconds
-        if self.control is not None:
+        if self.hoped:
             self.present += seconds
         self.pod.sidecar.workers.survey()
         before = set(self.discovery.names)
         reason = self._claimed() | {name for name in before if self.present - self.used[name] <= IDLE_SECONDS}
-        if self.control is not None:
+        if self.hoped:
             for name in self._claimed() & before:
                 self.used[name] = self.present
         self.discovery.sweep()
-        assert self.discovery.names == (before & reason if self.control is not None else before)
+        assert self.discovery.names == (before & reason if self.hoped else before)
 
     @precondition(lambda self: any(not timer.over for timer in self.timers))
     @rule(data=st.data())
@@ -229,12 +231,13 @@ class Knowing(RuleBasedStateMachine):
     def control_plane_comes(self, warm: list[str]) -> None:
         """A process with a memory of its own of what is warm."""
         self.control = ControlPlane(self.pod.cluster, self.pod.source, *warm).begin()
+        self.hoped = True
 
-    @precondition(lambda self: self.control is not None)
     @rule()
     def control_plane_goes(self) -> None:
+        """Or cannot be reached."""
         self.pod.away()
-        self.control = None
+        self.control, self.hoped = None, False
         self._all_answered()
 
     @precondition(lambda self: self.control is not None and self.control.busy)
@@ -291,7 +294,7 @@ class Knowing(RuleBasedStateMachine):
                     line.arrive()
                 if line.back:
                     self._hear(index)
-        if self.control is None:
+        if not self.hoped:
             self._all_answered()
 
     def _closure(self) -> set[tuple[Type, str]]:
@@ -336,7 +339,7 @@ class Knowing(RuleBasedStateMachine):
         assert session._wanted == set(self.discovery.names)
         assert len(self.discovery.names) <= MOST
         assert self.discovery._waiting.keys() <= self.discovery.names
-        assert self.discovery.connected == (self.control is not None)
+        assert self.discovery.connected == self.hoped
         for type_, held in session._held.items():
             assert held.names <= session._needed[type_]
             assert not held.absent & (held.nouns.keys() | held.refused.keys())

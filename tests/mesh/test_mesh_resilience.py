@@ -12,6 +12,12 @@ from tests.support.mesh import Mesh, ask, is_injected, pods
 from tests.support.objects import container, deployment, pod, service
 
 ON = {"tulle.dev/inject": "enabled"}
+STRICT = {
+    "apiVersion": "tulle.dev/v1alpha1",
+    "kind": "PeerAuthentication",
+    "metadata": {"name": "mode"},
+    "spec": {"mtls": {"mode": "STRICT"}},
+}
 
 HAMMER = (
     "import http.client,json,sys,time\n"
@@ -27,6 +33,12 @@ HAMMER = (
     "print(json.dumps({'requests':n,'bad':bad}))\n"
 )
 
+KILL = (
+    "import os\n"
+    "for pid in filter(str.isdigit,os.listdir('/proc')):\n"
+    "  if b'/tulle'+b'-proxy' in open(f'/proc/{pid}/cmdline','rb').read(): os.kill(int(pid),9)\n"
+)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def pair(shop: Kube) -> None:
@@ -36,9 +48,9 @@ def pair(shop: Kube) -> None:
     shop("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
 
 
-def hammering(shop: Kube, seconds: float) -> subprocess.Popen[str]:
-    """Requests in a row from the client pod, in the background."""
-    command = shop.command("exec", "client", "-c", "app", "--", "python", "-c", HAMMER, str(seconds))
+def hammering(shop: Kube, seconds: float, pod: str = "client") -> subprocess.Popen[str]:
+    """Requests in a row from a pod, on one connection as long as it lives, in the background."""
+    command = shop.command("exec", pod, "-c", "app", "--", "python", "-c", HAMMER, str(seconds))
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -100,6 +112,39 @@ def test_control_plane_restart_is_not_seen_by_traffic(shop: Kube, mesh: Mesh) ->
 
     assert seen["bad"] == []
     shop.until(lambda: "client" in mesh.tulle("proxy-status").stdout, 30, "reconnection")
+
+
+def test_open_connection_of_a_rolled_workload_outlives_control_planes_that_forgot_it(shop: Kube, mesh: Mesh) -> None:
+    """Its destinations were hinted at by a control plane that is gone; no later one remembers them, and the app goes on using them."""
+    shop.apply(deployment("caller", annotations=ON))
+    shop("rollout", "status", "deployment/caller", "--timeout=60s")
+    assert ask(shop, "deploy/caller", "http://server/")[0][0] == 200
+    shop("rollout", "restart", "deployment/caller")
+    shop("rollout", "status", "deployment/caller", "--timeout=60s")
+    with hammering(shop, 14, "deploy/caller") as load:
+        for _ in range(2):
+            mesh.system("delete", "pod", "-l", "app.kubernetes.io/name=tulle", "--grace-period=0", "--force")
+            mesh.system("rollout", "status", "deploy/tulle", "--timeout=60s")
+            shop.until(lambda: "caller" in mesh.tulle("proxy-status").stdout, 30, "reconnection")
+        seen = outcome(load)
+
+    assert seen["requests"] > 100
+    assert seen["bad"] == []
+
+
+def test_killed_sidecar_costs_its_app_no_more_than_its_start(shop: Kube) -> None:
+    """The app runs on, and under STRICT: its calls are refused until the next container listens, then they wait for the configuration and succeed."""
+    assert ask(shop, "client", "http://server/")[0][0] == 200
+    shop.apply(STRICT)
+    with hammering(shop, 10) as load:
+        command = shop.command("exec", "client", "-c", "tulle-proxy", "--", "python", "-c", KILL)
+        subprocess.run(command, capture_output=True, timeout=30, check=False)
+        seen = outcome(load)
+    shop("delete", "peerauthentications.tulle.dev", "mode")
+    kinds = ["refused" if "ConnectionRefused" in words else words for _, words in seen["bad"]]
+
+    assert 0 < kinds.count("refused") < seen["requests"] / 2
+    assert len(kinds) - kinds.count("refused") <= 1, kinds  # what was in flight
 
 
 def test_config_follows_after_a_control_plane_restart(shop: Kube) -> None:
