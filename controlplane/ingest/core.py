@@ -45,7 +45,8 @@ def read_pod(raw: Cursor) -> Pod:
         ips=_pod_ips(status) if own_address else (),
         account=spec.text("serviceAccountName") or "default",
         node=spec.text("nodeName"),
-        mesh=own_address and labels.get(names.MESH_LABEL) == names.ENABLED,
+        # The label, or the sidecar itself: a copy of a pod may have lost its labels, and its sidecar asks all the same.
+        mesh=own_address and (labels.get(names.MESH_LABEL) == names.ENABLED or _has_sidecar(spec)),
         workload_kind=kind,
         workload=workload,
         app=labels.get("app.kubernetes.io/name") or labels.get("app", ""),
@@ -53,6 +54,14 @@ def read_pod(raw: Cursor) -> Pod:
         ports=_container_ports(spec),
         opaque=port_list(annotations.get(names.OPAQUE_PORTS, "")),
         excluded=port_list(annotations.get(names.EXCLUDE_INBOUND_PORTS, "")),
+    )
+
+
+def _has_sidecar(spec: Cursor) -> bool:
+    return any(
+        container.text("name") == names.PROXY_CONTAINER
+        for field in ("initContainers", "containers")
+        for container in spec.items(field)
     )
 
 

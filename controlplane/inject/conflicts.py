@@ -33,7 +33,8 @@ def refuse(spec: Object, *, injected_before: bool) -> None:
     for container in all_containers(spec):
         name = container.get("name")
         if name in OURS:
-            if not injected_before:
+            # A copy of an injected pod has lost its annotations; what runs our program is built anew like any other.
+            if not injected_before and container.get("command") != [name]:
                 raise RefusedPodError(
                     f"the pod has a container named {name}, which this mesh did not put there: give it another name, or opt the pod out "
                     f"by the annotation {names.INJECT}: {names.DISABLED}"

@@ -21,6 +21,7 @@ from meshapi import names
 
 Object = dict[str, Any]
 
+_COUNTED = frozenset({"cpu", "memory", "ephemeral-storage"})
 _MIRROR = "kubernetes.io/config.mirror"
 """A static pod's mirror: the kubelet runs the file, whatever the API says."""
 
@@ -141,7 +142,9 @@ def _app_of(path: str) -> str:
 
 def _place(spec: Object, options: PodOptions, settings: InjectSettings, proxy: Object) -> None:
     """Put our containers and volumes where they belong, in place of those of an earlier injection."""
-    init = containers.init_container(options, settings)
+    earlier = {c["name"]: c for c in all_containers(spec) if c.get("name") in OURS}
+    init = _counted(containers.init_container(options, settings), earlier)
+    proxy = _counted(proxy, earlier)
     apps = [c for c in spec.get("containers") or () if c.get("name") not in OURS]
     inits = [c for c in spec.get("initContainers") or () if c.get("name") not in OURS]
     if settings.native_sidecar:
@@ -158,6 +161,20 @@ def _place(spec: Object, options: PodOptions, settings: InjectSettings, proxy: O
     secrets += [{"name": name} for name in settings.image_pull_secrets if {"name": name} not in secrets]
     if secrets:
         spec["imagePullSecrets"] = secrets
+
+
+def _counted(ours: Object, earlier: Mapping[str, Object]) -> Object:
+    """Keep the quantities of an earlier call that we leave open: a LimitRange's defaults, which that or a quota asks for when it judges the pod.
+
+    They are numbers of what may be used; nothing else of an earlier container is looked at.
+    """
+    given = (earlier.get(ours["name"]) or {}).get("resources") or {}
+    kept = {
+        kind: {name: value for name, value in (given.get(kind) or {}).items() if name in _COUNTED}
+        | ours["resources"].get(kind, {})
+        for kind in ("requests", "limits")
+    }
+    return ours | {"resources": {kind: each for kind, each in kept.items() if each}}
 
 
 def _mark(pod: Object, settings: InjectSettings) -> None:

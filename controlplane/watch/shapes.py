@@ -59,6 +59,12 @@ class Container(_Shape):
     ports: list[Port] | None = None
 
 
+class Named(_Shape):
+    """A container of a pod's start; one of them may be the sidecar."""
+
+    name: str = ""
+
+
 class PodSpec(_Shape):
     """Where and as whom a pod runs."""
 
@@ -66,6 +72,7 @@ class PodSpec(_Shape):
     service_account_name: Text = None
     host_network: bool | None = None
     containers: list[Container] | None = None
+    init_containers: list[Named] | None = None
 
 
 class PodIP(_Shape):

@@ -92,6 +92,15 @@ def test_pod_without_an_address_of_its_own_is_no_mesh_pod() -> None:
     assert [(p.ips, p.mesh) for p in ingest(Objects(host, ended)).pods.values()] == [((), False), ((), False)]
 
 
+@pytest.mark.parametrize("where", ["initContainers", "containers"])
+def test_pod_with_our_sidecar_is_in_the_mesh_though_its_label_is_gone(where: str) -> None:
+    """`kubectl debug --copy-to` drops labels; the copy's sidecar asks for its configuration and would wait for ever."""
+    copy = pod("copy-1", "10.0.0.9", mesh=False)
+    copy["spec"][where] = [*copy["spec"].get(where, ()), {"name": "tulle-proxy"}]
+
+    assert ingest(Objects(copy)).pods[Key("shop", "copy-1")].mesh
+
+
 def test_unreadable_object_is_a_problem_and_the_rest_goes_on() -> None:
     """A wrong shape costs only its own object, and is told with its path."""
     bad = service("bad", "10.96.0.9", HTTP)

@@ -253,6 +253,33 @@ def test_container_of_our_name_that_is_not_ours_is_refused(name: str) -> None:
     assert inject(pod(OFF, containers=[{"name": name}]), SETTINGS).injected is False
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, CLASSIC], ids=["native", "plain"])
+def test_copy_of_an_injected_pod_is_injected_anew(settings: InjectSettings) -> None:
+    """`kubectl debug --copy-to` drops labels and annotations; what runs our programs is ours, and is built from nothing all the same."""
+    once = inject(pod(ON), settings, workload="Deployment/web").pod
+    copied = {"metadata": {"name": "copy"}, "spec": copy.deepcopy(once["spec"])}
+    again = inject(copied, settings, namespace_labels=ON, workload="Deployment/web").pod
+
+    assert again["spec"] == once["spec"]
+    assert again["metadata"]["labels"] == {names.MESH_LABEL: names.ENABLED}
+
+
+def test_quantities_a_namespace_gives_are_kept_where_we_leave_them_open() -> None:
+    """A LimitRange or quota counts our containers too: what its defaults set must be there when it judges. Ours are not overridden."""
+    once = inject(pod(ON), SETTINGS).pod
+    for name in (names.INIT_CONTAINER, names.PROXY_CONTAINER):
+        resources = container(once, name)["resources"]
+        resources["limits"] |= {"cpu": "2", "memory": "1Ti", "example.com/gpu": "8"}
+        resources["requests"]["ephemeral-storage"] = "10Mi"
+    again = inject(once, SETTINGS)
+
+    for name in (names.INIT_CONTAINER, names.PROXY_CONTAINER):
+        kept = container(again.pod, name)["resources"]
+        assert kept["limits"] == {"cpu": "2", "memory": SETTINGS.proxy.memory_limit}
+        assert kept["requests"]["ephemeral-storage"] == "10Mi"
+        assert kept["requests"]["cpu"] == SETTINGS.proxy.cpu_request
+
+
 def test_what_other_webhooks_add_later_is_taken_in_but_not_into_our_containers() -> None:
     """A container added after us has its probes rewritten; what was hung on ours is taken off, and told where it is no token."""
     once = inject(pod(ON), SETTINGS).pod

@@ -35,6 +35,7 @@ def pod(name: str, ip: str = "10.0.0.1") -> dict[str, Any]:
         "spec": {
             "serviceAccountName": "web",
             "containers": [{"name": "app", "image": "i", "env": [], "ports": [{"containerPort": 80}]}],
+            "initContainers": [{"name": "tulle-proxy", "image": "i", "restartPolicy": "Always"}],
             "volumes": [{"name": "v"}],
         },
         "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "containerStatuses": []},
@@ -74,7 +75,11 @@ async def test_objects_are_kept_with_the_fields_ingest_reads_and_no_others() -> 
             "labels": {"app": "web"},
             "annotations": {"tulle.dev/opaque-ports": "25"},
         },
-        "spec": {"serviceAccountName": "web", "containers": [{"name": "app", "ports": [{"containerPort": 80}]}]},
+        "spec": {
+            "serviceAccountName": "web",
+            "containers": [{"name": "app", "ports": [{"containerPort": 80}]}],
+            "initContainers": [{"name": "tulle-proxy"}],
+        },
         "status": {"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]},
     }
 
