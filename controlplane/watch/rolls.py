@@ -2,23 +2,32 @@
 
 In: each workload as kopf sees it. Out: the patch that makes its template say what the workload says, handed to the Writer, which rolls it by that. Pure but
 for that hand-over. It leaves alone a template that speaks for itself, and takes out only what the operator put in. A word that is neither
-`enabled` nor `disabled` is logged once and changes nothing.
+`enabled` nor `disabled` is logged once and changes nothing. A roll that somebody undoes twice in ten minutes stops, and an Event on the workload names who did it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 from controlplane.inject.annotations import BadAnnotationError
 from controlplane.inject.workload import template_change
+from controlplane.watch import events
 from controlplane.watch.cluster import ApiError, Cluster, path_of
 from controlplane.watch.writer import Job, Writer
 
 PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 EXCLUDED = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+WITHIN_SECONDS = 600.0
+UNDONE = 2
+"""How often within that a roll may be undone; then whoever does it is not fought."""
 _API = "apps/v1"
+_OWN_MANAGERS = frozenset({"tulle", "tulle-controlplane"})
+
+Key = tuple[str, str, str]
+Change = dict[str, str | None]
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +39,9 @@ class Rolls:
         self._cluster = cluster
         self._writer = writer
         self._excluded = EXCLUDED | excluded
-        self._complained: dict[tuple[str, str, str], str] = {}
+        self._complained: dict[Key, str] = {}
+        self._rolled: dict[Key, tuple[Change, list[float]]] = {}
+        """The last change written to a workload, and when."""
 
     def seen(self, kind: str, workload: Mapping[str, Any]) -> None:
         """Look at a workload as it is now."""
@@ -46,8 +57,6 @@ class Rolls:
                 self._complained[key] = str(error)
                 log.warning("%s %s/%s: %s", kind, namespace, name, error)
             change = None
-        else:
-            self._complained.pop(key, None)
         if change is None:
             self._writer.want(("roll", *key), None)
             return
@@ -56,9 +65,10 @@ class Rolls:
     def gone(self, kind: str, namespace: str, name: str) -> None:
         """A workload was deleted."""
         self._complained.pop((kind, namespace, name), None)
+        self._rolled.pop((kind, namespace, name), None)
         self._writer.want(("roll", kind, namespace, name), None)
 
-    def _job(self, key: tuple[str, str, str]) -> Job:
+    def _job(self, key: Key) -> Job:
         """Roll a workload by what it says when it is written: an event may be late, and a newer one lost."""
         path = path_of(_API, PLURALS[key[0]], key[1], key[2])
 
@@ -72,11 +82,43 @@ class Rolls:
                 return
             except BadAnnotationError:  # said when it was seen
                 return
-            if change is None:
+            if change is None or await self._fought(key, change, workload):
                 return
             version = workload["metadata"]["resourceVersion"]
             annotations = {"spec": {"template": {"metadata": {"annotations": change}}}}
             await self._cluster.patch(path, {"metadata": {"resourceVersion": version}, **annotations})
+            self._note(key, change)
             log.info("%s %s/%s rolled: template annotations %s", *key, change)
 
         return roll
+
+    def _note(self, key: Key, change: Change) -> None:
+        """Remember a roll; another than the last one begins anew, for then the workload's owner has changed the word."""
+        self._complained.pop(key, None)
+        last, times = self._rolled.get(key, (change, []))
+        self._rolled[key] = (change, [*(times if last == change else []), asyncio.get_running_loop().time()])
+
+    async def _fought(self, key: Key, change: Change, workload: Mapping[str, Any]) -> bool:
+        """Whether this roll has been undone too often just now; said once, where the workload's owner looks."""
+        last, times = self._rolled.get(key, (change, []))
+        recent = [at for at in times if asyncio.get_running_loop().time() - at < WITHIN_SECONDS]
+        if last != change or len(recent) < UNDONE:
+            return False
+        who = _last_to_write_the_template(workload)
+        said = f"{who} has taken the mesh's annotations out of the pod template {UNDONE} times; the workload is left as it is for ten minutes"
+        if self._complained.get(key) != said:
+            self._complained[key] = said
+            log.warning("%s %s/%s: %s", *key, said)
+            await events.warn(self._cluster, _API, key[0], workload, ("RollUndone", said))
+        return True
+
+
+def _last_to_write_the_template(workload: Mapping[str, Any]) -> str:
+    """Name the field manager that wrote the pod template last, other than the mesh."""
+    found = [
+        (str(entry.get("time", "")), str(entry.get("manager", "")))
+        for entry in workload["metadata"].get("managedFields") or ()
+        if "f:template" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+        and entry.get("manager") not in _OWN_MANAGERS
+    ]
+    return max(found, default=("", "somebody"))[1]

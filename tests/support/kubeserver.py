@@ -40,6 +40,7 @@ KINDS = (
     Kind(group="", version="v1", plural="services", kind="Service"),
     Kind(group="", version="v1", plural="secrets", kind="Secret"),
     Kind(group="", version="v1", plural="configmaps", kind="ConfigMap"),
+    Kind(group="", version="v1", plural="events", kind="Event"),
     Kind(group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False),
     Kind(group="", version="v1", plural="nodes", kind="Node", namespaced=False),
     Kind(group="discovery.k8s.io", version="v1", plural="endpointslices", kind="EndpointSlice"),
