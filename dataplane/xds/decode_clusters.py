@@ -106,7 +106,7 @@ def _protocol(message: Any, where: str) -> tuple[AppProtocol, Any]:
     if _HTTP_OPTIONS not in message.typed_extension_protocol_options:
         legacy = message.HasField("http2_protocol_options")
         return (AppProtocol.HTTP2 if legacy else AppProtocol.HTTP1), message.http2_protocol_options
-    options = unpacked(message.typed_extension_protocol_options[_HTTP_OPTIONS], where)
+    options = _options(message, where)
     match options.WhichOneof("upstream_protocol_options"):
         case "explicit_http_config":
             explicit = options.explicit_http_config
@@ -124,10 +124,18 @@ def _protocol(message: Any, where: str) -> tuple[AppProtocol, Any]:
             raise RefusedError(f"{where}: {other or 'an empty HTTP configuration'} is not supported")
 
 
+def _options(message: Any, where: str) -> Any:
+    """Open the HTTP options that stand in an extension."""
+    options = unpacked(message.typed_extension_protocol_options[_HTTP_OPTIONS], where)
+    if options.DESCRIPTOR.full_name != _HTTP_OPTIONS:
+        raise RefusedError(f"{where}: its HTTP options are a {kind_of(options)}")
+    return options
+
+
 def _common(message: Any, where: str) -> Any:
     """Find the options both HTTP versions share, in either place."""
     if _HTTP_OPTIONS in message.typed_extension_protocol_options:
-        return unpacked(message.typed_extension_protocol_options[_HTTP_OPTIONS], where).common_http_protocol_options
+        return _options(message, where).common_http_protocol_options
     return message.common_http_protocol_options
 
 

@@ -34,6 +34,7 @@ from dataplane.xds.reading import (
     kind_of,
     maybe_seconds,
     number,
+    plain,
     regex,
     rewrite,
     seconds,
@@ -127,9 +128,9 @@ def _name(message: Any) -> str:
     """Name a route as users know it: `<Kind>/<namespace>/<name>#<rule>` where the control plane says, else Envoy's own name."""
     facts = message.metadata.filter_metadata
     if xds.METADATA in facts:
-        fields = facts[xds.METADATA].fields
-        if "route" in fields:
-            return f"{fields['route'].string_value}#{int(fields['rule'].number_value)}"
+        told = dict(plain(facts[xds.METADATA]))
+        if "route" in told:
+            return f"{told['route']}#{told.get('rule', 0)}"
     name: str = message.name
     return name
 

@@ -208,7 +208,7 @@ def _value(value: Any) -> object:
             return bool(value.bool_value)
         case "number_value":
             number_ = value.number_value
-            return int(number_) if number_ == int(number_) else float(number_)
+            return int(number_) if number_.is_integer() else float(number_)
         case "list_value":
             return tuple(_value(one) for one in value.list_value.values)
         case "struct_value":
