@@ -12,6 +12,7 @@ cdef class Http2Client(Http2Connection):
 
     @cython.locals(entry=Stream, length=bytes, encoder=Encoder, stream=long)
     cpdef long send_request(self, RequestHead head, bint end) except -1
+    cpdef object expect(self, long streams)
     cpdef object goaway(self)
     cpdef object shutdown(self)
     cdef bint _idle(self, long stream) except -1

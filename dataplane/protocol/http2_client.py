@@ -35,6 +35,10 @@ class Http2Client(Http2Connection):
         if limits.connection_window > frames.DEFAULT_WINDOW:
             self._out.append(frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW))
 
+    def expect(self, streams: int) -> None:
+        """Open no more than so many at once until the server tells its limit: what it told on another connection."""
+        self.peer_streams = streams
+
     @property
     def can_open(self) -> bool:
         """Whether `send_request` is allowed now."""

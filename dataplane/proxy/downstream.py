@@ -46,7 +46,7 @@ class HttpDownstream(Downside):
         self._s1: Any = None
         self._s2: Any = None
         if http2:
-            self.h2 = self._s2 = Http2Server(runtime.limits.protocol)
+            self.h2 = self._s2 = Http2Server(runtime.limits.of_client(chain.max_streams, mesh=self.mesh))
         else:
             scheme = b"https" if secure and not self.mesh else b"http"
             self.h1 = self._s1 = Http1Server(runtime.limits.protocol, scheme)

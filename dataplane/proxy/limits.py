@@ -5,7 +5,7 @@ In: values from settings. Out: a frozen `ProxyLimits`. Refuses nothing: zero mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dataplane.protocol.limits import Limits
 
@@ -28,6 +28,11 @@ class ProxyLimits:
     """Endpoints tried before giving up on connecting."""
     set_aside: tuple[float, float] = (1.0, 30.0)
     """How long an endpoint that failed is passed over before it is tried again: at first, and at most."""
+    client_streams: int = 1024
+    """HTTP/2 streams a client may have open at once, as announced; clients let the next one wait, often without a word. Sidecars are
+    told what `protocol` says: they open another connection."""
+    upstream_streams: int = 100
+    """HTTP/2 streams on one connection to a server before there is another one; with as many a stream's window is whole."""
     upstream_idle: float = 55.0
     """How long an unused connection to a server is kept; below the usual 60 s of servers."""
     upstream_life: float = 3600.0
@@ -40,3 +45,9 @@ class ProxyLimits:
     """How long the rest of an HTTP/1 request's body is read after its answer."""
     sweep: float = 5.0
     """How often idle limits are looked at."""
+
+    def of_client(self, streams: int, *, mesh: bool) -> Limits:
+        """Return the limits of a client's HTTP/2 connection; `streams` is the listener's word, 0 for none."""
+        if not streams and mesh:
+            return self.protocol
+        return replace(self.protocol, concurrent_streams=streams or self.client_streams)

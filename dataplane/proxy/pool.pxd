@@ -18,6 +18,7 @@ cdef class Pool(Owner):
     cdef public bint mesh
     cdef public double timeout
     cdef public long connecting
+    cdef public long streams
     cdef public list idle
     cdef public list connections
     cdef public object pending

@@ -46,6 +46,7 @@ class Pool(Owner):
         "retired",
         "runtime",
         "slot",
+        "streams",
         "timeout",
         "upgrade",
     )
@@ -60,6 +61,8 @@ class Pool(Owner):
         self.retired = slot.retired
         self.timeout = cluster.connect_timeout
         self.connecting = 0
+        self.streams = 0
+        """What the server said last that it takes at once on a connection; 0 when it has not."""
         self.idle: list[HttpUpstream] = []
         """HTTP/1 connections without a request; the last used is used first."""
         self.connections: list[HttpUpstream] = []
@@ -165,7 +168,13 @@ class Pool(Owner):
         self.connecting -= 1
         if self.http2:
             self._current = connection
+            if self.streams:
+                connection.expect(self.streams)
         self._offer(connection)
+
+    def told(self, streams: int) -> None:
+        """The next connection begins with what this one had to be told."""
+        self.streams = streams
 
     def released(self, connection: HttpUpstream) -> None:
         """A request is over: the next one, or rest."""

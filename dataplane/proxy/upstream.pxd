@@ -17,6 +17,7 @@ cdef int _SETTINGS
 
 cdef class Owner:
     cpdef object opened(self, HttpUpstream connection)
+    cpdef object told(self, long streams)
     cpdef object released(self, HttpUpstream connection)
     cpdef object ended(self, HttpUpstream connection, str reason, str detail)
 
@@ -36,7 +37,9 @@ cdef class HttpUpstream(HttpConnection):
     cdef Http2Client _c2
     cdef bint _retired
 
+    cpdef object expect(self, long streams)
     cpdef object obey(self, object cluster)
+    @cython.locals(active=long)
     cpdef bint usable(self) except -1
     cpdef long start(self, Call call, RequestHead head, bint end) except -1
     cdef bint _spent(self) except -1

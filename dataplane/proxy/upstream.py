@@ -44,6 +44,9 @@ class Owner:
     def opened(self, connection: HttpUpstream) -> None:
         """It is connected and may take requests."""
 
+    def told(self, streams: int) -> None:
+        """The server takes so many streams on a connection."""
+
     def released(self, connection: HttpUpstream) -> None:
         """It may be able to take another request."""
 
@@ -94,10 +97,15 @@ class HttpUpstream(HttpConnection):
 
     # --- what pools and calls ask -------------------------------------------------------------------------------------
 
+    def expect(self, streams: int) -> None:
+        """Open no more streams than that until the server tells its limit."""
+        if self._c2 is not None:
+            self._c2.expect(streams)
+
     def obey(self, cluster: Cluster) -> None:
         """Take over what a cluster says about its connections; what it leaves open has our defaults."""
         limits = self.runtime.limits
-        self.most_streams = cluster.max_streams
+        self.most_streams = cluster.max_streams or limits.upstream_streams
         self.most_uses = cluster.max_requests
         self.idle = limits.upstream_idle if cluster.idle is None else cluster.idle
         self.life = limits.upstream_life if cluster.life is None else cluster.life
@@ -114,10 +122,10 @@ class HttpUpstream(HttpConnection):
             return False
         if self._c2 is None:
             return not self._c1.active and not self._c1.closing
-        active = self._c2.active
+        active: int = self._c2.active
         if self._c2.closing or active >= self._c2.peer_streams:
             return False
-        return self.most_streams == 0 or active < self.most_streams
+        return active < self.most_streams
 
     def start(self, call: Call, head: RequestHead, end: bool) -> int:
         """Send a call's request head; return its stream."""
@@ -155,6 +163,8 @@ class HttpUpstream(HttpConnection):
         """A request was broken off before its answer: note it; return whether a sidecar says that no app has seen it."""
         if self._retired or (code == codes.CONNECT_ERROR and self._c2 is None and self.uses > 1):
             return False  # told beforehand (GOAWAY), or the race every kept connection is in
+        if code == codes.REFUSED_STREAM and self._c2 is not None and self._c2.active >= self._c2.peer_streams:
+            return False  # one stream too many, sent before we knew
         if code == codes.REFUSED_STREAM and self.slot.mesh:
             conduct.failed(self.runtime, self.slot, REFUSED, "its sidecar could not reach the app")
             return True
@@ -282,6 +292,7 @@ class HttpUpstream(HttpConnection):
 
     def _more(self) -> None:
         """The server told how many streams it takes: what waits may go now."""
+        self.owner.told(self._c2.peer_streams)
         if not self.gone and not self._retired:
             self.owner.released(self)
 

@@ -18,6 +18,7 @@ cdef class ChainTable:
     cdef public double life
     cdef public double duration
     cdef public long max_requests
+    cdef public long max_streams
     cdef public object keepalive
     cdef public bint use_remote_address
     cdef public int trusted_hops

@@ -34,6 +34,7 @@ class ChainTable:
         "life",
         "listener",
         "max_requests",
+        "max_streams",
         "name",
         "noun",
         "own",
@@ -72,7 +73,7 @@ class ChainTable:
         """Of a TCP chain."""
         self.codec, self.use_remote_address, self.trusted_hops = "auto", False, 0
         self.request_timeout = self.head_timeout = self.stream_idle = self.life = self.duration = 0.0
-        self.max_requests = 0
+        self.max_requests = self.max_streams = 0
         self.keepalive: tuple[float, float] | None = None
         self.paths: PathRule | None = None
         self.upgrades: dict[bytes, bool] = {}
@@ -95,6 +96,7 @@ class ChainTable:
         self.duration = noun.timeouts.duration
         self.keepalive = noun.timeouts.keepalive
         self.max_requests = noun.max_requests
+        self.max_streams = noun.max_streams
         self.paths = noun.paths
         self.upgrades = {name.encode(): allowed for name, allowed in noun.upgrades}
         if noun.routes is not None:

@@ -141,13 +141,13 @@ WAITING, CANCELLED = threading.Event(), threading.Event()
 
 
 @contextmanager
-def apps(web_port: int, grpc_port: int) -> Iterator[None]:
-    """Run the HTTP and the gRPC app."""
+def apps(web_port: int, grpc_port: int, threads: int) -> Iterator[None]:
+    """Run the HTTP and the gRPC app; an open stream of the latter has a thread."""
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(_serve_web(web_port, ready, stop)))
     thread.start()
-    server = grpc.server(futures.ThreadPoolExecutor(16))
+    server = grpc.server(futures.ThreadPoolExecutor(threads))
     handlers = {
         "Say": grpc.unary_unary_rpc_method_handler(_say),
         "Count": grpc.unary_stream_rpc_method_handler(_count),
@@ -276,7 +276,7 @@ def _until_ready(admin: int, process: subprocess.Popen[bytes], log: Path) -> Non
 
 
 @contextmanager
-def pair(home: Path) -> Iterator[Pair]:
+def pair(home: Path, threads: int = 16) -> Iterator[Pair]:
     """Run everything; ends with both sidecars empty and without a traceback in their logs."""
     web_in, grpc_in, web_out, grpc_out, web_app, grpc_app, first, second = free_ports(8)
     authority = Authority("t")
@@ -291,7 +291,7 @@ def pair(home: Path) -> Iterator[Pair]:
         "listeners": [_listener("web", web_in, "web", down), _listener("grpc", grpc_in, "grpc", down)],
         "clusters": [_cluster("web", web_app, None), _cluster("grpc", grpc_app, None)],
     }
-    with apps(web_app, grpc_app):
+    with apps(web_app, grpc_app, threads):
         processes = []
         try:
             for name, resources, admin in (("inbound", inbound, second), ("outbound", outbound, first)):

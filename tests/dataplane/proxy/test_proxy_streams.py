@@ -1,0 +1,133 @@
+"""Streams at once: as many on one client's connection as it was told, over as many connections to servers as that takes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import grpc
+import pytest
+
+from dataplane.config import AppProtocol
+from dataplane.protocol.events import RequestHead, ResponseHead
+from dataplane.protocol.http2_client import Http2Client
+from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.limits import Limits
+from tests.dataplane.proxy import pair as pairs
+from tests.dataplane.proxy.pair import Pair
+from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
+
+MakeRig = Callable[..., Rig]
+STREAMS = 250
+
+
+def client(r: Rig) -> Speaker:
+    """A client that has read what it may do."""
+    speaker = Speaker(r.client(http2=True), Http2Client(Limits()))
+    speaker.pump()
+    return speaker
+
+
+def ask(speaker: Speaker, count: int) -> None:
+    for _ in range(count):
+        speaker.codec.send_request(RequestHead(0, b"GET", b"http", b"web", b"/x", [], True, 20), True)
+    speaker.pump()
+
+
+class Servers:
+    """Every server the proxy dialled, with limits of their own."""
+
+    def __init__(self, r: Rig, limits: Limits) -> None:
+        self.r = r
+        self.limits = limits
+        self.speakers: list[Speaker] = []
+
+    def heads(self) -> list[int]:
+        """How many requests each of them has."""
+        for _ in range(12):
+            for peer in self.r.servers[len(self.speakers) :]:
+                self.speakers.append(Speaker(peer, Http2Server(self.limits)))
+            for one in self.speakers:
+                one.pump()
+        return [sum(isinstance(event, RequestHead) for event in one.seen) for one in self.speakers]
+
+    def answer(self) -> None:
+        for one in self.speakers:
+            for event in one.events(RequestHead):
+                one.do("send_response", event.stream, 204, b"", [], True)
+
+
+@pytest.mark.parametrize(("listener", "mesh", "told"), [(0, "", 1024), (0, "spiffe://t/ns/n/sa/a", 100), (7, "", 7)])
+def test_client_is_told_how_many_streams_it_may_have(rig: MakeRig, listener: int, mesh: str, told: int) -> None:
+    """The listener's own number, else more than any client would wait for; sidecars need no more than they put on a connection."""
+    r = rig(config(http={"max_streams": listener}))
+    codec = Http2Client(Limits())
+    Speaker(r.client(http2=True, mesh=mesh), codec).pump()
+
+    assert codec.peer_streams == told
+
+
+@pytest.mark.parametrize("mesh", [False, True], ids=["app", "sidecar"])
+@pytest.mark.parametrize(
+    ("server", "option", "spread"),
+    [
+        (Limits(concurrent_streams=100), 0, [100, 100, 50]),
+        (Limits(concurrent_streams=500), 0, [100, 100, 50]),
+        (Limits(concurrent_streams=500), 200, [200, 50]),
+        (Limits(concurrent_streams=60), 0, [60, 60, 60, 60, 10]),
+    ],
+)
+def test_another_connection_is_opened_where_one_carries_no_more(
+    rig: MakeRig, mesh: bool, server: Limits, option: int, spread: list[int]
+) -> None:
+    """By the server's limit or the cluster's, whichever is less; nobody waits for a stream to end, and all are answered."""
+    noun = replace(cluster("10.1.0.1", protocol=AppProtocol.HTTP2, mesh=mesh), max_streams=option)
+    r = rig(config(clusters=(noun,)))
+    servers = Servers(r, server)
+    asking = client(r)
+    ask(asking, 1)
+    servers.heads()
+    ask(asking, STREAMS - 1)
+
+    assert servers.heads() == spread
+    servers.answer()
+    assert [head.status for head in asking.events(ResponseHead)] == [204] * STREAMS
+
+
+@pytest.mark.parametrize("mesh", [False, True], ids=["app", "sidecar"])
+def test_streams_sent_before_the_limit_was_known_are_sent_again(rig: MakeRig, mesh: bool) -> None:
+    """The server refuses them for that alone: it is neither ill nor without its app."""
+    r = rig(config(clusters=(cluster("10.1.0.1", protocol=AppProtocol.HTTP2, mesh=mesh),)))
+    servers = Servers(r, Limits(concurrent_streams=60))
+    asking = client(r)
+    ask(asking, 100)
+
+    assert servers.heads() == [60, 40]
+    servers.answer()
+    assert [head.status for head in asking.events(ResponseHead)] == [204] * 100
+    assert r.runtime.metrics.events.of("endpoint_set_aside").value == 0
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with pairs.pair(tmp_path_factory.mktemp("pair"), threads=STREAMS + 8) as pair:
+        yield pair
+
+
+def test_hundreds_of_long_streams_on_one_channel_are_open_at_once(mesh: Pair) -> None:
+    """What a client that watches many things does; each gets its answer while all stay open."""
+    done = threading.Event()
+
+    def one() -> Iterator[bytes]:
+        yield b"x"
+        done.wait(60)
+
+    with grpc.insecure_channel(f"127.0.0.1:{mesh.grpc}") as channel:
+        each = channel.stream_stream("/t.T/Each")
+        calls = [each(one(), timeout=50) for _ in range(STREAMS)]
+        try:
+            assert [next(call) for call in calls] == [b"X"] * STREAMS
+        finally:
+            done.set()
+        assert [list(call) for call in calls] == [[]] * STREAMS
