@@ -43,6 +43,7 @@ from controlplane.watch.rolls import Rolls
 from controlplane.watch.shapes import FEED
 from controlplane.watch.status import Statuses
 from controlplane.watch.sweep import Sweep
+from controlplane.watch.versions import knows_native_sidecars
 from controlplane.watch.webhooks import Webhooks
 from controlplane.watch.writer import Writer
 from controlplane.xds.callers import PodCallers
@@ -50,7 +51,6 @@ from controlplane.xds.publisher import Publisher
 from controlplane.xds.server import Hub, build_server
 from controlplane.xds.source import Source
 
-NATIVE_SIDECARS_SINCE = (1, 29)
 LINGER_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 
@@ -169,10 +169,9 @@ class App:
 
     async def _learn(self) -> None:
         """Wait for the issuer, and for a first whole list of every kind."""
-        version = await persist(lambda: self.cluster.get("/version"), "the version of the cluster")
         if self.settings.proxy.native_sidecar == "auto":
-            numbers = (str(version.get(part, "0")).rstrip("+") for part in ("major", "minor"))
-            self.native_sidecar = tuple(int(n) if n.isdigit() else 0 for n in numbers) >= NATIVE_SIDECARS_SINCE
+            ask = lambda: knows_native_sidecars(self.cluster)  # noqa: E731 - asked again until it is answered
+            self.native_sidecar = await persist(ask, "the versions of the cluster")
         for own in self.own:
             await own.synced.wait()
         self._authority_wishes()

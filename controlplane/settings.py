@@ -37,7 +37,7 @@ class ProxyDefaults:
     concurrency: int = 1
     drain_seconds: int = 25
     native_sidecar: str = "auto"
-    """`auto` (by the cluster's version), `true` or `false`."""
+    """`auto` (by the API server and the oldest kubelet), `true` or `false`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

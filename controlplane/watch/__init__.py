@@ -7,6 +7,7 @@ shapes.py      which fields of Pods, Services, EndpointSlices, Nodes and Namespa
 reflector.py   list and watch one kind into the store
 handlers.py    kopf: routes, policies, workloads, webhook configurations, two lines a handler
 sweep.py       lists what kopf feeds once before serving, then now and then, so that nothing stays that is gone
+versions.py    whether API server and kubelets know native sidecars
 leader.py      the Lease that says which replica writes;  writer.py does what is to be written, while leading
 namespaces.py  what a namespace says of its pods, from the store, else from the API server;  events.py  what kubectl describe should show
 rolls.py  webhooks.py  status.py   decide what is to be written: opt-ins, CA bundles, conditions

@@ -237,6 +237,30 @@ async def test_first_pod_of_a_new_namespace_is_injected_though_the_feed_is_behin
     assert "tulle-proxy" in base64.b64decode(said["patch"]).decode()
 
 
+@pytest.mark.parametrize(
+    ("kubelets", "native"),
+    [
+        ([], True),
+        (["v1.31.2+k3s1", "v1.29.0-gke.100"], True),
+        (["v1.31.2", "v1.28.15"], False),
+        (["v2.0.0"], True),
+        (["strange"], False),
+    ],
+)
+async def test_sidecar_is_native_when_every_kubelet_knows_native_sidecars(kubelets: list[str], native: bool) -> None:
+    """A kubelet may be three versions older than the API server; an old one would wait for the sidecar to end."""
+    bare = {"metadata": {"name": "first", "annotations": INJECT}, "spec": {"containers": [{"name": "app"}]}}
+    async with kube_server() as kube:
+        shop(kube)
+        for number, version in enumerate(kubelets):
+            node = {"kind": "Node", "metadata": {"name": f"old-{number}"}, "spec": {}}
+            kube.put(node | {"status": {"nodeInfo": {"kubeletVersion": version}}})
+        async with running(kube) as mesh:
+            said = await _reviewed(mesh, "/inject", "Pod", bare)
+
+    assert ('"restartPolicy": "Always"' in base64.b64decode(said["patch"]).decode()) is native
+
+
 async def _reviewed(mesh: Running, path: str, kind: str, obj: dict[str, Any], namespace: str = "shop") -> Any:
     """Ask as the API server would."""
     context = ssl.create_default_context(cadata=mesh.app.keeper.roots_pem)
