@@ -54,6 +54,8 @@ class Http2Server(Http2Connection):
             end = False
         else:
             entry.final = True
+            if end or status >= 300:
+                entry.tunnel = False
             length = get(headers, b"content-length")
             if length is not None:
                 entry.send_left = content_length(length)
@@ -141,6 +143,7 @@ class Http2Server(Http2Connection):
             self._stream_error(entry, codes.PROTOCOL_ERROR, "Content-Length was told for no body", events)
             return
         entry.bodyless = head.method == b"HEAD"
+        entry.tunnel = head.method == b"CONNECT"
         events.append(head)
 
     def _answer(self, entry: Stream, status: int, counter: bytes, events: list[Event]) -> None:
@@ -152,5 +155,5 @@ class Http2Server(Http2Connection):
 
     def _half_closed(self, entry: Stream) -> None:
         """The response is complete before the request: ask the client to stop, without an error (section 8.1)."""
-        if entry.final:
+        if entry.final and not entry.tunnel:
             self._abandon(entry, codes.NO_ERROR)

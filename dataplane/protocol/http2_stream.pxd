@@ -4,6 +4,7 @@ cdef class Stream:
     cdef public bint send_open
     cdef public bint final
     cdef public bint bodyless
+    cdef public bint tunnel
     cdef public long long receive_left
     cdef public long long send_left
     cdef public long long receive_window

@@ -29,6 +29,7 @@ class Stream:
         "send_open",
         "send_window",
         "trailers",
+        "tunnel",
         "unconsumed",
     )
 
@@ -40,6 +41,8 @@ class Stream:
         """The final response head has passed (either way)."""
         self.bodyless = False
         """The response has no body whatever its Content-Length says (HEAD, 204, 304)."""
+        self.tunnel = False
+        """A CONNECT that was not refused: either side may end before the other."""
         self.receive_left = -1
         """Body bytes still to come by Content-Length; -1 when it was not told."""
         self.send_left = -1

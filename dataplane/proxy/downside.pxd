@@ -32,6 +32,7 @@ cdef class Downside(HttpConnection):
     cdef public int standing
 
     cpdef RouteIndex routes(self)
+    cpdef object tunnel_opened(self)
     @cython.locals(chain=ChainTable, before=int, old=bint)
     cdef object _refresh(self, object tables)
     @cython.locals(stream=Stream, hops=int)

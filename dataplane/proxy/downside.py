@@ -90,6 +90,9 @@ class Downside(HttpConnection):
             self._refresh(tables)
         return self._routes
 
+    def tunnel_opened(self) -> None:
+        """A hook: the request in hand has become a tunnel, and what was held back behind it belongs there."""
+
     def _refresh(self, tables: Tables) -> None:
         self._moved = old = self._tables is not None
         self._tables = tables

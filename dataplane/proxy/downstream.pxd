@@ -40,6 +40,7 @@ cdef class HttpDownstream(Downside):
     cdef object _end_soon(self, str why)
     cpdef object _head_too_slow(self)
     cpdef object stands(self)
+    cpdef object tunnel_opened(self)
     cpdef object drain(self)
     cpdef object _leave(self)
     cpdef object _cut(self)

@@ -148,6 +148,12 @@ class HttpDownstream(Downside):
                 self._drained = 0
                 self._head_timer = self.runtime.timers.after(self.runtime.limits.drain_seconds, self._drain_too_slow)
 
+    def tunnel_opened(self) -> None:
+        """Read on, first what an HTTP/1 client sent behind its request for an upgrade."""
+        if self._s1 is not None and not self.gone:
+            self.release()
+            self._dispatch(self._s1.receive(b""))
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def find(self, stream: int) -> Call | None:

@@ -13,7 +13,7 @@ from dataplane.config import RetryPolicy
 from dataplane.net.timers import Timer
 from dataplane.protocol import codes
 from dataplane.protocol.events import Headers, RequestHead, ResponseHead
-from dataplane.proxy import errors, retry, tunnel
+from dataplane.proxy import errors, mirror, retry, tunnel
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.headers import strip_own
 from dataplane.proxy.routing import Routed
@@ -55,6 +55,9 @@ class Exchange(Routed):
             return
         if self.retrying:
             self.release_retry()
+        if status < 300 and self.head.protocol and self.head.version >= 20 and self.up.h2 is None:  # type: ignore[union-attr]
+            self.refuse(errors.BAD_UPSTREAM)  # it ignored the upgrade; to an HTTP/2 client any 2xx would mean a tunnel
+            return
         self.responding = True
         self.status = status
         self.body = None
@@ -88,6 +91,7 @@ class Exchange(Routed):
         self._open_tunnel()
         if self.client.h2 is None:
             self.client.send_response(self.down_stream, 101, head.reason, head.headers, False)
+            self.client.tunnel_opened()
         else:
             self.client.send_response(self.down_stream, 200, b"", tunnel.established(head.headers), False)
 
@@ -98,6 +102,7 @@ class Exchange(Routed):
         self._open_tunnel()
         if self.client.h2 is None:
             self.client.send_response(self.down_stream, 101, b"", tunnel.switched(self.head, head.headers), False)
+            self.client.tunnel_opened()
         else:
             self.client.send_response(self.down_stream, head.status, b"", head.headers, False)
         return True
@@ -209,6 +214,8 @@ class Exchange(Routed):
         if up is not None:
             self.up = None
             up.finished(self)
+        if self._try_timer is not None:
+            self._try_timer.cancel()
         self.response_owed = 0
 
     def request_reset(self, reason: str) -> None:
@@ -250,20 +257,6 @@ class Exchange(Routed):
                 client.send_data(self.down_stream, refusal.body, True)
         self.response_ended = True
         self._finish()
-
-    def too_idle(self) -> None:
-        """Nothing moved for longer than the stream idle time-out; whose turn it was decides who is told to be late."""
-        self.refuse(errors.TOO_IDLE if self.request_ended or self.head.protocol else errors.BODY_LATE)
-
-    def _too_long(self) -> None:
-        self.refuse(errors.TOO_LONG if self.request_ended or self.head.protocol else errors.BODY_LATE)
-
-    def _timed_out(self) -> None:
-        self.refuse(errors.TIMED_OUT)
-
-    def _body_late(self) -> None:
-        if not self.request_ended and not self.tunnel:
-            self.refuse(errors.BODY_LATE)
 
     # --- retries by policy --------------------------------------------------------------------------------------------
 
@@ -341,6 +334,8 @@ class Exchange(Routed):
         pause = retry.backoff(policy, self.retries, self.runtime.dice())  # type: ignore[arg-type]
         self.runtime.metrics.events.of("policy_retries").value += 1
         self._again_timer = self.runtime.timers.after(pause, self._retry_now)
+        if not self.request_ended:
+            self.client.hold()  # all of the body is kept until a server has it
 
     def _retry_now(self) -> None:
         if not self.over:
@@ -377,6 +372,8 @@ class Exchange(Routed):
                 self._life_timer.cancel()
         if self.retrying:
             self.release_retry()
+        if self.mirrors is not None and not self.request_ended:
+            mirror.give_up(self.mirrors)
         self.runtime.active -= 1
         self._record()
         self.client.finished(self)

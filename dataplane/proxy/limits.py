@@ -24,6 +24,8 @@ class ProxyLimits:
     """Bytes waiting for a peer before the other side is no longer read."""
     interim_responses: int = 100
     """Informational responses (1xx) to one request."""
+    copy_seconds: float = 15.0
+    """What the answer to a mirrored request may take where its route sets no time-out."""
     connect_tries: int = 3
     """Endpoints tried before giving up on connecting."""
     set_aside: tuple[float, float] = (1.0, 30.0)

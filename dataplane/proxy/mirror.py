@@ -1,12 +1,14 @@
 """Copies of requests sent to other clusters, whose answers nobody waits for.
 
 In: a routed request's head. Out: `Mirror` calls the exchange feeds with the same body. A mirror is never tried again
-and never slows the client: when it falls behind, it is given up.
+and never slows the client: when it falls behind, it is given up; so it is when its request breaks off, and when its own
+answer takes longer than the route allows (15 s where it allows any time).
 """
 
 from __future__ import annotations
 
-from dataplane.protocol.events import RequestHead
+from dataplane.net.timers import Timer
+from dataplane.protocol.events import Headers, RequestHead
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sending import Sending
 from dataplane.tables.routes import RouteRow
@@ -15,7 +17,19 @@ from dataplane.tables.routes import RouteRow
 class Mirror(Sending):
     """A call without a client."""
 
-    __slots__ = ()
+    __slots__ = ("_deadline", "seconds")
+
+    def begin(self, seconds: float) -> None:
+        """Go; once the request is whole its answer may take so long."""
+        self.seconds = seconds
+        self._deadline: Timer | None = None
+        self.dispatch()
+        if self.request_ended:
+            self._wait_for_answer()
+
+    def _wait_for_answer(self) -> None:
+        if not self.over and self._deadline is None:
+            self._deadline = self.runtime.timers.after(self.seconds, self.give_up)
 
     def request_data(self, data: bytes, end: bool) -> None:
         """Send a piece of the body along, unless the mirror is behind."""
@@ -24,6 +38,7 @@ class Mirror(Sending):
             return
         if end:
             self.request_ended = True
+            self._wait_for_answer()
         if up is None:
             if data:
                 self.body = [*(self.body or ()), data]
@@ -34,6 +49,11 @@ class Mirror(Sending):
             self.give_up()
         else:
             up.send_data(self.up_stream, data, end)
+
+    def request_trailers(self, headers: Headers) -> None:
+        """The request is whole."""
+        Sending.request_trailers(self, headers)
+        self._wait_for_answer()
 
     def unconnected(self, reason: str, detail: str) -> None:  # noqa: ARG002 - the shape of all calls
         """No connection: no copy."""
@@ -68,8 +88,17 @@ class Mirror(Sending):
         """End the copy."""
         if not self.over:
             self.over = True
+            if self._deadline is not None:
+                self._deadline.cancel()
             self.cancel()
             self.abandon_try()
+
+
+def give_up(copies: list[Sending]) -> None:
+    """End copies whose request broke off."""
+    for copy in copies:
+        if isinstance(copy, Mirror):
+            copy.give_up()
 
 
 def copies(runtime: Runtime, row: RouteRow, head: RequestHead) -> list[Sending] | None:
@@ -85,7 +114,7 @@ def copies(runtime: Runtime, row: RouteRow, head: RequestHead) -> list[Sending] 
         mirror = Mirror()
         mirror.prepare_sending(runtime, None, copy)
         mirror.cluster = cluster
-        mirror.dispatch()
+        mirror.begin(row.timeout or runtime.limits.copy_seconds)
         if not mirror.over:
             made.append(mirror)
     return made or None

@@ -35,11 +35,15 @@ def unasked(code: int, method: bytes, *, reused: bool, answered: bool, tries: in
 
 
 def on_reset(policy: RetryPolicy, code: int) -> bool:
-    """Whether the policy repeats a request that was reset before it was answered."""
+    """Whether the policy repeats a request that was reset before it was answered.
+
+    `reset-before-request` is for what never left (as in Envoy): a connection that could not be had, which is tried
+    elsewhere without a policy, and a stream the server refused.
+    """
     wanted = policy.on
-    if code == codes.REFUSED_STREAM and "refused-stream" in wanted:
+    if code == codes.REFUSED_STREAM and not wanted.isdisjoint({"refused-stream", "reset-before-request"}):
         return True
-    return not wanted.isdisjoint({"reset", "5xx", "gateway-error", "reset-before-request"})
+    return not wanted.isdisjoint({"reset", "5xx", "gateway-error"})
 
 
 def on_status(policy: RetryPolicy, status: int) -> bool:

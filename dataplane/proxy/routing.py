@@ -220,14 +220,19 @@ class Routed(Sending):
         if row is not None and row.timeout > 0 and self._timer is None and not self.tunnel:
             self._timer = self.runtime.timers.after(row.timeout, self._timed_out)
 
-    def _too_long(self) -> None:
-        """A hook: request and answer have had all the time there is."""
+    def too_idle(self) -> None:
+        """Nothing moved for longer than the stream idle time-out; whose turn it was decides who is told to be late."""
+        self.refuse(errors.TOO_IDLE if self.request_ended or self.head.protocol else errors.BODY_LATE)
 
-    def _body_late(self) -> None:
-        """A hook: the client took too long to send its request."""
+    def _too_long(self) -> None:
+        self.refuse(errors.TOO_LONG if self.request_ended or self.head.protocol else errors.BODY_LATE)
 
     def _timed_out(self) -> None:
-        """A hook: the route's time is over."""
+        self.refuse(errors.TIMED_OUT)
+
+    def _body_late(self) -> None:
+        if not self.request_ended and not self.tunnel:
+            self.refuse(errors.BODY_LATE)
 
     def _finish(self) -> None:
         """A hook: the answer is complete."""

@@ -222,7 +222,8 @@ class Sending(Call):
                 headers.append((PEER, self.runtime.introduction, PEER))
                 added += 1
             conn.introduced = True
-        ended = self.request_ended and self.body is None and self.trailers is None
+        # A request for a tunnel never ends with its head: HTTP/2 has no other way to say that more is to come.
+        ended = self.request_ended and self.body is None and self.trailers is None and not self.head.protocol
         self.up_stream = conn.start(self, head, ended)
         if added:
             del headers[len(headers) - added :]
