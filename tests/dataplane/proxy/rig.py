@@ -161,8 +161,11 @@ def config(
 class Rig:
     """One runtime and everything around it."""
 
-    def __init__(self, noun: SidecarConfig | None = None, **limits: Any) -> None:
-        self.loop = asyncio.new_event_loop()
+    def __init__(self, noun: SidecarConfig | None = None, driver: Any = None, **limits: Any) -> None:
+        """Have the clock of a `driver`, where there is one."""
+        self.loop: Any = asyncio.new_event_loop()
+        if driver is not None:
+            self.loop.driver = driver
         self.poller = Poller(self.loop)
         self.servers: list[Peer] = []
         self.clients: list[Peer] = []
