@@ -12,7 +12,7 @@ import pytest
 from meshapi import names
 from tests.support.certs import Authority
 from tests.support.cluster import Kube, fresh_namespace
-from tests.support.mesh import Mesh, is_injected
+from tests.support.mesh import Mesh, is_injected, pods
 from tests.support.objects import container, deployment, pod, service
 
 ON = {"tulle.dev/inject": "enabled"}
@@ -155,6 +155,30 @@ def test_workload_that_is_replaced_is_not_rolled(shop: Kube) -> None:
 
     assert after["spec"]["template"]["metadata"]["annotations"]["tulle.dev/inject"] == "enabled"
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
+
+
+def test_copied_template_stays_in_the_mesh_without_the_annotation(shop: Kube) -> None:
+    """Flagger's primary: the template of the workload that was opted in, and no annotation of its own."""
+    shop.apply(deployment("canary", annotations=ON))
+    copied = shop.get("deployment", "canary")["spec"]["template"]
+    primary = deployment("canary-primary")
+    labels = {"app": "canary-primary"}
+    primary["spec"]["template"] = copied | {"metadata": copied["metadata"] | {"labels": labels}}
+    shop.apply(primary)
+    shop("rollout", "status", "deployment/canary-primary", "--timeout=60s")
+    # The other is taken out after it, so the operator has seen both.
+    shop("annotate", "deployment", "canary", "tulle.dev/inject-")
+    shop.until(lambda: "tulle.dev/inject" not in annotations_of(shop, "canary"), 20, "the workload's own way out")
+
+    assert annotations_of(shop, "canary-primary")["tulle.dev/inject"] == "enabled"
+    assert shop.get("deployment", "canary-primary")["metadata"]["generation"] == 1
+    assert all(is_injected(one) for one in pods(shop, "canary-primary"))
+
+
+def annotations_of(shop: Kube, name: str) -> dict[str, str]:
+    """What a Deployment's template says."""
+    found: dict[str, str] = shop.get("deployment", name)["spec"]["template"]["metadata"].get("annotations") or {}
+    return found
 
 
 @pytest.mark.parametrize("way", ["namespace annotation", "pod label"])
