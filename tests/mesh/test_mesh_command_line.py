@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from meshapi import xds
 from tests.support.cluster import Kube
 from tests.support.mesh import Mesh, ask, is_injected
 from tests.support.objects import deployment, pod, service
@@ -43,6 +44,8 @@ def test_proxy_status_knows_every_sidecar(mesh: Mesh, shop: Kube) -> None:
     assert "client" in mine
     assert mine["client"]["identity"].endswith(f"/ns/{shop.namespace}/sa/default")
     assert mine["client"]["certificate_expires_at"]
+    assert mine["client"]["contract"] == xds.CONTRACT
+    assert "envoy.config.listener.v3.Listener.continue_on_listener_filters_timeout" in mine["client"]["passed_over"]
 
 
 def test_offline_injection_is_what_the_webhook_does(mesh: Mesh) -> None:
