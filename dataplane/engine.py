@@ -7,6 +7,7 @@ business (`app`, `worker`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import socket
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from dataplane.proxy.downstream import HttpDownstream
 from dataplane.proxy.runtime import Runtime
 from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
+from dataplane.telemetry import chatter
 from dataplane.telemetry.accesslog import AccessLog
 from dataplane.telemetry.output import Output
 from meshapi import xds
@@ -49,6 +51,8 @@ class Engine:
         self.runtime = runtime = Runtime(self.poller)
         runtime.dialer = Dialer(self.poller)
         runtime.tls = TlsContexts()
+        lines = runtime.metrics.events.of("log_lines_dropped")
+        chatter.bound(logging.getLogger("tulle.proxy"), runtime.clock, lines)
         runtime.captures = settings.mesh is not None
         self.listeners: list[Listener] = []
         self._essential: list[Listener] = []

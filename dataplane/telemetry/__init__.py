@@ -6,4 +6,5 @@ The map:
 - `metrics`: the series themselves: plain integers bumped through objects bound beforehand.
 - `exposition`: the text a scrape gets.
 - `accesslog`: one line a request, when asked for, written off the hot path.
+- `chatter`: a bound on what is logged about traffic beside it.
 """

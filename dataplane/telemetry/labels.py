@@ -7,7 +7,7 @@ Missing facts are `unknown`, as Istio has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshapi import identity
 
@@ -123,6 +123,11 @@ def outbound(
         service_namespace=namespace or UNKNOWN,
         security="mutual_tls" if (bool(identity_uri) if mesh is None else mesh) else "none",
     )
+
+
+def unnamed(peers: Peers) -> Peers:
+    """Return the same peers without what the source told of itself: who it is is what its certificate says."""
+    return replace(peers, source=workload({}, peers.source.principal))
 
 
 _TOLD = ("workload", "namespace", "app", "version")

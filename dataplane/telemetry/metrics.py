@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dataplane.telemetry import flags
+from dataplane.telemetry import flags, labels
 from dataplane.telemetry.labels import OVERFLOW, Peers
 
 DURATION_BOUNDS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 60000.0)
@@ -17,6 +17,8 @@ SIZE_BOUNDS = (100.0, 1000.0, 10000.0, 100000.0, 1000000.0, 10000000.0, 10000000
 """Bytes of a body."""
 GROUP_LIMIT = 4000
 """Pairs of peers counted apart."""
+PEER_LIMIT = 100
+"""Of those, names one identity may give itself (`x-tulle-peer`); under further ones it is counted by its identity alone."""
 OUTCOME_LIMIT = 40
 """Outcomes of a pair counted apart; of further ones only the class of the status is told."""
 
@@ -165,6 +167,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.groups: dict[Peers, RequestGroup] = {}
+        self._names: dict[str, int] = {}
+        """How many of the groups are a caller's, by its identity."""
         self.tcps: dict[Peers, TcpSeries] = {}
         self.refused = Family("tulle_refused_total", "Requests and connections refused, by reason.", "reason")
         """Broken rules and limits of protocols; the reason is the codecs' `counter`."""
@@ -176,6 +180,10 @@ class Metrics:
         """Return the group of a pair of peers; keep it, it is not for the hot path."""
         found = self.groups.get(peers)
         if found is None:
+            if self._names.get(_caller(peers), 0) >= PEER_LIMIT:
+                bare = labels.unnamed(peers)
+                if bare != peers:
+                    return self.requests(bare)
             if len(self.groups) >= GROUP_LIMIT and peers is not OVERFLOW:
                 return self.requests(OVERFLOW)
             found = RequestGroup(self, peers)
@@ -185,6 +193,9 @@ class Metrics:
     def relist(self, group: RequestGroup) -> None:
         """Show a group (again): something is to be counted in it."""
         group.listed = True
+        caller = _caller(group.peers)
+        if caller and group.peers not in self.groups:
+            self._names[caller] = self._names.get(caller, 0) + 1
         self.groups[group.peers] = group
 
     def tcp(self, peers: Peers) -> TcpSeries:
@@ -211,11 +222,24 @@ class Metrics:
             group.forget()
             if not group.series:
                 group.listed = False
-                del self.groups[group.peers]
+                self._drop(group.peers)
         for peers, series in list(self.tcps.items()):
             if not series.touched and series.opened == series.closed:
                 del self.tcps[peers]
             series.touched = False
+
+    def _drop(self, peers: Peers) -> None:
+        del self.groups[peers]
+        caller = _caller(peers)
+        if caller:
+            self._names[caller] -= 1
+            if not self._names[caller]:
+                del self._names[caller]
+
+
+def _caller(peers: Peers) -> str:
+    """Return the proven identity of who came in and told its own names; empty for all others."""
+    return peers.source.principal if peers.reporter == "destination" else ""
 
 
 def render(pairs: list[tuple[str, str]]) -> str:

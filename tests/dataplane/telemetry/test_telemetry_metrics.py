@@ -6,8 +6,8 @@ import re
 
 from dataplane.telemetry import flags, labels
 from dataplane.telemetry.exposition import expose
-from dataplane.telemetry.labels import NOBODY, Peers, Workload
-from dataplane.telemetry.metrics import GROUP_LIMIT, Metrics, escape
+from dataplane.telemetry.labels import NOBODY, Peers, Workload, inbound
+from dataplane.telemetry.metrics import GROUP_LIMIT, PEER_LIMIT, Metrics, escape
 
 SAMPLE = re.compile(r'^[a-z_]+(\{[a-z_]+="[^"}]*"(,[a-z_]+="[^"}]*")*\})? [-+.0-9einf]+$')
 WEB = Workload(workload="web", namespace="shop", principal="spiffe://t/ns/shop/sa/web", app="web", version="v1")
@@ -127,3 +127,39 @@ def test_introduction_is_read_back_under_the_proven_namespace() -> None:
     }
     assert labels.introduced(b"\xff", "") == {}
     assert labels.introduce(NOBODY) == b"|||"
+
+
+def told(number: int, principal: str = "spiffe://t/ns/n/sa/a") -> Peers:
+    """Peers as a sidecar of this identity claims them."""
+    return inbound(NOBODY, principal, {"workload": f"w-{number}", "app": "x"}, secure=True)
+
+
+def test_identity_that_tells_ever_new_names_is_counted_by_itself_after_some() -> None:
+    """It cannot take the room of others, and its requests are counted still."""
+    metrics = Metrics()
+    for number in range(3 * PEER_LIMIT):
+        metrics.requests(told(number)).of(200, -1, False, 0).note(1.0, 0, 0)
+    other = metrics.requests(told(0, "spiffe://t/ns/n/sa/b"))
+    bare = metrics.requests(inbound(NOBODY, "spiffe://t/ns/n/sa/a", {}, secure=True))
+
+    assert len(metrics.groups) == PEER_LIMIT + 2
+    assert other.peers.source.workload == "w-0"
+    assert sum(series.count for series in bare.series.values()) == 2 * PEER_LIMIT
+    assert bare.peers.source.namespace == "n"
+
+
+def test_names_of_an_identity_that_are_not_used_make_room_again() -> None:
+    """With the groups that expire; a group somebody still holds counts when it is shown again."""
+    metrics = Metrics()
+    for number in range(PEER_LIMIT):
+        metrics.requests(told(number)).of(200, -1, False, 0)
+    held = metrics.requests(told(0))
+    metrics.expire()
+    metrics.expire()
+    assert metrics.groups == {}
+    held.of(200, -1, False, 0)
+    for number in range(1, PEER_LIMIT + 1):
+        metrics.requests(told(number)).of(200, -1, False, 0)
+
+    assert told(PEER_LIMIT - 1) in metrics.groups
+    assert told(PEER_LIMIT) not in metrics.groups
