@@ -311,7 +311,7 @@ class Relay(Ends):
         if self.over or client is None:
             return standing.FOLLOWS
         if self._chain is None:
-            return standing.ENDS_NOW if tables.unknown_denied else standing.FOLLOWS
+            return standing.judge_passed(self.target, tables, client)
         verdict, self._chain = standing.judge(self._chain, tables, client, self.seen)
         if verdict == standing.FOLLOWS and not self._chain.inbound and self._cluster is not None:
             return standing.FOLLOWS if self._cluster.name in tables.clusters else standing.ENDS_CALMLY

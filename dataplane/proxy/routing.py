@@ -10,7 +10,7 @@ from dataplane.config import PathRule
 from dataplane.net.timers import Timer
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.protocol.headers import get
-from dataplane.proxy import errors, grpc_timeout, mirror, redirect
+from dataplane.proxy import errors, grpc_timeout, mirror, redirect, standing
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sending import Sending
@@ -93,6 +93,8 @@ class Routed(Sending):
         elif client.chain.paths is None or self._admits_path(client.chain.paths):
             routes = client.routes()
             if client.guard is not None and not client.admits(head):
+                if client.standing != standing.FOLLOWS:
+                    client.come_anew()
                 self.refuse(errors.RBAC_DENIED)
             elif routes is None:
                 client.come_anew()

@@ -14,7 +14,8 @@ from dataplane.config import TlsContext
 from dataplane.net.stream import Stream
 from dataplane.proxy import admission
 from dataplane.tables.compile import Tables
-from dataplane.tables.listeners import RAW, TLS, ChainTable
+from dataplane.tables.listeners import RAW, TLS, ChainTable, ListenerTable
+from meshapi import xds
 
 FOLLOWS: Final = 0
 """Goes on, by the rules and routes that are in force now."""
@@ -87,14 +88,29 @@ def meets(chain: ChainTable, tables: Tables, stream: Stream, seen: Seen) -> tupl
         return REFUSED if tables.unknown_denied else UNKNOWN, chain
     port = (stream.target or stream.local)[1]
     if not seen.looked and listener.undecided(port):
-        taken = [listener.match(port, one.transport, one.alpn, stream.server_name) for one in _POSSIBLE]
-        fits = any(one is not None and one.tls is None and not admission.bars(one, stream) for one in taken)
-        return OTHER if fits else REFUSED, chain
+        return OTHER if _lets_in(listener, port, stream) else REFUSED, chain
     newer = listener.match(port, seen.transport, seen.alpn, stream.server_name)
     if newer is None or admission.bars(newer, stream) or _proof(newer.tls) != _proof(chain.tls):
         return REFUSED, chain
     fits = newer.http == chain.http and (not newer.http or newer.codec in {"auto", seen.http})
-    return (SAME, newer) if fits else (OTHER, chain)
+    if fits:
+        return SAME, newer
+    return OTHER if newer.authorization is None else REFUSED, chain  # its requests could not be judged meanwhile
+
+
+def judge_passed(target: tuple[str, int], tables: Tables, stream: Stream) -> int:
+    """Return the verdict on a connection to a destination that was not known when it came, and was not looked at."""
+    listener = tables.listeners.get(xds.outbound_listener(*target))
+    if listener is None:
+        return ENDS_NOW if tables.unknown_denied else FOLLOWS
+    return _VERDICTS[OTHER if _lets_in(listener, target[1], stream) else REFUSED]
+
+
+def _lets_in(listener: ListenerTable, port: int, stream: Stream) -> bool:
+    """Whether there is anything that bytes may be for which they are let in, and nobody need look into them."""
+    taken = {listener.match(port, one.transport, one.alpn, stream.server_name) for one in _POSSIBLE} - {None}
+    guarded = any(chain.authorization is not None for chain in taken if chain is not None)
+    return not guarded and any(c.tls is None and not admission.bars(c, stream) for c in taken if c is not None)
 
 
 def _proof(tls: TlsContext | None) -> object:

@@ -32,6 +32,7 @@ from dataplane.protocol.limits import Limits
 from dataplane.proxy import standing
 from dataplane.proxy.opaque import Relay
 from dataplane.tables.compile import compile_tables
+from meshapi import xds
 from tests.dataplane.proxy.rig import MESH_TLS, Peer, Rig, Speaker, cluster, everything
 from tests.support.relays import inbound, proxy
 
@@ -282,6 +283,20 @@ def test_connection_to_no_destination_is_cut_when_the_policy_becomes_deny(rig: M
     install(r, SidecarConfig(listeners={"in": denied}))
 
     assert client.ended
+
+
+def test_bytes_passed_through_end_when_their_destination_becomes_known(rig: MakeRig) -> None:
+    """Calmly; and at once where what was not looked into could be a request that rules refuse."""
+    r = rig(world(tcp()))
+    r.runtime.dice = lambda: 0.005
+    name = xds.outbound_listener("10.0.0.1", 80)
+    for chain, at_once in ((tcp(), False), (http(authorization=(DENY_ALL,)), True)):
+        client = relay(r, known=False)
+        install(r, SidecarConfig(listeners={name: Listener(name=name, address="", port=80, chains=(chain,))}))
+        assert client.ended is at_once
+        r.run(0.2)
+        assert client.ended
+        install(r, world(tcp()))
 
 
 # --- a pod that ends --------------------------------------------------------------------------------------------------
