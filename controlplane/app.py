@@ -76,10 +76,12 @@ class App:
     def __init__(self, settings: Settings, connection: Connection) -> None:
         self.settings = settings
         self.cluster = Cluster(connection)
+        self._lease = Cluster(connection)
+        """The Lease has a connection of its own: a pool that is held up must not end a term."""
         self.store = ObjectStore()
         self.namespaces = Namespaces(self.cluster, self.store)
         self.writer = Writer()
-        self.elector = Elector(self.cluster, settings.namespace, settings.service, settings.pod)
+        self.elector = Elector(self._lease, settings.namespace, settings.service, settings.pod)
         self._make_authority(settings)
         self._make_distribution(settings)
         self._make_writers(settings, connection)
@@ -138,6 +140,7 @@ class App:
         """Run until `stop`, then drain."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self.cluster.close)
+            stack.push_async_callback(self._lease.close)
             runner = await admin.serve(
                 reports.of(self._parts()), host=self.settings.host, port=self.settings.admin_port
             )

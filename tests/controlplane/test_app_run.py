@@ -237,6 +237,21 @@ async def test_first_pod_of_a_new_namespace_is_injected_though_the_feed_is_behin
     assert "tulle-proxy" in base64.b64decode(said["patch"]).decode()
 
 
+async def test_lease_is_renewed_though_all_other_connections_are_taken() -> None:
+    """Reads that hang hold up a pool of connections; the term must not end by them."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            await until(lambda: mesh.app.elector.leading)
+            kube.slow.add("/api/v1/stuck")
+            stuck = [asyncio.ensure_future(mesh.app.cluster.get("/api/v1/stuck")) for _ in range(150)]
+            before = ((kube.get("leases", "tulle-system", "tulle") or {})["spec"])["renewTime"]
+            await until(lambda: (kube.get("leases", "tulle-system", "tulle") or {})["spec"]["renewTime"] != before, 6)
+            for one in stuck:
+                one.cancel()
+            await asyncio.gather(*stuck, return_exceptions=True)
+
+
 @pytest.mark.parametrize(
     ("kubelets", "native"),
     [

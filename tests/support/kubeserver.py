@@ -88,6 +88,8 @@ class KubeServer:
         self.requests: list[tuple[str, str]] = []
         self.failing: dict[tuple[str, str], int] = {}
         """(method, path) -> status to fail with."""
+        self.slow: set[str] = set()
+        """Paths that are not answered."""
         self.review: Callable[[str], Object] = lambda token: {"authenticated": False, "error": "unknown"}
         self.connection = Connection(server="")
         self._watchers: set[asyncio.Queue[tuple[int, str, str, Object] | None]] = set()
@@ -133,6 +135,8 @@ class KubeServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path))
+        if request.path in self.slow:
+            await asyncio.sleep(3600)
         failing = self.failing.get((request.method, request.path))
         if failing:
             return _status(failing, "Failing", "told to fail")
