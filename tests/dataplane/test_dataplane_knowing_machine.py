@@ -22,7 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from dataplane.config import SidecarConfig
 from dataplane.discovery import IDLE_SECONDS
 from dataplane.finding import Finding, Found
-from dataplane.xds.settle import in_force, references
+from dataplane.xds.settle import Settling, in_force, references
+from dataplane.xds.uses import Key
 from meshapi.xds import TRUST_BUNDLE, Type
 from tests.support.knowing import INBOUND, ControlPlane, Known, listener
 
@@ -336,10 +337,13 @@ class Knowing(RuleBasedStateMachine):
     def what_is_known_has_one_owner(self) -> None:
         """The session wants what the discovery keeps, and holds nothing but what that needs."""
         session = self.pod.source.session
-        assert session._wanted == set(self.discovery.names)
+        assert session.wanted == set(self.discovery.names)
         assert len(self.discovery.names) <= MOST
         assert self.discovery._waiting.keys() <= self.discovery.names
         assert self.discovery.connected == self.hoped
+        settling = Settling(session._held, session.config)
+        all_needed = set().union(*({root} | settling.needed(root) for root in session._roots))
+        assert {(type_, name) for type_, names_ in session._needed.items() for name in names_} == all_needed
         for type_, held in session._held.items():
             assert held.names <= session._needed[type_]
             assert not held.absent & (held.nouns.keys() | held.refused.keys())
@@ -348,7 +352,13 @@ class Knowing(RuleBasedStateMachine):
     @invariant()
     def what_is_in_force_has_a_reason(self) -> None:
         """Tables of destinations kept, of what they lead to, and no others."""
-        tables = self.pod.sidecar.engine.runtime.tables
+        session, tables = self.pod.source.session, self.pod.sidecar.engine.runtime.tables
+        settling = Settling(session._held, session.config)
+        chosen: dict[Key, Any] = {}
+        for root in session._roots:
+            chosen |= settling.chosen(root)
+        forces = in_force(session.config)
+        assert {(type_, name): noun for type_, nouns in forces.items() for name, noun in nouns.items()} == chosen
         assert tables.config is self.pod.source.session.config or not tables.listeners
         assert self.pod.in_force() <= self.discovery.names
         forces = in_force(tables.config)

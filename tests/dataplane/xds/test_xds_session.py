@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from dataplane.finding import ABSENT, ASKED, KNOWN
+from dataplane.xds.decode import Noun
 from dataplane.xds.session import Session
+from dataplane.xds.settle import Settling
+from dataplane.xds.uses import Key
 from meshapi import protos
 from meshapi.xds import Type
 
@@ -258,13 +261,11 @@ def test_removed_destination_is_absent(wire: Wire) -> None:
     """And comes back when it is pushed."""
     http_destination(wire)
     wire.send(Type.LISTENER, removed=(OUT,))
-    assert wire.session.config.absent == {OUT}
     assert wire.session.find(OUT) is ABSENT
     wire.send(Type.LISTENER, tcp_listener(OUT, "old"))
     wire.send(Type.CLUSTER, eds("old"))
     wire.send(Type.ENDPOINTS, endpoints("old", "10.0.0.1"))
 
-    assert wire.session.config.absent == frozenset()
     assert wire.session.find(OUT) is KNOWN
 
 
@@ -324,6 +325,40 @@ def test_equal_content_under_a_new_version_stirs_nothing(wire: Wire) -> None:
         wire.send(type_, value, version="other")
 
     assert wire.session.config is before
+
+
+def test_response_about_one_destination_costs_nothing_for_the_others(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workload may use thousands; what it says of one must not walk through all."""
+    http_destination(wire)
+    other = "outbound/10.96.0.2:80"
+    wire.want(other)
+    looked_at: list[object] = []
+
+    class Spy(Settling):
+        def chosen(self, root: Key) -> dict[Key, Noun]:
+            looked_at.append(root)
+            return super().chosen(root)
+
+    monkeypatch.setattr("dataplane.xds.session.Settling", Spy)
+    before = wire.session.config
+    wire.send(Type.LISTENER, removed=(other,))
+    assert wire.session.config is before
+    wire.send(Type.ENDPOINTS, endpoints("old", "10.0.0.2"))
+
+    assert looked_at == [(Type.LISTENER, other), (Type.LISTENER, OUT)]
+
+
+def test_what_comes_for_a_name_nobody_needs_any_more_is_not_kept(wire: Wire) -> None:
+    """It was on the way when the name was let go."""
+    http_destination(wire)
+    wire.session.drop({OUT})
+    wire.send(Type.LISTENER, http_listener(OUT, "r"), version="2")
+    wire.want(OUT)
+
+    assert wire.session.find(OUT) is ASKED
+    assert asked(wire.requests[-1:]) == {"Listener": [OUT]}
 
 
 def test_garbage_is_ignored(wire: Wire) -> None:
