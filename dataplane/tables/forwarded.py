@@ -15,7 +15,8 @@ REJECT = 1
 REDIRECT = 2
 
 _ESCAPED = re.compile(rb"%2f|%5c", re.IGNORECASE)
-_DOT = re.compile(rb"%2e", re.IGNORECASE)
+_UNRESERVED = re.compile(rb"%(2d|2e|5f|7e|3[0-9]|4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])", re.IGNORECASE)
+"""Escapes that say the same as the character itself (RFC 3986, section 2.3)."""
 _SLASHES = re.compile(rb"/{2,}")
 
 
@@ -43,11 +44,12 @@ def _split(target: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _resolved(path: bytes) -> bytes:
-    """Remove dot segments (RFC 3986, section 5.2.4), also written `%2e`; backslashes are slashes."""
+    """Undo needless escapes and remove dot segments (RFC 3986, section 5.2.4), also with parameters; backslashes are slashes."""
     kept: list[bytes] = []
+    path = _UNRESERVED.sub(lambda found: bytes((int(found[1], 16),)), path)
     segments = path.replace(b"\\", b"/").split(b"/")[1:]
     for index, segment in enumerate(segments):
-        dots = _DOT.sub(b".", segment)
+        dots = segment.partition(b";")[0]
         if dots == b".." and kept:
             kept.pop()
         if dots not in {b".", b".."}:

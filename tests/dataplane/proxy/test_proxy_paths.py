@@ -30,13 +30,16 @@ def get(path: bytes, more: bytes = b"") -> bytes:
         (b"/a\\..\\b", b"/b"),
         (b"/a//../b", b"/a/b"),
         (b"/a//b", b"/a//b"),
-        (b"/%61", b"/%61"),
+        (b"/%61%7E%c3%2f", b"/a~%c3%2f"),
+        (b"/a/..;x/b", b"/b"),
+        (b"/a/%2e%2e;x/b", b"/b"),
+        (b"/a/.;x", b"/a/"),
         (b"*", b"*"),
         (b"/", b"/"),
     ],
 )
 def test_dot_segments_are_resolved(path: bytes, expected: bytes) -> None:
-    """As Envoy forwards it: nothing else is decoded, double slashes stay."""
+    """As Envoy forwards it: escapes are undone where they say nothing, double slashes stay."""
     assert shaped(PathRule(normalize=True), path) == (GO_ON, expected)
 
 
