@@ -78,6 +78,10 @@ class Settings:
     """Of a worker, from clients and to servers."""
     max_connections_per_source: int = 10_000
     """Of a client address that connects to this pod; 0 is no bound."""
+    max_header_bytes: int = 64 * 1024
+    """Of a head, with its first line."""
+    max_header_count: int = 1000
+    """Lines of a head."""
     probes: tuple[tuple[str, Probe], ...] = ()
     """By the path the kubelet asks for."""
 
@@ -101,6 +105,8 @@ def read(environment: Mapping[str, str], arguments: Sequence[str]) -> Settings:
         "memory_limit": _number(environment, names.ENV_MEMORY_LIMIT, 0, 0, 1 << 50),
         "max_connections": _number(environment, names.ENV_MAX_CONNECTIONS, 100_000, 1, 10_000_000),
         "max_connections_per_source": _number(environment, names.ENV_MAX_CONNECTIONS_PER_SOURCE, 10_000, 0, 10_000_000),
+        "max_header_bytes": _number(environment, names.ENV_MAX_HEADER_BYTES, 64 * 1024, 4096, 1 << 20),
+        "max_header_count": _number(environment, names.ENV_MAX_HEADER_COUNT, 1000, 32, 20_000),
     }
     if common["log_level"] not in LEVELS:
         raise BadSettingError(f"log level {common['log_level']!r} is none of {', '.join(LEVELS)}")

@@ -20,7 +20,7 @@ from dataplane.protocol.http1_client import Http1Client
 from dataplane.protocol.http1_server import Http1Server
 from dataplane.protocol.limits import Limits
 
-LIMITS = Limits(header_count=20, header_bytes=1000, uri_bytes=200, chunk_extension_bytes=50, pipeline_bytes=2000)
+LIMITS = Limits(header_count=20, header_bytes=1000, chunk_extension_bytes=50, pipeline_bytes=2000)
 METHODS = (b"GET", b"HEAD", b"POST", b"CONNECT")
 
 

@@ -25,7 +25,6 @@ from dataplane.protocol.limits import Limits
 LIMITS = Limits(
     header_count=20,
     header_bytes=1000,
-    uri_bytes=200,
     concurrent_streams=5,
     stream_window=65535,
     connection_window=65535,

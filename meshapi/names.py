@@ -135,6 +135,10 @@ ENV_MAX_CONNECTIONS: Final = "TULLE_MAX_CONNECTIONS"
 """Connections of a worker, from clients and to servers."""
 ENV_MAX_CONNECTIONS_PER_SOURCE: Final = "TULLE_MAX_CONNECTIONS_PER_SOURCE"
 """Connections of one client address to this pod; 0 is no bound."""
+ENV_MAX_HEADER_BYTES: Final = "TULLE_MAX_HEADER_BYTES"
+"""Bytes of a request's or answer's head, with its first line."""
+ENV_MAX_HEADER_COUNT: Final = "TULLE_MAX_HEADER_COUNT"
+"""Header lines of a request or an answer."""
 
 # --- words on the wire ------------------------------------------------------------------------------------------------
 ALPN_H2: Final = "tulle-h2"

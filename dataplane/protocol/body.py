@@ -190,7 +190,7 @@ class BodyReader:
             self._searched = n - pos
             return pos
         if end < 0:
-            return self._fail(431, "the trailer part is too long", "http1_header_bytes")
+            return self._fail(431, scanner.too_long("the trailer part"), "http1_header_bytes")
         if not scanner.trailers(data, pos):
             return self._fail(scanner.status, scanner.reason, scanner.counter)
         self.done = True

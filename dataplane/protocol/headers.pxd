@@ -14,7 +14,7 @@ cpdef list split_tokens(bytes value)
 
 cpdef object strip_hop_by_hop(list headers)
 
-@cython.locals(field=tuple, name=bytes, kept=list)
+@cython.locals(field=tuple, name=bytes, kept=list, those=set)
 cpdef object strip_named(list headers, list named)
 
 @cython.locals(field=tuple, old=tuple, name=bytes, found=bytes, forwarded_proto=bint, several=bint,

@@ -85,9 +85,10 @@ def strip_hop_by_hop(headers: Headers) -> None:
 def strip_named(headers: Headers, named: list[bytes]) -> None:
     """Take out hop-by-hop fields and `named` ones."""
     kept: Headers = []
+    those = set(named)  # a head may name thousands, and have a thousand fields
     for field in headers:
         name = field[0]
-        if name in _HOP_BY_HOP or (name in named and name not in _KEPT):
+        if name in _HOP_BY_HOP or (name in those and name not in _KEPT):
             continue
         if name == b"te" and field[1].lower() != b"trailers":
             continue

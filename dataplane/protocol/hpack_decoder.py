@@ -77,7 +77,7 @@ class Decoder:
             raw: object = field[2]
             if raw is None:
                 self.malformed = True
-            total += len(field[0]) + len(field[1]) + 32
+            total += len(field[0]) + len(field[1]) + 4  # what an HTTP/1 line has beside them
             if total > self._max_bytes or len(fields) >= self._max_count:
                 self.too_large = True
             else:

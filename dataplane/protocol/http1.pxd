@@ -40,7 +40,7 @@ cdef class Http1Connection:
     cdef object _body_read(self, list events)
     cdef object _message_sent(self)
     cdef object _check_held(self, Py_ssize_t size, list events)
-    cdef object _refuse(self, int status, str counter)
+    cdef object _refuse(self, int status, str reason, str counter)
     @cython.locals(body=BodyReader)
     cdef Py_ssize_t _read_body(self, bytes data, Py_ssize_t pos, list events) except -2
     cdef int _fail(self, int status, str reason, str counter, list events) except -2

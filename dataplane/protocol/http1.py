@@ -178,7 +178,7 @@ class Http1Connection:
     def _check_held(self, size: int, events: list[Event]) -> None:
         raise NotImplementedError
 
-    def _refuse(self, status: int, counter: str) -> None:
+    def _refuse(self, status: int, reason: str, counter: str) -> None:
         """Tell the peer about its error, where the protocol has a way to."""
         raise NotImplementedError
 
@@ -192,7 +192,7 @@ class Http1Connection:
         return pos
 
     def _fail(self, status: int, reason: str, counter: str, events: list[Event]) -> int:
-        self._refuse(status, counter)
+        self._refuse(status, reason, counter)
         self._die()
         events.append(Failure(codes.PROTOCOL_ERROR, status, reason, counter))
         return -1

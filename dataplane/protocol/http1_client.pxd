@@ -22,4 +22,4 @@ cdef class Http1Client(Http1Connection):
     cdef object _message_sent(self)
     cdef object _finish(self)
     cdef object _check_held(self, Py_ssize_t size, list events)
-    cdef object _refuse(self, int status, str counter)
+    cdef object _refuse(self, int status, str reason, str counter)

@@ -86,8 +86,7 @@ class Http1Client(Http1Connection):
             return -1
         self._searched = 0
         if end < 0:
-            reason = f"the response head is longer than {self._limits.header_bytes} bytes"
-            return self._fail(502, reason, "http1_header_bytes", events)
+            return self._fail(502, scanner.too_long("the response head"), "http1_header_bytes", events)
         if not scanner.response(data, pos):
             return self._fail(502, scanner.reason, scanner.counter, events)
         if scanner.status < 200:
@@ -152,5 +151,5 @@ class Http1Client(Http1Connection):
     def _check_held(self, size: int, events: list[Event]) -> None:  # noqa: ARG002 - any size is too much here
         self._fail(502, "bytes came that answer no request", "http1_unsolicited", events)
 
-    def _refuse(self, status: int, counter: str) -> None:
+    def _refuse(self, status: int, reason: str, counter: str) -> None:
         """A client has no way to tell the server; closing must do."""

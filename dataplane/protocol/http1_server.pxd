@@ -33,4 +33,4 @@ cdef class Http1Server(Http1Connection):
     cdef object _finish(self)
     cdef object _after_eof(self, list events)
     cdef object _check_held(self, Py_ssize_t size, list events)
-    cdef object _refuse(self, int status, str counter)
+    cdef object _refuse(self, int status, str reason, str counter)

@@ -138,8 +138,9 @@ class Http1Server(Http1Connection):
         self._searched = 0
         self._stream += 1
         if end < 0:
-            reason = f"the request head is longer than {self._limits.header_bytes} bytes"
-            return self._fail(431, reason, "http1_header_bytes", events)
+            # Where not even the line has ended it is the target that is long (RFC 9112, section 3).
+            status = 431 if data.find(b"\n", pos, pos + self._limits.header_bytes) >= 0 else 414
+            return self._fail(status, scanner.too_long("the request head"), "http1_header_bytes", events)
         if not scanner.request(data, pos):
             return self._fail(scanner.status, scanner.reason, scanner.counter, events)
         self._begin(events)
@@ -224,10 +225,17 @@ class Http1Server(Http1Connection):
                 400, f"more than {self._pipeline} bytes were sent ahead of a response", "http1_pipeline_bytes", events
             )
 
-    def _refuse(self, status: int, counter: str) -> None:
+    def _refuse(self, status: int, reason: str, counter: str) -> None:
         """Answer a broken request, unless a response is on its way already."""
         if self._started and self.active:
             return
-        reason = counter.encode()
-        self._out.append(_LINES.get(status, _LINES[400]))
-        self._out.append(b"content-length: 0\r\nconnection: close\r\nx-tulle-error: " + reason + b"\r\n\r\n")
+        out = self._out
+        out.append(_LINES.get(status, _LINES[400]))
+        # Only what is too much is explained: it may be right, and a setting would let it in.
+        body = b"%s.\n" % (reason[0].upper() + reason[1:]).encode() if status in (431, 414) else b""
+        if body:
+            out.append(b"content-type: text/plain; charset=utf-8\r\n")
+        out.append(
+            b"content-length: %d\r\nconnection: close\r\nx-tulle-error: %s\r\n\r\n%s"
+            % (len(body), counter.encode(), body)
+        )

@@ -223,7 +223,7 @@ class Http2Connection(Http2Control):
             return
         self._fragment.append(data[pos:end])
         self._fragments += end - pos
-        if len(self._fragment) > self._limits.continuation_frames + 1 or self._fragments > self._limits.header_bytes:
+        if len(self._fragment) > self._limits.continuation_frames + 1 or self._fragments > self._limits.section_bytes:
             self._fail(codes.ENHANCE_YOUR_CALM, "a field section goes on for too long", "http2_continuation", events)
             return
         if flags & _END_HEADERS:

@@ -27,7 +27,7 @@ class Http2Client(Http2Connection):
         told = [
             (frames.ENABLE_PUSH, 0),
             (frames.INITIAL_WINDOW_SIZE, self._window),
-            (frames.MAX_HEADER_LIST_SIZE, limits.header_bytes),
+            (frames.MAX_HEADER_LIST_SIZE, limits.section_bytes),
         ]
         if limits.hpack_table_bytes != 4096:
             told.append((frames.HEADER_TABLE_SIZE, limits.hpack_table_bytes))
@@ -103,7 +103,9 @@ class Http2Client(Http2Connection):
             return
         self._flood.received()
         if self._decoder.malformed or self._decoder.too_large:
-            why = "the response's fields are too large or have forbidden bytes"
+            why = "a field name or value of the response has forbidden bytes"
+            if self._decoder.too_large:
+                why = f"{self._limits.too_long('the response head')}, or {self._limits.too_many()}"
             self._stream_error(entry, codes.PROTOCOL_ERROR, why, events)
             return
         read = self._section.response(stream, fields, last)

@@ -14,7 +14,6 @@ cdef class Http2Server(Http2Connection):
     cdef bint _shut
     cdef long _skipped_after
     cdef long _skipped_before
-    cdef Py_ssize_t _uri
 
     @cython.locals(entry=Stream, length=bytes, encoder=Encoder)
     cpdef object send_response(self, long stream, int status, bytes reason, list headers, bint end)
@@ -25,5 +24,5 @@ cdef class Http2Server(Http2Connection):
     cdef object _section_read(self, long stream, list fields, bint last, list events)
     @cython.locals(head=RequestHead)
     cdef object _open(self, Stream entry, list fields, bint last, list events)
-    cdef object _answer(self, Stream entry, int status, bytes counter, list events)
+    cdef object _too_large(self, Stream entry, list events)
     cdef object _half_closed(self, Stream entry)

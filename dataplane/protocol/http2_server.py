@@ -19,13 +19,12 @@ _STATUS = {value: b"%d" % value for value in range(100, 1000)}
 class Http2Server(Http2Connection):
     """One accepted HTTP/2 connection; the preface is the first thing it reads."""
 
-    __slots__ = ("_concurrent", "_going", "_ignored", "_shut", "_skipped_after", "_skipped_before", "_uri")
+    __slots__ = ("_concurrent", "_going", "_ignored", "_shut", "_skipped_after", "_skipped_before")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._preface = len(PREFACE)
         self._concurrent = limits.concurrent_streams
-        self._uri = limits.uri_bytes
         self._going = False
         self._ignored = 0
         self._shut = False
@@ -34,7 +33,7 @@ class Http2Server(Http2Connection):
         told = [
             (frames.MAX_CONCURRENT_STREAMS, limits.concurrent_streams),
             (frames.INITIAL_WINDOW_SIZE, self._window),
-            (frames.MAX_HEADER_LIST_SIZE, limits.header_bytes),
+            (frames.MAX_HEADER_LIST_SIZE, limits.section_bytes),
             (frames.ENABLE_CONNECT_PROTOCOL, 1),
         ]
         if limits.hpack_table_bytes != 4096:
@@ -125,7 +124,7 @@ class Http2Server(Http2Connection):
     def _open(self, entry: Stream, fields: Headers, last: bool, events: list[Event]) -> None:
         """Make a request of the fields, or refuse it."""
         if self._decoder.too_large:
-            self._answer(entry, 431, b"http2_header_bytes", events)
+            self._too_large(entry, events)
             return
         if self._decoder.malformed:
             self._stream_error(entry, codes.PROTOCOL_ERROR, "a field name or value has forbidden bytes", events)
@@ -135,9 +134,6 @@ class Http2Server(Http2Connection):
             self._stream_error(entry, codes.PROTOCOL_ERROR, read, events)
             return
         head = read
-        if len(head.path) > self._uri:
-            self._answer(entry, 414, b"http2_uri_bytes", events)
-            return
         entry.receive_left = self._section.length
         if last and entry.receive_left > 0:
             self._stream_error(entry, codes.PROTOCOL_ERROR, "Content-Length was told for no body", events)
@@ -146,9 +142,17 @@ class Http2Server(Http2Connection):
         entry.tunnel = head.method == b"CONNECT"
         events.append(head)
 
-    def _answer(self, entry: Stream, status: int, counter: bytes, events: list[Event]) -> None:
+    def _too_large(self, entry: Stream, events: list[Event]) -> None:
         """Refuse a request the driver never sees."""
-        self.send_response(entry.id, status, b"", [(b"x-tulle-error", counter, b"x-tulle-error")], True)
+        limits = self._limits
+        body = f"The head is too large: {limits.too_long('it')}, or {limits.too_many()}.\n".encode()
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8", b"content-type"),
+            (b"content-length", b"%d" % len(body), b"content-length"),
+            (b"x-tulle-error", b"http2_header_bytes", b"x-tulle-error"),
+        ]
+        self.send_response(entry.id, 431, b"", headers, False)
+        self.send_data(entry.id, body, True)
         self._flood.premature()  # twice, since the end of the stream has earned one
         if not self._flood.premature():
             self._fail(codes.ENHANCE_YOUR_CALM, "too many requests were refused", "http2_rapid_reset", events)

@@ -1,22 +1,26 @@
 """What one peer may cost us: every bound a codec enforces, with its default and the reason for it.
 
-In: values from configuration. Out: a frozen `Limits`, copied into the codecs when a connection opens.
+In: values from configuration. Out: a frozen `Limits`, copied into the codecs when a connection opens. What a refusal says names
+the setting that moves the bound.
 Refuses, with ValueError, values no codec can keep.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from meshapi import names
+
+_OUR_LINES = 16
+_OUR_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds of one connection; sizes in bytes."""
 
-    header_count: int = 100
-    """Fields in one head or trailer part; Envoy's default too."""
-    header_bytes: int = 60 * 1024
-    """A whole HTTP/1 head; the decoded and the compressed size of an HTTP/2 field section."""
-    uri_bytes: int = 8 * 1024
-    """The request target (RFC 9110 asks for at least 8,000)."""
+    header_count: int = 1000
+    """Fields in one head or trailer part."""
+    header_bytes: int = 64 * 1024
+    """A whole head with its target, as it is (or would be) written in HTTP/1."""
     chunk_extension_bytes: int = 4 * 1024
     """Chunk extensions of one message in all (they are read and dropped)."""
     pipeline_bytes: int = 1024 * 1024
@@ -61,6 +65,23 @@ class Limits:
         """
         share = self.connection_window // max(self.concurrent_streams, 1)
         return min(self.stream_window, max(share, 65535))
+
+    @property
+    def section_bytes(self) -> int:
+        """A field section of HTTP/2 that is within both bounds of a head, as RFC 9113 counts it (32 a field) and never less compressed."""
+        return self.header_bytes + 32 * self.header_count
+
+    def between_sidecars(self) -> "Limits":
+        """Return what another sidecar may send: what its app may, and what it adds itself."""
+        return replace(self, header_count=self.header_count + _OUR_LINES, header_bytes=self.header_bytes + _OUR_BYTES)
+
+    def too_long(self, what: str) -> str:
+        """Say that a head or trailer part has too many bytes."""
+        return f"{what} is longer than {self.header_bytes} bytes ({names.ENV_MAX_HEADER_BYTES})"
+
+    def too_many(self) -> str:
+        """Say that there are too many fields."""
+        return f"there are more than {self.header_count} header lines ({names.ENV_MAX_HEADER_COUNT})"
 
     def __post_init__(self) -> None:
         """Refuse windows and sizes the protocol does not allow.

@@ -4,13 +4,14 @@ from dataplane.protocol.chars cimport valid_authority
 from dataplane.protocol.http1_fields cimport HeadFields
 
 cdef class HeadScanner(HeadFields):
+    cdef object _limits
     cdef Py_ssize_t _max_bytes
     cdef Py_ssize_t _max_count
-    cdef Py_ssize_t _max_uri
 
     @cython.locals(p="const unsigned char*", n=cython.Py_ssize_t, most=cython.Py_ssize_t, start=cython.Py_ssize_t,
                    at=cython.Py_ssize_t, i=cython.Py_ssize_t, stop=cython.Py_ssize_t)
     cpdef Py_ssize_t locate(self, bytes data, Py_ssize_t pos, Py_ssize_t searched) except -2
+    cpdef str too_long(self, str what)
     cpdef bint request(self, bytes data, Py_ssize_t pos) except -1
     @cython.locals(status=int)
     cpdef bint response(self, bytes data, Py_ssize_t pos) except -1

@@ -20,12 +20,12 @@ _COLON = 58
 class HeadScanner(HeadFields):
     """One head, taken apart. After a call that returned False, `status`, `reason` and `counter` say what was wrong."""
 
-    __slots__ = ("_max_bytes", "_max_count", "_max_uri")
+    __slots__ = ("_limits", "_max_bytes", "_max_count")
 
     def __init__(self, limits: Limits) -> None:
         self._max_bytes = limits.header_bytes
         self._max_count = limits.header_count
-        self._max_uri = limits.uri_bytes
+        self._limits = limits
         self.reset()
 
     def locate(self, data: bytes, pos: int, searched: int) -> int:
@@ -49,6 +49,10 @@ class HeadScanner(HeadFields):
                 return i + 1
             i += 1
         return -1 if n >= most else 0
+
+    def too_long(self, what: str) -> str:
+        """Say that `locate` found no end."""
+        return self._limits.too_long(what)
 
     def request(self, data: bytes, pos: int) -> bool:
         """Read the request head that begins at `pos`, once `locate` found its end."""
@@ -95,9 +99,6 @@ class HeadScanner(HeadFields):
             i += 1
         if i == start or p[i] != _SP:
             self._fail(400, "the request target is empty or holds a character no target may hold", "http1_request_line")
-            return -1
-        if i - start > self._max_uri:
-            self._fail(414, f"the request target is longer than {self._max_uri} bytes", "http1_uri_bytes")
             return -1
         if not self._target(p[start:i]):
             return -1
@@ -229,7 +230,7 @@ class HeadScanner(HeadFields):
             i += 2
             count += 1
             if count > self._max_count:
-                return self._fail(431, f"more than {self._max_count} fields", "http1_header_count")
+                return self._fail(431, self._limits.too_many(), "http1_header_count")
             value = p[start:stop]
             taken = self._special(name, value)
             if taken < 0:

@@ -49,7 +49,7 @@ class HttpDownstream(Downside):
             self.h2 = self._s2 = Http2Server(runtime.limits.of_client(chain.max_streams, mesh=self.mesh))
         else:
             scheme = b"https" if secure and not self.mesh else b"http"
-            self.h1 = self._s1 = Http1Server(runtime.limits.protocol, scheme)
+            self.h1 = self._s1 = Http1Server(runtime.limits.mesh if self.mesh else runtime.limits.protocol, scheme)
         self._head_timer: Timer | None = None
         self._end_timer: Timer | None = None
         """When a connection that does not follow the tables ends."""

@@ -51,6 +51,13 @@ class Refusal:
         ]
         return b"\r\n".join((*lines, b"connection: close", b"", self.body))
 
+    def because(self, reason: str) -> Refusal:
+        """Return the same refusal with what was wrong at its end, where that is known."""
+        if not reason:
+            return self
+        sentence = self.body.decode().rstrip(".\n")
+        return Refusal(self.word, self.status, self.flag, f"{sentence}: {reason}.", self.grpc_status)
+
     def at(self, status: int) -> Refusal:
         """Return the same refusal with a status the route asks for."""
         if status == self.status:

@@ -196,7 +196,7 @@ class Exchange(Routed):
             self.runtime.metrics.events.of("safe_retries").value += 1
             self.again(elsewhere=False)
         elif not self._retry_reset(code):
-            refused = errors.BAD_UPSTREAM if code == codes.PROTOCOL_ERROR else errors.UPSTREAM_RESET
+            refused = errors.BAD_UPSTREAM.because(reason) if code == codes.PROTOCOL_ERROR else errors.UPSTREAM_RESET
             self.refuse(errors.UPSTREAM_ENDED if code == codes.CONNECT_ERROR else refused)
 
     def _unseen(self, code: int) -> None:

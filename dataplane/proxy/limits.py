@@ -16,6 +16,8 @@ class ProxyLimits:
 
     protocol: Limits = field(default_factory=Limits)
     """Of every downstream and upstream connection."""
+    mesh: Limits = field(init=False)
+    """Of a connection from another sidecar, which adds lines of its own to what its app may send."""
     active_requests: int = 100_000
     """Requests at once; more are shed with 503 `overloaded`."""
     replay_bytes: int = 64 * 1024
@@ -51,5 +53,9 @@ class ProxyLimits:
     def of_client(self, streams: int, *, mesh: bool) -> Limits:
         """Return the limits of a client's HTTP/2 connection; `streams` is the listener's word, 0 for none."""
         if not streams and mesh:
-            return self.protocol
-        return replace(self.protocol, concurrent_streams=streams or self.client_streams)
+            return self.mesh
+        return replace(self.mesh if mesh else self.protocol, concurrent_streams=streams or self.client_streams)
+
+    def __post_init__(self) -> None:
+        """Derive what depends on others."""
+        object.__setattr__(self, "mesh", self.protocol.between_sidecars())

@@ -39,10 +39,13 @@ def test_bounds_come_from_the_environment() -> None:
         "TULLE_MEMORY_LIMIT": "268435456",
         "TULLE_MAX_CONNECTIONS": "500",
         "TULLE_MAX_CONNECTIONS_PER_SOURCE": "0",
+        "TULLE_MAX_HEADER_BYTES": "131072",
+        "TULLE_MAX_HEADER_COUNT": "50",
     }
     for found in (read(given, ["--config", "envoy.yaml"]), read(GOOD | given, [])):
         assert (found.access_log_share, found.memory_limit) == (0.05, 268435456)
         assert (found.max_connections, found.max_connections_per_source) == (500, 0)
+        assert (found.max_header_bytes, found.max_header_count) == (131072, 50)
 
 
 def test_file_needs_no_mesh() -> None:
@@ -66,6 +69,8 @@ def test_file_needs_no_mesh() -> None:
         ("TULLE_MEMORY_LIMIT", "256Mi"),
         ("TULLE_MAX_CONNECTIONS", "0"),
         ("TULLE_MAX_CONNECTIONS_PER_SOURCE", "-1"),
+        ("TULLE_MAX_HEADER_BYTES", "100"),
+        ("TULLE_MAX_HEADER_COUNT", "1"),
         ("TULLE_LOG_LEVEL", "chatty"),
         ("TULLE_APP_PROBES", "{"),
         ("TULLE_APP_PROBES", '{"/x": {"path": "/"}}'),

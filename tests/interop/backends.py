@@ -167,7 +167,7 @@ class Http1Backend:
                 first = case not in self.failed
                 self.failed.add(case)
                 writer.write(_FIXED["503" if first else "ok"].encode())
-            case "garbage" | "cl-te" | "cl-twice" | "bad-chunk" | "many":
+            case "garbage" | "cl-te" | "cl-twice" | "bad-chunk":
                 writer.write(_FIXED[do].encode())
                 with suppress(OSError):  # hanging up is the proxy's to do
                     while await reader.read(65536):

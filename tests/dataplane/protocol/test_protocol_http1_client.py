@@ -117,8 +117,8 @@ BROKEN = {
     "folded": (b"HTTP/1.1 200 OK\r\nx: y\r\n z\r\n\r\n", "http1_obs_fold"),
     "space before colon": (b"HTTP/1.1 200 OK\r\nx : y\r\n\r\n", "http1_field_name"),
     "bare CR in value": (b"HTTP/1.1 200 OK\r\nx: a\rb\r\n\r\n", "http1_field_value"),
-    "too many fields": (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 101 + b"\r\n", "http1_header_count"),
-    "too long": (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 61440, "http1_header_bytes"),
+    "too many fields": (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1001 + b"\r\n", "http1_header_count"),
+    "too long": (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 65536, "http1_header_bytes"),
     "unasked 101": (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", "http1_upgrade"),
     "bad chunk": (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0x1\r\n", "http1_chunk_size"),
 }

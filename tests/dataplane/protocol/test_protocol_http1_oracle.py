@@ -154,12 +154,10 @@ STRICTER: dict[str, str] = {
         (
             "too many fields, E: 431",
             "head too long, E: 431",
-            "endless head",
             "target too long",
             "body: extensions without end",
             "body: extensions in all",
             "body: too many trailers",
-            "body: endless trailers",
         ),
         "our limits are smaller, or are limits at all",
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from dataplane.protocol import codes
@@ -570,13 +572,55 @@ def test_unknown_status_and_reason_pass() -> None:
 
 def test_heads_up_to_the_limits_are_taken() -> None:
     """The bound itself is allowed."""
-    server = Http1Server(Limits(header_count=3, uri_bytes=10, header_bytes=100))
+    server = Http1Server(Limits(header_count=3, header_bytes=100))
     raw = b"GET /123456789 HTTP/1.1\r\nHost: a\r\na: b\r\nc: "
     raw += b"d" * (100 - len(raw) - 4) + b"\r\n\r\n"
     events: list[Event] = server.receive(raw)
 
     assert len(raw) == 100
     assert [type(e) for e in events] == [RequestHead]
+
+
+def test_limits_count_what_real_clients_send() -> None:
+    """A thousand lines and a target of almost the whole 64 KiB (signed URLs, federated queries) are taken by default."""
+    lines = b"".join(b"x-%d: %d\r\n" % (n, n) for n in range(999))
+    assert len(head(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n").headers) == 999
+    assert len(head(b"GET /" + b"a" * 65_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n").path) == 65_001
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "setting"),
+    [
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\n" + b"x: y\r\n" * 1000 + b"\r\n",
+            b"431",
+            b"1000 header lines (TULLE_MAX_HEADER_COUNT)",
+        ),
+        (b"GET / HTTP/1.1\r\nx: " + b"y" * 65_536, b"431", b"65536 bytes (TULLE_MAX_HEADER_BYTES)"),
+        (b"GET /" + b"y" * 65_536, b"414", b"65536 bytes (TULLE_MAX_HEADER_BYTES)"),
+    ],
+    ids=["lines", "bytes", "target"],
+)
+def test_answer_to_what_is_too_much_names_the_limit_and_its_setting(raw: bytes, status: bytes, setting: bytes) -> None:
+    """It may be no attack at all, and whoever reads the answer knows what to do."""
+    server = Http1Server(Limits())
+    server.receive(raw)
+    told = server.output()
+
+    assert told.startswith(b"HTTP/1.1 " + status)
+    body = told.partition(b"\r\n\r\n")[2]
+    assert setting in body
+    assert b"content-length: %d\r\n" % len(body) in told
+
+
+def test_names_in_connection_cost_no_walk_each() -> None:
+    """Thousands of names beside a thousand fields are looked up, not searched for."""
+    names = b",".join(b"%x" % n for n in range(12_000))
+    raw = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: " + names + b"\r\n" + b"zz: \r\n" * 990 + b"\r\n"
+    began = time.process_time()
+    head(raw)
+
+    assert time.process_time() - began < 0.5
 
 
 def test_part_of_a_body_is_not_held() -> None:

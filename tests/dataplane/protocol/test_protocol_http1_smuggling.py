@@ -114,10 +114,10 @@ HEADS: dict[str, tuple[bytes, int, str]] = {
     "CONNECT without a port, IPv6": (get(b"", b"CONNECT [::1] HTTP/1.1\r\n"), 400, "http1_target"),
     "CONNECT with a body": (get(b"Content-Length: 3\r\n", b"CONNECT a:1 HTTP/1.1\r\n"), 400, "http1_connect"),
     "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "http1_target"),
-    "too many fields, E: 431": (get(b"x: y\r\n" * 101), 431, "http1_header_count"),
-    "head too long, E: 431": (get(b"x: " + b"y" * 61440 + b"\r\n"), 431, "http1_header_bytes"),
-    "endless head": (b"GET / HTTP/1.1\r\nx: " + b"y" * 61440, 431, "http1_header_bytes"),
-    "target too long": (get(b"", b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\n"), 414, "http1_uri_bytes"),
+    "too many fields, E: 431": (get(b"x: y\r\n" * 1001), 431, "http1_header_count"),
+    "head too long, E: 431": (get(b"x: " + b"y" * 65536 + b"\r\n"), 431, "http1_header_bytes"),
+    "endless head": (b"GET / HTTP/1.1\r\nx: " + b"y" * 65536, 431, "http1_header_bytes"),
+    "target too long": (get(b"", b"GET /" + b"a" * 65536 + b" HTTP/1.1\r\n"), 414, "http1_header_bytes"),
 }
 
 CHUNKED = post(b"Transfer-Encoding: chunked\r\n")
@@ -146,8 +146,8 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
     "trailer without colon": (b"0\r\nabc\r\n\r\n", 400, "http1_field_name"),
     "trailer with bare LF": (b"0\r\nx: y\n\r\n", 400, "http1_field_value"),
     "trailer with NUL": (b"0\r\nx: \0\r\n\r\n", 400, "http1_field_value"),
-    "too many trailers": (b"0\r\n" + b"x: y\r\n" * 101 + b"\r\n", 431, "http1_header_count"),
-    "endless trailers": (b"0\r\nx: " + b"y" * 61440, 431, "http1_header_bytes"),
+    "too many trailers": (b"0\r\n" + b"x: y\r\n" * 1001 + b"\r\n", 431, "http1_header_count"),
+    "endless trailers": (b"0\r\nx: " + b"y" * 65536, 431, "http1_header_bytes"),
 }
 
 

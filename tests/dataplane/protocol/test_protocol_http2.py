@@ -331,12 +331,13 @@ def test_long_header_section_is_continued_and_put_together() -> None:
 def test_too_large_header_section_is_answered_431() -> None:
     """The stream is refused with its status, the connection goes on."""
     client, server = pair()
-    client.send_request(head(b"GET", b"/", *[(b"x-%d" % n, b"v") for n in range(200)]), True)
+    client.send_request(head(b"GET", b"/", *[(b"x-%d" % n, b"v") for n in range(1100)]), True)
     told, seen = exchange(client, server)
 
     assert seen == []
     assert isinstance(told[0], ResponseHead)
     assert told[0].status == 431
+    assert b"1000 header lines (TULLE_MAX_HEADER_COUNT)" in told[1].data
     client.send_request(head(), True)
     assert isinstance(exchange(client, server)[1][0], RequestHead)
 

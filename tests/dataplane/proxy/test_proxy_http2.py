@@ -91,6 +91,44 @@ def test_inbound_hands_over_in_the_version_the_app_spoke(rig: MakeRig, marked: b
     assert b"x-tulle" not in came
 
 
+def test_head_an_app_may_send_passes_the_next_sidecar_too(rig: MakeRig) -> None:
+    """What we add is not counted against the app: a thousand lines, and 64 KiB in all."""
+    lines = b"".join(b"x-%03d: %s\r\n" % (n, b"v" * 56) for n in range(999))
+    raw = b"GET /x HTTP/1.1\r\nHost: web\r\n" + lines + b"\r\n"
+    assert 64_900 < len(raw) <= 65_536
+    r = rig(h2_config())
+    r.runtime.introduction = b"web|shop|web|v1"
+    r.client().send(raw)
+    speaker = Speaker(r.servers[0], Http2Server(Limits().between_sidecars()))
+    (request,) = speaker.events(RequestHead)
+    assert len(request.headers) > 1000
+
+    far = rig(config(inbound=True))
+    c = client(far, mesh="spiffe://t/ns/n/sa/caller")
+    c.do("send_request", RequestHead(0, b"GET", b"http", b"web", b"/x", request.headers, True), True)
+    assert far.servers[0].read().startswith(b"GET /x HTTP/1.1\r\n")
+
+
+def test_answer_with_many_cookies_passes(rig: MakeRig) -> None:
+    """Frameworks send one line a cookie."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    client_ = r.client().send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\n" + b"Set-Cookie: a=b\r\n" * 900 + b"content-length: 0\r\n\r\n")
+
+    assert client_.read().count(b"Set-Cookie") == 900
+
+
+def test_answer_with_too_large_a_head_is_502_that_names_the_setting(rig: MakeRig) -> None:
+    """The app's developer reads it in the client."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    client_ = r.client().send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\n" + b"Set-Cookie: a=b\r\n" * 1001 + b"content-length: 0\r\n\r\n")
+    told = client_.read()
+
+    assert told.startswith(b"HTTP/1.1 502 ")
+    assert b"more than 1000 header lines (TULLE_MAX_HEADER_COUNT)" in told
+
+
 def test_absolute_target_passes_two_sidecars(rig: MakeRig) -> None:
     """HTTP/2 has no form for it, so the header of decision 0004 says it."""
     r = rig(h2_config())
