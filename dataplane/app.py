@@ -243,7 +243,7 @@ async def run(settings: Settings, ends: list[socket.socket]) -> None:
         work = [sidecar.workers.run(), _expire(sidecar.engine)]
         if source is not None:
             work += [source.control.run(), _sweep(sidecar.workers, source.discovery)]
-        await _until(sidecar, stop, work)
+        await until(sidecar, stop, work)
     except OSError as problem:
         raise StartError(f"a port cannot be opened: {problem.strerror or problem}") from None
     finally:
@@ -260,15 +260,16 @@ def _from_file(sidecar: Sidecar) -> None:
     sidecar.install(config)
 
 
-async def _until(sidecar: Sidecar, stop: asyncio.Event, work: list[Coroutine[None, None, None]]) -> None:
-    """Do the work until `stop`, then end gracefully."""
+async def until(sidecar: Sidecar, stop: asyncio.Event, work: list[Coroutine[None, None, None]]) -> None:
+    """Do the work until `stop`, then end gracefully; raises StartError when a worker ended by itself."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
             await stop.wait()
+            await sidecar.end()
+            # Until then there were new destinations to ask for, and certificates to renew.
             for task in tasks[1:]:
                 task.cancel()
-            await sidecar.end()
             await asyncio.wait(tasks[:1], timeout=sidecar.settings.drain_seconds)
             tasks[0].cancel()
     except* WorkerGoneError as gone:

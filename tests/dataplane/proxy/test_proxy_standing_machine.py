@@ -130,7 +130,7 @@ class OpenConnections(RuleBasedStateMachine):
 
     def refuses(self, expected: str) -> bool:
         """Whether rules keep a fresh connection out, and not a cluster that is missing."""
-        return expected == DENIED or (expected == ENDED and self.world.cluster)
+        return expected == DENIED or (expected == ENDED and (self.world.cluster or self.inbound))
 
     def fresh(self, kind: str) -> str:
         """What a connection of a kind gets that comes now."""
