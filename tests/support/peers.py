@@ -27,6 +27,8 @@ _PACKAGES = {
     "h2load": "nghttp2-client",
     "nghttpd": "nghttp2-server",
     "curl": "curl",
+    "node": "nodejs",
+    "go": "golang-go",
 }
 SECONDS = 20.0
 """How long a peer may take to answer at all; the machine may be busy."""
