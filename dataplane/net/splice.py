@@ -119,12 +119,14 @@ class Pump(Bypass):
         self._source.go_on()
 
     def stop(self) -> None:
-        """Drop what is in the pipe."""
+        """Drop what is in the pipe, and let the source be read as usual."""
         if self._ends is not None:
             pipes, ends = self._poller.pipes, self._ends
             self._ends = None
             pipes.give_back(ends, self.held == 0)
         self.held = 0
+        self._source.pump = None
+        self._source.go_on()
 
     def _judge(self, moved: int) -> None:
         """Small messages are cheaper by way of memory: go back to that after some in a row."""

@@ -315,6 +315,10 @@ class Stream(Outlet):
 
     def _cannot_send(self, error: int) -> None:
         """Sending failed: go on until all that has arrived is read, unless nobody would hear it."""
+        if self.feed is not None:
+            # What the pipe holds for us is lost; while it did, its source would not read on.
+            self.feed.stop()
+            self.feed = None
         if self._unsendable:
             return
         if self.at_end or self._closing or not self._reading:
