@@ -103,8 +103,9 @@ class Downside(HttpConnection):
             chain = self.chain
             self._routes = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
             if chain is not self._guarded:
+                denied = self.guard is not None and self.guard.state == ALWAYS_DENY
                 self._bind(chain)
-                if old and self.guard is not None and self.guard.state == ALWAYS_DENY:
+                if old and not denied and self.guard is not None and self.guard.state == ALWAYS_DENY:
                     # Each request would be answered 403, and those under way go on for as long as they like.
                     self.standing = standing.ENDS_NOW
         elif self.standing == standing.ENDS_NOW:
