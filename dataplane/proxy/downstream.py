@@ -344,8 +344,8 @@ class HttpDownstream(Downside):
             self.mark()
 
     def shut_late(self, now: float) -> None:
-        """Shut, if the client has had its time since it came or was told."""
-        if now - self._told >= CLOSE_IDLE_AFTER:
+        """Shut, if the client has had half a second at least since it came or was told."""
+        if now - self._told >= CLOSE_IDLE_AFTER / 2:
             self.shut()
 
     def shut(self) -> None:
