@@ -22,7 +22,7 @@ from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sides import Ends, Side
 from dataplane.proxy.standing import Seen
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
-from dataplane.tables.health import CONNECTING, Ward
+from dataplane.tables.health import CONNECTING
 from dataplane.tables.listeners import ChainTable
 from dataplane.telemetry import labels
 from meshapi import names
@@ -34,8 +34,6 @@ CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 3600.0
 
 _CLEAN = {CLOSED, ENDED}
-_NO_WARD = Ward()
-"""Destinations outside the mesh have nobody to stand in for them."""
 _log = logging.getLogger("tulle.proxy")
 
 
@@ -161,7 +159,7 @@ class Relay(Ends):
 
     def _choose(self) -> EndpointSlot | None:
         if self._chain is None:
-            passing = EndpointSlot(Endpoint(address=self.target[0], port=self.target[1]), _NO_WARD)
+            passing = EndpointSlot(Endpoint(address=self.target[0], port=self.target[1]))
             return None if self._tried else passing
         if self._cluster is None:
             row = self._chain.choose(random.random())  # noqa: S311 - shares of traffic, no secret

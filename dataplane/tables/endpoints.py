@@ -93,7 +93,7 @@ class EndpointSlot:
         "zone",
     )
 
-    def __init__(self, endpoint: Endpoint, ward: Ward) -> None:
+    def __init__(self, endpoint: Endpoint, ward: Ward | None = None) -> None:
         self.health = Health(ward)
         self.address = endpoint.address
         self.port = endpoint.port
@@ -306,7 +306,7 @@ class ClusterTable:
         if slot is None:
             if len(self._dynamic) >= DYNAMIC_LIMIT:
                 self._forget_idle()
-            slot = self._dynamic[key] = EndpointSlot(Endpoint(address=address, port=port), self.ward)
+            slot = self._dynamic[key] = EndpointSlot(Endpoint(address=address, port=port))
         return slot
 
     def _forget_idle(self) -> None:

@@ -79,8 +79,9 @@ class Health:
 
     __slots__ = ("_ward", "cause", "failures", "rounds", "state", "until", "why")
 
-    def __init__(self, ward: Ward) -> None:
+    def __init__(self, ward: Ward | None) -> None:
         self._ward = ward
+        """None where nobody can stand in for it: it is always well."""
         self.state = WELL
         self.failures = 0
         """Since the last answer; never 0 unless well."""
@@ -93,6 +94,8 @@ class Health:
 
     def failed(self, now: float, cause: int, why: str, pause: tuple[float, float], dice: float) -> bool:
         """Take note of a failure; return whether the endpoint is set aside because of it. `pause` bounds the back-off."""
+        if self._ward is None:
+            return False
         self.failures += 1
         if self.state == _WELL:
             if cause == _UNANSWERED and self.failures < IN_A_ROW:
@@ -123,7 +126,7 @@ class Health:
             return self.answered()
         if self.state == _TRIAL:
             self.until = now
-            self._ward.changes += 1
+            self._ward.changes += 1  # type: ignore[union-attr]
         return False
 
     def begin_trial(self, now: float, pause: tuple[float, float]) -> None:
@@ -133,7 +136,7 @@ class Health:
 
     def _move(self, event: int) -> None:
         self.state = MOVES[self.state, event]
-        self._ward.changes += 1
+        self._ward.changes += 1  # type: ignore[union-attr]
 
     def describe(self, now: float) -> str:
         """Say it in words; nothing when it is well."""

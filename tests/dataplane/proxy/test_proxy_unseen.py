@@ -80,6 +80,7 @@ def test_app_is_dialled_once_where_its_address_is_the_only_one(rig: MakeRig) -> 
 
     assert [one.code for one in client.events(Reset)] == [codes.REFUSED_STREAM]
     assert len(r.dialer.dials) == 1
+    assert r.runtime.metrics.events.of("endpoint_set_aside").value == 0, "nobody can stand in for it"
 
 
 @pytest.mark.parametrize("how", [{"http2": True}, {"http2": False, "mesh": ALICE, "alpn": "tulle-http/1.1"}])
