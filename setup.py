@@ -49,6 +49,8 @@ MODULES = [
     "dataplane/proxy/flow.py",
     "dataplane/proxy/upstream.py",
     "dataplane/proxy/pool.py",
+    "dataplane/proxy/deadlines.py",
+    "dataplane/proxy/replay.py",
     "dataplane/proxy/sending.py",
     "dataplane/proxy/downside.py",
     "dataplane/proxy/routing.py",

@@ -7,6 +7,6 @@ The map:
 - `connection`: what both sides of HTTP share. `downstream`: a client's connection. `upstream`, `pool`: servers'; `conduct`
   takes note of how those behave.
 - `exchange`: one request from head to last byte. `routing`, `headers`, `redirect`, `errors`, `tunnel`, `retry`, `mirror`:
-  its parts.
+  its parts; `replay` keeps what may be sent again, `deadlines` has all of its time-outs.
 - `explain`: what would be done with a request, for people who ask.
 """

@@ -1,7 +1,7 @@
 cimport cython
 
-from dataplane.net.timers cimport Timer
 from dataplane.protocol.events cimport RequestHead, ResponseHead
+from dataplane.proxy.replay cimport Replay
 from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.flow cimport Call, HttpConnection
 from dataplane.proxy.headers cimport strip_own
@@ -12,11 +12,10 @@ from dataplane.tables.endpoints cimport Circuit, EndpointSlot
 from dataplane.tables.routes cimport RouteRow
 from dataplane.telemetry.metrics cimport RequestGroup, RequestSeries
 
-@cython.freelist(256)
+cdef int _BODY, _ROUTE, _TRY, _PAUSE
+
 cdef class Exchange(Routed):
     cdef public int retries
-    cdef Timer _try_timer
-    cdef Timer _again_timer
     cdef double _try_ends
     cdef int _interim
 
@@ -26,6 +25,7 @@ cdef class Exchange(Routed):
     cdef object _informational(self, ResponseHead head)
     cdef object _switched(self, ResponseHead head)
     cdef bint _consented(self, ResponseHead head) except -1
+    @cython.locals(early=Replay, up=HttpConnection, kind=int)
     cdef object _open_tunnel(self)
     @cython.locals(n=cython.Py_ssize_t, client=Downside)
     cpdef object response_data(self, bytes data, bint end)
@@ -49,7 +49,6 @@ cdef class Exchange(Routed):
     cdef bint _hold_retry(self, object policy) except -1
     cdef object _retry_later(self)
     cpdef object _retry_now(self)
-    cdef object _stop_timers(self)
     @cython.locals(up=HttpConnection)
     cdef object _finish(self)
     @cython.locals(runtime=Runtime, group=RequestGroup, series=RequestSeries, slot=EndpointSlot, took=double)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 
 from dataplane.config import RetryPolicy
-from dataplane.net.timers import Timer
 from dataplane.protocol import codes
 from dataplane.protocol.events import Headers, RequestHead, ResponseHead
-from dataplane.proxy import errors, mirror, retry, tunnel
+from dataplane.proxy import deadlines, errors, mirror, retry, tunnel
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.headers import strip_own
 from dataplane.proxy.routing import Routed
@@ -21,19 +20,23 @@ from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.upstream import HttpUpstream
 from dataplane.telemetry import flags, labels
 
+# Plain C integers when compiled.
+_BODY = deadlines.BODY
+_ROUTE = deadlines.ROUTE
+_TRY = deadlines.TRY
+_PAUSE = deadlines.PAUSE
+
 
 class Exchange(Routed):
     """A call with a client that waits for its answer."""
 
-    __slots__ = ("_again_timer", "_interim", "_try_ends", "_try_timer", "retries")
+    __slots__ = ("_interim", "_try_ends", "retries")
 
     def prepare(self, runtime: Runtime, client: Downside, head: RequestHead) -> None:
         """Begin with what the client sent."""
         Routed.prepare(self, runtime, client, head)
         self.retries = 0
-        self._try_timer: Timer | None = None
         self._try_ends = 0.0
-        self._again_timer: Timer | None = None
         self._interim = 0
         """Informational responses passed on."""
 
@@ -60,8 +63,7 @@ class Exchange(Routed):
             return
         self.responding = True
         self.status = status
-        self.body = None
-        self.whole = False
+        self.drop()
         if (status >= 400 or self.grpc) and not self.last_slot.mesh:  # type: ignore[union-attr]
             # Only a sidecar may say why it refused; at the client it is told from what the app says.
             strip_own(head.headers)
@@ -108,18 +110,19 @@ class Exchange(Routed):
         return True
 
     def _open_tunnel(self) -> None:
-        early, ended = self.body, self.request_ended and not self.head.end
+        early, ended = self.kept, self.request_ended and not self.head.end
         self.tunnel = True
         self.responding = True
         self.status = 101
-        self.whole = False
-        self.body = None
+        self.drop()
         self.request_ended = False
-        self._stop_timers()
+        if self.deadlines is not None:
+            for kind in (_BODY, _ROUTE, _TRY, _PAUSE):
+                self.deadlines.stop(kind)
         up = self.up
         if up is not None and up.h2 is None and self.head.version >= 20:
-            for piece in early or ():
-                up.send_data(self.up_stream, piece, False)
+            if early is not None:
+                early.send(up, self.up_stream, False)
             if ended:
                 self.request_ended = True
                 up.send_data(self.up_stream, b"", True)
@@ -214,8 +217,8 @@ class Exchange(Routed):
         if up is not None:
             self.up = None
             up.finished(self)
-        if self._try_timer is not None:
-            self._try_timer.cancel()
+        if self.deadlines is not None:
+            self.deadlines.stop(_TRY)
         self.response_owed = 0
 
     def request_reset(self, reason: str) -> None:
@@ -277,7 +280,7 @@ class Exchange(Routed):
         if self.over or due == math.inf:
             return
         if now < due:
-            self._try_timer = self.runtime.timers.after(due - now, self._watch_try)
+            self.deadline(_TRY, due - now, self._watch_try)
         elif self.responding:
             self.refuse(errors.TOO_IDLE)
         else:
@@ -328,12 +331,12 @@ class Exchange(Routed):
     def _retry_later(self) -> None:
         self.retries += 1
         self.grpc_status = -1
-        if self._try_timer is not None:
-            self._try_timer.cancel()
+        if self.deadlines is not None:
+            self.deadlines.stop(_TRY)
         policy = self.row.retry  # type: ignore[union-attr]
         pause = retry.backoff(policy, self.retries, self.runtime.dice())  # type: ignore[arg-type]
         self.runtime.metrics.events.of("policy_retries").value += 1
-        self._again_timer = self.runtime.timers.after(pause, self._retry_now)
+        self.deadline(_PAUSE, pause, self._retry_now)
         if not self.request_ended:
             self.client.hold()  # all of the body is kept until a server has it
 
@@ -342,11 +345,6 @@ class Exchange(Routed):
             self.again(elsewhere=True)
 
     # --- the end ------------------------------------------------------------------------------------------------------
-
-    def _stop_timers(self) -> None:
-        for timer in (self._timer, self._body_timer, self._try_timer, self._again_timer):
-            if timer is not None:
-                timer.cancel()
 
     def _finish(self) -> None:
         """Part from both ends and record; nothing happens after this."""
@@ -360,16 +358,8 @@ class Exchange(Routed):
                 up.reset(self.up_stream, codes.CANCEL)
             up.finished(self)
         self.abandon_try()
-        if (
-            self._timer is not None
-            or self._body_timer is not None
-            or self._try_timer is not None
-            or self._again_timer is not None
-            or self._life_timer is not None
-        ):
-            self._stop_timers()
-            if self._life_timer is not None:
-                self._life_timer.cancel()
+        if self.deadlines is not None:
+            self.deadlines.end()
         if self.retrying:
             self.release_retry()
         if self.mirrors is not None and not self.request_ended:

@@ -7,8 +7,9 @@ answer takes longer than the route allows (15 s where it allows any time).
 
 from __future__ import annotations
 
-from dataplane.net.timers import Timer
 from dataplane.protocol.events import Headers, RequestHead
+from dataplane.proxy import deadlines
+from dataplane.proxy.replay import Replay
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sending import Sending
 from dataplane.tables.routes import RouteRow
@@ -17,19 +18,18 @@ from dataplane.tables.routes import RouteRow
 class Mirror(Sending):
     """A call without a client."""
 
-    __slots__ = ("_deadline", "seconds")
+    __slots__ = ("seconds",)
 
     def begin(self, seconds: float) -> None:
         """Go; once the request is whole its answer may take so long."""
         self.seconds = seconds
-        self._deadline: Timer | None = None
         self.dispatch()
         if self.request_ended:
             self._wait_for_answer()
 
     def _wait_for_answer(self) -> None:
-        if not self.over and self._deadline is None:
-            self._deadline = self.runtime.timers.after(self.seconds, self.give_up)
+        if not self.over:
+            self.deadline(deadlines.ROUTE, self.seconds, self.give_up)
 
     def request_data(self, data: bytes, end: bool) -> None:
         """Send a piece of the body along, unless the mirror is behind."""
@@ -41,10 +41,11 @@ class Mirror(Sending):
             self._wait_for_answer()
         if up is None:
             if data:
-                self.body = [*(self.body or ()), data]
-                self.body_size += len(data)
-            if self.body_size > self.runtime.replay_bytes:
-                self.give_up()
+                if self.kept is None:
+                    self.kept = Replay()
+                self.kept.keep(data)
+                if self.kept.size > self.runtime.replay_bytes:
+                    self.give_up()
         elif up.congested(self.up_stream, self):
             self.give_up()
         else:
@@ -88,8 +89,8 @@ class Mirror(Sending):
         """End the copy."""
         if not self.over:
             self.over = True
-            if self._deadline is not None:
-                self._deadline.cancel()
+            if self.deadlines is not None:
+                self.deadlines.end()
             self.cancel()
             self.abandon_try()
 

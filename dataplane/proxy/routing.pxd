@@ -1,6 +1,5 @@
 cimport cython
 
-from dataplane.net.timers cimport Timer
 from dataplane.protocol.events cimport RequestHead
 from dataplane.protocol.headers cimport get
 from dataplane.proxy.downside cimport Downside
@@ -11,6 +10,8 @@ from dataplane.tables.edits cimport HeaderEdit
 from dataplane.tables.endpoints cimport ClusterTable
 from dataplane.tables.listeners cimport ChainTable
 from dataplane.tables.routes cimport RouteIndex, RouteRow, TargetRow
+
+cdef int _DURATION, _BODY, _ROUTE
 
 cdef class Routed(Sending):
     cdef public Downside client
@@ -25,9 +26,6 @@ cdef class Routed(Sending):
     cdef public Py_ssize_t response_owed
     cdef public double started
     cdef public bytes request_id
-    cdef Timer _timer
-    cdef Timer _body_timer
-    cdef Timer _life_timer
 
     cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
     @cython.locals(runtime=Runtime, notes=HeadNotes, routes=RouteIndex, client=Downside, head=RequestHead, headers=list,

@@ -7,10 +7,9 @@ cluster or endpoint takes, in a sentence (`errors`). The response half and the e
 from __future__ import annotations
 
 from dataplane.config import PathRule
-from dataplane.net.timers import Timer
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.protocol.headers import get
-from dataplane.proxy import errors, grpc_timeout, mirror, redirect, standing
+from dataplane.proxy import deadlines, errors, grpc_timeout, mirror, redirect, standing
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sending import Sending
@@ -19,14 +18,16 @@ from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
 from dataplane.telemetry import flags
 from meshapi.xds import INVALID
 
+# Plain C integers when compiled.
+_DURATION = deadlines.DURATION
+_BODY = deadlines.BODY
+_ROUTE = deadlines.ROUTE
+
 
 class Routed(Sending):
     """A call with a client, as far as routing goes."""
 
     __slots__ = (
-        "_body_timer",
-        "_life_timer",
-        "_timer",
         "client",
         "flag",
         "grpc",
@@ -56,9 +57,6 @@ class Routed(Sending):
         self.response_bytes = 0
         self.response_owed = 0
         self.request_id = b""
-        self._timer: Timer | None = None
-        self._body_timer: Timer | None = None
-        self._life_timer: Timer | None = None
         self.idle = client.chain.stream_idle
         self.started = runtime.poller.kernel.now()
         self.touched = self.started
@@ -205,22 +203,22 @@ class Routed(Sending):
         seconds = row.duration if row.duration >= 0 else chain.duration
         asked = grpc_timeout.allowed(self.head.headers, *row.grpc_duration) if row.grpc_duration and self.grpc else -1.0
         if asked >= 0:
-            self._life_timer = self.runtime.timers.after(asked, self._too_long)
+            self.deadline(_DURATION, asked, self._too_long)
         elif seconds > 0:
-            self._life_timer = self.runtime.timers.after(seconds, self._too_long)
+            self.deadline(_DURATION, seconds, self._too_long)
         if self.request_ended or self.head.protocol:
             self._request_whole()
         elif chain.request_timeout > 0:
-            self._body_timer = self.runtime.timers.after(chain.request_timeout, self._body_late)
+            self.deadline(_BODY, chain.request_timeout, self._body_late)
 
     def _request_whole(self) -> None:
         """All of the request is here: from now on the route's time counts (as in Envoy)."""
-        if self._body_timer is not None:
-            self._body_timer.cancel()
-            self._body_timer = None
+        if self.deadlines is not None:
+            self.deadlines.stop(_BODY)
         row = self.row
-        if row is not None and row.timeout > 0 and self._timer is None and not self.tunnel:
-            self._timer = self.runtime.timers.after(row.timeout, self._timed_out)
+        told = self.deadlines is not None and self.deadlines.runs(_ROUTE)
+        if row is not None and row.timeout > 0 and not told and not self.tunnel:
+            self.deadline(_ROUTE, row.timeout, self._timed_out)
 
     def too_idle(self) -> None:
         """Nothing moved for longer than the stream idle time-out; whose turn it was decides who is told to be late."""

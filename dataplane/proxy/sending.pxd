@@ -4,6 +4,8 @@ from dataplane.protocol.events cimport RequestHead
 from dataplane.proxy.flow cimport Call, HttpConnection
 from dataplane.proxy.headers cimport strip_own
 from dataplane.proxy.pool cimport Pool, pool_of
+from dataplane.proxy.deadlines cimport Deadlines
+from dataplane.proxy.replay cimport Replay
 from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.upstream cimport HttpUpstream
 from dataplane.tables.endpoints cimport Circuit, ClusterTable, EndpointSlot
@@ -26,10 +28,9 @@ cdef class Sending(Call):
     cdef public EndpointSlot last_slot
     cdef public Pool pool
     cdef public list mirrors
-    cdef public list body
-    cdef public Py_ssize_t body_size
+    cdef public Replay kept
+    cdef public Deadlines deadlines
     cdef public bint whole
-    cdef public list trailers
     cdef public bint request_ended
     cdef public bint waiting
     cdef public bint http1_origin
@@ -42,6 +43,7 @@ cdef class Sending(Call):
     cdef public long long request_bytes
     cdef public str detail
 
+    cpdef object deadline(self, int kind, double seconds, object call)
     cpdef object prepare_sending(self, Runtime runtime, HttpConnection down, RequestHead head)
     @cython.locals(cluster=ClusterTable, slot=EndpointSlot, target=tuple, circuit=Circuit)
     cpdef object dispatch(self)
@@ -58,12 +60,11 @@ cdef class Sending(Call):
     cpdef object release_retry(self)
     @cython.locals(conn=HttpUpstream, ended=bint, added=int, headers=list, head=RequestHead)
     cpdef object connected(self, HttpConnection up)
-    @cython.locals(count=cython.Py_ssize_t, index=cython.Py_ssize_t, last=bint, body=list, up=HttpConnection)
-    cdef object _send_kept(self)
     @cython.locals(down=HttpConnection)
     cdef object _hand_back(self)
     @cython.locals(n=cython.Py_ssize_t, up=HttpConnection)
     cpdef object request_data(self, bytes data, bint end)
+    cpdef object drop(self)
     cdef object _feed(self, bytes data, bint end)
     cdef object _request_whole(self)
     cdef object _request_done(self)

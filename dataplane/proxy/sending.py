@@ -7,12 +7,16 @@ the request; beyond the limit they are dropped and with them the chance to try a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dataplane.protocol import codes
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.proxy import errors, tunnel
+from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.flow import Call, HttpConnection
 from dataplane.proxy.headers import ORIGINAL, PEER, strip_own
 from dataplane.proxy.pool import HTTP1, HTTP2, OVERFLOW, UPGRADE, Pool, pool_of
+from dataplane.proxy.replay import Replay
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.upstream import HttpUpstream
 from dataplane.tables import endpoints
@@ -35,13 +39,13 @@ class Sending(Call):
     """A call as far as its request goes."""
 
     __slots__ = (
-        "body",
-        "body_size",
         "cluster",
         "connect_tries",
+        "deadlines",
         "detail",
         "head",
         "http1_origin",
+        "kept",
         "last_slot",
         "mirrors",
         "owed",
@@ -52,7 +56,6 @@ class Sending(Call):
         "row",
         "runtime",
         "slot",
-        "trailers",
         "tried",
         "tries",
         "tunnel",
@@ -74,12 +77,11 @@ class Sending(Call):
         self.last_slot: EndpointSlot | None = None
         """The endpoint tried last."""
         self.mirrors: list[Sending] | None = None
-        self.body: list[bytes] | None = None
-        """Pieces of the request body that were received; None for none."""
-        self.body_size = 0
+        self.kept: Replay | None = None
+        """What came of the request's body; None for nothing."""
         self.whole = True
-        """`body` has all of it so far, so the request can be sent (again)."""
-        self.trailers: Headers | None = None
+        """`kept` has all of it so far, so the request can be sent (again)."""
+        self.deadlines: Deadlines | None = None
         self.request_ended = head.end
         self.waiting = False
         """For a connection."""
@@ -94,6 +96,12 @@ class Sending(Call):
         """Body bytes taken from the client's window and not handed on yet."""
         self.request_bytes = 0
         self.detail = ""
+
+    def deadline(self, kind: int, seconds: float, call: Callable[[], object]) -> None:
+        """Set a time-out."""
+        if self.deadlines is None:
+            self.deadlines = Deadlines(self.runtime.timers)
+        self.deadlines.set(kind, seconds, call)
 
     # --- finding a server ---------------------------------------------------------------------------------------------
 
@@ -223,7 +231,8 @@ class Sending(Call):
                 added += 1
             conn.introduced = True
         # A request for a tunnel never ends with its head: HTTP/2 has no other way to say that more is to come.
-        ended = self.request_ended and self.body is None and self.trailers is None and not self.head.protocol
+        kept = self.kept
+        ended = self.request_ended and kept is None and not self.head.protocol
         self.up_stream = conn.start(self, head, ended)
         if added:
             del headers[len(headers) - added :]
@@ -231,25 +240,13 @@ class Sending(Call):
             if self.down is not None:
                 self.down.release()
         elif not ended:
-            if self.body is not None or self.trailers is not None:
-                self._send_kept()
+            if kept is not None:
+                kept.send(conn, self.up_stream, self.request_ended)
             self._hand_back()
         self._begin_try()
 
     def _begin_try(self) -> None:
         """A hook: a server has the request head now."""
-
-    def _send_kept(self) -> None:
-        body = self.body
-        up = self.up
-        complete = self.request_ended and self.trailers is None
-        if body is not None:
-            count = len(body)
-            for index in range(count):
-                last = complete and index == count - 1
-                up.send_data(self.up_stream, body[index], last)  # type: ignore[union-attr]
-        if self.trailers is not None:
-            up.send_trailers(self.up_stream, self.trailers)  # type: ignore[union-attr]
 
     def _hand_back(self) -> None:
         """Let the client send on, unless the server is still behind."""
@@ -270,19 +267,17 @@ class Sending(Call):
             self.request_ended = True
             self._request_whole()
         if self.whole and n:
-            if self.body is None:
-                self.body = []
-            self.body.append(data)
-            self.body_size += n
+            if self.kept is None:
+                self.kept = Replay()
+            self.kept.keep(data)
         if self.mirrors is not None:
             self._feed(data, end)
         up = self.up
         if up is None or (self.head.protocol and not self.tunnel and up.h2 is None):
             self.owed += n  # an HTTP/1 server takes nothing before it has agreed to an upgrade
             return
-        if self.whole and self.body_size > self.runtime.replay_bytes:
-            self.whole = False
-            self.body = None
+        if self.whole and self.kept is not None and self.kept.size > self.runtime.replay_bytes:
+            self.drop()
         up.send_data(self.up_stream, data, end)
         if n and self.down is not None:
             self.owed += n
@@ -293,6 +288,11 @@ class Sending(Call):
                 self.owed = 0
         if end:
             self._request_done()
+
+    def drop(self) -> None:
+        """Keep nothing any more: the request cannot be sent again."""
+        self.whole = False
+        self.kept = None
 
     def _feed(self, data: bytes, end: bool) -> None:
         for mirror in self.mirrors or ():
@@ -309,7 +309,10 @@ class Sending(Call):
         self.request_ended = True
         self._request_whole()
         strip_own(headers)
-        self.trailers = headers
+        if self.whole:
+            if self.kept is None:
+                self.kept = Replay()
+            self.kept.trailers = headers
         for mirror in self.mirrors or ():
             mirror.request_trailers(headers)
         if self.up is not None:

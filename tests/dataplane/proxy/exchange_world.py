@@ -395,8 +395,8 @@ class World:
             client.close()
         self.settle()
         self.advance(3.0)  # an upload is not read, and its end not seen, while a retry waits
-        if any(ask.tunnel for ask in self.asks):
-            self._by_waiting()  # a close looks like half of one there
+        if any(ask.tunnel or ask.early for ask in self.asks):
+            self._by_waiting()  # a close looks like half of one there, and is not seen behind bytes nobody takes yet
         assert self.runtime.active == 0
 
     def _by_failing(self) -> None:
