@@ -53,6 +53,8 @@ MODULES = [
     "dataplane/proxy/replay.py",
     "dataplane/proxy/sending.py",
     "dataplane/proxy/downside.py",
+    "dataplane/proxy/stages/face.py",
+    "dataplane/proxy/stages/edits.py",
     "dataplane/proxy/routing.py",
     "dataplane/proxy/exchange.py",
     "dataplane/proxy/downstream.py",

@@ -6,6 +6,7 @@ The map:
 - `accept`: a captured connection until it is known what it speaks. `opaque`: bytes relayed without looking.
 - `connection`: what both sides of HTTP share. `downstream`: a client's connection. `upstream`, `pool`: servers'; `conduct`
   takes note of how those behave.
+- `stages`: what is done to a request between its head and its server, a file each.
 - `exchange`: one request from head to last byte. `routing`, `headers`, `redirect`, `errors`, `tunnel`, `retry`, `mirror`:
   its parts; `replay` keeps what may be sent again, `deadlines` has all of its time-outs.
 - `explain`: what would be done with a request, for people who ask.

@@ -22,6 +22,7 @@ cdef class Downside(HttpConnection):
     cdef public bytes proto
     cdef public dict peer_labels
     cdef public Guard guard
+    cdef public tuple before
     cdef Counter _admitted
     cdef RouteIndex _routes
     cdef RequestGroup _group
@@ -42,5 +43,5 @@ cdef class Downside(HttpConnection):
     cpdef object stands(self)
     cpdef object drain(self)
     @cython.locals(guard=Guard)
-    cdef bint admits(self, RequestHead head) except -1
+    cpdef bint admits(self, RequestHead head) except -1
     cpdef RequestGroup group(self)

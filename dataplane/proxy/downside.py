@@ -11,6 +11,8 @@ from dataplane.protocol.events import RequestHead
 from dataplane.proxy import standing
 from dataplane.proxy.flow import HttpConnection
 from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.stages.face import Stage
+from dataplane.proxy.stages.order import before_match
 from dataplane.proxy.standing import Seen
 from dataplane.tables.authz import ALWAYS_ALLOW, ALWAYS_DENY, Guard, refusing
 from dataplane.tables.compile import Tables
@@ -34,6 +36,7 @@ class Downside(HttpConnection):
         "_moved",
         "_routes",
         "_tables",
+        "before",
         "chain",
         "edge",
         "forwarded",
@@ -81,6 +84,8 @@ class Downside(HttpConnection):
         """What became of the connection when the tables changed."""
         self.guard: Guard | None = None
         """The rules for requests, as far as the connection decides them; None when there are none."""
+        self.before: tuple[Stage, ...] = ()
+        """The stages of its requests before any route is looked at."""
         self._admitted: Counter | None = None
 
     def routes(self) -> RouteIndex | None:
@@ -112,6 +117,7 @@ class Downside(HttpConnection):
             self._guarded = None
             self.guard = refusing("the configuration in force would not let this connection in")
         # Who ends calmly keeps the routes it had.
+        self.before = before_match(self.chain, self.guard is not None)
         if self.standing != before:
             self.stands()
 

@@ -67,7 +67,7 @@ class Exchange(Routed):
         if (status >= 400 or self.grpc) and not self.last_slot.mesh:  # type: ignore[union-attr]
             # Only a sidecar may say why it refused; at the client it is told from what the app says.
             strip_own(head.headers)
-        if row is not None and (row.response_edits or self.target.response_edit is not None):  # type: ignore[union-attr]
+        if row is not None and row.answering:
             self.edit_response(head.headers)
         if self.grpc and head.end:
             self._read_grpc_status(head.headers)
@@ -360,6 +360,8 @@ class Exchange(Routed):
         self.abandon_try()
         if self.deadlines is not None:
             self.deadlines.end()
+        if self._waits_for is not None:
+            self._waits_for.cancelled(self)
         if self.retrying:
             self.release_retry()
         if self.mirrors is not None and not self.request_ended:

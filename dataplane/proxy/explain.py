@@ -11,6 +11,7 @@ from typing import Any
 
 from dataplane.config import Cluster
 from dataplane.protocol.events import RequestHead
+from dataplane.proxy.stages.order import explained
 from dataplane.tables.authz import ALWAYS_ALLOW
 from dataplane.tables.compile import Tables
 from dataplane.tables.conditions import Facts
@@ -125,20 +126,15 @@ def _routed(tables: Tables, chain: ChainTable, head: RequestHead, now: float) ->
         return {"routes": routes.name, "outcome": "404 route_not_found: no route matches"}
     name, _, rule = row.name.partition("#")
     answer: dict[str, Any] = {"routes": routes.name, "route": name or "(default)", "rule": rule}
-    if row.redirect is not None:
-        return answer | {"outcome": f"{row.redirect.status} redirect"}
-    if row.direct is not None:
-        return answer | {"outcome": f"{row.direct.status} answered by the route itself"}
-    return answer | _forwarded(tables, row, head, now)
+    said = explained(row, head)
+    if "outcome" in said:
+        return answer | said
+    return answer | _forwarded(tables, row, said, now)
 
 
-def _forwarded(tables: Tables, row: RouteRow, head: RequestHead, now: float) -> dict[str, Any]:
+def _forwarded(tables: Tables, row: RouteRow, said: dict[str, Any], now: float) -> dict[str, Any]:
     targets = _targets(tables, row.targets, now)
-    answer: dict[str, Any] = {"targets": targets, "timeout_seconds": row.timeout or None}
-    if row.rewrites:
-        answer["path"] = row.rewrite(head.path).decode("latin-1")
-    if row.host_rewrite:
-        answer["host"] = row.host_rewrite.decode("latin-1")
+    answer: dict[str, Any] = {"targets": targets, "timeout_seconds": row.timeout or None, **said}
     if row.mirrors:
         answer["mirrors"] = [{"cluster": name, "share": share} for name, share in row.mirrors]
     if row.retry is not None:

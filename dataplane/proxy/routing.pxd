@@ -6,16 +6,19 @@ from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.headers cimport HeadNotes
 from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.sending cimport Sending
-from dataplane.tables.edits cimport HeaderEdit
+from dataplane.proxy.stages.face cimport Stage
 from dataplane.tables.endpoints cimport ClusterTable
 from dataplane.tables.listeners cimport ChainTable
 from dataplane.tables.routes cimport RouteIndex, RouteRow, TargetRow
 
-cdef int _DURATION, _BODY, _ROUTE
+cdef int _DURATION, _BODY, _ROUTE, _ANSWERED, _WAIT
 
 cdef class Routed(Sending):
     cdef public Downside client
     cdef public TargetRow target
+    cdef tuple _stages
+    cdef Py_ssize_t _stage
+    cdef object _waits_for
     cdef public bint grpc
     cdef public bint responding
     cdef public bint response_ended
@@ -28,16 +31,18 @@ cdef class Routed(Sending):
     cdef public bytes request_id
 
     cdef object prepare(self, Runtime runtime, Downside client, RequestHead head)
-    @cython.locals(runtime=Runtime, notes=HeadNotes, routes=RouteIndex, client=Downside, head=RequestHead, headers=list,
+    @cython.locals(runtime=Runtime, notes=HeadNotes, client=Downside, head=RequestHead, headers=list,
                    request_id=bytes)
     cpdef object begin(self)
-    @cython.locals(head=RequestHead, verdict=int)
-    cdef bint _admits_path(self, object rule) except -1
+    cdef object _pass(self, tuple stages)
+    @cython.locals(stages=tuple, stage=Stage, answer=int)
+    cpdef object resume(self)
     cdef bint _may_upgrade(self, RouteRow row) except -1
+    @cython.locals(routes=RouteIndex, row=RouteRow, forwards=bint, stages=tuple)
+    cdef object _match(self)
     @cython.locals(row=RouteRow, target=TargetRow, cluster=ClusterTable)
-    cdef object _route(self, RouteIndex routes)
-    @cython.locals(edit=HeaderEdit, head=RequestHead)
-    cdef object _shape(self, RouteRow row, TargetRow target)
+    cdef object _forward(self)
+    cpdef object answer(self, int status, list headers, bytes body)
     @cython.locals(seconds=double, asked=double, chain=ChainTable)
     cdef object _set_timers(self, RouteRow row)
     @cython.locals(row=RouteRow)
@@ -48,5 +53,5 @@ cdef class Routed(Sending):
     cdef object _finish(self)
     @cython.locals(value=bytes)
     cdef object _read_grpc_status(self, list headers)
-    @cython.locals(target=TargetRow, edit=HeaderEdit)
+    @cython.locals(stage=Stage)
     cpdef object edit_response(self, list headers)

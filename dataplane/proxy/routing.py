@@ -1,4 +1,4 @@
-"""From a request's head to an endpoint: what the head says, which row it takes, what the row changes.
+"""From a request's head to an endpoint: what the head says, which row it takes, what stages do with it on the way.
 
 In: a request head on a client's connection. Out: a dispatched call, or an answer of our own. Refuses what no route,
 cluster or endpoint takes, in a sentence (`errors`). The response half and the end are `exchange`.
@@ -6,15 +6,15 @@ cluster or endpoint takes, in a sentence (`errors`). The response half and the e
 
 from __future__ import annotations
 
-from dataplane.config import PathRule
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.protocol.headers import get
-from dataplane.proxy import deadlines, errors, grpc_timeout, mirror, redirect, standing
+from dataplane.proxy import deadlines, errors, grpc_timeout, mirror
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sending import Sending
-from dataplane.tables import forwarded
-from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
+from dataplane.proxy.stages.face import ANSWERED, WAIT, Stage
+from dataplane.proxy.stages.order import stages_of
+from dataplane.tables.routes import RouteRow, TargetRow
 from dataplane.telemetry import flags
 from meshapi.xds import INVALID
 
@@ -22,12 +22,17 @@ from meshapi.xds import INVALID
 _DURATION = deadlines.DURATION
 _BODY = deadlines.BODY
 _ROUTE = deadlines.ROUTE
+_ANSWERED = ANSWERED
+_WAIT = WAIT
 
 
 class Routed(Sending):
     """A call with a client, as far as routing goes."""
 
     __slots__ = (
+        "_stage",
+        "_stages",
+        "_waits_for",
         "client",
         "flag",
         "grpc",
@@ -47,6 +52,10 @@ class Routed(Sending):
         Sending.prepare_sending(self, runtime, client, head)
         self.client = client
         self.target: TargetRow | None = None
+        self._stages: tuple[Stage, ...] = ()
+        self._stage = 0
+        """The one of `_stages` whose turn is next."""
+        self._waits_for: Stage | None = None
         self.grpc = False
         self.responding = False
         """The final response head was passed on."""
@@ -88,30 +97,43 @@ class Routed(Sending):
             self.refuse(errors.OVERLOADED)
         elif not head.protocol and head.method == b"CONNECT":
             self.refuse(errors.CONNECT_REFUSED)
-        elif client.chain.paths is None or self._admits_path(client.chain.paths):
-            routes = client.routes()
-            if client.guard is not None and not client.admits(head):
-                if client.standing != standing.FOLLOWS:
-                    client.come_anew()
-                self.refuse(errors.RBAC_DENIED)
-            elif routes is None:
-                client.come_anew()
-                self.refuse(errors.NO_ROUTE_TABLE)
-            else:
-                self._route(routes)
-
-    def _admits_path(self, rule: PathRule) -> bool:
-        """Bring the path into the form the connection manager wants, or answer."""
-        head = self.head
-        verdict, path = forwarded.shaped(rule, head.path)
-        if verdict == forwarded.REJECT or (verdict == forwarded.REDIRECT and self.grpc):
-            self.refuse(errors.ESCAPED_SLASH)
-        elif verdict == forwarded.REDIRECT:
-            where = b"%s://%s%s" % (head.scheme, head.authority, path)
-            self._answer(307, [(b"location", where, b"location"), (b"content-length", b"0", b"content-length")], b"")
         else:
-            head.path = path
-        return verdict == forwarded.GO_ON
+            client.routes()  # brings what is in force: the stages, too
+            if client.before:
+                self._pass(client.before)
+            else:
+                self._match()
+
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    def _pass(self, stages: tuple[Stage, ...]) -> None:
+        """Go through a list of stages, and on to what follows it."""
+        self._stages = stages
+        self._stage = 0
+        self.resume()
+
+    def resume(self) -> None:
+        """Go on behind the stage that had the request wait."""
+        self._waits_for = None
+        stages = self._stages
+        while self._stage < len(stages) and not self.over:
+            stage = stages[self._stage]
+            self._stage += 1
+            answer = stage.on_request(self)
+            if answer == _ANSWERED:
+                return
+            if answer == _WAIT:
+                self._waits_for = stage
+                if not self.request_ended:
+                    self.client.hold()
+                return
+        if not self.over:
+            if self.row is None:
+                self._match()
+            else:
+                self._forward()
+
+    # --- where to -----------------------------------------------------------------------------------------------------
 
     def _may_upgrade(self, row: RouteRow) -> bool:
         """Whether the route, or else the connection manager, lets the request leave HTTP."""
@@ -121,25 +143,37 @@ class Routed(Sending):
             allowed = self.client.chain.upgrades.get(protocol, True)
         return bool(allowed)
 
-    def _route(self, routes: RouteIndex) -> None:
+    def _match(self) -> None:
+        """Find the route, and go through what it has done to requests."""
+        routes = self.client.routes()
+        if routes is None:
+            self.client.come_anew()
+            self.refuse(errors.NO_ROUTE_TABLE)
+            return
         row = routes.match(self.head)
         if row is None:
             self.refuse(errors.NO_ROUTE)
             return
         self.row = row
-        if row.redirect is not None or row.direct is not None:
-            self._answer_from_route(row)
-            return
-        if self.head.protocol and not self._may_upgrade(row):
+        forwards = row.redirect is None and row.direct is None
+        if forwards and self.head.protocol and not self._may_upgrade(row):
             self.refuse(errors.UPGRADE_REFUSED)
             return
-        target = row.only
-        if target is None:
-            target = row.choose(self.runtime.dice())
+        if forwards:
+            self.target = row.only if row.only is not None else row.choose(self.runtime.dice())
+        stages = row.stages if row.stages is not None else stages_of(row)
+        if stages:
+            self._pass(stages)
+        else:
+            self._forward()
+
+    def _forward(self) -> None:
+        """Send it to the target's cluster."""
+        row: RouteRow = self.row  # type: ignore[assignment]
+        target = self.target
         if target is None:
             self.refuse(errors.INVALID_BACKEND)
             return
-        self.target = target
         cluster = target.found
         if target.found_in is not self.runtime.tables:
             cluster = target.found = self.runtime.tables.clusters.get(target.cluster)
@@ -152,25 +186,13 @@ class Routed(Sending):
                 self.refuse(errors.NO_CLUSTER.at(row.not_found_status))
             return
         self.cluster = cluster
-        if not row.plain or target.request_edit is not None:
-            self._shape(row, target)
+        if row.mirrors:
+            self.mirrors = mirror.copies(self.runtime, row, self.head)
         self._set_timers(row)
         self.dispatch()
 
-    def _answer_from_route(self, row: RouteRow) -> None:
-        if row.redirect is not None:
-            where = redirect.location(row.redirect, row.noun.match, self.head)
-            headers: Headers = [(b"location", where, b"location"), (b"content-length", b"0", b"content-length")]
-            self._answer(row.redirect.status, headers, b"")
-        elif row.direct is not None:
-            body = row.direct.body
-            headers = [(b"content-length", b"%d" % len(body), b"content-length")]
-            if body:
-                headers.append((b"content-type", b"text/plain", b"content-type"))
-            self._answer(row.direct.status, headers, body)
-
-    def _answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer ourselves, and be done."""
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer in the server's place, and be done (for stages)."""
         self.status = status
         self.responding = True
         self.edit_response(headers)
@@ -181,20 +203,6 @@ class Routed(Sending):
             self.response_bytes = len(body)
         self.response_ended = True
         self._finish()
-
-    def _shape(self, row: RouteRow, target: TargetRow) -> None:
-        """Change the request as the route says."""
-        head = self.head
-        if row.rewrites:
-            head.path = row.rewrite(head.path)
-        if row.host_rewrite:
-            head.authority = row.host_rewrite
-        if target.request_edit is not None:
-            target.request_edit.apply(head.headers)
-        for edit in row.request_edits:
-            edit.apply(head.headers)
-        if row.mirrors:
-            self.mirrors = mirror.copies(self.runtime, row, head)
 
     def _set_timers(self, row: RouteRow) -> None:
         chain = self.client.chain
@@ -243,10 +251,7 @@ class Routed(Sending):
             self.grpc_status = min(int(value), 30)
 
     def edit_response(self, headers: Headers) -> None:
-        """Change response fields as the target and the route say."""
-        target = self.target
-        if target is not None and target.response_edit is not None:
-            target.response_edit.apply(headers)
+        """Let the route's stages see the answer."""
         if self.row is not None:
-            for edit in self.row.response_edits:
-                edit.apply(headers)
+            for stage in self.row.answering or ():
+                stage.on_response(self, headers)

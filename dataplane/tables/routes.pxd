@@ -37,7 +37,8 @@ cdef class RouteRow:
     cdef public dict upgrades
     cdef public int retry_from
     cdef public bint rewrites
-    cdef public bint plain
+    cdef public tuple stages
+    cdef public tuple answering
     cdef public bytes host_rewrite
     cdef public list mirrors
     cdef public int not_found_status

@@ -6,6 +6,8 @@ A table of one host and one row that matches everything costs two comparisons.
 
 from __future__ import annotations
 
+from typing import Any
+
 from dataplane.config import (
     DirectResponse,
     Forward,
@@ -58,6 +60,7 @@ class RouteRow:
         "_query",
         "_regex",
         "_regex_rewrite",
+        "answering",
         "direct",
         "duration",
         "grpc_duration",
@@ -68,13 +71,13 @@ class RouteRow:
         "not_found_status",
         "noun",
         "only",
-        "plain",
         "redirect",
         "request_edits",
         "response_edits",
         "retry",
         "retry_from",
         "rewrites",
+        "stages",
         "targets",
         "timeout",
         "total",
@@ -134,7 +137,10 @@ class RouteRow:
         self._prefix_rewrite = None if forward.prefix_rewrite is None else forward.prefix_rewrite.encode()
         self._regex_rewrite = Rewrite(*forward.regex_rewrite) if forward.regex_rewrite is not None else None
         self.rewrites = self._prefix_rewrite is not None or self._regex_rewrite is not None
-        self.plain = not (self.rewrites or self.host_rewrite or self.request_edits or self.mirrors)
+        self.stages: Any = None
+        """What the proxy makes of all this for a request on its way (`proxy.stages`), once it is taken."""
+        self.answering: Any = None
+        """Those of them that see the answer."""
 
     @property
     def matches_all(self) -> bool:
