@@ -185,6 +185,11 @@ class Runtime:
                 self.timers.after(0.0, self._review)
                 return
 
+    @property
+    def reviewing(self) -> bool:
+        """Whether connections are left that have not looked at the tables in force."""
+        return bool(self._reviewed)
+
     def clock(self) -> float:
         """Seconds, monotonic, exact."""
         return self.poller.kernel.now()

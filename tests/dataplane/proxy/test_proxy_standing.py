@@ -64,8 +64,11 @@ def world(*chains: FilterChain, clusters: bool = True, **more: Any) -> SidecarCo
 
 
 def install(r: Rig, noun: SidecarConfig) -> None:
+    """Put tables in force, and wait until all connections have looked at them, however slow the machine."""
     r.runtime.install(compile_tables(noun, r.runtime.tables))
     r.turn()
+    while r.runtime.reviewing:
+        r.run(0.01)
 
 
 def served(r: Rig, client: Peer) -> bytes:
