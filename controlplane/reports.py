@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.admin import Json, Report, Sample
+from controlplane.ca.keeper import Keeper
 from controlplane.ca.service import Certificates
 from controlplane.ca.serving import Serving
 from controlplane.compiler.snapshot import MeshSnapshot
@@ -35,7 +36,10 @@ class Parts:
     hub: Hub
     source: Source
     publisher: Publisher
+    keeper: Keeper
     certificates: Certificates
+    certificate_seconds: int
+    """The life of a workload's certificate."""
     serving: Serving
     writer: Writer
     operator: Operator
@@ -51,7 +55,7 @@ def of(parts: Parts) -> Report:
         missing=parts.missing,
         samples=lambda: samples(parts),
         proxies=lambda: [_proxy(parts, stream) for stream in sorted(parts.hub.streams, key=_place)],
-        snapshot=lambda: snapshot(parts.source.snapshot),
+        snapshot=lambda: {**snapshot(parts.source.snapshot), "authority": authority(parts)},
     )
 
 
@@ -91,6 +95,9 @@ def samples(parts: Parts) -> Iterator[Sample]:
         "Age of the oldest write that is wanted and not done; only the leader writes.",
     )
     yield _total("tulle_operator_restarts_total", parts.operator.restarts, "Times kopf was started anew.")
+    if parts.keeper.issuer is not None:
+        left = parts.keeper.issuer.certificate.not_valid_after_utc.timestamp() - time.time()
+        yield _gauge("tulle_issuer_seconds", left, "Seconds until the certificate that signs those of workloads ends.")
     if parts.serving.expires is not None:
         left = parts.serving.expires.timestamp() - time.time()
         yield _gauge("tulle_serving_certificate_seconds", left, "Seconds until the control plane's certificate ends.")
@@ -137,9 +144,23 @@ def _progress(subscription: Subscription) -> Json:
     return {
         "sent": len(known),
         "acked": sum(one.acked == one.sent for one in known),
+        "unacknowledged": subscription.unacknowledged or None,
         "nacked_reason": "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items())) or None,
         "subscribed": len(subscription.names),
         "missing": sorted(subscription.missing),
+    }
+
+
+def authority(parts: Parts) -> Json:
+    """Who signs, until when, and the roots that are trusted; all of it public."""
+    keeper = parts.keeper
+    certificate = keeper.issuer.certificate if keeper.issuer else None
+    return {
+        "roots": keeper.roots_pem,
+        "issuer_began_at": certificate.not_valid_before_utc.isoformat() if certificate else None,
+        "issuer_expires_at": certificate.not_valid_after_utc.isoformat() if certificate else None,
+        "issuer_refused": keeper.refused or None,
+        "certificate_seconds": parts.certificate_seconds,
     }
 
 

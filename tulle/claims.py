@@ -5,7 +5,6 @@ In: objects as the API server has them. Out: claims, each a positive sentence wi
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +12,13 @@ from typing import Any
 
 from meshapi import names
 from tulle.commands.install import without_bundle
-from tulle.lookup import is_injected, is_ready
-from tulle.moments import span, when
+from tulle.lookup import is_ready
 from tulle.output import FAILED, OK, WARNING
 
 Object = dict[str, Any]
 
 OLDEST = (1, 29)
 """Native sidecars and CEL match conditions are on by default since then."""
-_ROOT_WARNING = dt.timedelta(days=30)
 _NAMED = 5
 """How many names a sentence lists before it counts the rest."""
 
@@ -66,15 +63,12 @@ class MeshFacts:
     mesh: Object | None
     mutating: Object | None
     validating: Object | None
-    trust: Object | None
-    pods: tuple[Object, ...]
     routes: tuple[Object, ...]
     policies: tuple[Object, ...]
-    proxies: tuple[Object, ...]
-    proxies_unknown: str
 
 
-def _claim(holds: bool, text: str, *, detail: str = "", advice: str = "", otherwise: str = FAILED) -> Claim:
+def claim(holds: bool, text: str, *, detail: str = "", advice: str = "", otherwise: str = FAILED) -> Claim:
+    """Claim what holds or not."""
     return Claim(status=OK if holds else otherwise, text=text, detail=detail, advice=advice)
 
 
@@ -84,19 +78,19 @@ def of_cluster(facts: ClusterFacts) -> list[Claim]:
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     return [
         Claim(status=OK, text="the API server answers", detail=facts.server),
-        _claim(
+        claim(
             version >= OLDEST,
             f"Kubernetes is {OLDEST[0]}.{OLDEST[1]} or newer",
             detail=facts.version,
             advice="upgrade the cluster; older ones know neither native sidecars nor match conditions",
         ),
-        _claim(
+        claim(
             "httproutes" in facts.gateway_kinds,
             "the Gateway API's kinds are defined",
             advice="routes need them: kubectl apply --server-side -f manifests/gateway-api (or the official CRDs)",
             otherwise=WARNING,
         ),
-        _claim(
+        claim(
             not facts.forbidden,
             "you may install Tulle",
             detail=f"not allowed: create {', '.join(facts.forbidden)}" if facts.forbidden else "",
@@ -122,8 +116,6 @@ def of_mesh(facts: MeshFacts) -> list[Claim]:
         *_control_plane(facts),
         *_configuration(facts),
         *_webhooks(facts),
-        *_roots(facts),
-        *_sidecars(facts),
         *_policies(facts),
         *_routes(facts),
     ]
@@ -133,13 +125,13 @@ def _control_plane(facts: MeshFacts) -> list[Claim]:
     wanted = facts.deployment["spec"].get("replicas", 1)
     ready = sum(is_ready(pod) for pod in facts.replicas)
     return [
-        _claim(
+        claim(
             ready >= 1,
             "the control plane is ready",
             detail=f"{ready} of {wanted} replicas",
             advice="kubectl -n tulle-system describe deployment tulle; kubectl -n tulle-system logs deploy/tulle",
         ),
-        _claim(
+        claim(
             ready >= wanted,
             "every replica of the control plane is ready",
             advice="a rollout may be under way: kubectl -n tulle-system rollout status deployment/tulle",
@@ -157,13 +149,13 @@ def _configuration(facts: MeshFacts) -> list[Claim]:
     ]
     refused = [c for c in _conditions(facts.mesh or {}) if c["type"] == "Accepted" and c["status"] == "False"]
     return [
-        _claim(
+        claim(
             bool(own) and not missing,
             "Tulle's kinds are defined",
-            detail=f"not established: {_some(missing)}" if missing else f"{len(own)} kinds",
+            detail=f"not established: {some(missing)}" if missing else f"{len(own)} kinds",
             advice="tulle install (the kinds come with the chart)",
         ),
-        _claim(
+        claim(
             facts.mesh is not None and not refused,
             "the Mesh object is there and accepted",
             detail=refused[0].get("message", "") if refused else "",
@@ -177,9 +169,9 @@ def _webhooks(facts: MeshFacts) -> list[Claim]:
     told = []
     for what, found in (("injection", facts.mutating), ("validation", facts.validating)):
         bare = without_bundle(found) if found else []
-        detail = "there is none" if found is None else f"no caBundle: {_some(bare)}" if bare else ""
+        detail = "there is none" if found is None else f"no caBundle: {some(bare)}" if bare else ""
         told.append(
-            _claim(
+            claim(
                 found is not None and not bare,
                 f"the webhooks for {what} can be called",
                 detail=detail,
@@ -189,88 +181,20 @@ def _webhooks(facts: MeshFacts) -> list[Claim]:
     return told
 
 
-def _roots(facts: MeshFacts) -> list[Claim]:
-    from cryptography import x509  # noqa: PLC0415 - only this check needs it
-
-    pem = "".join(((facts.trust or {}).get("data") or {}).values()).encode()
-    if not pem:
-        return [
-            Claim(status=WARNING, text="the mesh's roots are known", detail="there is no ConfigMap tulle-trust yet")
-        ]
-    try:
-        last = max(root.not_valid_after_utc for root in x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
-        return [Claim(status=FAILED, text="the mesh's roots can be read", detail=str(error))]
-    left = last - dt.datetime.now(dt.UTC)
-    return [
-        _claim(
-            left > _ROOT_WARNING,
-            "the mesh's root is valid for a month and more",
-            detail=f"ends in {span(left)}" if left > dt.timedelta() else "it is over",
-            advice="put a new issuer into the Secret tulle-ca; both roots are trusted meanwhile",
-            otherwise=WARNING if left > dt.timedelta() else FAILED,
-        )
-    ]
-
-
-def _sidecars(facts: MeshFacts) -> list[Claim]:
-    if facts.proxies_unknown:
-        return [Claim(status=WARNING, text="the sidecars can be asked about", detail=facts.proxies_unknown)]
-    ready = {_place(pod) for pod in facts.pods if is_injected(pod) and is_ready(pod)}
-    connected = {(p["namespace"], p["pod"]): p for p in facts.proxies}
-    away = sorted(f"{ns}/{name}" for ns, name in ready - connected.keys())
-    refusing = sorted(f"{ns}/{name}" for (ns, name), p in connected.items() if _nacked(p))
-    now = dt.datetime.now(dt.UTC)
-    over = sorted(
-        f"{ns}/{name}"
-        for (ns, name), p in connected.items()
-        if (end := when(p.get("certificate_expires_at"))) is not None and end <= now
-    )
-    skipped = sorted("/".join(_place(pod)) for pod in facts.pods if names.SKIPPED in _annotations(pod))
-    return [
-        _claim(
-            not away,
-            "every sidecar is connected",
-            detail=f"not connected: {_some(away)}" if away else f"{len(connected)} sidecars",
-            advice="their traffic goes on with what they know; kubectl logs <pod> -c tulle-proxy says why",
-            otherwise=WARNING,
-        ),
-        _claim(
-            not refusing,
-            "every sidecar takes its configuration",
-            detail=_some(refusing),
-            advice="tulle proxy-status names what was refused",
-        ),
-        _claim(
-            not over,
-            "every sidecar's certificate is valid",
-            detail=_some(over),
-            advice="kubectl logs <pod> -c tulle-proxy",
-        ),
-        _claim(
-            not skipped,
-            "every pod that asked for a sidecar has one",
-            detail=f"skipped: {_some(skipped)}" if skipped else "",
-            advice=f"its annotation {names.SKIPPED} says why",
-            otherwise=WARNING,
-        ),
-    ]
-
-
 def _policies(facts: MeshFacts) -> list[Claim]:
     told = [("/".join(_place(one)), c) for one in facts.policies for c in _conditions(one)]
     told += [("Mesh default", c) for c in _conditions(facts.mesh or {}) if c["type"] == "Bypassed"]
     refused = [f"{who}: {c.get('message')}" for who, c in told if (c["type"], c["status"]) == ("Accepted", "False")]
     bypassed = [f"{who}: {c.get('message')}" for who, c in told if (c["type"], c["status"]) == ("Bypassed", "True")]
     return [
-        _claim(
+        claim(
             not refused,
             "every policy is in force",
             detail="; ".join(refused[:_NAMED]),
             advice="kubectl describe peerauthentication <name> has the conditions",
             otherwise=WARNING,
         ),
-        _claim(
+        claim(
             not bypassed,
             "every pod under STRICT has a sidecar",
             detail="; ".join(bypassed[:_NAMED]),
@@ -288,7 +212,7 @@ def _routes(facts: MeshFacts) -> list[Claim]:
             wrong = [c for c in parent.get("conditions") or () if c["status"] == "False"]
             bad += [f"{'/'.join(_place(route))}: {c.get('message') or c.get('reason')}" for c in wrong]
     return [
-        _claim(
+        claim(
             not bad,
             "every route is accepted and its backends are there",
             detail="; ".join(bad[:_NAMED]),
@@ -303,18 +227,11 @@ def _conditions(obj: Object) -> list[Object]:
     return found
 
 
-def _annotations(pod: Object) -> Object:
-    return pod["metadata"].get("annotations") or {}
-
-
 def _place(obj: Object) -> tuple[str, str]:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
-def _nacked(proxy: Object) -> bool:
-    return any(one.get("nacked_reason") for one in (proxy.get("resources") or {}).values())
-
-
-def _some(items: Sequence[str]) -> str:
+def some(items: Sequence[str], between: str = ", ") -> str:
+    """Name some of many, and count the rest."""
     more = len(items) - _NAMED
-    return ", ".join(items[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return between.join(items[:_NAMED]) + (f" and {more} more" if more > 0 else "")

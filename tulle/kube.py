@@ -89,9 +89,9 @@ class Kube:
             raise
         return found
 
-    def create(self, path: str, obj: Object) -> Object:
+    def create(self, path: str, obj: Object, **query: str) -> Object:
         """Make an object; raises KubeError."""
-        made: Object = json.loads(self.request("POST", path, body=obj))
+        made: Object = json.loads(self.request("POST", path, query=query, body=obj))
         return made
 
     def delete(self, path: str) -> bool:

@@ -42,6 +42,8 @@ class Keeper:
         """What the ConfigMap holds now; nothing when it is gone or spoiled."""
         self._extra: tuple[x509.Certificate, ...] = ()
         self.issuer: Issuer | None = None
+        self.refused = ""
+        """Why the Secret as it is now cannot be used; empty when it can."""
         self.roots_pem = ""
         self.ready = asyncio.Event()
         """Set once there is an issuer."""
@@ -63,6 +65,7 @@ class Keeper:
                 issuer = issuers.from_secret(data, now=self._now())
                 trial.prove(issuer, self._settings.trust_domain, self._settings.dns_names, now=self._now())
                 self._extra = issuers.bundle_in(data)
+                self.refused = ""
                 changed = self.issuer is None or self.issuer.certificate != issuer.certificate
                 self.issuer = issuer
                 self._settle(changed=changed)
@@ -75,6 +78,8 @@ class Keeper:
             log.error("%s %s/%s cannot be used: %s", kind, self._settings.namespace, name, error)  # noqa: TRY400 - a sentence
             if kind == BUNDLE.name:
                 self._settle(changed=False)
+            else:
+                self.refused = str(error)
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
         """What was removed does not stop the mesh: the last issuer stays until there is another, and the roots are written again."""

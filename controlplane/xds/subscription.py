@@ -80,6 +80,11 @@ class Subscription:
         named = [name for name in batch if name in request.error]
         return named or list(batch)
 
+    @property
+    def unacknowledged(self) -> str:
+        """Nonce of the oldest response that was neither accepted nor refused; empty when there is none."""
+        return next(iter(self._inflight), "")
+
     def lacks(self, name: str, version: str) -> bool:
         """Tell whether this client was not sent that version of a resource it subscribes to."""
         seen = self.progress.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ import yaml
 from meshapi import xds
 from tests.support.cluster import Kube
 from tests.support.mesh import Mesh, ask, is_injected
-from tests.support.objects import deployment, pod, service
+from tests.support.objects import container, deployment, pod, service
 
 ON = {"tulle.dev/inject": "enabled"}
 
@@ -29,6 +30,77 @@ def test_check_finds_a_healthy_mesh(mesh: Mesh) -> None:
 
     assert "✓" in done.stdout
     assert "✗" not in done.stdout
+
+
+def claims(mesh: Mesh) -> dict[str, dict[str, str]]:
+    """What `check` says, by claim."""
+    return {c["claim"]: c for c in json.loads(mesh.tulle("check", "-o", "json", check=False).stdout)["checks"]}
+
+
+def test_check_finds_a_pod_made_bare_while_the_webhook_failed_open(mesh: Mesh, shop: Kube) -> None:
+    """A pod that asked and has nothing is named, and so is the webhook that nobody can call."""
+    hooks = "mutatingwebhookconfiguration/tulle"
+    before = mesh.system.get(hooks)["webhooks"]
+    away = [
+        {**hook, "failurePolicy": "Ignore", "clientConfig": {**hook["clientConfig"], "service": AWAY}}
+        for hook in before
+    ]
+    mesh.system("patch", hooks, "--type=merge", "-p", json.dumps({"webhooks": away}))
+    try:
+        shop.until(lambda: not is_injected(made_bare(shop)), what="a webhook that fails open")
+        found = claims(mesh)
+    finally:
+        mesh.system("patch", hooks, "--type=merge", "-p", json.dumps({"webhooks": before}))
+        shop("delete", "pod", "bare", "--now", "--ignore-not-found")
+
+    bare, trial = found["no pod that should have a sidecar is bare"], found["a pod made now is given its sidecar"]
+    assert (bare["status"], trial["status"]) == ("failed", "failed")
+    assert f"{shop.namespace}/bare: no sidecar, though its annotation says enabled" in bare["detail"]
+    assert "bare" in trial["detail"]
+    shop.until(lambda: mesh.tulle("check", check=False).returncode == 0, 30, "a mesh that is well again")
+
+
+AWAY = {"name": "nobody", "namespace": "tulle-system", "path": "/inject", "port": 443}
+
+
+def made_bare(shop: Kube) -> dict[str, Any]:
+    """Make the pod anew."""
+    shop("delete", "pod", "bare", "--now", "--ignore-not-found")
+    shop.apply(pod("bare", annotations=ON))
+    return shop.get("pod/bare")
+
+
+def test_check_counts_the_errors_the_mesh_makes(mesh: Mesh, shop: Kube) -> None:
+    """A destination without an endpoint, called during the look: the caller is named, with the word and the count."""
+    shop.apply(service("nobody"))
+    loop = (
+        "import time,urllib.request as u\n"
+        "while True:\n"
+        " try: u.urlopen('http://nobody/',timeout=5).read()\n"
+        " except Exception: pass\n"
+        " time.sleep(0.05)\n"
+    )
+    shop.apply(pod("caller", annotations=ON, containers=[container(command=["python", "-c", loop])]))
+    try:
+        shop("wait", "--for=condition=Ready", "pod/caller", "--timeout=60s")
+        found = shop.until(
+            lambda: (c := claims(mesh)["no request gets an error the mesh made"])["status"] == "failed" and c,
+            what="the errors",
+        )
+    finally:
+        shop("delete", "pod/caller", "service/nobody", "--now")
+
+    assert f"{shop.namespace}/caller: " in found["detail"]
+    assert "requests no_healthy_upstream" in found["detail"]
+
+
+def test_check_holds_while_a_workload_rolls(mesh: Mesh, shop: Kube) -> None:
+    """What comes and goes is no outage."""
+    shop("rollout", "restart", "deployment/web")
+    said = mesh.tulle("check", check=False).stdout
+    shop("rollout", "status", "deployment/web", "--timeout=60s")
+
+    assert "✗" not in said, said
 
 
 def test_check_speaks_json(mesh: Mesh) -> None:

@@ -21,12 +21,8 @@ def told(*policies: Object, mesh: Object | None = None) -> dict[str, tuple[str, 
         mesh=mesh,
         mutating=None,
         validating=None,
-        trust=None,
-        pods=(),
         routes=(),
         policies=policies,
-        proxies=(),
-        proxies_unknown="",
     )
     return {claim.text: (claim.status, claim.detail) for claim in claims.of_mesh(facts)}
 

@@ -230,6 +230,27 @@ def test_check_fails_on_an_old_cluster(api: FakeApi) -> None:
     assert [c["claim"] for c in told["checks"] if c["status"] == "failed"] == ["Kubernetes is 1.29 or newer"]
 
 
+def test_check_proves_the_mesh_by_two_looks_and_a_trial(replicas: FakeApi) -> None:
+    """Everybody is asked, a pod is made as a dry run, and what was found is told with names; one replica's silence is looked at."""
+    system = "/api/v1/namespaces/tulle-system/pods"
+    replicas.answers["/version"] = {"gitVersion": "v1.33.1"}
+    replicas.answers["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"] = {"status": {"allowed": True}}
+    replicas.answers["/apis/apps/v1/namespaces/tulle-system/deployments/tulle"] = {"spec": {"replicas": 2}}
+    replicas.answers["/api/v1/pods"] = {"items": [pod("web"), pod("cart"), pod("alone")]}
+    replicas.answers[f"{system}/b:15014/proxy/snapshot"] = {"services": {}}
+    replicas.answers["/api/v1/namespaces/shop/pods"] = {"metadata": {}, "spec": {"containers": [{"name": "app"}]}}
+    done = run(replicas, "check", "--look", "0", "-o", "json")
+    told = {c["claim"]: (c["status"], c["detail"]) for c in json.loads(done.stdout)["checks"]}
+
+    assert done.exit_code == 1
+    assert told["every sidecar takes its configuration"] == ("failed", "shop/web refused no such filter")
+    assert "shop/alone is not connected" in told["every sidecar is connected"][1]
+    assert told["a pod made now is given its sidecar"][0] == "failed"
+    assert told["every replica of the control plane answers"][0] == "warning"
+    assert told["the sidecars answer"][0] == "warning"
+    assert ("POST", "/api/v1/namespaces/shop/pods", {"dryRun": ["All"]}) in replicas.asked
+
+
 def manifest(kind: str, annotations: Object | None = None) -> Object:
     inner = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": [{"name": "app"}]}}
     if kind == "Pod":
