@@ -25,6 +25,7 @@ from dataplane.engine import Engine
 from dataplane.finding import Finding
 from dataplane.net.listen import bind, bind_both
 from dataplane.probes import Probes
+from dataplane.reach import Reach
 from dataplane.settings import Mesh, Settings
 from dataplane.telemetry.labels import introduce, workload
 from dataplane.workers import WorkerGoneError, Workers, summed
@@ -75,6 +76,7 @@ class Sidecar:
             ("GET", "/metrics"): self._metrics,
             ("GET", "/config"): lambda _: views.config(runtime),
             ("GET", "/route"): lambda request: views.route(runtime, request),
+            ("GET", "/reach"): Reach(runtime).answer,
             ("POST", "/drain"): self._drain,
         }
         if settings.mesh is not None:

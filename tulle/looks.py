@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshapi import names
@@ -25,6 +25,8 @@ Place = tuple[str, str]
 MOST = 200
 """Sidecars asked themselves; of more, so many by chance."""
 _AT_ONCE = 16
+_PATIENCE = 3.0
+"""Seconds a pod has for its answer: an outage is told of while it is one."""
 _SAMPLE = re.compile(r'(?m)^(\w+)(?:\{(?:.*?reason="([^"]*)")?.*?\})? (\S+)$')
 
 
@@ -40,6 +42,8 @@ class Said:
     config: Object = field(default_factory=dict)
     silent: str = ""
     """Why it did not answer; empty when it did."""
+    forbidden: bool = False
+    """Whether who asks may not: that is no fault of the sidecar's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,7 @@ class Look:
 
 def look(kube: Kube, system: str, chosen: Sequence[Place] | None = None) -> Look:
     """Look now; `chosen` are the sidecars to ask themselves, by chance when it is None. Raises KubeError where lists cannot be read."""
+    ports = replace(kube, timeout=_PATIENCE)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         pods, services, slices, *kinds = pool.map(
             kube.items,
@@ -79,9 +84,9 @@ def look(kube: Kube, system: str, chosen: Sequence[Place] | None = None) -> Look
             if "deletionTimestamp" not in pod["metadata"]
             and (pod.get("status") or {}).get("phase") in (None, "Running")
         ]
-        told = dict(zip((r["metadata"]["name"] for r in replicas), pool.map(_asker(kube), replicas), strict=True))
+        told = dict(zip((r["metadata"]["name"] for r in replicas), pool.map(_asker(ports), replicas), strict=True))
         asked = choose(found) if chosen is None else [one for one in chosen if one in found]
-        said = dict(zip(asked, pool.map(lambda one: said_by(kube, found[one]), asked), strict=True))
+        said = dict(zip(asked, pool.map(lambda one: said_by(ports, found[one]), asked), strict=True))
     return Look(
         pods=found,
         services=tuple(services),
@@ -142,7 +147,7 @@ def said_by(kube: Kube, pod: Object) -> Said:
         text = kube.request("GET", where).decode(errors="replace")
         config = ask_pod(kube, pod, names.PROXY_ADMIN_PORT, "/config")
     except (KubeError, Failure) as error:
-        return Said(silent=str(error))
+        return Said(silent=str(error), forbidden=getattr(error, "code", 0) in {401, 403})
     return read(text, config)
 
 

@@ -6,6 +6,7 @@ fails names who and why. Destinations are proved end to end: what the API server
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,12 +16,17 @@ from meshapi import names, xds
 from tulle.claims import Claim, claim, some
 from tulle.looks import Look, Place
 from tulle.lookup import is_injected, is_ready
+from tulle.moments import when
 from tulle.output import FAILED, WARNING
 
 Object = dict[str, Any]
 Port = tuple[str, str, int]
 """Namespace, Service and port."""
 
+_ALIVE = frozenset({"Pending", "Running"})
+_STARTING = frozenset({None, "ContainerCreating", "PodInitializing"})
+_START_SECONDS = 20.0
+"""How long a sidecar may take to be ready."""
 ASKED_FOR = frozenset(
     {
         "rbac_denied",
@@ -42,6 +48,7 @@ def of_looks(first: Look, second: Look) -> list[Claim]:
     return [
         *_replicas(first, second),
         *_feeds(first, second),
+        _running(first, second),
         *_sidecars(first, second),
         *_destinations(first, second),
         *_errors(first, second),
@@ -197,6 +204,40 @@ def _sidecars(first: Look, second: Look) -> list[Claim]:
     ]
 
 
+def _running(first: Look, second: Look) -> Claim:
+    down = _both(_down(first), _down(second))
+    return claim(
+        not down,
+        "every sidecar runs",
+        detail=some(sorted(down.values()), "; "),
+        advice="kubectl describe pod <pod>; kubectl logs <pod> -c tulle-proxy, and with --previous",
+    )
+
+
+def _down(look: Look) -> dict[Place, str]:
+    """Sidecars that do not run, or have been there for a while and are not ready; one that just starts is neither."""
+    found = {}
+    for one, pod in look.pods.items():
+        status = pod.get("status") or {}
+        listed = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+        for container in (each for each in listed if each.get("name") == names.PROXY_CONTAINER):
+            why = _why_down(container.get("state") or {}, ready=bool(container.get("ready")))
+            if why and status.get("phase") in _ALIVE and "deletionTimestamp" not in pod["metadata"]:
+                found[one] = f"{who(one, look)}: {why}"
+    return found
+
+
+def _why_down(state: Object, *, ready: bool) -> str:
+    waiting, running = state.get("waiting"), state.get("running")
+    if waiting is not None:
+        return "" if waiting.get("reason") in _STARTING else str(waiting.get("reason") or "it waits")
+    if running is None:
+        return "it has ended" if state.get("terminated") else ""
+    since = when(running.get("startedAt"))
+    old = since is not None and (dt.datetime.now(dt.UTC) - since).total_seconds() > _START_SECONDS
+    return "it runs and is not ready" if old and not ready else ""
+
+
 def _skipped(pod: Object) -> bool:
     return names.SKIPPED in (pod["metadata"].get("annotations") or {})
 
@@ -249,7 +290,7 @@ def _destinations(first: Look, second: Look) -> list[Claim]:
             detail=some(sorted(f"{who(one, second)}: {why}" for one, why in silent.items()), "; ")
             or f"{asked} of {there} asked",
             advice="kubectl logs <pod> -c tulle-proxy; who asks needs `get` on pods/proxy",
-            otherwise=WARNING,
+            otherwise=WARNING if all(second.sidecars[one].forbidden for one in silent) else FAILED,
         ),
         claim(
             not wrong,

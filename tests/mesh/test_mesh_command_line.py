@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import signal
+import time
 from typing import Any
 
 import pytest
 import yaml
 
+from controlplane.ca import issuer
 from meshapi import xds
 from tests.support.cluster import Kube
 from tests.support.mesh import Mesh, ask, is_injected
@@ -92,6 +96,57 @@ def test_check_counts_the_errors_the_mesh_makes(mesh: Mesh, shop: Kube) -> None:
 
     assert f"{shop.namespace}/caller: " in found["detail"]
     assert "requests no_healthy_upstream" in found["detail"]
+
+
+SIGNAL = (
+    "import os,sys\n"
+    "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
+    " try:\n"
+    "  if b'/tulle'+b'-proxy' in open(f'/proc/{pid}/cmdline','rb').read(): os.kill(int(pid),int(sys.argv[1]))\n"
+    " except OSError: pass\n"
+)
+
+
+def test_check_names_a_sidecar_that_stands_still(mesh: Mesh, shop: Kube) -> None:
+    """It is connected and its pod counts as ready, yet it does nothing; said while it lasts."""
+    shop.apply(pod("frozen", annotations=ON))
+    shop("wait", "--for=condition=Ready", "pod/frozen", "--timeout=60s")
+    try:
+        shop("exec", "frozen", "-c", "tulle-proxy", "--", "python", "-c", SIGNAL, str(int(signal.SIGSTOP)))
+        began = time.monotonic()
+        found = claims(mesh)
+        took = time.monotonic() - began
+    finally:
+        shop("exec", "frozen", "-c", "tulle-proxy", "--", "python", "-c", SIGNAL, str(int(signal.SIGCONT)))
+        shop("delete", "pod", "frozen", "--now", "--ignore-not-found")
+
+    mute = found["the sidecars answer"]
+    assert (mute["status"], f"{shop.namespace}/frozen: " in mute["detail"]) == ("failed", True), mute
+    assert took < 20
+
+
+def test_check_says_that_the_issuer_is_over(mesh: Mesh) -> None:
+    """A Secret nobody can use is not taken, and that is told; the last good issuer serves on."""
+    before = mesh.system.get("secret/tulle-ca")["data"]
+    over = issuer.new_root("cluster.local", now=dt.datetime.now(dt.UTC) - dt.timedelta(days=4000))
+    text = "the issuer in the Secret is the one in use"
+    mesh.system("patch", "secret/tulle-ca", "--type=merge", "-p", json.dumps({"data": over}))
+    try:
+        found = mesh.system.until(lambda: (c := claims(mesh)[text])["status"] == "failed" and c, what="the finding")
+    finally:
+        mesh.system("patch", "secret/tulle-ca", "--type=merge", "-p", json.dumps({"data": before}))
+
+    assert "expired at" in found["detail"]
+    mesh.system.until(lambda: claims(mesh)[text]["status"] == "ok", what="the issuer of before")
+
+
+def test_check_has_two_sidecars_greet(mesh: Mesh, shop: Kube) -> None:
+    """The caller's handshake with whom it calls is tried, and told."""
+    assert ask(shop, "client", "http://web/")[0][0] == 200
+    found = claims(mesh)["sidecars reach each other by mutual TLS"]
+
+    assert found["status"] == "ok"
+    assert "tried" in found["detail"]
 
 
 def test_check_holds_while_a_workload_rolls(mesh: Mesh, shop: Kube) -> None:

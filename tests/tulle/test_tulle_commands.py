@@ -247,7 +247,7 @@ def test_check_proves_the_mesh_by_two_looks_and_a_trial(replicas: FakeApi) -> No
     assert "shop/alone is not connected" in told["every sidecar is connected"][1]
     assert told["a pod made now is given its sidecar"][0] == "failed"
     assert told["every replica of the control plane answers"][0] == "warning"
-    assert told["the sidecars answer"][0] == "warning"
+    assert told["the sidecars answer"][0] == "failed"
     assert ("POST", "/api/v1/namespaces/shop/pods", {"dryRun": ["All"]}) in replicas.asked
 
 

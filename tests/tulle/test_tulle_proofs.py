@@ -90,6 +90,7 @@ def test_all_holds_where_all_is_well() -> None:
     assert proved(well()) == {}
 
 
+MUTE = replace(well(), sidecars=well().sidecars | {WEB: Said(silent="timed out")})
 FROZEN = replace(well(), sidecars={WEB: Said(config=config("10.0.0.1", "10.0.0.9")), CART: well().sidecars[CART]})
 LAGGING = replace(well(), snapshots={"tulle-0": snapshot("10.0.0.1")})
 UNKNOWN = replace(well(), snapshots={"tulle-0": {"services": {}}})
@@ -97,8 +98,20 @@ VANISHED = replace(well(), proxies=well().proxies | {WEB: proxy("web-1", missing
 REFUSING = replace(well(), proxies=well().proxies | {CART: proxy("cart-1", nacked_reason="inbound/x: no such filter")})
 DEAF = replace(well(), proxies=well().proxies | {CART: proxy("cart-1", unacknowledged="7")})
 AWAY = replace(well(), proxies={WEB: proxy("web-1")})
+CRASHED = {"name": names.PROXY_CONTAINER, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+UNREADY = {"name": names.PROXY_CONTAINER, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "ready": False}
+STARTING = UNREADY | {"state": {"running": {"startedAt": (NOW + dt.timedelta(hours=1)).isoformat()}}}
+
+
+def holding(container: Object) -> Look:
+    """A mesh with a pod whose sidecar is so."""
+    status = {"phase": "Running", "initContainerStatuses": [container]}
+    return replace(well(), pods=well().pods | {CART: pod("cart-1") | {"status": status}})
+
+
 SILENT = replace(well(), silent={"tulle-1": "not ready: there is no issuer"}, snapshots={})
 OUTAGES = [
+    (MUTE, "the sidecars answer", ["shop/web-1: timed out"]),
     (FROZEN, "every sidecar holds the destinations the cluster has", ["shop/web-1: shop/web:80 lacks 10.0.0.2"]),
     (FROZEN, "every sidecar holds the destinations the cluster has", ["shop/web-1: shop/web:80 still has 10.0.0.9"]),
     (VANISHED, "every sidecar holds the destinations the cluster has", ["shop/web-1: shop/web:80 has vanished for it"]),
@@ -107,6 +120,8 @@ OUTAGES = [
     (REFUSING, "every sidecar takes its configuration", ["shop/cart-1 refused", "no such filter"]),
     (DEAF, "every sidecar acknowledges what it is sent", ["shop/cart-1 did not acknowledge Listener response 7"]),
     (AWAY, "every sidecar is connected", ["shop/cart-1 is not connected"]),
+    (holding(CRASHED), "every sidecar runs", ["shop/cart-1: CrashLoopBackOff"]),
+    (holding(UNREADY), "every sidecar runs", ["shop/cart-1: it runs and is not ready"]),
     (SILENT, "every replica of the control plane answers", ["tulle-1: not ready: there is no issuer"]),
 ]
 
@@ -120,11 +135,16 @@ def test_outage_fails_one_claim_that_says_who_and_why(planted: Look, text: str, 
     assert all(word in found[text] for word in words)
 
 
-@pytest.mark.parametrize("planted", [FROZEN, VANISHED, LAGGING, UNKNOWN, REFUSING, DEAF, AWAY, SILENT])
+@pytest.mark.parametrize("planted", [MUTE, FROZEN, VANISHED, LAGGING, UNKNOWN, REFUSING, DEAF, AWAY, SILENT])
 def test_what_one_look_alone_finds_is_under_way(planted: Look) -> None:
     """A workload that rolls, a control plane that publishes a moment later."""
     assert proved(planted, well()) == {}
     assert proved(well(), planted) == {}
+
+
+def test_sidecar_that_just_began_is_no_outage() -> None:
+    """A new pod is given time."""
+    assert proved(holding(STARTING)) == {}
 
 
 def test_response_after_response_that_is_acknowledged_is_no_lag() -> None:

@@ -11,7 +11,7 @@ import time
 
 import click
 
-from tulle import claims, looks, opting, output, proofs, trusting
+from tulle import claims, greeting, looks, opting, output, proofs, trusting
 from tulle.cli import Target
 from tulle.kube import Kube
 from tulle.lookup import SYSTEM_SELECTOR
@@ -67,8 +67,10 @@ def _of_mesh(kube: Kube, system: str, deployment: claims.Object, seconds: float)
     trial = opting.attempt(kube, opting.where_to_try(first, facts.mutating, system))
     trust = kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust")
     namespaces = kube.items("/api/v1/namespaces")
+    greeted = greeting.greet(kube, greeting.pairs(first))
     time.sleep(max(0.0, began + seconds - time.monotonic()))
     second = looks.look(kube, system, sorted(first.sidecars))
+    again = greeting.greet(kube, [pair for pair, one in greeted.items() if one.failed])
     hooks = [one for one in (facts.mutating, facts.validating) if one is not None]
     return [
         *claims.of_mesh(facts),
@@ -76,6 +78,7 @@ def _of_mesh(kube: Kube, system: str, deployment: claims.Object, seconds: float)
         opting.of_trial(trial),
         opting.of_pods(first, second, namespaces, facts.mutating, system),
         *proofs.of_looks(first, second),
+        greeting.of_greetings(second, greeted, again),
     ]
 
 

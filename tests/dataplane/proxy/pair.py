@@ -276,12 +276,12 @@ def _until_ready(admin: int, process: subprocess.Popen[bytes], log: Path) -> Non
 
 
 @contextmanager
-def pair(home: Path, threads: int = 16) -> Iterator[Pair]:
-    """Run everything; ends with both sidecars empty and without a traceback in their logs."""
+def pair(home: Path, threads: int = 16, *, expected: str = "spiffe://t/ns/n/sa/callee") -> Iterator[Pair]:
+    """Run everything; ends with both sidecars empty and without a traceback in their logs. The caller wants the callee to be `expected`."""
     web_in, grpc_in, web_out, grpc_out, web_app, grpc_app, first, second = free_ports(8)
     authority = Authority("t")
     me, peer = "spiffe://t/ns/n/sa/caller", "spiffe://t/ns/n/sa/callee"
-    up = _tls("Upstream", ["tulle-h2", "tulle-http/1.1"], authority, me, peer)
+    up = _tls("Upstream", ["tulle-h2", "tulle-http/1.1"], authority, me, expected)
     down = _tls("Downstream", ["tulle-h2", "tulle-http/1.1"], authority, peer, me)
     outbound = {
         "listeners": [_listener("web", web_out, "web", None), _listener("grpc", grpc_out, "grpc", None)],

@@ -1,0 +1,61 @@
+"""Sidecars made to greet each other by `tulle check`: who is chosen, and what is said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.support.fakeapi import fake_api
+from tulle import greeting
+from tulle.greeting import Greeting
+from tulle.kube import Kube
+from tulle.looks import Look, Said
+from tulle.output import FAILED, OK
+
+Object = dict[str, Any]
+PAIR = (("shop", "cart-1"), "shop/web:80")
+
+
+def look(*, protocol: str = "http", mesh: bool = True) -> Look:
+    """A sidecar that knows one Service."""
+    facts = [["kind", "service"], ["service", "web"], ["namespace", "shop"], ["port", 80.0], ["protocol", protocol]]
+    config = {
+        "listeners": {"outbound/10.96.0.1:80": {"inbound": False, "metadata": facts}},
+        "clusters": {"shop/web:80": {"mesh_tls": {"alpn": []}}},
+        "endpoints": {"shop/web:80": {"endpoints": [{"address": "10.0.0.1", "port": 8080, "mesh": mesh}]}},
+    }
+    return Look(sidecars={PAIR[0]: Said(config=config), ("shop", "idle"): Said()})
+
+
+def test_who_uses_an_http_service_of_the_mesh_greets_it() -> None:
+    """Bytes nobody looks into are left alone, for their app would notice; a callee without a sidecar cannot greet."""
+    assert greeting.pairs(look()) == [PAIR]
+    assert greeting.pairs(look(protocol="tcp")) == []
+    assert greeting.pairs(look(mesh=False)) == []
+
+
+def test_greeting_that_fails_twice_is_a_finding_with_both_ends() -> None:
+    """Once alone, an endpoint was on its way out."""
+    refused = Greeting(failed="certificate expired", endpoint="10.0.0.1:8080")
+    found = greeting.of_greetings(look(), {PAIR: refused}, {PAIR: refused})
+    passing = greeting.of_greetings(look(), {PAIR: refused}, {PAIR: Greeting()})
+    nothing = greeting.of_greetings(look(), {}, {})
+
+    assert (found.status, found.detail) == (
+        FAILED,
+        "shop/cart-1 to shop/web:80 at 10.0.0.1:8080: certificate expired",
+    )
+    assert passing.status == OK
+    assert (nothing.status, "nothing was proved" in nothing.detail) == (OK, True)
+
+
+def test_sidecar_is_asked_at_its_own_port(tmp_path: Path) -> None:
+    """One that does not know the question proves nothing and accuses nobody."""
+    with fake_api(tmp_path) as api:
+        path = "/api/v1/namespaces/shop/pods/cart-1:15020/proxy/reach"
+        api.answers[path] = {"endpoint": "10.0.0.1:8080", "identity": "", "failed": "reset"}
+        found = greeting.greet(Kube.load(str(api.kubeconfig)), [PAIR, (("shop", "old"), "shop/web:80")])
+
+    assert found[PAIR] == Greeting(failed="reset", endpoint="10.0.0.1:8080")
+    assert found[("shop", "old"), "shop/web:80"] == Greeting(proved=False)
+    assert ("GET", path, {"cluster": ["shop/web:80"]}) in api.asked

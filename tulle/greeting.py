@@ -1,0 +1,95 @@
+"""Two sidecars made to greet each other: what `tulle check` proves of the path between pods.
+
+In: a look, and a cluster to ask. Out: greetings by caller and destination, and the claim about them. A sidecar is asked at its admin port to make a mesh TLS handshake with a destination
+its own app uses; the callee must take its certificate and speak HTTP/2 back. No request is sent: no app notices. A greeting that fails is tried again, for an endpoint may be on its way out.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from meshapi import names
+from tulle.claims import Claim, claim, some
+from tulle.kube import Kube, KubeError
+from tulle.looks import Look, Place
+from tulle.proofs import who
+
+Object = dict[str, Any]
+Pair = tuple[Place, str]
+"""Who asks, and the cluster it asks for."""
+
+MOST = 20
+"""Pairs tried; of more, so many by chance."""
+_HTTP = frozenset({"http", "http2", "grpc"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """How it went."""
+
+    failed: str = ""
+    endpoint: str = ""
+    proved: bool = True
+    """Whether the sidecar could be asked at all."""
+
+
+def pairs(look: Look) -> list[Pair]:
+    """Choose who greets whom: every caller once, and at most `MOST` of them."""
+    found = []
+    for one, said in look.sidecars.items():
+        known = sorted(_meshed(said.config))
+        if known:
+            found.append((one, random.choice(known)))  # noqa: S311 - a sample
+    return sorted(found if len(found) <= MOST else random.sample(found, MOST))
+
+
+def _meshed(config: Object) -> set[str]:
+    """Clusters of HTTP Services this sidecar would call by mesh TLS, all of whose endpoints have it."""
+    clusters, endpoints = config.get("clusters") or {}, config.get("endpoints") or {}
+    found = set()
+    for listener in (config.get("listeners") or {}).values():
+        facts = {key: value for key, value in listener.get("metadata") or () if isinstance(key, str)}
+        if listener.get("inbound") or facts.get("kind") != "service" or facts.get("protocol") not in _HTTP:
+            continue
+        name = f"{facts.get('namespace')}/{facts.get('service')}:{int(facts.get('port') or 0)}"
+        held = (endpoints.get(name) or {}).get("endpoints") or ()
+        if (clusters.get(name) or {}).get("mesh_tls") and held and all(one.get("mesh") for one in held):
+            found.add(name)
+    return found
+
+
+def greet(kube: Kube, chosen: Sequence[Pair]) -> dict[Pair, Greeting]:
+    """Have each pair greet."""
+    with ThreadPoolExecutor(MOST) as pool:
+        return dict(zip(chosen, pool.map(lambda pair: _greeted(kube, pair), chosen), strict=True))
+
+
+def _greeted(kube: Kube, pair: Pair) -> Greeting:
+    (namespace, name), cluster = pair
+    where = f"/api/v1/namespaces/{namespace}/pods/{name}:{names.PROXY_ADMIN_PORT}/proxy/reach"
+    try:
+        said = json.loads(kube.request("GET", where, query={"cluster": cluster}))
+    except (KubeError, ValueError):
+        return Greeting(proved=False)  # an older sidecar, a destination let go, another who asks: nothing is known
+    return Greeting(failed=str(said.get("failed") or ""), endpoint=str(said.get("endpoint") or ""))
+
+
+def of_greetings(look: Look, first: Mapping[Pair, Greeting], again: Mapping[Pair, Greeting]) -> Claim:
+    """Claim that sidecars reach each other; `again` are those that failed before, tried once more."""
+    failed = {pair: one for pair, one in again.items() if one.failed and first[pair].failed}
+    proved = sum(one.proved and not one.failed for one in first.values())
+    told = [
+        f"{who(caller, look)} to {cluster} at {one.endpoint}: {one.failed}"
+        for (caller, cluster), one in sorted(failed.items())
+    ]
+    return claim(
+        not failed,
+        "sidecars reach each other by mutual TLS",
+        detail=some(told, "; ") or (f"{proved} tried" if proved else "no two that talk were found: nothing was proved"),
+        advice="kubectl logs <pod> -c tulle-proxy at both ends",
+    )
