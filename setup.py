@@ -49,6 +49,7 @@ MODULES = [
     "dataplane/proxy/flow.py",
     "dataplane/proxy/upstream.py",
     "dataplane/proxy/pool.py",
+    "dataplane/proxy/life.py",
     "dataplane/proxy/deadlines.py",
     "dataplane/proxy/replay.py",
     "dataplane/proxy/sending.py",

@@ -8,6 +8,6 @@ The map:
   takes note of how those behave.
 - `stages`: what is done to a request between its head and its server, a file each.
 - `exchange`: one request from head to last byte. `routing`, `headers`, `redirect`, `errors`, `tunnel`, `retry`, `mirror`:
-  its parts; `replay` keeps what may be sent again, `deadlines` has all of its time-outs.
+  its parts; `life` has the tables of its two sides, `replay` keeps what may be sent again, `deadlines` has all of its time-outs.
 - `explain`: what would be done with a request, for people who ask.
 """

@@ -13,6 +13,7 @@ from dataplane.tables.routes cimport RouteRow
 from dataplane.telemetry.metrics cimport RequestGroup, RequestSeries
 
 cdef int _BODY, _ROUTE, _TRY, _PAUSE
+cdef int _NONE, _DONE, _RAW, _ENDED, _HEAD, _SWITCH, _END
 
 cdef class Exchange(Routed):
     cdef public int retries
@@ -25,8 +26,8 @@ cdef class Exchange(Routed):
     cdef object _informational(self, ResponseHead head)
     cdef object _switched(self, ResponseHead head)
     cdef bint _consented(self, ResponseHead head) except -1
-    @cython.locals(early=Replay, up=HttpConnection, kind=int)
-    cdef object _open_tunnel(self)
+    @cython.locals(early=Replay, up=HttpConnection, kind=int, ended=bint)
+    cdef bint _open_tunnel(self) except -1
     @cython.locals(n=cython.Py_ssize_t, client=Downside)
     cpdef object response_data(self, bytes data, bint end)
     @cython.locals(up=HttpConnection)

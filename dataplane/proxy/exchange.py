@@ -12,7 +12,7 @@ import math
 from dataplane.config import RetryPolicy
 from dataplane.protocol import codes
 from dataplane.protocol.events import Headers, RequestHead, ResponseHead
-from dataplane.proxy import deadlines, errors, mirror, retry, tunnel
+from dataplane.proxy import deadlines, errors, life, mirror, retry, tunnel
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.headers import strip_own
 from dataplane.proxy.routing import Routed
@@ -25,6 +25,13 @@ _BODY = deadlines.BODY
 _ROUTE = deadlines.ROUTE
 _TRY = deadlines.TRY
 _PAUSE = deadlines.PAUSE
+_NONE = life.NONE
+_DONE = life.DONE
+_RAW = life.RAW
+_ENDED = life.ENDED
+_HEAD = life.HEAD
+_SWITCH = life.SWITCH
+_END = life.END
 
 
 class Exchange(Routed):
@@ -61,7 +68,8 @@ class Exchange(Routed):
         if status < 300 and self.head.protocol and self.head.version >= 20 and self.up.h2 is None:  # type: ignore[union-attr]
             self.refuse(errors.BAD_UPSTREAM)  # it ignored the upgrade; to an HTTP/2 client any 2xx would mean a tunnel
             return
-        self.responding = True
+        if not self.answered(_HEAD):
+            return
         self.status = status
         self.drop()
         if (status >= 400 or self.grpc) and not self.last_slot.mesh:  # type: ignore[union-attr]
@@ -90,7 +98,8 @@ class Exchange(Routed):
 
     def _switched(self, head: ResponseHead) -> None:
         """An HTTP/1 server agreed to an upgrade."""
-        self._open_tunnel()
+        if not self._open_tunnel():
+            return
         if self.client.h2 is None:
             self.client.send_response(self.down_stream, 101, head.reason, head.headers, False)
             self.client.tunnel_opened()
@@ -101,7 +110,8 @@ class Exchange(Routed):
         """An HTTP/2 server agreed to an extended CONNECT: open the tunnel in the client's version."""
         if self.up is None or self.up.h2 is None or not 200 <= head.status < 300 or head.end:
             return False
-        self._open_tunnel()
+        if not self._open_tunnel():
+            return True
         if self.client.h2 is None:
             self.client.send_response(self.down_stream, 101, b"", tunnel.switched(self.head, head.headers), False)
             self.client.tunnel_opened()
@@ -109,24 +119,25 @@ class Exchange(Routed):
             self.client.send_response(self.down_stream, head.status, b"", head.headers, False)
         return True
 
-    def _open_tunnel(self) -> None:
-        early, ended = self.kept, self.request_ended and not self.head.end
-        self.tunnel = True
-        self.responding = True
+    def _open_tunnel(self) -> bool:
+        early, ended = self.kept, (self.asking & _ENDED) != 0 and self.head.version >= 20
+        if not self.asked(_SWITCH) or not self.answered(_SWITCH):
+            return False
         self.status = 101
         self.drop()
-        self.request_ended = False
         if self.deadlines is not None:
             for kind in (_BODY, _ROUTE, _TRY, _PAUSE):
                 self.deadlines.stop(kind)
+        if ended:
+            self.asked(_END)  # before it was known that there is a tunnel
         up = self.up
         if up is not None and up.h2 is None and self.head.version >= 20:
             if early is not None:
                 early.send(up, self.up_stream, False)
             if ended:
-                self.request_ended = True
                 up.send_data(self.up_stream, b"", True)
             self._hand_back()
+        return True
 
     def response_data(self, data: bytes, end: bool) -> None:
         """Pass a piece of the server's body on."""
@@ -167,12 +178,11 @@ class Exchange(Routed):
         self._response_done()
 
     def _request_done(self) -> None:
-        if self.response_ended:
+        if self.answering == _DONE:
             self._finish()
 
     def _response_done(self) -> None:
-        self.response_ended = True
-        if not self.tunnel or self.request_ended:
+        if self.answered(_END) and self.asking != _RAW:
             self._finish()
 
     # --- what goes wrong ----------------------------------------------------------------------------------------------
@@ -184,10 +194,10 @@ class Exchange(Routed):
             return
         reused = up.uses > 1 and up.h2 is None
         answered = up.answered
-        unseen = not self.responding and up.unanswered(code)
+        unseen = self.answering == _NONE and up.unanswered(code)
         self._let_go()
         self.detail = reason
-        if self.responding:
+        if self.answering != _NONE:
             self.flag = flags.CONNECTION_ENDED if code == codes.CONNECT_ERROR else flags.RESET
             passed = codes.INTERNAL_ERROR if code in {codes.CONNECT_ERROR, codes.REFUSED_STREAM} else code
             self.client.reset(self.down_stream, passed)
@@ -238,11 +248,11 @@ class Exchange(Routed):
         self.flag = refusal.flag
         self.runtime.metrics.errors.of(refusal.word).value += 1
         client = self.client
-        if self.responding:
+        if self.answering != _NONE:
             client.reset(self.down_stream, codes.INTERNAL_ERROR)
             self._finish()
             return
-        self.responding = True
+        self.answered(_HEAD)
         if refusal is errors.CONNECT_FAILED and not self.tries and client.takes_refusals:
             # Nothing of it reached the app; the caller's sidecar asks another endpoint (decision 0013).
             self.status = refusal.status
@@ -258,7 +268,7 @@ class Exchange(Routed):
             client.send_response(self.down_stream, refusal.status, b"", refusal.headers, bare)
             if not bare:
                 client.send_data(self.down_stream, refusal.body, True)
-        self.response_ended = True
+        self.answered(_END)
         self._finish()
 
     # --- retries by policy --------------------------------------------------------------------------------------------
@@ -274,14 +284,14 @@ class Exchange(Routed):
         """Give a try up that takes too long, or in which nothing moves; else look again when that may be."""
         idle: float = self.row.try_idle  # type: ignore[union-attr]
         now = self.runtime.poller.kernel.now()
-        due = math.inf if self.responding else self._try_ends
+        due = math.inf if self.answering != _NONE else self._try_ends
         if idle > 0:
             due = min(due, self.touched + idle)
         if self.over or due == math.inf:
             return
         if now < due:
             self.deadline(_TRY, due - now, self._watch_try)
-        elif self.responding:
+        elif self.answering != _NONE:
             self.refuse(errors.TOO_IDLE)
         else:
             self.cancel()
@@ -299,7 +309,7 @@ class Exchange(Routed):
             wanted = retry.on_status(policy, head.status)
         if not wanted or not self._hold_retry(policy):
             return False
-        if head.end and self.request_ended:
+        if head.end and self.asking & _ENDED:
             self._let_go()
         else:
             self.cancel()
@@ -337,7 +347,7 @@ class Exchange(Routed):
         pause = retry.backoff(policy, self.retries, self.runtime.dice())  # type: ignore[arg-type]
         self.runtime.metrics.events.of("policy_retries").value += 1
         self.deadline(_PAUSE, pause, self._retry_now)
-        if not self.request_ended:
+        if not (self.asking & _ENDED):
             self.client.hold()  # all of the body is kept until a server has it
 
     def _retry_now(self) -> None:
@@ -354,7 +364,7 @@ class Exchange(Routed):
         up = self.up
         if up is not None:
             self.up = None
-            if not self.request_ended:
+            if not (self.asking & _ENDED):
                 up.reset(self.up_stream, codes.CANCEL)
             up.finished(self)
         self.abandon_try()
@@ -364,7 +374,7 @@ class Exchange(Routed):
             self._waits_for.cancelled(self)
         if self.retrying:
             self.release_retry()
-        if self.mirrors is not None and not self.request_ended:
+        if self.mirrors is not None and not (self.asking & _ENDED):
             mirror.give_up(self.mirrors)
         self.runtime.active -= 1
         self._record()

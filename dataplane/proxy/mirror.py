@@ -8,7 +8,7 @@ answer takes longer than the route allows (15 s where it allows any time).
 from __future__ import annotations
 
 from dataplane.protocol.events import Headers, RequestHead
-from dataplane.proxy import deadlines
+from dataplane.proxy import deadlines, life
 from dataplane.proxy.replay import Replay
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sending import Sending
@@ -24,7 +24,7 @@ class Mirror(Sending):
         """Go; once the request is whole its answer may take so long."""
         self.seconds = seconds
         self.dispatch()
-        if self.request_ended:
+        if self.asking & life.ENDED:
             self._wait_for_answer()
 
     def _wait_for_answer(self) -> None:
@@ -37,7 +37,7 @@ class Mirror(Sending):
         if self.over:
             return
         if end:
-            self.request_ended = True
+            self.asked(life.END)
             self._wait_for_answer()
         if up is None:
             if data:

@@ -4,6 +4,7 @@ from dataplane.protocol.events cimport RequestHead
 from dataplane.protocol.headers cimport get
 from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.headers cimport HeadNotes
+from dataplane.proxy.life cimport after
 from dataplane.proxy.runtime cimport Runtime
 from dataplane.proxy.sending cimport Sending
 from dataplane.proxy.stages.face cimport Stage
@@ -12,6 +13,8 @@ from dataplane.tables.listeners cimport ChainTable
 from dataplane.tables.routes cimport RouteIndex, RouteRow, TargetRow
 
 cdef int _DURATION, _BODY, _ROUTE, _ANSWERED, _WAIT
+cdef bytes _ANSWER
+cdef int _NONE, _WHOLE, _RAW, _ENDED, _HEAD, _END, _NEVER
 
 cdef class Routed(Sending):
     cdef public Downside client
@@ -20,8 +23,7 @@ cdef class Routed(Sending):
     cdef Py_ssize_t _stage
     cdef object _waits_for
     cdef public bint grpc
-    cdef public bint responding
-    cdef public bint response_ended
+    cdef public int answering
     cdef public int status
     cdef public int grpc_status
     cdef public int flag
@@ -34,6 +36,8 @@ cdef class Routed(Sending):
     @cython.locals(runtime=Runtime, notes=HeadNotes, client=Downside, head=RequestHead, headers=list,
                    request_id=bytes)
     cpdef object begin(self)
+    @cython.locals(state=int)
+    cpdef bint answered(self, int event) except -1
     cdef object _pass(self, tuple stages)
     @cython.locals(stages=tuple, stage=Stage, answer=int)
     cpdef object resume(self)

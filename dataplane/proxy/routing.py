@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.protocol.headers import get
-from dataplane.proxy import deadlines, errors, grpc_timeout, mirror
+from dataplane.proxy import deadlines, errors, grpc_timeout, life, mirror
 from dataplane.proxy.downside import Downside
+from dataplane.proxy.life import after
 from dataplane.proxy.runtime import Runtime
 from dataplane.proxy.sending import Sending
 from dataplane.proxy.stages.face import ANSWERED, WAIT, Stage
@@ -24,6 +25,14 @@ _BODY = deadlines.BODY
 _ROUTE = deadlines.ROUTE
 _ANSWERED = ANSWERED
 _WAIT = WAIT
+_ANSWER = life.ANSWER
+_NONE = life.NONE
+_WHOLE = life.WHOLE
+_RAW = life.RAW
+_ENDED = life.ENDED
+_HEAD = life.HEAD
+_END = life.END
+_NEVER = life.NEVER
 
 
 class Routed(Sending):
@@ -33,14 +42,13 @@ class Routed(Sending):
         "_stage",
         "_stages",
         "_waits_for",
+        "answering",
         "client",
         "flag",
         "grpc",
         "grpc_status",
         "request_id",
-        "responding",
         "response_bytes",
-        "response_ended",
         "response_owed",
         "started",
         "status",
@@ -57,9 +65,8 @@ class Routed(Sending):
         """The one of `_stages` whose turn is next."""
         self._waits_for: Stage | None = None
         self.grpc = False
-        self.responding = False
-        """The final response head was passed on."""
-        self.response_ended = False
+        self.answering = _NONE
+        """Where the answer's side is (`life.ANSWER`)."""
         self.status = 0
         self.grpc_status = -1
         self.flag = flags.NONE
@@ -92,7 +99,7 @@ class Routed(Sending):
                 self.http1_origin = notes.original.startswith(b"HTTP/1")
                 head.absolute = notes.original.endswith(b" absolute")
         if head.protocol and head.version < 20:
-            self.request_ended = True
+            self.asking = _WHOLE
         if runtime.active > runtime.most_active or runtime.shedding:
             self.refuse(errors.OVERLOADED)
         elif not head.protocol and head.method == b"CONNECT":
@@ -103,6 +110,14 @@ class Routed(Sending):
                 self._pass(client.before)
             else:
                 self._match()
+
+    def answered(self, event: int) -> bool:
+        """Take the answer's side on by an event; False when that ended the exchange."""
+        state = after(_ANSWER, self.answering, event)
+        if state == _NEVER:
+            return self.astray(f"answer {self.answering}: {event}")
+        self.answering = state
+        return True
 
     # --- stages -------------------------------------------------------------------------------------------------------
 
@@ -124,7 +139,7 @@ class Routed(Sending):
                 return
             if answer == _WAIT:
                 self._waits_for = stage
-                if not self.request_ended:
+                if not (self.asking & _ENDED):
                     self.client.hold()
                 return
         if not self.over:
@@ -193,15 +208,16 @@ class Routed(Sending):
 
     def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer in the server's place, and be done (for stages)."""
+        if not self.answered(_HEAD):
+            return
         self.status = status
-        self.responding = True
         self.edit_response(headers)
         alone = not body or self.head.method == b"HEAD"
         self.client.send_response(self.down_stream, status, b"", headers, alone)
         if not alone:
             self.client.send_data(self.down_stream, body, True)
             self.response_bytes = len(body)
-        self.response_ended = True
+        self.answered(_END)
         self._finish()
 
     def _set_timers(self, row: RouteRow) -> None:
@@ -214,7 +230,7 @@ class Routed(Sending):
             self.deadline(_DURATION, asked, self._too_long)
         elif seconds > 0:
             self.deadline(_DURATION, seconds, self._too_long)
-        if self.request_ended or self.head.protocol:
+        if self.asking & _ENDED or self.head.protocol:
             self._request_whole()
         elif chain.request_timeout > 0:
             self.deadline(_BODY, chain.request_timeout, self._body_late)
@@ -225,21 +241,21 @@ class Routed(Sending):
             self.deadlines.stop(_BODY)
         row = self.row
         told = self.deadlines is not None and self.deadlines.runs(_ROUTE)
-        if row is not None and row.timeout > 0 and not told and not self.tunnel:
+        if row is not None and row.timeout > 0 and not told and self.asking < _RAW:
             self.deadline(_ROUTE, row.timeout, self._timed_out)
 
     def too_idle(self) -> None:
         """Nothing moved for longer than the stream idle time-out; whose turn it was decides who is told to be late."""
-        self.refuse(errors.TOO_IDLE if self.request_ended or self.head.protocol else errors.BODY_LATE)
+        self.refuse(errors.TOO_IDLE if self.asking & _ENDED or self.head.protocol else errors.BODY_LATE)
 
     def _too_long(self) -> None:
-        self.refuse(errors.TOO_LONG if self.request_ended or self.head.protocol else errors.BODY_LATE)
+        self.refuse(errors.TOO_LONG if self.asking & _ENDED or self.head.protocol else errors.BODY_LATE)
 
     def _timed_out(self) -> None:
         self.refuse(errors.TIMED_OUT)
 
     def _body_late(self) -> None:
-        if not self.request_ended and not self.tunnel:
+        if not (self.asking & _ENDED) and self.asking < _RAW:
             self.refuse(errors.BODY_LATE)
 
     def _finish(self) -> None:

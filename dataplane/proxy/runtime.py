@@ -64,6 +64,7 @@ class Runtime:
         "replay_bytes",
         "saving",
         "shedding",
+        "strict",
         "tables",
         "timers",
         "tls",
@@ -126,6 +127,8 @@ class Runtime:
         self.access_log = None
         self.notes = HeadNotes()
         self.draining = False
+        self.strict = False
+        """Raise where an exchange is taken astray, which is what tests want."""
         self.captures = False
         self.active = 0
         self.most_active = self.limits.active_requests

@@ -3,6 +3,7 @@ cimport cython
 from dataplane.protocol.events cimport RequestHead
 from dataplane.proxy.flow cimport Call, HttpConnection
 from dataplane.proxy.headers cimport strip_own
+from dataplane.proxy.life cimport after
 from dataplane.proxy.pool cimport Pool, pool_of
 from dataplane.proxy.deadlines cimport Deadlines
 from dataplane.proxy.replay cimport Replay
@@ -16,6 +17,8 @@ cdef int _SPEAKS_HTTP2
 cdef int _HTTP1
 cdef int _HTTP2
 cdef int _UPGRADE
+cdef bytes _REQUEST
+cdef int _OPEN, _WHOLE, _RAW, _ENDED, _END, _NEVER
 cdef tuple _WAS_HTTP10
 cdef tuple _WAS_HTTP11
 
@@ -31,10 +34,9 @@ cdef class Sending(Call):
     cdef public Replay kept
     cdef public Deadlines deadlines
     cdef public bint whole
-    cdef public bint request_ended
+    cdef public int asking
     cdef public bint waiting
     cdef public bint http1_origin
-    cdef public bint tunnel
     cdef public list tried
     cdef public int tries
     cdef public int connect_tries
@@ -43,6 +45,9 @@ cdef class Sending(Call):
     cdef public long long request_bytes
     cdef public str detail
 
+    @cython.locals(state=int)
+    cpdef bint asked(self, int event) except -1
+    cpdef bint astray(self, str what) except -1
     cpdef object deadline(self, int kind, double seconds, object call)
     cpdef object prepare_sending(self, Runtime runtime, HttpConnection down, RequestHead head)
     @cython.locals(cluster=ClusterTable, slot=EndpointSlot, target=tuple, circuit=Circuit)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 from dataplane.protocol import codes
 from dataplane.protocol.events import Headers, RequestHead
-from dataplane.proxy import errors, tunnel
+from dataplane.proxy import errors, life, tunnel
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.flow import Call, HttpConnection
 from dataplane.proxy.headers import ORIGINAL, PEER, strip_own
+from dataplane.proxy.life import AstrayError, after
 from dataplane.proxy.pool import HTTP1, HTTP2, OVERFLOW, UPGRADE, Pool, pool_of
 from dataplane.proxy.replay import Replay
 from dataplane.proxy.runtime import Runtime
@@ -29,6 +30,13 @@ _SPEAKS_HTTP2 = endpoints.HTTP2
 _HTTP1 = HTTP1
 _HTTP2 = HTTP2
 _UPGRADE = UPGRADE
+_REQUEST = life.REQUEST
+_OPEN = life.OPEN
+_WHOLE = life.WHOLE
+_RAW = life.RAW
+_ENDED = life.ENDED
+_END = life.END
+_NEVER = life.NEVER
 
 _WAS_HTTP11 = (ORIGINAL, b"HTTP/1.1", ORIGINAL)
 _WAS_HTTP10 = (ORIGINAL, b"HTTP/1.0", ORIGINAL)
@@ -39,6 +47,7 @@ class Sending(Call):
     """A call as far as its request goes."""
 
     __slots__ = (
+        "asking",
         "cluster",
         "connect_tries",
         "deadlines",
@@ -51,14 +60,12 @@ class Sending(Call):
         "owed",
         "pool",
         "request_bytes",
-        "request_ended",
         "retrying",
         "row",
         "runtime",
         "slot",
         "tried",
         "tries",
-        "tunnel",
         "waiting",
         "whole",
     )
@@ -82,11 +89,11 @@ class Sending(Call):
         self.whole = True
         """`kept` has all of it so far, so the request can be sent (again)."""
         self.deadlines: Deadlines | None = None
-        self.request_ended = head.end
+        self.asking = _WHOLE if head.end else _OPEN
+        """Where the request's side is (`life.REQUEST`)."""
         self.waiting = False
         """For a connection."""
         self.http1_origin = head.version < 20
-        self.tunnel = False
         self.tried: list[EndpointSlot] | None = None
         self.tries = 0
         self.connect_tries = 0
@@ -102,6 +109,26 @@ class Sending(Call):
         if self.deadlines is None:
             self.deadlines = Deadlines(self.runtime.timers)
         self.deadlines.set(kind, seconds, call)
+
+    def asked(self, event: int) -> bool:
+        """Take the request's side on by an event; False when that ended the exchange."""
+        state = after(_REQUEST, self.asking, event)
+        if state == _NEVER:
+            return self.astray(f"request {self.asking}: {event}")
+        self.asking = state
+        if event == _END:
+            self._request_whole()
+        return True
+
+    def astray(self, what: str) -> bool:
+        """Something came that the tables do not know: in tests that raises, else it ends this one exchange."""
+        self.runtime.metrics.events.of("exchange_astray").value += 1
+        if self.runtime.strict:
+            raise AstrayError(what)
+        self.request_reset(what)
+        if self.down is not None:
+            self.down.reset(self.down_stream, codes.INTERNAL_ERROR)
+        return False
 
     # --- finding a server ---------------------------------------------------------------------------------------------
 
@@ -128,7 +155,7 @@ class Sending(Call):
         self.pool.acquire(self)
         if cluster.ahead and not self.head.protocol:
             self._look_ahead(cluster)
-        if self.waiting and not self.request_ended and not self.over and self.down is not None:
+        if self.waiting and not (self.asking & _ENDED) and not self.over and self.down is not None:
             self.down.hold()
 
     def _on_trial(self, cluster: ClusterTable) -> EndpointSlot | None:
@@ -232,7 +259,7 @@ class Sending(Call):
             conn.introduced = True
         # A request for a tunnel never ends with its head: HTTP/2 has no other way to say that more is to come.
         kept = self.kept
-        ended = self.request_ended and kept is None and not self.head.protocol
+        ended = (self.asking & _ENDED) != 0 and kept is None and not self.head.protocol
         self.up_stream = conn.start(self, head, ended)
         if added:
             del headers[len(headers) - added :]
@@ -241,7 +268,7 @@ class Sending(Call):
                 self.down.release()
         elif not ended:
             if kept is not None:
-                kept.send(conn, self.up_stream, self.request_ended)
+                kept.send(conn, self.up_stream, (self.asking & _ENDED) != 0)
             self._hand_back()
         self._begin_try()
 
@@ -263,9 +290,8 @@ class Sending(Call):
         n = len(data)
         self.request_bytes += n
         self.touched = self.runtime.poller.now
-        if end:
-            self.request_ended = True
-            self._request_whole()
+        if end and not self.asked(_END):
+            return
         if self.whole and n:
             if self.kept is None:
                 self.kept = Replay()
@@ -273,7 +299,7 @@ class Sending(Call):
         if self.mirrors is not None:
             self._feed(data, end)
         up = self.up
-        if up is None or (self.head.protocol and not self.tunnel and up.h2 is None):
+        if up is None or (self.head.protocol and self.asking < _RAW and up.h2 is None):
             self.owed += n  # an HTTP/1 server takes nothing before it has agreed to an upgrade
             return
         if self.whole and self.kept is not None and self.kept.size > self.runtime.replay_bytes:
@@ -306,8 +332,8 @@ class Sending(Call):
 
     def request_trailers(self, headers: Headers) -> None:
         """Pass the end of the request on."""
-        self.request_ended = True
-        self._request_whole()
+        if not self.asked(_END):
+            return
         strip_own(headers)
         if self.whole:
             if self.kept is None:

@@ -173,6 +173,7 @@ class Rig:
         """The proxy's ends of their connections."""
         self.waiting: list[tuple[Receiver, Peer]] = []
         self.runtime = Runtime(self.poller, tables=compile_tables(noun or config()), limits=ProxyLimits(**limits))
+        self.runtime.strict = True
         self.dialer = self.runtime.dialer = Dialer(self)
         self.runtime.tls = Contexts()
 

@@ -80,6 +80,21 @@ def test_tunnel_whose_server_ends_first_goes_on_until_its_client_ends(rig: MakeR
     assert r.runtime.active == 0
 
 
+def test_tunnel_its_client_ended_before_it_was_open_ends_with_its_server(rig: MakeRig) -> None:
+    """Over HTTP/2 on both sides the end has left already when the server agrees."""
+    r = rig(config(clusters=(cluster("10.1.0.1", protocol=AppProtocol.HTTP2),)))
+    client = Speaker(r.client(http2=True), Http2Client(Limits()))
+    stream = client.do("send_request", connect(), False)
+    client.do("send_data", stream, b"all", True)
+    server = Speaker(r.servers[0], Http2Server(Limits()))
+    asked = server.events(RequestHead)[0]
+    server.do("send_response", asked.stream, 200, b"", [], False)
+    server.do("send_data", asked.stream, b"bye", True)
+
+    assert client.events(Data) == [Data(stream, b"bye", True)]
+    assert r.runtime.active == 0
+
+
 def test_extended_connect_that_is_refused_ends_its_stream(rig: MakeRig) -> None:
     """The answer's end is the request's, as with any answer that comes before the end of its request."""
     r = rig()
