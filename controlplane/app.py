@@ -120,7 +120,6 @@ class App:
         self.publisher = Publisher(
             self.store,
             self.source,
-            self.hub,
             trust_domain=settings.trust_domain,
             roots=lambda: self.keeper.roots_pem,
         )

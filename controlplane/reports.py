@@ -26,6 +26,9 @@ from controlplane.xds.server import Hub, Stream
 from controlplane.xds.source import Source
 from controlplane.xds.subscription import Subscription
 
+MAX_BROKEN = 100
+"""Names of broken things shown at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -69,7 +72,11 @@ def samples(parts: Parts) -> Iterator[Sample]:
     for kind, count in sorted(parts.store.count().items()):
         yield _gauge("tulle_objects", count, "Objects of the cluster held.", kind=kind)
     for cache, count in parts.source.sizes().items():
-        yield _gauge("tulle_xds_cached_resources", count, "Encoded resources held.", cache=cache)
+        yield _gauge(
+            "tulle_xds_cached_resources", count, "Encoded resources held, and inputs they were made of.", cache=cache
+        )
+    for what in sorted(map(str, parts.source.broken))[:MAX_BROKEN]:
+        yield _gauge("tulle_broken", 1, "What a defect keeps from being made; its last form stays.", what=what)
     figures, hub, book = parts.publisher.figures, parts.hub, parts.certificates
     yield _total("tulle_xds_pushes_total", hub.pushes, "Responses sent because something changed.")
     yield _total("tulle_xds_nacks_total", hub.nacked, "Responses a client refused.")

@@ -8,5 +8,5 @@ policies.py  the mTLS mode of each pod and port
 attach.py    which routes apply to which port, for whom
 routes.py    routes merged into rows, in final order
 status.py    what the users of routes and policies are told
-changes.py   which resources differ between two snapshots
+reads.py     what a builder reads of a snapshot, noted; in what two snapshots differ
 """

@@ -6,7 +6,7 @@ before. Pure and total: any model compiles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from controlplane.compiler.attach import PRODUCER, attach
@@ -17,7 +17,7 @@ from controlplane.compiler.services import compile_pods, compile_services
 from controlplane.compiler.snapshot import MeshSnapshot, ParentStatus, PortKey, PortRoutes, PortTraffic
 from controlplane.compiler.status import route_statuses
 from controlplane.model.mesh import Model
-from controlplane.model.meta import RouteKey
+from controlplane.model.meta import Key, RouteKey
 
 Traffic = Mapping[PortKey, PortTraffic]
 Statuses = Mapping[RouteKey, tuple[ParentStatus, ...]]
@@ -37,9 +37,9 @@ def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: b
         roots=roots,
         mesh=model.mesh,
         services=services,
-        service_ips={ip: key for key, entry in services.items() for ip in entry.service.ips},
+        service_ips=_owners((key, entry.service.ips, "") for key, entry in services.items()),
         pods=pods,
-        pod_ips={ip: key for key, entry in pods.items() for ip in entry.pod.ips},
+        pod_ips=_owners((key, entry.pod.ips, entry.pod.created) for key, entry in pods.items()),
         traffic=traffic,
         route_statuses=statuses,
         policy_statuses=policy_statuses(model),
@@ -47,6 +47,15 @@ def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: b
         model=model,
         memos=memos,
     )
+
+
+def _owners(claims: Iterable[tuple[Key, tuple[str, ...], str]]) -> dict[str, Key]:
+    """Whose each address is: where one was reused while its former owner is still to be seen, the newer one's, in whatever order they came."""
+    owners: dict[str, tuple[str, Key]] = {}
+    for key, ips, created in claims:
+        for ip in ips:
+            owners[ip] = max(owners.get(ip, ("", key)), (created, key))
+    return {ip: key for ip, (_, key) in owners.items()}
 
 
 def _next(previous: MeshSnapshot | None, name: str) -> Memo[Any, Any]:

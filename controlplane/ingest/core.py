@@ -54,6 +54,7 @@ def read_pod(raw: Cursor) -> Pod:
         ports=_container_ports(spec),
         opaque=port_list(annotations.get(names.OPAQUE_PORTS, "")),
         excluded=port_list(annotations.get(names.EXCLUDE_INBOUND_PORTS, "")),
+        created=metadata.text("creationTimestamp"),
     )
 
 

@@ -44,3 +44,4 @@ class Pod:
     """Inbound ports relayed without looking inside."""
     excluded: frozenset[int] = frozenset()
     """Inbound ports the sidecar does not capture; nothing there speaks mesh TLS."""
+    created: str = ""

@@ -1,8 +1,8 @@
 """From a resource's name to the resource.
 
-In: a snapshot, a type, a name, and who asks. Out: a `Resource`, or None where that name does not exist (for that client). Each builder
-gets only what its name stands for, so a resource changes when its own inputs change and never otherwise; `depends` says
-which parts of the client count, for caches. Refuses nothing: a name outside the grammar does not exist.
+In: a snapshot, a type, a name, and who asks. Out: a `Resource`, or None where that name does not exist (for that client), and what of the snapshot was
+read for it. Builders see the snapshot through `Reads` alone and of the client what `form` leaves of it, so a resource is what these are and nothing
+else, and can be kept for as long as they are the same. Refuses nothing: a name outside the grammar does not exist.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.compiler.snapshot import Endpoint, MeshSnapshot, PodEntry, PortKey, PortRoutes, ServiceEntry
+from controlplane.compiler.reads import Input, Reads
+from controlplane.compiler.snapshot import Endpoint, MeshSnapshot, PodEntry, PortKey, PortRoutes
 from controlplane.model.meta import Key
-from controlplane.model.services import Protocol
+from controlplane.model.services import Protocol, Service
 from controlplane.resources import clusters, endpoints, listeners, outbound, routes, tls
 from controlplane.resources.wire import Resource, finished
 from meshapi import xds
@@ -34,105 +35,129 @@ class Client:
     """The level it reads; what came later is not written to it (`tests/contract/` has what each level was written)."""
 
 
-def build(snapshot: MeshSnapshot, type_: Type, name: str, client: Client) -> Resource | None:
-    """Build one resource."""
+def build(
+    snapshot: MeshSnapshot, type_: Type, name: str, client: Client, into: set[Input] | None = None
+) -> Resource | None:
+    """Build one resource; what was read for it is added to `into`."""
     try:
-        message = _BUILDERS[type_](snapshot, name, client)
+        message = _BUILDERS[type_](Reads(snapshot, set() if into is None else into), name, form(type_, name, client))
     except BadNameError:
         return None
     return None if message is None else finished(type_, name, message)
 
 
-def depends(type_: Type, name: str) -> frozenset[str]:
-    """Tell which fields of a `Client` a resource depends on besides its name."""
+def form(type_: Type, name: str, client: Client) -> Client:
+    """Leave of a client what a resource, or `names` (as `*`), depends on besides its name: clients alike in that get the same."""
+    if name == "*":
+        return Client(namespace=client.namespace, pod=client.pod, contract=client.contract)
     if name.startswith("inbound/"):
-        return frozenset({"namespace", "pod", "warm", "contract"})
+        return Client(namespace=client.namespace, pod=client.pod, warm=client.warm, contract=client.contract)
     if type_ is Type.LISTENER:
-        return frozenset({"namespace", "grpc", "contract"})
+        return Client(namespace=client.namespace, grpc=client.grpc, contract=client.contract)
+    if type_ is Type.CLUSTER and name.startswith("inbound:"):
+        return Client(namespace=client.namespace, pod=client.pod, contract=client.contract)
     if type_ is Type.CLUSTER:
-        of = {"namespace", "pod"} if name.startswith("inbound:") else {"grpc"}
-        return frozenset({*of, "contract"})
-    return frozenset({"contract"})
+        return Client(grpc=client.grpc, contract=client.contract)
+    return Client(contract=client.contract)
 
 
-def names(snapshot: MeshSnapshot, type_: Type, client: Client) -> Iterator[str]:
+def names(snapshot: MeshSnapshot, type_: Type, client: Client, into: set[Input] | None = None) -> Iterator[str]:
     """List what a wildcard subscriber (a real Envoy) gets: the view of its namespace, and what belongs to its own pod."""
-    own = snapshot.pods.get(Key(client.namespace, client.pod))
-    ports = [(entry, port) for entry in snapshot.services.values() for port in entry.service.ports]
+    seen = Reads(snapshot, set() if into is None else into)
     match type_:
         case Type.SECRET:
             yield xds.TRUST_BUNDLE
         case Type.LISTENER:
-            for entry, port in ports:
-                yield from (xds.outbound_listener(ip, port.port) for ip in entry.service.ips)
-            if own:
+            for service in seen.services():
+                yield from (xds.outbound_listener(ip, port.port) for port in service.ports for ip in service.ips)
+            if seen.pod(Key(client.namespace, client.pod)):
                 yield xds.inbound_listener(client.namespace, client.pod)
         case Type.CLUSTER:
             yield xds.PASSTHROUGH
-            yield from (_cluster_name(entry, port.port) for entry, port in ports)
+            yield from _ports_of(seen)
+            own = seen.pod(Key(client.namespace, client.pod))
             if own:
                 yield from (xds.inbound_cluster(port) for port in [*(number for number, _ in own.ports), 0])
         case Type.ENDPOINTS:
-            yield from (_cluster_name(entry, port.port) for entry, port in ports)
+            yield from _ports_of(seen)
         case Type.ROUTES:
-            for entry, port in ports:
-                if port.protocol.may_be_http:
-                    yield _routes_of(snapshot, entry, port.port, client.namespace)[0]
+            for service in seen.services():
+                for port in service.ports:
+                    if port.protocol.may_be_http:
+                        yield _routes_of(seen, service, port.port, client.namespace)[0]
 
 
-def _cluster_name(entry: ServiceEntry, port: int) -> str:
-    return xds.service_cluster(entry.service.key.namespace, entry.service.key.name, port)
+def reachable(snapshot: MeshSnapshot, name: str) -> bool:
+    """Tell whether an outbound listener exists, without writing it."""
+    seen = Reads(snapshot, set())
+    try:
+        ip, port = xds.parse_outbound_listener(name)
+    except BadNameError:
+        return False
+    if xds.outbound_listener(ip, port) != name:
+        return False
+    service = seen.service_at(ip)
+    if service is None:
+        return _pod_at(seen, ip, port) is not None
+    found = seen.service(service)
+    return found is not None and found.port(port) is not None
 
 
-def _routes_of(snapshot: MeshSnapshot, entry: ServiceEntry, port: int, namespace: str) -> tuple[str, PortRoutes | None]:
+def _ports_of(seen: Reads) -> Iterator[str]:
+    return (_cluster_name(service, port.port) for service in seen.services() for port in service.ports)
+
+
+def _cluster_name(service: Service, port: int) -> str:
+    return xds.service_cluster(service.key.namespace, service.key.name, port)
+
+
+def _routes_of(seen: Reads, service: Service, port: int, namespace: str) -> tuple[str, PortRoutes | None]:
     """Name and find the routes a client namespace uses at a port."""
-    key = entry.service.key
-    traffic = snapshot.traffic.get(PortKey(key.namespace, key.name, port))
+    key = service.key
+    traffic = seen.traffic(PortKey(key.namespace, key.name, port))
     if traffic and namespace in traffic.consumers:
         return xds.consumer_routes(key.namespace, key.name, port, namespace), traffic.consumers[namespace]
-    return _cluster_name(entry, port), traffic.producer if traffic else None
+    return _cluster_name(service, port), traffic.producer if traffic else None
 
 
-def _listener(snapshot: MeshSnapshot, name: str, client: Client) -> Any:
+def _listener(seen: Reads, name: str, client: Client) -> Any:
     if name.startswith("inbound/"):
         key = Key(*xds.parse_inbound_listener(name))
-        own = snapshot.pods.get(key)
+        own = seen.pod(key)
         if own is None or (client.pod and key != (client.namespace, client.pod)):
             return None
-        return listeners.inbound(own, snapshot.mesh, snapshot.trust_domain, client.warm)
+        return listeners.inbound(own, seen.mesh(), seen.trust_domain(), client.warm)
     if not name.startswith("outbound/"):
-        return _api_listener(snapshot, name, client) if client.grpc else None
+        return _api_listener(seen, name, client) if client.grpc else None
     ip, port = xds.parse_outbound_listener(name)
     if xds.outbound_listener(ip, port) != name:
         return None
-    service = snapshot.service_ips.get(ip)
-    if service is not None:
-        entry = snapshot.services[service]
-        declared = entry.service.port(port)
-        if declared is None:
+    owner = seen.service_at(ip)
+    if owner is not None:
+        service = seen.service(owner)
+        declared = service.port(port) if service else None
+        if service is None or declared is None:
             return None
-        routes_name, attached = _routes_of(snapshot, entry, port, client.namespace)
-        at = outbound.ServiceAddress(
-            ip=ip, service=entry.service, port=declared, routes=attached, routes_name=routes_name
-        )
-        return outbound.to_service(at, snapshot.mesh)
-    pod = _pod_at(snapshot, ip, port)
-    return outbound.to_pod(ip, port, pod, snapshot.mesh) if pod else None
+        routes_name, attached = _routes_of(seen, service, port, client.namespace)
+        at = outbound.ServiceAddress(ip=ip, service=service, port=declared, routes=attached, routes_name=routes_name)
+        return outbound.to_service(at, seen.mesh())
+    pod = _pod_at(seen, ip, port)
+    return outbound.to_pod(ip, port, pod, seen.mesh()) if pod else None
 
 
-def _pod_at(snapshot: MeshSnapshot, ip: str, port: int) -> PodEntry | None:
+def _pod_at(seen: Reads, ip: str, port: int) -> PodEntry | None:
     """Find the mesh pod whose port speaks mesh TLS; any port of it, for apps need not declare theirs."""
-    key = snapshot.pod_ips.get(ip)
-    entry = snapshot.pods[key] if key else None
+    key = seen.pod_at(ip)
+    entry = seen.pod(key) if key else None
     return entry if entry and entry.speaks_mesh(port) else None
 
 
-def _api_listener(snapshot: MeshSnapshot, name: str, client: Client) -> Any:
+def _api_listener(seen: Reads, name: str, client: Client) -> Any:
     key = parse_grpc_name(name)
-    entry = snapshot.services.get(Key(key.namespace, key.service)) if key else None
-    if key is None or entry is None or entry.service.port(key.port) is None:
+    service = seen.service(Key(key.namespace, key.service)) if key else None
+    if key is None or service is None or service.port(key.port) is None:
         return outbound.for_grpc(name, routes.no_routes(name))
-    _, attached = _routes_of(snapshot, entry, key.port, client.namespace)
+    _, attached = _routes_of(seen, service, key.port, client.namespace)
     return outbound.for_grpc(name, routes.routes(name, key.cluster, attached))
 
 
@@ -145,20 +170,20 @@ def parse_grpc_name(name: str) -> PortKey | None:
     return PortKey(parts[1], parts[0], int(port))
 
 
-def _cluster(snapshot: MeshSnapshot, name: str, client: Client) -> Any:
+def _cluster(seen: Reads, name: str, client: Client) -> Any:
     if name == xds.PASSTHROUGH:
         return clusters.passthrough()
     if name.startswith("inbound:"):
-        own = snapshot.pods.get(Key(client.namespace, client.pod))
+        own = seen.pod(Key(client.namespace, client.pod))
         number = name.removeprefix("inbound:")
         return clusters.inbound(int(number), own.protocol(int(number))) if own and number.isdecimal() else None
     if name.startswith("pod/"):
-        pod, port = _pod_by_name(snapshot, name)
-        return clusters.upstream(_to_pod(pod, port, snapshot.trust_domain), grpc=client.grpc) if pod else None
+        pod, port = _pod_by_name(seen, name)
+        return clusters.upstream(_to_pod(pod, port, seen.trust_domain()), grpc=client.grpc) if pod else None
     key = PortKey(*xds.parse_service_cluster(name))
-    entry = snapshot.services.get(Key(key.namespace, key.service))
-    declared = entry.service.port(key.port) if entry else None
-    if entry is None or declared is None or entry.service.external:
+    service = seen.service(Key(key.namespace, key.service))
+    declared = service.port(key.port) if service else None
+    if service is None or declared is None or service.external:
         return None
     of = clusters.Upstream(
         name=name,
@@ -166,8 +191,8 @@ def _cluster(snapshot: MeshSnapshot, name: str, client: Client) -> Any:
         owner=key.service,
         port=key.port,
         protocol=declared.protocol,
-        identities=entry.ports[key.port].identities,
-        trust_domain=snapshot.trust_domain,
+        identities=seen.identities(key),
+        trust_domain=seen.trust_domain(),
     )
     return clusters.upstream(of, grpc=client.grpc)
 
@@ -185,21 +210,19 @@ def _to_pod(entry: PodEntry, port: int, trust_domain: str) -> clusters.Upstream:
     )
 
 
-def _pod_by_name(snapshot: MeshSnapshot, name: str) -> tuple[PodEntry | None, int]:
+def _pod_by_name(seen: Reads, name: str) -> tuple[PodEntry | None, int]:
     """Read `pod/<namespace>/<pod>:<port>`; no pod where nobody speaks mesh TLS there."""
     namespace, pod, port = xds.parse_service_cluster(name.removeprefix("pod/"))
-    entry = snapshot.pods.get(Key(namespace, pod))
+    entry = seen.pod(Key(namespace, pod))
     return (entry if entry and entry.pod.ips and entry.speaks_mesh(port) else None), port
 
 
-def _endpoints(snapshot: MeshSnapshot, name: str, _client: Client) -> Any:
+def _endpoints(seen: Reads, name: str, _client: Client) -> Any:
     if name.startswith("pod/"):
-        pod, port = _pod_by_name(snapshot, name)
+        pod, port = _pod_by_name(seen, name)
         return endpoints.assignment(name, [_pod_endpoint(pod, port)]) if pod else None
-    namespace, service, port = xds.parse_service_cluster(name)
-    entry = snapshot.services.get(Key(namespace, service))
-    found = entry.ports.get(port) if entry else None
-    return None if found is None else endpoints.assignment(name, found.endpoints)
+    found = seen.endpoints(PortKey(*xds.parse_service_cluster(name)))
+    return None if found is None else endpoints.assignment(name, found)
 
 
 def _pod_endpoint(entry: PodEntry, port: int) -> Endpoint:
@@ -217,14 +240,14 @@ def _pod_endpoint(entry: PodEntry, port: int) -> Endpoint:
     )
 
 
-def _routes(snapshot: MeshSnapshot, name: str, _client: Client) -> Any:
+def _routes(seen: Reads, name: str, _client: Client) -> Any:
     port_name, _, consumer = name.partition("@")
     key = PortKey(*xds.parse_service_cluster(port_name))
-    entry = snapshot.services.get(Key(key.namespace, key.service))
-    declared = entry.service.port(key.port) if entry else None
+    service = seen.service(Key(key.namespace, key.service))
+    declared = service.port(key.port) if service else None
     if declared is None or not declared.protocol.may_be_http:
         return None
-    traffic = snapshot.traffic.get(key)
+    traffic = seen.traffic(key)
     if consumer:
         if traffic is None or consumer not in traffic.consumers:
             return None
@@ -232,8 +255,9 @@ def _routes(snapshot: MeshSnapshot, name: str, _client: Client) -> Any:
     return routes.routes(name, key.cluster, traffic.producer if traffic else None)
 
 
-def _secret(snapshot: MeshSnapshot, name: str, _client: Client) -> Any:
-    return tls.trust(snapshot.roots) if name == xds.TRUST_BUNDLE and snapshot.roots else None
+def _secret(seen: Reads, name: str, _client: Client) -> Any:
+    roots = seen.roots() if name == xds.TRUST_BUNDLE else b""
+    return tls.trust(roots) if roots else None
 
 
 _BUILDERS = {

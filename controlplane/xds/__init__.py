@@ -3,7 +3,7 @@
 subscription.py  sans-io: what one stream knows of one type, delta or state of the world; nonces, versions, ACK and NACK
 wire.py          discovery messages taken apart and put together around resources encoded once
 pushqueue.py     none or one pending push a stream; newer ones merge into it
-source.py        resources by type, name and client, encoded once
+source.py        resources in each form somebody holds, encoded once, with what they were made of
 warm.py          what the pods of each workload use, to hint at to its next one
 stream.py        one ADS stream: requests in, responses out, in push order
 callers.py       who is at the other end, and may it have that node's configuration

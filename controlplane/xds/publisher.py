@@ -1,6 +1,6 @@
 """Store to snapshot to streams, after each burst of changes.
 
-In: changes of the store and of the roots. Out: a new snapshot in the `Source`, the names of what changed to the `Hub`, and the snapshot to whoever listens (status). The arrows in
+In: changes of the store and of the roots. Out: a new snapshot in the `Source`, which tells its streams what changed, and the snapshot to whoever listens (status). The arrows in
 between are pure; here is only when they run. Problems in users' objects are logged once, when they come up. It refuses nothing: a fault in a pass
 is logged with its trace, the last good snapshot goes on being served, and the next change tries again.
 """
@@ -13,15 +13,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controlplane.compiler.changes import affected
 from controlplane.compiler.passes import compile_mesh
+from controlplane.compiler.reads import changed
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.ingest.assemble import ingest
 from controlplane.model.mesh import Model
 from controlplane.model.meta import Problem
 from controlplane.watch.debounce import Debounce
 from controlplane.watch.objects import ObjectStore, Ref
-from controlplane.xds.server import Hub
 from controlplane.xds.source import Source
 
 URGENT = frozenset({"EndpointSlice", "Pod", "Service"})
@@ -42,12 +41,9 @@ class Figures:
 class Publisher:
     """The one place where snapshots are swapped."""
 
-    def __init__(
-        self, store: ObjectStore, source: Source, hub: Hub, *, trust_domain: str, roots: Callable[[], str]
-    ) -> None:
+    def __init__(self, store: ObjectStore, source: Source, *, trust_domain: str, roots: Callable[[], str]) -> None:
         self._store = store
         self._source = source
-        self._hub = hub
         self._trust_domain = trust_domain
         self._roots = roots
         self._debounce = Debounce()
@@ -104,13 +100,10 @@ class Publisher:
         before = self._source.snapshot
         model = ingest(self._store, self._model, trust_domain=self._trust_domain)
         snapshot = compile_mesh(model, before, roots=self._roots().encode())
-        keys = affected(before, snapshot, self._hub.subscribed())
         self._model = model
-        self._source.replace(snapshot, keys)
+        self._source.replace(snapshot, changed(before, snapshot))
         self.figures.snapshots += 1
         self.published.set()
-        if keys:
-            self._hub.publish(keys)
         self._complain(frozenset(snapshot.user_problems))
         for listener in self._listeners:
             listener(snapshot)

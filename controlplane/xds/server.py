@@ -1,6 +1,6 @@
 """The grpc.aio shell of ADS: the port, the streams on it, their limits, and their graceful end.
 
-In: streams of bytes from clients, snapshots by way of `Hub.publish`. Out: bytes. Messages pass through without gRPC's serialisers, since they are put together from parts encoded
+In: streams of bytes from clients; what changed, told to each stream's queue by its catalogue. Out: bytes. Messages pass through without gRPC's serialisers, since they are put together from parts encoded
 once. A stream is refused with a status and one log line when its caller or node is; it ends with OK when this replica drains, spread over the
 drain time, so that not all sidecars meet the other replicas at once.
 """
@@ -51,9 +51,9 @@ log = logging.getLogger(__name__)
 class Views:
     """What the hub needs of the mesh: a catalogue for each peer, and ears for what peers use. Subclassed by `source.Source`."""
 
-    def catalogue(self, peer: Peer) -> Catalogue:
-        """Give the catalogue of a peer's view."""
-        raise LookupError(peer)
+    def catalogue(self, peer: Peer, tell: Callable[[Iterable[Key]], None]) -> Catalogue:
+        """Give the catalogue of a peer's view, which tells what of it has changed."""
+        raise LookupError(peer, tell)
 
     def joined(self, peer: Peer) -> None:
         """Note that a peer has a stream."""
@@ -70,14 +70,14 @@ class Stream:
 
     __slots__ = ("_hub", "conversation", "delta", "nacks", "peer", "queue", "since")
 
-    def __init__(self, hub: Hub, peer: Peer, catalogue: Catalogue, *, delta: bool) -> None:
+    def __init__(self, hub: Hub, peer: Peer, views: Views, *, delta: bool) -> None:
         self._hub = hub
         self.peer = peer
         self.delta = delta
         self.since = time.time()
         self.queue = PushQueue()
         self.nacks: dict[Type, str] = {}
-        self.conversation = Conversation(catalogue, delta=delta, ears=self)
+        self.conversation = Conversation(views.catalogue(peer, self.queue.add), delta=delta, ears=self)
 
     def named(self, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
         """Names were subscribed to, or let go."""
@@ -110,33 +110,13 @@ class Hub:
         self._limit = limit
         self.streams: set[Stream] = set()
         self._empty = asyncio.Event()
-        self._interest: dict[Key, set[Stream]] = {}
-        self._broad: set[Stream] = set()
-        """Streams any change may concern: wildcards, gRPC libraries."""
         self.draining = False
         self.pushes = 0
         self.nacked = 0
         self.denied = 0
 
-    def publish(self, keys: Iterable[Key]) -> None:
-        """Tell all streams what changed."""
-        changed = frozenset(keys)
-        for key in changed:
-            for stream in self._interest.get(key, ()):
-                stream.queue.add((key,))
-        for stream in self._broad:
-            stream.queue.add(changed)
-
-    def subscribed(self) -> Iterable[Key]:
-        """Every name any stream is subscribed to."""
-        return self._interest.keys()
-
     def interest(self, stream: Stream, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
         """Note what a stream is subscribed to from now on, and what no longer."""
-        for name in added:
-            self._interest.setdefault((type_, name), set()).add(stream)
-        for name in dropped:
-            self._disinterest(stream, (type_, name))
         if type_ is Type.LISTENER:
             self._views.subscribed(stream.peer, added, dropped)
 
@@ -195,26 +175,16 @@ class Hub:
         except TimeoutError:
             await self._refuse(context, Denied(grpc.StatusCode.DEADLINE_EXCEEDED, "no first message came"))
         else:
-            await self._converse(Stream(self, peer, self._views.catalogue(peer), delta=delta), context, first)
+            await self._converse(Stream(self, peer, self._views, delta=delta), context, first)
 
     async def _refuse(self, context: Any, denied: Denied) -> None:
         self.denied += 1
         log.warning("ADS refused to %s: %s", context.peer(), denied)
         await context.abort(denied.code, str(denied))
 
-    def _disinterest(self, stream: Stream, key: Key) -> None:
-        streams = self._interest.get(key)
-        if streams is not None:
-            streams.discard(stream)
-            if not streams:
-                del self._interest[key]
-
     def _close(self, stream: Stream) -> None:
         self.streams.discard(stream)
-        self._broad.discard(stream)
-        for type_, subscription in stream.conversation.subscriptions.items():
-            for name in subscription.names:
-                self._disinterest(stream, (type_, name))
+        stream.conversation.close()
         listeners = stream.conversation.subscriptions.get(Type.LISTENER)
         self._views.left(stream.peer, listeners.names if listeners is not None else ())
         if self.draining and not self.streams:
@@ -248,7 +218,6 @@ class Hub:
         while raw is not EOF:
             async with turn:
                 answers = stream.conversation.received(raw)
-                (self._broad.add if stream.conversation.broad else self._broad.discard)(stream)
                 for message in answers:
                     await context.write(message)
             raw = await context.read()

@@ -1,14 +1,19 @@
-"""The resources of the current snapshot, by type, name and client, each encoded once.
+"""The resources of the current snapshot in each form somebody holds, encoded once, with what they were made of.
 
-In: snapshots and what changed between them; streams, and the listeners they subscribe to (`warm`). Out: a `Catalogue` a peer. What several clients would get in the same form is
-encoded once and shared (`resources.build.depends` says what tells clients apart). Refuses nothing: what does not exist is None, and is not remembered.
+In: snapshots and the inputs in which one differs from the next; streams, and the listeners they subscribe to (`warm`). Out: a `Catalogue` a peer,
+which tells its stream what of it has changed: whatever read a changed input, that it found nothing there included. A form leaves memory with the last
+stream that holds it. Refuses nothing: what does not exist is None. A fault in building one resource is its own: the last good form goes on
+being served, the log and `broken` name it, and it is tried again with each snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from typing import Any
 
+from controlplane.compiler.reads import Input
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.resources import build
 from controlplane.resources.build import Client
@@ -16,11 +21,33 @@ from controlplane.xds import wire
 from controlplane.xds.callers import Peer
 from controlplane.xds.pushqueue import Key
 from controlplane.xds.server import Views
+from controlplane.xds.subscription import WILDCARD
 from controlplane.xds.warm import MAX_WARM, WarmLists
 from controlplane.xds.wire import Encoded
 from meshapi.xds import Type
 
 _GRPC_AGENT = "grpc"
+
+log = logging.getLogger(__name__)
+
+
+class Cell:
+    """One resource in one form, or (under the name WILDCARD) the names one client's wildcard covers."""
+
+    __slots__ = ("client", "holders", "inputs", "key", "stale", "value")
+
+    def __init__(self, key: Key, client: Client) -> None:
+        self.key = key
+        self.client = client
+        self.value: Any = None
+        self.inputs: set[Input] = set()
+        """What was read for the value; empty while it is stale."""
+        self.stale = True
+        self.holders: set[View] = set()
+
+    def __str__(self) -> str:
+        type_, name = self.key
+        return f"{type_.name.lower()} {name}"
 
 
 class Source(Views):
@@ -31,17 +58,25 @@ class Source(Views):
         self.warm = WarmLists()
         self.encoded = 0
         """Resources encoded since the start."""
-        self._shared: dict[Key, dict[tuple[object, ...], Encoded]] = {}
-        self._volatile: dict[tuple[object, ...], Encoded] = {}
+        self.broken: dict[Cell, str] = {}
+        """What could not be built from this snapshot, and why."""
+        self._cells: dict[tuple[Key, Client], Cell] = {}
+        self._readers: dict[Input, set[Cell]] = {}
 
-    def replace(self, snapshot: MeshSnapshot, changed: Iterable[Key]) -> None:
-        """Serve from this snapshot on; what changed is encoded anew when asked for."""
+    def replace(self, snapshot: MeshSnapshot, changed: Iterable[Input]) -> None:
+        """Serve from this snapshot on; what read something that changed is built anew when it is asked for."""
         self.snapshot = snapshot
-        self._volatile.clear()
-        for key in changed:
-            self._shared.pop(key, None)
+        stale = set(self.broken)
+        for one in changed:
+            stale |= self._readers.get(one, set())
+        for cell in stale:
+            self._forget(cell)
+            cell.stale = True
+        for cell in stale:
+            for view in cell.holders:
+                view.tell((cell.key,))
 
-    def catalogue(self, peer: Peer) -> View:
+    def catalogue(self, peer: Peer, tell: Callable[[Iterable[Key]], None]) -> View:
         """Give the view of a peer."""
         client = Client(
             namespace=peer.namespace,
@@ -50,7 +85,7 @@ class Source(Views):
             warm=self._warm(peer),
             contract=peer.contract,
         )
-        return View(self, client)
+        return View(self, client, tell)
 
     def joined(self, peer: Peer) -> None:
         """Note that a peer has a stream."""
@@ -64,45 +99,76 @@ class Source(Views):
         """Note that a peer's stream is over."""
         self.warm.left(_workload(peer), names)
 
-    def fetch(self, type_: Type, name: str, client: Client) -> Encoded | None:
-        """A resource in the form this client gets, or None."""
-        if client.grpc:
-            # gRPC names its listeners by itself and gets routes inside them, so changes are not told by these names.
-            key = (type_, name, client)
-            found = self._volatile.get(key)
-            if found is None and (found := self._encode(type_, name, client)) is not None:
-                self._volatile[key] = found
-            return found
-        parts = build.depends(type_, name)
-        form = tuple(getattr(client, part) for part in sorted(parts))
-        shared = self._shared.get((type_, name))
-        if shared is not None and form in shared:
-            return shared[form]
-        encoded = self._encode(type_, name, client)
-        if encoded is not None:
-            forms = self._shared.setdefault((type_, name), {})
-            if "warm" in parts:
-                forms.clear()  # one pod gets it, in one form at a time; the hint is another one with most streams
-            forms[form] = encoded
-        return encoded
+    def hold(self, view: View, key: Key) -> Cell:
+        """Give the cell of a name in the form a view gets, kept until the view releases it."""
+        client = build.form(*key, view.client)
+        cell = self._cells.get((key, client))
+        if cell is None:
+            cell = self._cells[key, client] = Cell(key, client)
+        cell.holders.add(view)
+        return cell
+
+    def release(self, view: View, cell: Cell) -> None:
+        """A view lets go of a cell."""
+        cell.holders.discard(view)
+        if not cell.holders:
+            self._forget(cell)
+            del self._cells[cell.key, cell.client]
+
+    def value(self, cell: Cell) -> Any:
+        """What a cell holds, as of now."""
+        if cell.stale:
+            self._build(cell)
+        return cell.value
 
     def sizes(self) -> dict[str, int]:
         """How much is remembered, for metrics."""
-        return {"shared": sum(len(forms) for forms in self._shared.values()), "volatile": len(self._volatile)}
+        return {"resources": len(self._cells), "inputs": len(self._readers)}
 
-    def _encode(self, type_: Type, name: str, client: Client) -> Encoded | None:
-        resource = build.build(self.snapshot, type_, name, client)
+    def _build(self, cell: Cell) -> None:
+        inputs: set[Input] = set()
+        try:
+            cell.value = self._encode(cell, inputs)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            if self.broken.get(cell) != why:
+                log.exception("%s cannot be built; %s", cell, "its last form stays" if cell.value else "there is none")
+            self.broken[cell] = why
+            return
+        if self.broken.pop(cell, None) is not None:
+            log.info("%s can be built again", cell)
+        cell.stale, cell.inputs = False, inputs
+        for one in inputs:
+            self._readers.setdefault(one, set()).add(cell)
+
+    def _encode(self, cell: Cell, inputs: set[Input]) -> Encoded | frozenset[str] | None:
+        type_, name = cell.key
+        if name == WILDCARD:
+            return frozenset(build.names(self.snapshot, type_, cell.client, inputs))
+        resource = build.build(self.snapshot, type_, name, cell.client, inputs)
         if resource is None:
             return None
         self.encoded += 1
+        if cell.value is not None and cell.value.version == resource.version:
+            return cell.value  # type: ignore[no-any-return]
         return wire.encode(type_, name, resource.version, resource.body)
+
+    def _forget(self, cell: Cell) -> None:
+        """Drop what a cell has read."""
+        for one in cell.inputs:
+            readers = self._readers[one]
+            readers.discard(cell)
+            if not readers:
+                del self._readers[one]
+        cell.inputs = set()
+        if not cell.holders:
+            self.broken.pop(cell, None)
 
     def _warm(self, peer: Peer) -> tuple[str, ...]:
         if not peer.workload:
             return ()
-        alone = Client(namespace=peer.namespace, pod=peer.pod)
         names = self.warm.of(_workload(peer))
-        return tuple(name for name in names if self.fetch(Type.LISTENER, name, alone) is not None)[-MAX_WARM:]
+        return tuple(name for name in names if build.reachable(self.snapshot, name))[-MAX_WARM:]
 
 
 def _workload(peer: Peer) -> tuple[str, str]:
@@ -111,21 +177,42 @@ def _workload(peer: Peer) -> tuple[str, str]:
 
 
 class View:
-    """What one client may see; a `stream.Catalogue`."""
+    """What one client may see, and holds of it; a `stream.Catalogue`."""
 
-    def __init__(self, source: Source, client: Client) -> None:
+    def __init__(self, source: Source, client: Client, tell: Callable[[Iterable[Key]], None]) -> None:
         self._source = source
         self.client = client
-        self.exhaustive = client.grpc
+        self.tell = tell
+        self._held: dict[Type, dict[str, Cell]] = {}
 
     def fetch(self, type_: Type, name: str) -> Encoded | None:
         """A resource, or None when there is no such thing for this client."""
-        return self._source.fetch(type_, name, self.client)
+        return self._value(type_, name)  # type: ignore[no-any-return]
 
-    def names(self, type_: Type) -> Iterable[str]:
+    def names(self, type_: Type) -> frozenset[str]:
         """What a wildcard covers."""
-        return build.names(self._source.snapshot, type_, self.client)
+        return self._value(type_, WILDCARD) or frozenset()
+
+    def keep(self, type_: Type, names: set[str]) -> None:
+        """Let go of everything of a type but these."""
+        held = self._held.get(type_, {})
+        for name in held.keys() - names:
+            self._source.release(self, held.pop(name))
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for held in self._held.values():
+            for cell in held.values():
+                self._source.release(self, cell)
+        self._held.clear()
 
     def facts(self) -> dict[str, object]:
         """The client, for `/proxies`."""
         return asdict(self.client)
+
+    def _value(self, type_: Type, name: str) -> Any:
+        held = self._held.setdefault(type_, {})
+        cell = held.get(name)
+        if cell is None:
+            cell = held[name] = self._source.hold(self, (type_, name))
+        return self._source.value(cell)

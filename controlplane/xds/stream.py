@@ -29,14 +29,17 @@ MAX_NAMES = 50_000
 class Catalogue(Protocol):
     """The resources of one client's view."""
 
-    exhaustive: bool
-    """Changes are not told by name for this client: every push compares all it subscribes to."""
-
     def fetch(self, type_: Type, name: str) -> Encoded | None:
-        """A resource, or None when there is no such thing."""
+        """A resource, or None when there is no such thing; from then on its changes are told."""
 
-    def names(self, type_: Type) -> Iterable[str]:
-        """What a wildcard covers."""
+    def names(self, type_: Type) -> frozenset[str]:
+        """What a wildcard covers; from then on its changes are told under the name WILDCARD."""
+
+    def keep(self, type_: Type, names: set[str]) -> None:
+        """Let go of everything of a type but these."""
+
+    def close(self) -> None:
+        """Let go of everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +86,10 @@ class Conversation:
         refused = subscription.refused(ask)
         if ask.error is not None:
             self._ears.refused(Nack(type=type_, names=tuple(refused), sentence=ask.error))
-        known = set(ask.known)
+        known, covered = set(ask.known), subscription.wildcard
         answer = subscription.ask(ask)
+        if subscription.dropped or (covered and not subscription.wildcard):
+            self._keep(type_, subscription)
         if subscription.added or subscription.dropped:
             self._ears.named(type_, subscription.added, subscription.dropped)
         if not answer:
@@ -94,17 +99,20 @@ class Conversation:
         names = self._spread(type_, subscription, answer) | (known if WILDCARD in answer else set())
         return self._delta_messages(type_, subscription, names, asked=answer - {WILDCARD}, always=WILDCARD in answer)
 
-    @property
-    def broad(self) -> bool:
-        """Whether any change may concern this stream, not only those of names it gave."""
-        return self._catalogue.exhaustive or any(one.wildcard for one in self.subscriptions.values())
-
     def push(self, keys: Iterable[Key]) -> list[bytes]:
         """Say what of the changed resources concerns this stream."""
         changed: dict[Type, set[str]] = {}
         for type_, name in keys:
             changed.setdefault(type_, set()).add(name)
-        return self._push_delta(changed) if self._delta else self._push_world(changed)
+        out = self._push_delta(changed) if self._delta else self._push_world(changed)
+        for type_, subscription in self.subscriptions.items():
+            if subscription.wildcard and WILDCARD in changed.get(type_, ()):
+                self._keep(type_, subscription)
+        return out
+
+    def close(self) -> None:
+        """The stream is over."""
+        self._catalogue.close()
 
     def _push_delta(self, changed: dict[Type, set[str]]) -> list[bytes]:
         out: list[bytes] = []
@@ -147,18 +155,16 @@ class Conversation:
         return out
 
     def _concerned(self, type_: Type, subscription: Subscription, changed: set[str]) -> set[str]:
-        if self._catalogue.exhaustive:
-            everything = set(self._catalogue.names(type_)) if subscription.wildcard else set()
-            return everything | subscription.names | (set(subscription.progress) if subscription.wildcard else set())
         names = changed & subscription.names
-        if subscription.wildcard:
-            names |= changed & (set(self._catalogue.names(type_)) | set(subscription.progress))
+        if subscription.wildcard and changed:
+            covered = self._catalogue.names(type_) | set(subscription.progress)
+            names |= covered if WILDCARD in changed else changed & covered
         return names
 
     def _split(self, type_: Type, subscription: Subscription, names: set[str]) -> tuple[list[Encoded], list[str]]:
         found: list[Encoded] = []
         gone: list[str] = []
-        visible = set(self._catalogue.names(type_)) if subscription.wildcard else set()
+        visible = self._catalogue.names(type_) if subscription.wildcard and names else frozenset()
         for name in sorted(names):
             resource = self._catalogue.fetch(type_, name) if name in visible or name in subscription.names else None
             if resource is None:
@@ -198,8 +204,13 @@ class Conversation:
 
     def _spread(self, type_: Type, subscription: Subscription, names: set[str]) -> set[str]:
         """Replace the wildcard by what it covers."""
-        covered = set(self._catalogue.names(type_)) if subscription.wildcard and WILDCARD in names else set()
+        covered = self._catalogue.names(type_) if subscription.wildcard and WILDCARD in names else frozenset()
         return (names - {WILDCARD}) | covered
+
+    def _keep(self, type_: Type, subscription: Subscription) -> None:
+        """Let go of what is neither named any more nor covered."""
+        kept = self._spread(type_, subscription, {WILDCARD} | subscription.names)
+        self._catalogue.keep(type_, kept | ({WILDCARD} if subscription.wildcard else set()))
 
     def _fetched(self, type_: Type, names: Iterable[str]) -> list[Encoded]:
         found = (self._catalogue.fetch(type_, name) for name in sorted(names))

@@ -13,6 +13,7 @@ import pytest
 
 from controlplane import reports
 from controlplane.ca.tokens import Caller
+from controlplane.resources.build import Client, build
 from controlplane.xds.callers import contract_of
 from controlplane.xds.wire import Node
 from meshapi import protos, xds
@@ -223,9 +224,50 @@ async def test_client_that_hangs_up_leaves_nothing_behind(caplog: pytest.LogCapt
             await DeltaClient(channel).ask(Type.SECRET, "trust")
             assert len(held.hub.streams) == 1
         await until(lambda: not held.hub.streams)
-        assert not list(held.hub.subscribed())
+        assert held.source.sizes() == {"resources": 0, "inputs": 0}
 
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+async def test_reused_address_leads_to_the_pod_that_has_it_now() -> None:
+    """A port nobody declared, let go while the pod behind the address changed, is not answered with the dead pod's cluster."""
+    name = "outbound/10.0.0.9:9999"
+    async with served() as held, connected(held) as channel:
+        client = DeltaClient(channel)
+        held.apply(mo.pod("old-1", "10.0.0.9"))
+        first = await client.ask(Type.LISTENER, "inbound/shop/web-1", name)
+        assert b"pod/shop/old-1:9999" in first.SerializeToString()
+        await client.send(Type.LISTENER, resource_names_unsubscribe=[name])
+        await client.ask(Type.SECRET, "trust")
+        held.remove("Pod", "shop", "old-1")
+        held.apply(mo.pod("new-1", "10.0.0.9"))
+        second = (await client.ask(Type.LISTENER, name)).SerializeToString()
+        assert b"pod/shop/new-1:9999" in second
+        assert b"old-1" not in second
+        held.apply(mo.pod("new-1", "10.0.0.9", mesh=False))
+
+        assert list((await client.take()).removed_resources) == [name]
+
+
+async def test_pod_of_the_same_name_gets_the_clusters_of_its_own_ports() -> None:
+    """A StatefulSet's pod that comes back speaking something else is not served what its predecessor was."""
+    grpc_port = {"name": "grpc", "port": 80}
+    async with served() as held:
+        async with connected(held) as channel:
+            before = await DeltaClient(channel).ask(Type.CLUSTER, "inbound:8080")
+        await until(lambda: not held.hub.streams)
+        held.remove("Pod", "shop", "web-1")
+        held.apply(
+            mo.service("web", "10.96.0.1", grpc_port),
+            mo.endpoint_slice("web", mo.endpoint("web-1", "10.0.0.1"), ports={"grpc": 8080}),
+        )
+        held.apply(mo.pod("web-1", "10.0.0.1"))
+        truth = build(held.source.snapshot, Type.CLUSTER, "inbound:8080", Client(namespace="shop", pod="web-1"))
+        async with connected(held) as channel:
+            after = await DeltaClient(channel).ask(Type.CLUSTER, "inbound:8080")
+
+    assert truth is not None
+    assert after.resources[0].version == truth.version != before.resources[0].version
 
 
 async def test_drain_ends_streams_with_ok_and_refuses_new_ones() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
-from controlplane.compiler.changes import affected
+import pytest
+
 from controlplane.compiler.passes import compile_mesh
+from controlplane.compiler.reads import changed
 from controlplane.ingest.assemble import ingest
+from controlplane.resources import endpoints
 from controlplane.xds.callers import Peer
-from controlplane.xds.source import Source
+from controlplane.xds.source import Source, View
 from controlplane.xds.wire import MAX_DELTA_BYTES, Encoded, delta_response, encode, portions
 from meshapi import protos
 from meshapi.xds import Type
@@ -19,17 +23,35 @@ def peer(pod: str, namespace: str = "shop", agent: str = "tulle-proxy") -> Peer:
     return Peer(namespace=namespace, pod=pod, identity="x", workload="Deployment/web", user_agent=agent)
 
 
+class Told:
+    """What a stream was told of."""
+
+    def __init__(self, source: Source, who: Peer) -> None:
+        self.keys: set[tuple[Type, str]] = set()
+        self.view = source.catalogue(who, self.keys.update)
+
+
+def view_of(source: Source, who: Peer) -> View:
+    return Told(source, who).view
+
+
+def publish(source: Source, objects: mo.Objects) -> None:
+    before = source.snapshot
+    snapshot = compile_mesh(ingest(objects, before.model), before)
+    source.replace(snapshot, changed(before, snapshot))
+
+
 def filled() -> tuple[Source, mo.Objects]:
     source, objects = Source(), mo.shop()
-    source.replace(compile_mesh(ingest(objects)), [])
+    publish(source, objects)
     return source, objects
 
 
 def test_resource_is_encoded_once_for_all_who_get_the_same_form() -> None:
     """A thousand sidecars share the bytes."""
     source, _ = filled()
-    one = source.catalogue(peer("web-1")).fetch(Type.CLUSTER, "shop/web:80")
-    two = source.catalogue(peer("api-1", "other")).fetch(Type.CLUSTER, "shop/web:80")
+    one = view_of(source, peer("web-1")).fetch(Type.CLUSTER, "shop/web:80")
+    two = view_of(source, peer("api-1", "other")).fetch(Type.CLUSTER, "shop/web:80")
 
     assert one is two
     assert source.encoded == 1
@@ -38,55 +60,114 @@ def test_resource_is_encoded_once_for_all_who_get_the_same_form() -> None:
 def test_changed_resource_is_encoded_anew_and_others_are_kept() -> None:
     """Only what the snapshots differ in."""
     source, objects = filled()
-    view = source.catalogue(peer("web-1"))
+    view = view_of(source, peer("web-1"))
     before = [view.fetch(Type.ENDPOINTS, name) for name in ("shop/web:80", "shop/api:80")]
     objects.apply(mo.endpoint_slice("api", mo.endpoint("api-1", "10.0.0.2")))
-    snapshot = compile_mesh(ingest(objects))
-    source.replace(snapshot, affected(source.snapshot, snapshot, []))
+    publish(source, objects)
     after = [view.fetch(Type.ENDPOINTS, name) for name in ("shop/web:80", "shop/api:80")]
 
     assert after[0] is before[0]
     assert after[1] != before[1]
 
 
-def test_name_that_does_not_exist_is_not_remembered() -> None:
-    """Made-up names cost nothing."""
+def test_nothing_is_kept_that_no_stream_holds() -> None:
+    """What a stream asked for leaves memory with it, what never existed included."""
     source, _ = filled()
-    view = source.catalogue(peer("web-1"))
+    one, two = view_of(source, peer("web-1")), view_of(source, peer("api-1"))
     for number in range(100):
-        assert view.fetch(Type.LISTENER, f"outbound/9.9.9.9:{number + 1}") is None
+        assert one.fetch(Type.LISTENER, f"outbound/9.9.9.9:{number + 1}") is None
+    shared = one.fetch(Type.CLUSTER, "shop/web:80")
+    one.fetch(Type.CLUSTER, "inbound:8080")
 
-    assert source.sizes() == {"shared": 0, "volatile": 0}
+    assert two.fetch(Type.CLUSTER, "shop/web:80") is shared
+    one.keep(Type.LISTENER, {"outbound/9.9.9.9:1"})
+    assert source.sizes()["resources"] == 3
+    one.close()
+    assert source.sizes()["resources"] == 1
+    two.close()
+    assert source.sizes() == {"resources": 0, "inputs": 0}
 
 
-def test_grpc_client_gets_its_own_form_and_every_push_compares() -> None:
-    """It is told by names that no change list knows."""
-    source, _ = filled()
-    view = source.catalogue(peer("web-1", agent="gRPC Python 1.85"))
+def test_what_read_an_absence_is_told_when_there_is_something() -> None:
+    """That nothing was there is an input as well."""
+    source, objects = filled()
+    told = Told(source, peer("web-1"))
+    told.view.fetch(Type.LISTENER, "outbound/10.96.0.9:80")
+    told.view.fetch(Type.CLUSTER, "shop/web:80")
+    objects.apply(mo.service("late", "10.96.0.9", mo.HTTP))
+    publish(source, objects)
 
-    assert view.exhaustive
-    assert view.fetch(Type.LISTENER, "web.shop:80") is not None
-    assert source.catalogue(peer("web-1")).fetch(Type.LISTENER, "web.shop:80") is None
+    assert told.keys == {(Type.LISTENER, "outbound/10.96.0.9:80")}
+    assert told.view.fetch(Type.LISTENER, "outbound/10.96.0.9:80") is not None
+
+
+def test_fault_in_one_resource_keeps_its_last_form_and_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named in the log once, and built when it can be, though nothing else changes."""
+    source, objects = filled()
+    told = Told(source, peer("web-1"))
+    before = [told.view.fetch(Type.ENDPOINTS, name) for name in ("shop/web:80", "shop/api:80")]
+    write = endpoints.assignment
+
+    def faulty(name: str, found: Any) -> Any:
+        if name == "shop/api:80":
+            raise ZeroDivisionError("planted")
+        return write(name, found)
+
+    objects.apply(mo.endpoint_slice("api"), mo.endpoint_slice("web"))
+    with monkeypatch.context() as planted:
+        planted.setattr(endpoints, "assignment", faulty)
+        publish(source, objects)
+        after = [told.view.fetch(Type.ENDPOINTS, name) for name in ("shop/web:80", "shop/api:80")]
+        told.keys.clear()
+        publish(source, objects)
+        told.view.fetch(Type.ENDPOINTS, "shop/api:80")
+
+    assert after[0] != before[0]
+    assert after[1] is before[1]
+    assert [str(cell) for cell in source.broken] == ["endpoints shop/api:80"]
+    assert [r.getMessage() for r in caplog.records] == ["endpoints shop/api:80 cannot be built; its last form stays"]
+    assert told.keys == {(Type.ENDPOINTS, "shop/api:80")}
+    assert told.view.fetch(Type.ENDPOINTS, "shop/api:80") != before[1]
+    assert source.broken == {}
+
+
+def test_grpc_client_gets_its_own_form_and_is_told_by_its_own_names() -> None:
+    """It names listeners by Service and has its routes inside them."""
+    source, objects = filled()
+    told = Told(source, peer("web-1", agent="gRPC Python 1.85"))
+    for name in ("web.shop:80", "api.shop:80"):
+        assert told.view.fetch(Type.LISTENER, name) is not None
+    assert view_of(source, peer("web-1")).fetch(Type.LISTENER, "web.shop:80") is None
+    objects.apply(mo.route("r", {"backendRefs": [mo.to("api")]}))
+    publish(source, objects)
+
+    assert told.keys == {(Type.LISTENER, "web.shop:80")}
 
 
 def test_another_pods_inbound_listener_does_not_exist() -> None:
     """Nobody reads what another pod accepts."""
     source, _ = filled()
 
-    assert source.catalogue(peer("web-1")).fetch(Type.LISTENER, "inbound/shop/api-1") is None
+    assert view_of(source, peer("web-1")).fetch(Type.LISTENER, "inbound/shop/api-1") is None
 
 
-def test_inbound_listener_is_kept_in_one_form_whatever_was_hinted() -> None:
-    """A pod that comes back a thousand times, each time with another hint, costs what it cost once."""
+def test_pod_that_comes_back_costs_what_it_cost_once() -> None:
+    """A thousand streams, each before the one before it has ended and each with another hint, leave the last one's form."""
     source, _ = filled()
     one = peer("web-1")
     source.joined(one)
-    for name in ("outbound/10.96.0.1:80", "outbound/10.96.0.2:80"):
+    last = None
+    for name in ("outbound/10.96.0.1:80", "outbound/10.96.0.2:80", "outbound/10.0.0.2:8080"):
         source.subscribed(one, [name], ())
-        source.catalogue(one).fetch(Type.LISTENER, "inbound/shop/web-1")
-    forms = source._shared[Type.LISTENER, "inbound/shop/web-1"]
+        view = view_of(source, one)
+        view.fetch(Type.LISTENER, "inbound/shop/web-1")
+        if last is not None:
+            last.close()
+        last = view
 
-    assert len(forms) == 1
+    assert source.sizes()["resources"] == 1
 
 
 def test_pod_of_no_workload_is_hinted_at_nothing() -> None:
@@ -96,7 +177,7 @@ def test_pod_of_no_workload_is_hinted_at_nothing() -> None:
     source.joined(bare)
     source.subscribed(bare, ["outbound/10.96.0.2:80"], ())
 
-    assert source.catalogue(bare).client.warm == ()
+    assert view_of(source, bare).client.warm == ()
     source.left(bare, ["outbound/10.96.0.2:80"])
 
 

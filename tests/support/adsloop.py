@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controlplane.compiler.changes import affected
+from controlplane.compiler.reads import Input, changed
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.resources.build import Client, build
 from dataplane.xds.session import Session
@@ -23,6 +23,8 @@ class Ads:
     session: Session
     subscribed: set[tuple[Type, str]] = field(default_factory=set)
     versions: dict[tuple[Type, str], str] = field(default_factory=dict)
+    inputs: dict[tuple[Type, str], set[Input]] = field(default_factory=dict)
+    """What was read for each name answered."""
     refusals: list[str] = field(default_factory=list)
     sent: int = 0
     """Responses so far."""
@@ -35,9 +37,10 @@ class Ads:
 
     def push(self, snapshot: MeshSnapshot) -> int:
         """Bring the session to another snapshot; returns how many resources it took."""
-        changed = affected(self.snapshot, snapshot, self.subscribed) & self.subscribed
+        differing = set(changed(self.snapshot, snapshot))
+        keys = {key for key in self.subscribed if self.inputs[key] & differing}
         self.snapshot = snapshot
-        return sum(self._send(type_, {n for t, n in changed if t is type_}) for type_ in PUSH_ORDER)
+        return sum(self._send(type_, {n for t, n in keys if t is type_}) for type_ in PUSH_ORDER)
 
     def answer(self, requests: list[bytes]) -> None:
         """Answer requests, and what they lead to."""
@@ -68,7 +71,10 @@ class Ads:
         self.answer(self.session.receive(response.SerializeToString()))
 
     def _send(self, type_: Type, names: set[str]) -> int:
-        found = {name: build(self.snapshot, type_, name, self.client) for name in sorted(names)}
+        found = {}
+        for name in sorted(names):
+            inputs = self.inputs[type_, name] = set()
+            found[name] = build(self.snapshot, type_, name, self.client, inputs)
         fresh = {
             name: (one.version, one.body)
             for name, one in found.items()

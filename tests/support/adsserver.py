@@ -67,7 +67,7 @@ async def served(*objects: dict[str, Any], account: str = "web", pod: str = "web
         return held.caller
 
     hub = Hub(source, identify, PodCallers(store, owner_of, grace=0.2), 100)
-    publisher = Publisher(store, source, hub, trust_domain="cluster.local", roots=lambda: ROOTS)
+    publisher = Publisher(store, source, trust_domain="cluster.local", roots=lambda: ROOTS)
     server = build_server([hub.handlers()], limit=100)
     port = server.add_insecure_port("127.0.0.1:0")
     held = Served(store, source, hub, publisher, port, caller)

@@ -1,4 +1,4 @@
-"""A change stirs what depends on it, and nothing else."""
+"""What a resource was made of is noted, and a change stirs what read it and nothing else."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.compiler.changes import affected
 from controlplane.compiler.passes import compile_mesh
-from controlplane.compiler.snapshot import MeshSnapshot
+from controlplane.compiler.reads import Input, What, changed
+from controlplane.compiler.snapshot import MeshSnapshot, PortKey
 from controlplane.ingest.assemble import ingest
 from controlplane.resources.build import Client, build, names
 from meshapi.xds import Type
@@ -50,14 +50,14 @@ def step(objects: Objects, previous: MeshSnapshot | None = None) -> MeshSnapshot
     return compile_mesh(ingest(objects, previous.model if previous else None), previous, roots=b"roots")
 
 
-def versions(snapshot: MeshSnapshot, keys: set[tuple[Type, str]]) -> dict[tuple[Type, str, int], str]:
-    """The version of each resource for each client that can have it."""
+def built(snapshot: MeshSnapshot, keys: set[tuple[Type, str]]) -> dict[tuple[Type, str, int], tuple[str, set[Input]]]:
+    """The version of each resource for each client, empty where there is none, and what was read for it."""
     found = {}
     for type_, name in keys:
         for index, client in enumerate(CLIENTS):
-            built = build(snapshot, type_, name, client)
-            if built:
-                found[type_, name, index] = built.version
+            inputs: set[Input] = set()
+            resource = build(snapshot, type_, name, client, inputs)
+            found[type_, name, index] = (resource.version if resource else "", inputs)
     return found
 
 
@@ -92,20 +92,33 @@ def changes() -> list[tuple[str, Callable[[Objects], None]]]:
 
 
 @pytest.mark.parametrize("change", [pytest.param(c, id=name) for name, c in changes()])
-def test_change_names_every_resource_that_differs(change: Callable[[Objects], None]) -> None:
-    """Affected may name too much, never too little, as judged by building everything."""
+def test_resource_that_read_nothing_that_changed_is_the_same(change: Callable[[Objects], None]) -> None:
+    """Judged by building everything anew: whatever differs, comes to be or ceases to, had read an input that changed."""
     objects = shop()
     before = step(objects)
     change(objects)
     after = step(objects, before)
     keys = all_names(before, after)
-    old, new = versions(before, keys), versions(after, keys)
-    differing = {key[:2] for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-    if before.pods.keys() != after.pods.keys():
-        # A sidecar asks for the clusters of its own app when it gets its listener, so they are no news by themselves.
-        differing = {key for key in differing if not key[1].startswith("inbound:")}
+    old, new = built(before, keys), built(after, keys)
+    differing = set(changed(before, after))
 
-    assert differing <= affected(before, after, EXTRA)
+    assert [key for key, (version, inputs) in old.items() if version != new[key][0] and not inputs & differing] == []
+
+
+@pytest.mark.parametrize("change", [pytest.param(c, id=name) for name, c in changes()])
+def test_list_of_names_that_read_nothing_that_changed_is_the_same(change: Callable[[Objects], None]) -> None:
+    """What a wildcard covers is made of inputs like everything else."""
+    objects = shop()
+    before = step(objects)
+    change(objects)
+    after = step(objects, before)
+    differing = set(changed(before, after))
+    for client in CLIENTS:
+        for type_ in Type:
+            inputs: set[Input] = set()
+            listed = set(names(before, type_, client, inputs))
+
+            assert listed == set(names(after, type_, client)) or inputs & differing
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,32 +138,32 @@ def test_incremental_is_the_same_as_from_scratch(order: list[int]) -> None:
         assert snapshot.problems() == []
 
 
-def test_nothing_changed_affects_nothing() -> None:
+def test_nothing_changed_changes_no_input() -> None:
     """The same objects make the same snapshot, and nothing to push."""
     objects = shop()
     first = step(objects)
     second = step(objects, first)
 
     assert second == first
-    assert affected(first, second, EXTRA) == set()
+    assert list(changed(first, second)) == []
 
 
-def test_endpoint_change_names_only_the_endpoints() -> None:
+def test_endpoint_change_is_a_change_of_the_endpoints_alone() -> None:
     """No cluster, listener or route depends on who is ready."""
     objects = shop()
     before = step(objects)
     objects.apply(endpoint_slice("api", endpoint("api-1", "10.0.0.2")))
 
-    assert affected(before, step(objects, before)) == {(Type.ENDPOINTS, "shop/api:80")}
+    assert list(changed(before, step(objects, before))) == [(What.ENDPOINTS, PortKey("shop", "api", 80))]
 
 
-def test_new_roots_name_only_the_trust_bundle() -> None:
+def test_new_roots_are_a_change_of_the_roots_alone() -> None:
     """Rotation touches no cluster."""
     objects = shop()
     before = step(objects)
     after = compile_mesh(ingest(objects, before.model), before, roots=b"new")
 
-    assert affected(before, after) == {(Type.SECRET, "trust")}
+    assert list(changed(before, after)) == [(What.ROOTS, None)]
 
 
 def big(services: int) -> Objects:
@@ -193,7 +206,7 @@ def test_one_change_in_a_thousand_services_costs_little() -> None:
     objects.apply(endpoint_slice("s7", endpoint("s7-0", "10.1.0.7"), endpoint("s7-1", "10.2.0.7", ready=False)))
     with counted(calls):
         second = step(objects, first)
-        found = affected(first, second)
+        found = list(changed(first, second))
 
-    assert found == {(Type.ENDPOINTS, "shop/s7:80")}
+    assert found == [(What.ENDPOINTS, PortKey("shop", "s7", 80))]
     assert calls[1] < calls[0] / 6, calls
