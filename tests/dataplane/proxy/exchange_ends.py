@@ -252,6 +252,8 @@ class ClientEnd(End):
 
     def close(self) -> None:
         if not self.over:
+            for ask in self.asks.values():
+                ask.ended = ask.ended or (bool(ask.protocol) and not self.http2)  # a tunnel's bytes end so
             self.broken()
             super().close()
 
