@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from meshapi import names
@@ -25,6 +25,8 @@ Pair = tuple[Place, str]
 
 MOST = 20
 """Pairs tried; of more, so many by chance."""
+_PATIENCE = 3.0
+"""Seconds a sidecar may take, of which it gives its peer two."""
 _HTTP = frozenset({"http", "http2", "grpc"})
 
 
@@ -65,8 +67,9 @@ def _meshed(config: Object) -> set[str]:
 
 def greet(kube: Kube, chosen: Sequence[Pair]) -> dict[Pair, Greeting]:
     """Have each pair greet."""
+    patient = replace(kube, timeout=_PATIENCE)
     with ThreadPoolExecutor(MOST) as pool:
-        return dict(zip(chosen, pool.map(lambda pair: _greeted(kube, pair), chosen), strict=True))
+        return dict(zip(chosen, pool.map(lambda pair: _greeted(patient, pair), chosen), strict=True))
 
 
 def _greeted(kube: Kube, pair: Pair) -> Greeting:

@@ -135,7 +135,7 @@ def _lacking(kube: Kube, replica: Object) -> str:
     try:
         kube.request("GET", where)
     except KubeError as error:
-        return str(error).strip()
+        return str(error).strip() if error.code else f"it does not answer ({error})"
     return ""
 
 

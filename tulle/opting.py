@@ -7,7 +7,7 @@ certificate and keeps nothing. Out: claims.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from controlplane.inject.workload import owner_of
@@ -21,6 +21,8 @@ from tulle.proofs import who
 
 Object = dict[str, Any]
 
+PATIENCE = 5.0
+"""Seconds the pod may take; API servers wait longer for a webhook, but whoever checks wants to know now."""
 _OUTSIDE = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _ENDED = frozenset({"Succeeded", "Failed"})
 _ANNOTATED = "annotated-namespaces.inject.tulle.dev"
@@ -56,9 +58,12 @@ def attempt(kube: Kube, namespace: str) -> Trial:
         },
     }
     try:
-        made = kube.create(f"/api/v1/namespaces/{namespace}/pods", pod, dryRun="All")
+        made = replace(kube, timeout=PATIENCE).create(f"/api/v1/namespaces/{namespace}/pods", pod, dryRun="All")
     except KubeError as error:
-        return Trial(namespace=namespace, refusal=str(error), code=error.code)
+        words = (
+            str(error) if error.code else f"not made within {PATIENCE:g} s: the webhook hangs, and so do pods ({error})"
+        )
+        return Trial(namespace=namespace, refusal=words, code=error.code)
     return Trial(namespace=namespace, pod=made)
 
 

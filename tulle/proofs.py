@@ -62,13 +62,13 @@ def who(one: Place, look: Look) -> str:
     return f"{one[0]}/{one[1]}" + (f" of {owner}" if owner and owner != f"Pod/{one[1]}" else "")
 
 
-def _both(first: Mapping[Any, str], second: Mapping[Any, str]) -> dict[Any, str]:
+def both(first: Mapping[Any, str], second: Mapping[Any, str]) -> dict[Any, str]:
     """Keep what was found twice, in the words of the second time."""
     return {key: words for key, words in second.items() if key in first}
 
 
 def _replicas(first: Look, second: Look) -> list[Claim]:
-    silent = _both(first.silent, second.silent)
+    silent = both(first.silent, second.silent)
     return [
         claim(
             not silent,
@@ -81,7 +81,7 @@ def _replicas(first: Look, second: Look) -> list[Claim]:
 
 
 def _feeds(first: Look, second: Look) -> list[Claim]:
-    behind = _both(_unfollowed(first), _unfollowed(second))
+    behind = both(_unfollowed(first), _unfollowed(second))
     return [
         claim(
             not behind,
@@ -167,13 +167,10 @@ def _usable(endpoint: Object, namespace: str, look: Look) -> bool:
 
 
 def _sidecars(first: Look, second: Look) -> list[Claim]:
-    away = _both(_away(first), _away(second))
-    refusing = _both(_refusing(first), _refusing(second))
-    behind = {
-        one: words
-        for one, words in _waiting(second).items()
-        if _waiting(first).get(one) == words and one in first.proxies
-    }
+    away = both(_away(first), _away(second))
+    refusing = both(_refusing(first), _refusing(second))
+    waited = _waiting(first)
+    behind = {one: what for one, what in _waiting(second).items() if waited.get(one) == what}
     skipped = sorted("/".join(one) for one, pod in second.pods.items() if _skipped(pod))
     return [
         claim(
@@ -205,7 +202,7 @@ def _sidecars(first: Look, second: Look) -> list[Claim]:
 
 
 def _running(first: Look, second: Look) -> Claim:
-    down = _both(_down(first), _down(second))
+    down = both(_down(first), _down(second))
     return claim(
         not down,
         "every sidecar runs",
@@ -277,8 +274,8 @@ def _waiting(look: Look) -> dict[Place, tuple[str, str]]:
 
 
 def _destinations(first: Look, second: Look) -> list[Claim]:
-    wrong = _both(_frozen(first), _frozen(second))
-    silent = _both(
+    wrong = both(_frozen(first), _frozen(second))
+    silent = both(
         {one: said.silent for one, said in first.sidecars.items() if said.silent},
         {one: said.silent for one, said in second.sidecars.items() if said.silent},
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from tulle.claims import Claim, claim, some
 from tulle.looks import Look, Place
 from tulle.moments import span, when
 from tulle.output import FAILED, WARNING
-from tulle.proofs import who
+from tulle.proofs import both, who
 
 Object = dict[str, Any]
 
@@ -130,7 +131,7 @@ def _bundles(hooks: Sequence[Object], trusted: frozenset[str]) -> Claim:
 
 
 def _sidecars(first: Look, second: Look) -> Claim:
-    stale = {one: words for one, words in _stale(second).items() if one in _stale(first)}
+    stale = both(_stale(first), _stale(second))
     return claim(
         not stale,
         "every sidecar trusts what the control plane trusts",
@@ -156,7 +157,7 @@ def _stale(look: Look) -> dict[Place, str]:
 
 
 def _certificates(first: Look, second: Look) -> list[Claim]:
-    late = {one: words for one, words in _late(second).items() if one in _late(first)}
+    late = both(_late(first), _late(second))
     now = dt.datetime.now(dt.UTC)
     over = sorted(who(one, second) for one, ends in _ends(second).items() if ends <= now)
     return [
@@ -194,6 +195,7 @@ def _late(look: Look) -> dict[Place, str]:
     }
 
 
+@functools.lru_cache(64)
 def _fingerprints(pem: str) -> frozenset[str]:
     from cryptography import x509  # noqa: PLC0415 - only this check needs it
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - the same

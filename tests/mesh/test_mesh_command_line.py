@@ -100,11 +100,33 @@ def test_check_counts_the_errors_the_mesh_makes(mesh: Mesh, shop: Kube) -> None:
 
 SIGNAL = (
     "import os,sys\n"
+    "wanted=sys.argv[2].encode()\n"
     "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
     " try:\n"
-    "  if b'/tulle'+b'-proxy' in open(f'/proc/{pid}/cmdline','rb').read(): os.kill(int(pid),int(sys.argv[1]))\n"
+    "  if int(pid)!=os.getpid() and wanted in open(f'/proc/{pid}/cmdline','rb').read(): os.kill(int(pid),int(sys.argv[1]))\n"
     " except OSError: pass\n"
 )
+STOP, GO_ON = (str(int(signal.SIGSTOP)),), (str(int(signal.SIGCONT)),)
+
+
+def test_check_names_a_control_plane_that_stands_still(mesh: Mesh, shop: Kube) -> None:
+    """It neither publishes nor admits, and its port is open all the same: said soon, though every call of it hangs."""
+    replica = mesh.system.get("pods", "-l", "app.kubernetes.io/name=tulle")["items"][0]["metadata"]["name"]
+    stop = ("exec", replica, "--", "python", "-c", SIGNAL)
+    mesh.system(*stop, *STOP, "/tulle-controlplane")
+    try:
+        began = time.monotonic()
+        found = claims(mesh)
+        took = time.monotonic() - began
+    finally:
+        mesh.system(*stop, *GO_ON, "/tulle-controlplane")
+        mesh.system("rollout", "status", "deployment/tulle", "--timeout=60s")
+
+    silent, trial = found["every replica of the control plane answers"], found["a pod made now is given its sidecar"]
+    assert (silent["status"], replica in silent["detail"]) == ("failed", True), silent
+    assert (trial["status"], "webhook hangs" in trial["detail"]) == ("failed", True), trial
+    assert took < 20
+    shop.until(lambda: mesh.tulle("check", check=False).returncode == 0, 30, "a mesh that is well again")
 
 
 def test_check_names_a_sidecar_that_stands_still(mesh: Mesh, shop: Kube) -> None:
@@ -112,12 +134,12 @@ def test_check_names_a_sidecar_that_stands_still(mesh: Mesh, shop: Kube) -> None
     shop.apply(pod("frozen", annotations=ON))
     shop("wait", "--for=condition=Ready", "pod/frozen", "--timeout=60s")
     try:
-        shop("exec", "frozen", "-c", "tulle-proxy", "--", "python", "-c", SIGNAL, str(int(signal.SIGSTOP)))
+        shop("exec", "frozen", "-c", "tulle-proxy", "--", "python", "-c", SIGNAL, *STOP, "/tulle-proxy")
         began = time.monotonic()
         found = claims(mesh)
         took = time.monotonic() - began
     finally:
-        shop("exec", "frozen", "-c", "tulle-proxy", "--", "python", "-c", SIGNAL, str(int(signal.SIGCONT)))
+        shop("exec", "frozen", "-c", "tulle-proxy", "--", "python", "-c", SIGNAL, *GO_ON, "/tulle-proxy")
         shop("delete", "pod", "frozen", "--now", "--ignore-not-found")
 
     mute = found["the sidecars answer"]
