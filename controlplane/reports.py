@@ -75,7 +75,7 @@ def samples(parts: Parts) -> Iterator[Sample]:
         yield _gauge(
             "tulle_xds_cached_resources", count, "Encoded resources held, and inputs they were made of.", cache=cache
         )
-    for what in sorted(map(str, parts.source.broken))[:MAX_BROKEN]:
+    for what in sorted({*map(str, parts.source.broken), *parts.source.snapshot.faults})[:MAX_BROKEN]:
         yield _gauge("tulle_broken", 1, "What a defect keeps from being made; its last form stays.", what=what)
     figures, hub, book = parts.publisher.figures, parts.hub, parts.certificates
     yield _total("tulle_xds_pushes_total", hub.pushes, "Responses sent because something changed.")

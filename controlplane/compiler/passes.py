@@ -1,13 +1,13 @@
 """Model to snapshot: the passes, in order.
 
 In: a model, and the snapshot made before it. Out: a `MeshSnapshot`, in which everything that did not change is the very same object as
-before. Pure and total: any model compiles.
+before. Pure and total: any model compiles, and a fault in one key leaves its last form and is told of in `faults`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
 from controlplane.compiler.attach import PRODUCER, attach
 from controlplane.compiler.memo import Memo
@@ -19,19 +19,29 @@ from controlplane.compiler.status import route_statuses
 from controlplane.model.mesh import Model
 from controlplane.model.meta import Key, RouteKey
 
+T = TypeVar("T")
 Traffic = Mapping[PortKey, PortTraffic]
 Statuses = Mapping[RouteKey, tuple[ParentStatus, ...]]
 
 
 def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: bytes = b"") -> MeshSnapshot:
     """Compile a model; `roots` are the certificates (PEM) trusted now."""
+    before = previous or MeshSnapshot()
+    faults: dict[str, Exception] = dict(model.faults)
     memos = {name: _next(previous, name) for name in ("policies", "services", "pods", "routes")}
     policies = compile_policies(model, memos["policies"])
     services = compile_services(model, policies, memos["services"])
     pods = compile_pods(model, services, policies, memos["pods"])
-    traffic, statuses = _compile_traffic(model, previous, memos["routes"])
-    for memo in memos.values():
+    traffic, statuses = _kept(
+        faults,
+        "routes",
+        lambda: _compile_traffic(model, previous, memos["routes"]),
+        (before.traffic, before.route_statuses),
+    )
+    told = _kept(faults, "the status of policies", lambda: policy_statuses(model), before.policy_statuses)
+    for name, memo in memos.items():
         memo.close()
+        faults |= {f"{name} {key}": fault for key, fault in memo.faults.items()}
     return MeshSnapshot(
         trust_domain=model.trust_domain,
         roots=roots,
@@ -42,10 +52,11 @@ def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: b
         pod_ips=_owners((key, entry.pod.ips, entry.pod.created) for key, entry in pods.items()),
         traffic=traffic,
         route_statuses=statuses,
-        policy_statuses=policy_statuses(model),
+        policy_statuses=told,
         user_problems=model.problems,
         model=model,
         memos=memos,
+        faults=faults,
     )
 
 
@@ -62,8 +73,22 @@ def _next(previous: MeshSnapshot | None, name: str) -> Memo[Any, Any]:
     return Memo(cast("Memo[Any, Any] | None", previous.memos.get(name) if previous else None))
 
 
+def _kept(faults: dict[str, Exception], what: str, make: Callable[[], T], last: T) -> T:
+    """Make what has no keys of its own; after a fault the last one stays."""
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001 - the supervisor of one pass
+        faults[what] = error
+        return last
+
+
 def _compile_traffic(model: Model, previous: MeshSnapshot | None, memo: Memo[Any, Any]) -> tuple[Traffic, Statuses]:
-    if previous and model.routes is previous.model.routes and model.services is previous.model.services:
+    if (
+        previous
+        and not previous.faults
+        and model.routes is previous.model.routes
+        and model.services is previous.model.services
+    ):
         # Endpoints and pods come and go all the time and no route depends on them.
         memo.entries.update(cast("Memo[Any, Any]", previous.memos["routes"]).entries)
         return previous.traffic, previous.route_statuses
@@ -72,11 +97,13 @@ def _compile_traffic(model: Model, previous: MeshSnapshot | None, memo: Memo[Any
     consumers: dict[PortKey, dict[str, PortRoutes]] = {}
     for (port, client), routes in attachments.routes.items():
         backends = [model.services.get(backend.key) for route in routes for backend in backends_of(route)]
-        merged: PortRoutes = memo.get(
+        merged: PortRoutes | None = memo.get(
             (port, client),
             (*routes, *backends),
             lambda r=routes: merge(r[0].key.kind, r, model.services),  # type: ignore[misc]
         )
+        if merged is None:
+            continue
         if client == PRODUCER:
             producers[port] = merged
         else:

@@ -62,11 +62,13 @@ def compile_policies(model: Model, memo: Memo[Key, PodPolicy]) -> dict[Key, PodP
             continue
         nearest = _nearest(pod, scopes, behind) if scopes.targets else None
         wider = scopes.namespaces.get(key.namespace)
-        policies[key] = memo.get(
+        decided = memo.get(
             key,
             (nearest, wider, model.mesh.mode),
             lambda n=nearest, w=wider: _decide(n, w, model),  # type: ignore[misc]
         )
+        if decided is not None:
+            policies[key] = decided
     return policies
 
 

@@ -53,11 +53,13 @@ def compile_services(model: Model, policies: Policies, memo: Memo[Key, ServiceEn
             *(policies.get(pod.key) if pod else None for pod in pods),
             *(None if endpoint.zone else model.nodes.get(Key("", endpoint.node)) for endpoint in endpoints),
         )
-        entries[key] = memo.get(
+        entry = memo.get(
             key,
             inputs,
             lambda s=service, g=slices: _entry(s, g, model, policies),  # type: ignore[misc]
         )
+        if entry is not None:
+            entries[key] = entry
     return entries
 
 
@@ -65,10 +67,7 @@ def _entry(service: Service, slices: Iterable[EndpointSlice], model: Model, poli
     ports: dict[int, PortEndpoints] = {}
     backing: set[tuple[Key, int, Protocol]] = set()
     for port in service.ports:
-        # An endpoint whose pod is not seen yet waits for it: called in plaintext it would be called without its identity.
-        found = [
-            pair for one in slices for pair in _at_port(one, port) if pair[0].pod is None or pair[0].pod in model.pods
-        ]
+        found = [pair for one in slices for pair in _at_port(one, port) if _known(pair[0].pod, model, policies)]
         usable = [pair for pair in found if pair[0].ready and not pair[0].terminating]
         usable = usable or [pair for pair in found if pair[0].serving and pair[0].terminating]
         made = {(e.address, number): _endpoint(e, number, model, policies) for e, number in usable}
@@ -78,6 +77,11 @@ def _entry(service: Service, slices: Iterable[EndpointSlice], model: Model, poli
         backing.update((e.pod, number, port.protocol) for e, number in found if e.pod)
     order = sorted(backing, key=lambda one: (one[0], one[1], one[2].value))
     return ServiceEntry(service=service, ports=ports, backing=tuple(order))
+
+
+def _known(pod: Key | None, model: Model, policies: Policies) -> bool:
+    """An endpoint whose pod is not seen or decided yet waits for it: called in plaintext it would be called without its identity."""
+    return pod is None or (pod in model.pods and (pod in policies or not model.pods[pod].mesh))
 
 
 def _at_port(one: EndpointSlice, port: ServicePort) -> list[tuple[SliceEndpoint, int]]:
@@ -116,19 +120,21 @@ def compile_pods(
 ) -> dict[Key, PodEntry]:
     """Compile each mesh pod: its identity, its policy, its known ports and what they speak."""
     served: dict[Key, list[tuple[int, Protocol]]] = {}
-    for entry in services.values():
-        for key, port, protocol in entry.backing:
+    for service in services.values():
+        for key, port, protocol in service.backing:
             served.setdefault(key, []).append((port, protocol))
     entries = {}
     for key, policy in policies.items():
         pod, behind = model.pods[key], served.get(key, [])
-        entries[key] = memo.get(
+        entry = memo.get(
             key,
             (pod, policy, behind, model.trust_domain),
             lambda p=pod, q=policy, s=behind: PodEntry(  # type: ignore[misc]
                 pod=p, identity=identity_of(p, model.trust_domain), policy=q, ports=_known_ports(p, s)
             ),
         )
+        if entry is not None:
+            entries[key] = entry
     return entries
 
 

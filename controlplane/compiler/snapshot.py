@@ -204,6 +204,8 @@ class MeshSnapshot:
     model: Model = field(default_factory=Model, compare=False, repr=False)
     memos: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
     """How it was made; only the passes look inside."""
+    faults: Mapping[str, Exception] = field(default_factory=dict, compare=False, repr=False)
+    """What could not be made for a defect of ours and stands in its last form, by what it is."""
 
     def problems(self) -> list[str]:
         """Tell of every reference that leads nowhere; empty when the snapshot is whole."""

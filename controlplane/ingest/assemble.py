@@ -32,6 +32,10 @@ class Objects(Protocol):
         """All objects of a kind."""
 
 
+_UNREAD = object()
+"""Stands for the raw object where reading it failed, so that it is read again."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen(Generic[Noun]):
     """One raw object and what it was read as."""
@@ -39,6 +43,7 @@ class _Seen(Generic[Noun]):
     raw: object
     noun: Noun | None
     problem: Problem | None = None
+    fault: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ def ingest(objects: Objects, previous: Model | None = None, *, trust_domain: str
         old = cast("_Read[Any]", memo.get(kind) or _Read())
         read[kind] = _read_kind(kind, objects.of(kind), old)
     problems = tuple(sorted(problem for one in read.values() for problem in one.problems))
+    faults = {f"{kind} {key}": seen.fault for kind, one in read.items() for key, seen in one.seen.items() if seen.fault}
     mesh = read["Mesh"].nouns.get(Key("", MESH_NAME), MeshSettings())
     return Model(
         trust_domain=trust_domain,
@@ -72,6 +78,7 @@ def ingest(objects: Objects, previous: Model | None = None, *, trust_domain: str
         routes=_routes(read, previous),
         authentications=read["PeerAuthentication"].nouns,
         problems=previous.problems if previous and previous.problems == problems else problems,
+        faults=faults,
         memo=read,
     )
 
@@ -110,16 +117,24 @@ def _read_kind(kind: str, objects: Iterable[Mapping[str, Any]], old: _Read[Any])
         if before is not None and before.raw is raw:
             seen[key] = before
             continue
-        now = _read_one(kind, key, raw)
+        now = _attempt(kind, key, raw, before)
         if before is not None and now.noun == before.noun:
             # A new form of the object that says nothing new keeps its old noun, so nothing downstream stirs.
-            now = _Seen(raw, before.noun, now.problem)
+            now = _Seen(now.raw, before.noun, now.problem, now.fault)
         changed = changed or before is None or now.noun is not before.noun or now.problem != before.problem
         seen[key] = now
     if not changed and len(seen) == len(old.seen):
         # Same nouns; only the raw objects behind them are remembered anew, which costs nothing when there are none.
         return old if all(seen[key] is old.seen[key] for key in seen) else _Read(seen, old.nouns)
     return _Read(seen, {key: one.noun for key, one in seen.items() if one.noun is not None})
+
+
+def _attempt(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:
+    """Read one object. A fault of ours is that object's alone: what it was read as before stays, and the next pass tries again."""
+    try:
+        return _read_one(kind, key, raw)
+    except Exception as error:  # noqa: BLE001 - the supervisor of one object
+        return _Seen(_UNREAD, before.noun if before else None, before.problem if before else None, error)
 
 
 def _key(raw: Mapping[str, Any]) -> Key:

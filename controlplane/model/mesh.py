@@ -43,5 +43,7 @@ class Model:
     routes: Mapping[RouteKey, Route] = field(default_factory=dict)
     authentications: Mapping[Key, PeerAuthentication] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    faults: Mapping[str, Exception] = field(default_factory=dict, compare=False, repr=False)
+    """Objects that a defect of ours keeps from being read, by kind and key; their last nouns stay."""
     memo: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
     """What each raw object was read as; only `ingest` looks inside."""

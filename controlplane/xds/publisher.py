@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from controlplane.compiler.passes import compile_mesh
@@ -105,8 +105,15 @@ class Publisher:
         self.figures.snapshots += 1
         self.published.set()
         self._complain(frozenset(snapshot.user_problems))
+        self._report(before.faults, snapshot.faults)
         for listener in self._listeners:
             listener(snapshot)
+
+    @staticmethod
+    def _report(before: Mapping[str, Exception], now: Mapping[str, Exception]) -> None:
+        for what, fault in now.items():
+            if repr(before.get(what)) != repr(fault):
+                log.error("%s cannot be made; the last form stays", what, exc_info=fault)
 
     def _complain(self, problems: frozenset[Problem]) -> None:
         for problem in sorted(problems - self._problems):

@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controlplane.compiler import passes, policies, services
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.reads import Input, What, changed
 from controlplane.compiler.snapshot import MeshSnapshot, PortKey
+from controlplane.ingest import assemble
 from controlplane.ingest.assemble import ingest
+from controlplane.model.meta import Key
 from controlplane.resources.build import Client, build, names
 from meshapi.xds import Type
 from tests.support.meshobjects import (
@@ -166,10 +171,50 @@ def test_new_roots_are_a_change_of_the_roots_alone() -> None:
     assert list(changed(before, after)) == [(What.ROOTS, None)]
 
 
-def big(services: int) -> Objects:
+@pytest.mark.parametrize(
+    ("module", "function", "what"),
+    [
+        (services, "_entry", "services shop/api"),
+        (policies, "_decide", "policies shop/api-1"),
+        (passes, "merge", "routes"),
+        (passes, "attach", "routes"),
+        (passes, "policy_statuses", "the status of policies"),
+        (assemble, "_read_one", "EndpointSlice shop/api-abc"),
+    ],
+)
+def test_fault_in_one_key_keeps_its_last_form_while_all_others_go_on(
+    module: ModuleType, function: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, and made again as soon as it can be, though nothing else changes."""
+    objects = shop()
+    objects.apply(route("r", {"backendRefs": [to("api")]}))
+    before = step(objects)
+    works = getattr(module, function)
+
+    def faulty(*given: Any) -> Any:
+        if function in {"_decide", "merge", "attach", "policy_statuses"} or "api" in repr(given[:2]):
+            raise ZeroDivisionError("planted")
+        return works(*given)
+
+    objects.apply(service("web", "10.96.0.99", HTTP), endpoint_slice("api", endpoint("api-2", "10.0.0.3")))
+    objects.apply(peer_authentication("p", "STRICT"), route("r", {"backendRefs": [to("web")]}))
+    with monkeypatch.context() as planted:
+        planted.setattr(module, function, faulty)
+        broken = step(objects, before)
+
+    assert [name for name in broken.faults if name.startswith(what)]
+    assert broken.services[Key("shop", "web")].service.ips == ("10.96.0.99",)
+    assert Key("shop", "api") in broken.services
+    assert broken.pods.keys() == before.pods.keys()
+    mended = step(objects, broken)
+    assert mended.faults == {}
+    assert mended == step(objects)
+
+
+def big(count: int) -> Objects:
     """Services with two pods each."""
     made: list[Object] = []
-    for n in range(services):
+    for n in range(count):
         ips = [f"10.{i}.{n // 250}.{n % 250}" for i in (1, 2)]
         made += [
             service(f"s{n}", f"10.96.{n // 250}.{n % 250}", HTTP),
