@@ -48,6 +48,14 @@ class Memo(Generic[K, V]):
         self.entries[key] = (inputs, value)
         return value
 
+    def carry(self) -> None:
+        """Keep everything the pass before this one knew; only what is asked for or forgotten changes."""
+        self.entries = dict(self._old)
+
+    def forget(self, key: K) -> None:
+        """Drop a key that is no more, after `carry`."""
+        self.entries.pop(key, None)
+
     def close(self) -> None:
         """End the pass: let go of what the pass before it remembered."""
         self._old = {}

@@ -12,9 +12,18 @@ from typing import Any, TypeVar, cast
 from controlplane.compiler.attach import PRODUCER, attach
 from controlplane.compiler.memo import Memo
 from controlplane.compiler.policies import compile_policies, policy_statuses
+from controlplane.compiler.reads import differing
 from controlplane.compiler.routes import backends_of, merge
-from controlplane.compiler.services import compile_pods, compile_services
-from controlplane.compiler.snapshot import MeshSnapshot, ParentStatus, PortKey, PortRoutes, PortTraffic
+from controlplane.compiler.services import Policies, compile_pods, compile_services
+from controlplane.compiler.snapshot import (
+    MeshSnapshot,
+    ParentStatus,
+    PodEntry,
+    PortKey,
+    PortRoutes,
+    PortTraffic,
+    ServiceEntry,
+)
 from controlplane.compiler.status import route_statuses
 from controlplane.model.mesh import Model
 from controlplane.model.meta import Key, RouteKey
@@ -29,16 +38,28 @@ def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: b
     before = previous or MeshSnapshot()
     faults: dict[str, Exception] = dict(model.faults)
     memos = {name: _next(previous, name) for name in ("policies", "services", "pods", "routes")}
-    policies = compile_policies(model, memos["policies"])
-    services = compile_services(model, policies, memos["services"])
-    pods = compile_pods(model, services, policies, memos["pods"])
+    # A pass whose inputs are the ones of before is left out; after a fault none is, since what failed is to be tried again.
+    same = _same(model, previous)
+    policies = before.policies
+    if {"pods", "authentications", "mesh", "trust_domain", *_targeted(model)} <= same:
+        memos["policies"].carry()
+    else:
+        policies = compile_policies(model, memos["policies"])
+    services = _services(model, previous, policies, memos["services"], same)
+    pods = before.pods
+    if policies is before.policies and {"pods", "trust_domain"} <= same and _same_backing(services, before.services):
+        memos["pods"].carry()
+    else:
+        pods = compile_pods(model, services, policies, memos["pods"])
     traffic, statuses = _kept(
         faults,
         "routes",
         lambda: _compile_traffic(model, previous, memos["routes"]),
         (before.traffic, before.route_statuses),
     )
-    told = _kept(faults, "the status of policies", lambda: policy_statuses(model), before.policy_statuses)
+    told = before.policy_statuses
+    if not {"pods", "authentications", "mesh", "services", "problems", *_targeted(model)} <= same:
+        told = _kept(faults, "the status of policies", lambda: policy_statuses(model), told)
     for name, memo in memos.items():
         memo.close()
         faults |= {f"{name} {key}": fault for key, fault in memo.faults.items()}
@@ -47,17 +68,66 @@ def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: b
         roots=roots,
         mesh=model.mesh,
         services=services,
-        service_ips=_owners((key, entry.service.ips, "") for key, entry in services.items()),
+        service_ips=before.service_ips if "services" in same else _service_ips(services),
         pods=pods,
-        pod_ips=_owners((key, entry.pod.ips, entry.pod.created) for key, entry in pods.items()),
+        pod_ips=before.pod_ips if pods is before.pods else _pod_ips(pods),
         traffic=traffic,
         route_statuses=statuses,
         policy_statuses=told,
         user_problems=model.problems,
+        policies=policies,
         model=model,
         memos=memos,
         faults=faults,
     )
+
+
+_PARTS = ("pods", "nodes", "services", "slices", "authentications", "mesh", "problems", "trust_domain")
+
+
+def _targeted(model: Model) -> tuple[str, ...]:
+    """The part of the model that policies depend on only where one targets a Service."""
+    policies = model.authentications.values()
+    return ("slices",) if any(target.kind == "Service" for one in policies for target in one.targets) else ()
+
+
+def _same(model: Model, previous: MeshSnapshot | None) -> set[str]:
+    """Which parts of the model are those the snapshot before was compiled from."""
+    if previous is None or previous.faults:
+        return set()
+    return {part for part in _PARTS if getattr(model, part) is getattr(previous.model, part)}
+
+
+def _services(
+    model: Model, previous: MeshSnapshot | None, policies: Policies, memo: Memo[Any, Any], same: set[str]
+) -> Mapping[Key, ServiceEntry]:
+    """Compile Services: where only Services or slices changed, those that these concern and no other."""
+    if previous is None or policies is not previous.policies or not {"pods", "nodes", "trust_domain"} <= same:
+        return compile_services(model, policies, memo)
+    memo.carry()
+    old = previous.model
+    only = {key for key, _, _ in differing(old.services, model.services)}
+    for _, was, now in differing(old.slices, model.slices):
+        only |= {one.service for one in (was, now) if one is not None}
+    entries = compile_services(model, policies, memo, only)
+    if all(entries.get(key) is previous.services.get(key) for key in only):
+        return previous.services
+    return {key: entry for key, entry in previous.services.items() if key not in only} | entries
+
+
+def _same_backing(services: Mapping[Key, ServiceEntry], before: Mapping[Key, ServiceEntry]) -> bool:
+    """Whether the same pods serve the same ports."""
+    return all(
+        (was.backing if was else ()) == (now.backing if now else ()) for _, was, now in differing(before, services)
+    )
+
+
+def _service_ips(services: Mapping[Key, ServiceEntry]) -> dict[str, Key]:
+    return _owners((key, entry.service.ips, "") for key, entry in services.items())
+
+
+def _pod_ips(pods: Mapping[Key, PodEntry]) -> dict[str, Key]:
+    return _owners((key, entry.pod.ips, entry.pod.created) for key, entry in pods.items())
 
 
 def _owners(claims: Iterable[tuple[Key, tuple[str, ...], str]]) -> dict[str, Key]:

@@ -133,17 +133,17 @@ def changed(old: MeshSnapshot, new: MeshSnapshot) -> Iterator[Input]:
     if old.mesh != new.mesh:
         yield What.MESH, None
     services = False
-    for key, before, after in _differing(old.services, new.services):
+    for key, before, after in differing(old.services, new.services):
         if (before and before.service) != (after and after.service):
             services = True
             yield What.SERVICE, key
         yield from _ports(key, before, after)
     if services:
         yield What.SERVICES, None
-    yield from ((What.SERVICE_AT, one) for one, _, _ in _differing(old.service_ips, new.service_ips))
-    yield from ((What.POD, one) for one, _, _ in _differing(old.pods, new.pods))
-    yield from ((What.POD_AT, one) for one, _, _ in _differing(old.pod_ips, new.pod_ips))
-    yield from ((What.TRAFFIC, one) for one, _, _ in _differing(old.traffic, new.traffic))
+    yield from ((What.SERVICE_AT, one) for one, _, _ in differing(old.service_ips, new.service_ips))
+    yield from ((What.POD, one) for one, _, _ in differing(old.pods, new.pods))
+    yield from ((What.POD_AT, one) for one, _, _ in differing(old.pod_ips, new.pod_ips))
+    yield from ((What.TRAFFIC, one) for one, _, _ in differing(old.traffic, new.traffic))
 
 
 def _ports(key: Key, old: ServiceEntry | None, new: ServiceEntry | None) -> Iterator[Input]:
@@ -161,7 +161,8 @@ def _at(entry: ServiceEntry | None, port: int) -> PortEndpoints | None:
     return entry.ports.get(port) if entry else None
 
 
-def _differing(old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[tuple[K, V | None, V | None]]:
+def differing(old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[tuple[K, V | None, V | None]]:
+    """Tell where two mappings differ, and what each has there."""
     if old is new:
         return
     for key, before in old.items():

@@ -6,7 +6,7 @@ terminating ones only while there is no ready one (Kubernetes' own rule for Clus
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from controlplane.compiler.memo import Memo
 from controlplane.compiler.snapshot import Endpoint, PodEntry, PodPolicy, PortEndpoints, ServiceEntry
@@ -19,11 +19,12 @@ from meshapi.identity import BadIdentityError, Identity
 Policies = Mapping[Key, PodPolicy]
 
 
-def slices_by_service(model: Model) -> dict[Key, list[EndpointSlice]]:
-    """Group slices by their Service, in a fixed order."""
+def slices_by_service(model: Model, services: Collection[Key]) -> dict[Key, list[EndpointSlice]]:
+    """Group the slices of some Services, in a fixed order."""
     grouped: dict[Key, list[EndpointSlice]] = {}
     for one in model.slices.values():
-        grouped.setdefault(one.service, []).append(one)
+        if one.service in services:
+            grouped.setdefault(one.service, []).append(one)
     for group in grouped.values():
         group.sort(key=lambda one: one.key)
     return grouped
@@ -37,11 +38,18 @@ def identity_of(pod: Pod, trust_domain: str) -> str:
         return ""
 
 
-def compile_services(model: Model, policies: Policies, memo: Memo[Key, ServiceEntry]) -> dict[Key, ServiceEntry]:
-    """Compile each Service whose own object, slices, pods, policies or nodes changed."""
-    grouped = slices_by_service(model)
+def compile_services(
+    model: Model, policies: Policies, memo: Memo[Key, ServiceEntry], only: Collection[Key] | None = None
+) -> dict[Key, ServiceEntry]:
+    """Compile each Service whose own object, slices, pods, policies or nodes changed; of `only` these, where no other can have."""
+    wanted = model.services.keys() if only is None else only
+    grouped = slices_by_service(model, wanted)
     entries = {}
-    for key, service in model.services.items():
+    for key in wanted:
+        service = model.services.get(key)
+        if service is None:
+            memo.forget(key)
+            continue
         slices = grouped.get(key, [])
         endpoints = [endpoint for one in slices for endpoint in one.endpoints]
         pods = [model.pods.get(endpoint.pod) if endpoint.pod else None for endpoint in endpoints]

@@ -201,6 +201,7 @@ class MeshSnapshot:
     policy_statuses: Mapping[Key, tuple[Condition, ...]] = field(default_factory=dict)
     user_problems: tuple[Problem, ...] = ()
     """Mistakes in users' objects, for the log and their status."""
+    policies: Mapping[Key, PodPolicy] = field(default_factory=dict, compare=False, repr=False)
     model: Model = field(default_factory=Model, compare=False, repr=False)
     memos: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
     """How it was made; only the passes look inside."""

@@ -52,21 +52,36 @@ class _Read(Generic[Noun]):
 
     seen: Mapping[Key, _Seen[Noun]] = field(default_factory=dict)
     nouns: Mapping[Key, Noun] = field(default_factory=dict)
-
-    @property
-    def problems(self) -> list[Problem]:
-        return [one.problem for one in self.seen.values() if one.problem]
+    troubles: Mapping[Key, _Seen[Noun]] = field(default_factory=dict)
+    """Those with a problem or a fault."""
 
 
-def ingest(objects: Objects, previous: Model | None = None, *, trust_domain: str = "cluster.local") -> Model:
-    """Read all objects that changed since `previous` and put the model together."""
+Changes = Mapping[str, Mapping[Key, Mapping[str, Any] | None]]
+"""By kind and key the objects that changed, as they are now: None for what is gone."""
+
+
+def ingest(
+    objects: Objects,
+    previous: Model | None = None,
+    *,
+    trust_domain: str = "cluster.local",
+    changes: Changes | None = None,
+) -> Model:
+    """Read all objects that changed since `previous` and put the model together.
+
+    Who knows which those are says so with `changes`, and no other object is looked at but what could not be read for a fault.
+    """
     memo = previous.memo if previous else {}
     read: dict[str, _Read[Any]] = {}
     for kind in KINDS:
         old = cast("_Read[Any]", memo.get(kind) or _Read())
-        read[kind] = _read_kind(kind, objects.of(kind), old)
-    problems = tuple(sorted(problem for one in read.values() for problem in one.problems))
-    faults = {f"{kind} {key}": seen.fault for kind, one in read.items() for key, seen in one.seen.items() if seen.fault}
+        if changes is None or previous is None or any(one.fault for one in old.troubles.values()):
+            read[kind] = _read_kind(kind, objects.of(kind), old)
+        else:
+            read[kind] = _read_changes(kind, changes.get(kind, {}), old)
+    troubles = [(kind, key, one) for kind, of in read.items() for key, one in of.troubles.items()]
+    problems = tuple(sorted(one.problem for _, _, one in troubles if one.problem))
+    faults = {f"{kind} {key}": one.fault for kind, key, one in troubles if one.fault}
     mesh = read["Mesh"].nouns.get(Key("", MESH_NAME), MeshSettings())
     return Model(
         trust_domain=trust_domain,
@@ -114,19 +129,53 @@ def _read_kind(kind: str, objects: Iterable[Mapping[str, Any]], old: _Read[Any])
         if not key.name:
             continue
         before = old.seen.get(key)
-        if before is not None and before.raw is raw:
-            seen[key] = before
-            continue
-        now = _attempt(kind, key, raw, before)
-        if before is not None and now.noun == before.noun:
-            # A new form of the object that says nothing new keeps its old noun, so nothing downstream stirs.
-            now = _Seen(now.raw, before.noun, now.problem, now.fault)
-        changed = changed or before is None or now.noun is not before.noun or now.problem != before.problem
-        seen[key] = now
+        seen[key] = now = _seen(kind, key, raw, before)
+        changed = changed or _news(before, now)
     if not changed and len(seen) == len(old.seen):
         # Same nouns; only the raw objects behind them are remembered anew, which costs nothing when there are none.
-        return old if all(seen[key] is old.seen[key] for key in seen) else _Read(seen, old.nouns)
-    return _Read(seen, {key: one.noun for key, one in seen.items() if one.noun is not None})
+        return old if all(seen[key] is old.seen[key] for key in seen) else _Read(seen, old.nouns, _troubles(seen))
+    return _Read(seen, {key: one.noun for key, one in seen.items() if one.noun is not None}, _troubles(seen))
+
+
+def _read_changes(kind: str, changes: Mapping[Key, Mapping[str, Any] | None], old: _Read[Any]) -> _Read[Any]:
+    """Read only what changed."""
+    if not changes:
+        return old
+    seen, nouns, troubles = dict(old.seen), dict(old.nouns), dict(old.troubles)
+    changed = False
+    for key, raw in changes.items():
+        before = seen.pop(key, None)
+        troubles.pop(key, None)
+        nouns.pop(key, None)
+        if raw is None:
+            changed = changed or before is not None
+            continue
+        seen[key] = now = _seen(kind, key, raw, before)
+        changed = changed or _news(before, now)
+        if now.noun is not None:
+            nouns[key] = now.noun
+        if now.problem or now.fault:
+            troubles[key] = now
+    return _Read(seen, nouns if changed else old.nouns, troubles)
+
+
+def _seen(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:
+    """Read an object, unless it is the one that was read before."""
+    if before is not None and before.raw is raw:
+        return before
+    now = _attempt(kind, key, raw, before)
+    if before is not None and now.noun == before.noun:
+        # A new form of the object that says nothing new keeps its old noun, so nothing downstream stirs.
+        return _Seen(now.raw, before.noun, now.problem, now.fault)
+    return now
+
+
+def _news(before: _Seen[Any] | None, now: _Seen[Any]) -> bool:
+    return before is None or now.noun is not before.noun or now.problem != before.problem
+
+
+def _troubles(seen: Mapping[Key, _Seen[Any]]) -> dict[Key, _Seen[Any]]:
+    return {key: one for key, one in seen.items() if one.problem or one.fault}
 
 
 def _attempt(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:

@@ -12,13 +12,14 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.reads import changed
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.ingest.assemble import ingest
 from controlplane.model.mesh import Model
-from controlplane.model.meta import Problem
+from controlplane.model.meta import Key, Problem
 from controlplane.watch.debounce import Debounce
 from controlplane.watch.objects import ObjectStore, Ref
 from controlplane.xds.source import Source
@@ -49,6 +50,8 @@ class Publisher:
         self._debounce = Debounce()
         self._wake = asyncio.Event()
         self._model: Model | None = None
+        self._changed: set[Ref] = set()
+        """What changed since the last snapshot."""
         self._problems: frozenset[Problem] = frozenset()
         self._listeners: list[Callable[[MeshSnapshot], None]] = []
         self.figures = Figures()
@@ -81,6 +84,7 @@ class Publisher:
                     await self._wake.wait()
 
     def _noted(self, ref: Ref) -> None:
+        self._changed.add(ref)
         self._debounce.note(asyncio.get_running_loop().time(), urgent=ref.kind in URGENT)
         self._wake.set()
 
@@ -98,9 +102,10 @@ class Publisher:
 
     def _publish(self) -> None:
         before = self._source.snapshot
-        model = ingest(self._store, self._model, trust_domain=self._trust_domain)
+        model = ingest(self._store, self._model, trust_domain=self._trust_domain, changes=self._changes())
         snapshot = compile_mesh(model, before, roots=self._roots().encode())
         self._model = model
+        self._changed.clear()
         self._source.replace(snapshot, changed(before, snapshot))
         self.figures.snapshots += 1
         self.published.set()
@@ -108,6 +113,13 @@ class Publisher:
         self._report(before.faults, snapshot.faults)
         for listener in self._listeners:
             listener(snapshot)
+
+    def _changes(self) -> dict[str, dict[Key, Mapping[str, Any] | None]]:
+        changes: dict[str, dict[Key, Mapping[str, Any] | None]] = {}
+        for ref in self._changed:
+            key = Key(ref.namespace, ref.name)
+            changes.setdefault(ref.kind, {})[key] = self._store.get(ref.kind, ref.namespace, ref.name)
+        return changes
 
     @staticmethod
     def _report(before: Mapping[str, Exception], now: Mapping[str, Exception]) -> None:

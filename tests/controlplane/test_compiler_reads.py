@@ -255,3 +255,21 @@ def test_one_change_in_a_thousand_services_costs_little() -> None:
 
     assert found == [(What.ENDPOINTS, PortKey("shop", "s7", 80))]
     assert calls[1] < calls[0] / 6, calls
+
+
+def test_endpoint_that_comes_and_goes_leaves_all_other_services_and_pods_alone() -> None:
+    """Who says what changed has nothing else read or compiled: of another Service it is looked whether it is still the same, three times, and that is all."""
+    calls: list[int] = []
+    for size in (10, 300):
+        objects = big(size)
+        before = step(objects)
+        moved = endpoint_slice("s7", endpoint("s7-0", "10.1.0.7"), endpoint("s7-1", "10.2.0.7", ready=False))
+        objects.apply(moved)
+        with counted(calls):
+            changes = {"EndpointSlice": {Key("shop", "s7-abc"): moved}}
+            after = compile_mesh(ingest(objects, before.model, changes=changes), before, roots=b"roots")
+            found = list(changed(before, after))
+
+        assert found == [(What.ENDPOINTS, PortKey("shop", "s7", 80))]
+        assert after == step(objects)
+    assert calls[1] - calls[0] <= 3 * 290, calls

@@ -338,6 +338,12 @@ class Mesh(RuleBasedStateMachine):
             cells |= {(t, n, form(t, n, client.client)) for t, n in self._wanted(client)}
         found = {(*cell.key, cell.client) for cell in self.source._cells.values() if _awake(cell, self.clients)}
         assert found <= cells
+        snapshot = self.source.snapshot
+        assert snapshot.memos["services"].entries.keys() == snapshot.services.keys()  # type: ignore[attr-defined]
+        assert snapshot.memos["pods"].entries.keys() == snapshot.pods.keys()  # type: ignore[attr-defined]
+        assert snapshot.memos["policies"].entries.keys() == snapshot.pods.keys()  # type: ignore[attr-defined]
+        read = sum(len(one.seen) for one in snapshot.model.memo.values())  # type: ignore[attr-defined]
+        assert read == sum(len(list(self.store.of(kind))) for kind in KINDS)
         assert {one for cell in self.source._cells.values() for one in cell.inputs} == set(self.source._readers)
 
 
