@@ -84,6 +84,8 @@ class Keeper:
     def remove(self, kind: str, namespace: str, name: str) -> None:
         """What was removed does not stop the mesh: the last issuer stays until there is another, and the roots are written again."""
         log.warning("%s %s/%s was removed; going on with what it held", kind, namespace, name)
+        if kind == SECRET.name:
+            self.refused = "it was removed: a replica that starts anew has no issuer"
         if kind == BUNDLE.name:
             self._written = frozenset()
             self._settle(changed=False)

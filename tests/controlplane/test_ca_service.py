@@ -165,7 +165,9 @@ async def test_secret_that_cannot_be_used_leaves_the_last_good_issuer(caplog: py
     """A user's mistake stops nobody; it is said once."""
     async with authority() as ca:
         ca.keeper.apply("Secret", secret({"tls.crt": "!"}))
+        assert ca.keeper.refused == "its tls.crt is not base64"
         ca.keeper.remove("Secret", "tulle-system", "tulle-ca")
+        assert "it was removed" in ca.keeper.refused
 
         assert (await ca.issue(request(uri(WEB)))).chain
     assert "Secret tulle-system/tulle-ca cannot be used: its tls.crt is not base64" in caplog.text

@@ -111,6 +111,19 @@ def test_acknowledged_version_is_noted_by_nonce() -> None:
     assert (subscription.progress["a"].sent, subscription.progress["a"].acked) == ("2", "1")
 
 
+def test_oldest_response_without_a_word_is_known_until_it_is_answered() -> None:
+    """By its nonce; accepted or refused, it waits no more."""
+    subscription = Subscription(delta=True)
+    subscription.ask(ask("a"))
+    first, second = subscription.sent({"a": "1"}), subscription.sent({"a": "2"})
+
+    assert subscription.unacknowledged == first
+    subscription.ask(ask(nonce=first))
+    assert subscription.unacknowledged == second
+    subscription.ask(ask(nonce=second, error="no"))
+    assert subscription.unacknowledged == ""
+
+
 def test_refusal_keeps_the_last_good_version_and_names_the_resource() -> None:
     """The sentence belongs to the resource it mentions; others of the response are left alone."""
     subscription = Subscription(delta=True)
