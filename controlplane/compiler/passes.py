@@ -6,7 +6,7 @@ before. Pure and total: any model compiles, and a fault in one key leaves its la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from controlplane.compiler.attach import PRODUCER, attach
@@ -29,6 +29,7 @@ from controlplane.model.mesh import Model
 from controlplane.model.meta import Key, RouteKey
 
 T = TypeVar("T")
+V = TypeVar("V")
 Traffic = Mapping[PortKey, PortTraffic]
 Statuses = Mapping[RouteKey, tuple[ParentStatus, ...]]
 
@@ -46,11 +47,7 @@ def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: b
     else:
         policies = compile_policies(model, memos["policies"])
     services = _services(model, previous, policies, memos["services"], same)
-    pods = before.pods
-    if policies is before.policies and {"pods", "trust_domain"} <= same and _same_backing(services, before.services):
-        memos["pods"].carry()
-    else:
-        pods = compile_pods(model, services, policies, memos["pods"])
+    pods = _pods(model, previous, services, policies, memos["pods"])
     traffic, statuses = _kept(
         faults,
         "routes",
@@ -101,25 +98,49 @@ def _same(model: Model, previous: MeshSnapshot | None) -> set[str]:
 def _services(
     model: Model, previous: MeshSnapshot | None, policies: Policies, memo: Memo[Any, Any], same: set[str]
 ) -> Mapping[Key, ServiceEntry]:
-    """Compile Services: where only Services or slices changed, those that these concern and no other."""
-    if previous is None or policies is not previous.policies or not {"pods", "nodes", "trust_domain"} <= same:
+    """Compile Services: those whose own object, slices, pods or their policies changed and no other; all of them when a node did."""
+    if previous is None or not {"nodes", "trust_domain"} <= same:
         return compile_services(model, policies, memo)
     memo.carry()
     old = previous.model
     only = {key for key, _, _ in differing(old.services, model.services)}
     for _, was, now in differing(old.slices, model.slices):
         only |= {one.service for one in (was, now) if one is not None}
+    moved = _moved(model, previous, policies)
+    if moved:
+        only |= {one.service for one in model.slices.values() if any(end.pod in moved for end in one.endpoints)}
     entries = compile_services(model, policies, memo, only)
-    if all(entries.get(key) is previous.services.get(key) for key in only):
-        return previous.services
-    return {key: entry for key, entry in previous.services.items() if key not in only} | entries
+    return _merged(previous.services, entries, only)
 
 
-def _same_backing(services: Mapping[Key, ServiceEntry], before: Mapping[Key, ServiceEntry]) -> bool:
-    """Whether the same pods serve the same ports."""
-    return all(
-        (was.backing if was else ()) == (now.backing if now else ()) for _, was, now in differing(before, services)
-    )
+def _pods(
+    model: Model,
+    previous: MeshSnapshot | None,
+    services: Mapping[Key, ServiceEntry],
+    policies: Policies,
+    memo: Memo[Any, Any],
+) -> Mapping[Key, PodEntry]:
+    """Compile mesh pods: those that changed, whose policy did, or that serve other ports than before."""
+    if previous is None or previous.faults or model.trust_domain != previous.trust_domain:
+        return compile_pods(model, services, policies, memo)
+    memo.carry()
+    only = _moved(model, previous, policies)
+    for _, was, now in differing(previous.services, services):
+        only |= {pod for pod, _, _ in {*(was.backing if was else ())} ^ {*(now.backing if now else ())}}
+    return _merged(previous.pods, compile_pods(model, services, policies, memo, only) if only else {}, only)
+
+
+def _moved(model: Model, previous: MeshSnapshot, policies: Policies) -> set[Key]:
+    """Pods that changed, or whose policy did."""
+    pods = {key for key, _, _ in differing(previous.model.pods, model.pods)}
+    return pods | {key for key, _, _ in differing(previous.policies, policies)}
+
+
+def _merged(before: Mapping[Key, V], made: Mapping[Key, V], only: Collection[Key]) -> Mapping[Key, V]:
+    """Put what was made into what there was; the very same where nothing differs."""
+    if all(made.get(key) is before.get(key) for key in only):
+        return before
+    return {**{key: value for key, value in before.items() if key not in only}, **made}
 
 
 def _service_ips(services: Mapping[Key, ServiceEntry]) -> dict[str, Key]:

@@ -124,15 +124,25 @@ def _endpoint(raw: SliceEndpoint, port: int, model: Model, policies: Policies) -
 
 
 def compile_pods(
-    model: Model, services: Mapping[Key, ServiceEntry], policies: Policies, memo: Memo[Key, PodEntry]
+    model: Model,
+    services: Mapping[Key, ServiceEntry],
+    policies: Policies,
+    memo: Memo[Key, PodEntry],
+    only: Collection[Key] | None = None,
 ) -> dict[Key, PodEntry]:
-    """Compile each mesh pod: its identity, its policy, its known ports and what they speak."""
+    """Compile each mesh pod, or of `only` these: its identity, its policy, its known ports and what they speak."""
+    wanted = policies.keys() if only is None else only
     served: dict[Key, list[tuple[int, Protocol]]] = {}
     for service in services.values():
         for key, port, protocol in service.backing:
-            served.setdefault(key, []).append((port, protocol))
+            if key in wanted:
+                served.setdefault(key, []).append((port, protocol))
     entries = {}
-    for key, policy in policies.items():
+    for key in wanted:
+        policy = policies.get(key)
+        if policy is None:
+            memo.forget(key)
+            continue
         pod, behind = model.pods[key], served.get(key, [])
         entry = memo.get(
             key,
