@@ -99,11 +99,14 @@ def meets(chain: ChainTable, tables: Tables, stream: Stream, seen: Seen) -> tupl
 
 
 def judge_passed(target: tuple[str, int], tables: Tables, stream: Stream) -> int:
-    """Return the verdict on a connection to a destination that was not known when it came, and was not looked at."""
+    """Return the verdict on a connection to a destination that was not known when it came, and was not looked at.
+
+    One that is known now is let go on, as Kubernetes does: it was opened while nobody could be asked, say, and nobody can be told
+    within bytes that are not looked into, so that to end it loses a request.
+    """
     listener = tables.listeners.get(xds.outbound_listener(*target))
-    if listener is None:
-        return ENDS_NOW if tables.unknown_denied else FOLLOWS
-    return _VERDICTS[OTHER if _lets_in(listener, target[1], stream) else REFUSED]
+    denied = tables.unknown_denied if listener is None else not _lets_in(listener, target[1], stream)
+    return ENDS_NOW if denied else FOLLOWS
 
 
 def _lets_in(listener: ListenerTable, port: int, stream: Stream) -> bool:
