@@ -77,6 +77,12 @@ EVERY: dict[Type, list[str]] = {
     Type.ROUTES: ["shop/web:80", "shop/web:80@other", "other/web:80", "shop/api:80"],
     Type.SECRET: [xds.TRUST_BUNDLE],
 }
+USED: dict[Type, list[str]] = {
+    Type.LISTENER: ["inbound/shop/web-1", "outbound/10.96.0.1:80"],
+    Type.CLUSTER: ["inbound:8080", "inbound:0", "shop/web:80"],
+    Type.ENDPOINTS: ["shop/web:80"],
+    Type.ROUTES: ["shop/web:80"],
+}
 namespaces = st.sampled_from(NAMESPACES)
 places = st.tuples(namespaces, st.sampled_from(PODS))
 services = st.sampled_from(SERVICES)
@@ -193,12 +199,12 @@ class Mesh(RuleBasedStateMachine):
     def policy_gone(self, namespace: str, name: str) -> None:
         self._remove("PeerAuthentication", namespace, name, now=True)
 
-    @rule(mode=st.sampled_from(("STRICT", "PERMISSIVE", None)))
-    def mesh(self, mode: str | None) -> None:
+    @rule(mode=st.sampled_from(("STRICT", "PERMISSIVE", None)), log=st.sampled_from(("ON", "OFF")))
+    def mesh(self, mode: str | None, log: str) -> None:
         if mode is None:
             self._remove("Mesh", "", "default", now=True)
         else:
-            spec = {"mtls": {"mode": mode}}
+            spec = {"mtls": {"mode": mode}, "accessLog": log}
             self._apply({"kind": "Mesh", "metadata": {"name": "default"}, "spec": spec}, now=True)
 
     @rule(zone=st.sampled_from("ab"))
@@ -232,9 +238,13 @@ class Mesh(RuleBasedStateMachine):
 
     @initialize(there=st.booleans())
     def shop(self, there: bool) -> None:
-        """Most begins where there is something already."""
+        """Most begins where there is something already, and a sidecar that uses it."""
         if there:
             self._apply(*mo.shop().held.values(), now=True)
+            client = Subscriber("web-1", "shop", "tulle-proxy", delta=True, wildcard=False)
+            client.wanted |= {type_: set(wanted) for type_, wanted in USED.items()}
+            self.clients.append(client)
+            client.connect(self.source)
 
     @precondition(lambda self: len(self.clients) < MOST)
     @rule(place=places, agent=st.sampled_from(("tulle-proxy", "grpc-go")), delta=st.booleans(), wildcard=st.booleans(), wanted=st.lists(some_names, min_size=1, max_size=6))  # fmt: skip
@@ -265,15 +275,11 @@ class Mesh(RuleBasedStateMachine):
             client.unsubscribe(what[0], what[1] & client.wanted[what[0]])
 
     @rule(number=st.integers(0, 3))
-    def stops_reading(self, number: int) -> None:
+    def stops_reading_or_reads_on(self, number: int) -> None:
         client = self._connected(number)
-        if client is not None:
+        if client is not None and not client.busy:
             client.busy = True
-
-    @rule(number=st.integers(0, 3))
-    def reads_on(self, number: int) -> None:
-        client = self._connected(number)
-        if client is not None:
+        elif client is not None:
             client.catch_up()
 
     @rule(number=st.integers(0, 3), for_ever=st.booleans())
