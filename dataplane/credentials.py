@@ -83,6 +83,10 @@ class Credentials:
         due = max(self.validity.life * (0.5 - _JITTER * dice), _LEAST_PAUSE)
         return max(0.0, self.received + due - now)
 
+    def over(self, wall: float) -> bool:
+        """Whether peers whose clock says `wall` (seconds since the epoch) refuse the certificate as ended; the monotonic clock stands still while a node sleeps."""
+        return self.validity is not None and self.validity.ends <= wall
+
     def _tell(self) -> None:
         self.generation += 1
         for listener in self.changed:

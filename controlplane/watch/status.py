@@ -35,7 +35,8 @@ class Statuses:
         self._cluster = cluster
         self._store = store
         self._writer = writer
-        self._snapshot = MeshSnapshot()
+        self._snapshot: MeshSnapshot | None = None
+        """None until there is one: before, nothing is known of any object, and what a status says stays."""
         self._settled: dict[Ref, tuple[object, Object]] = {}
         """What was compared last: the told conditions, and the raw object by identity."""
         store.listen_status(self._touched)
@@ -78,6 +79,8 @@ class Statuses:
     def _told(self, ref: Ref) -> tuple[object, Merge] | None:
         """What the snapshot says of an object; None when it says nothing."""
         snapshot = self._snapshot
+        if snapshot is None:
+            return None
         if ref.kind in {"Mesh", "PeerAuthentication"}:
             conditions, generation = _conditions(snapshot, ref)
             count = {_COUNT: len(snapshot.pods)} if ref == Ref("Mesh", "", MESH_NAME) else {}

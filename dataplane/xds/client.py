@@ -225,7 +225,8 @@ class ControlPlane:
                 await asyncio.sleep(BACKOFF[1] * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
 
     def _renewal_due(self) -> bool:
-        return self._credentials.renew_in(time.monotonic(), 0.0) == 0
+        """Whether a new stream begins with a renewal: also where the certificate is over by the wall clock, as after the node slept."""
+        return self._credentials.renew_in(time.monotonic(), 0.0) == 0 or self._credentials.over(time.time())
 
     async def _renew(self, channel: Channel) -> None:
         """Make a key, have it certified, and show the new certificate from then on."""

@@ -6,7 +6,6 @@ it stands; ignoring one would send requests elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +141,9 @@ def _match(message: Any, where: str, lost: list[str]) -> RouteMatch | None:
     headers: list[tuple[str, StringMatch]] = []
     method: StringMatch | None = None
     for one in message.headers:
-        name, value = one.name.lower(), _kept(header_match, one, where, lost)
+        name, value = one.name.lower(), _header(one, where, lost)
+        if value is None:
+            continue
         if name == ":method" and method is None:
             method = value
         else:
@@ -153,7 +154,7 @@ def _match(message: Any, where: str, lost: list[str]) -> RouteMatch | None:
     kinds = {"path": "path", "prefix": "prefix", "path_separated_prefix": "separated_prefix", "safe_regex": "regex"}
     if which not in kinds:
         raise RefusedError(f"{where}: a match by {which or 'nothing'} is not supported")
-    query = tuple((one.name, _kept(_query, one, where, lost)) for one in message.query_parameters)
+    query = tuple((one.name, _kept_query(one, where, lost)) for one in message.query_parameters)
     kind, path = kinds[which], getattr(message, which)
     if kind == "regex":
         try:
@@ -166,9 +167,18 @@ def _match(message: Any, where: str, lost: list[str]) -> RouteMatch | None:
     return RouteMatch(**{kind: path}, method=method, headers=tuple(headers), query=query)
 
 
-def _kept(read: Callable[[Any, str], StringMatch], message: Any, where: str, lost: list[str]) -> StringMatch:
+def _header(message: Any, where: str, lost: list[str]) -> StringMatch | None:
+    """Read what a header must be; None for anything, where what does not match a lost pattern may lack the header as well."""
     try:
-        return read(message, where)
+        return header_match(message, where)
+    except BadPatternError as error:
+        lost.append(str(error))
+        return None if message.invert_match else StringMatch(present=True)
+
+
+def _kept_query(message: Any, where: str, lost: list[str]) -> StringMatch:
+    try:
+        return _query(message, where)
     except BadPatternError as error:
         lost.append(str(error))
         return StringMatch(present=True)

@@ -68,6 +68,28 @@ async def test_route_is_told_and_told_only_once() -> None:
     assert w.patches() == 1
 
 
+async def test_nothing_is_written_before_there_is_a_snapshot() -> None:
+    """A replica that leads before it has read the mesh takes no condition away that another wrote."""
+    async with kube_server() as kube:
+        w = Writing(kube)
+        kube.put(mo.route("good", {"backendRefs": [mo.to("api")]}))
+        async with running(w.writer):
+            await w.look()
+            await until(lambda: w.parents("good"))
+        fresh = Writing(kube)
+        routes = next(watched for watched in FED if watched.kind == "HTTPRoute")
+        await fresh.sweep.one(routes)
+        stored = copy.deepcopy(kube.get("httproutes", "shop", "good"))
+        stored["status"]["parents"].append(FOREIGN)
+        kube.put(stored)
+        await fresh.sweep.one(routes)
+        assert not fresh.writer._wishes
+        await w.cluster.close()
+        await fresh.cluster.close()
+
+    assert len(w.parents("good")) == 2
+
+
 async def test_entries_of_other_controllers_stay_even_when_written_meanwhile() -> None:
     """The status is read fresh, merged, and written against that version."""
     async with kube_server() as kube:

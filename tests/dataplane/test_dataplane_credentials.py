@@ -87,6 +87,17 @@ def test_renewal_is_due_at_half_of_life_at_the_latest() -> None:
     assert "key" not in repr(held).replace("key_pem", "")
 
 
+def test_certificate_is_over_when_its_peers_say_so() -> None:
+    """By the wall clock: the monotonic one stands still while a node sleeps."""
+    held = Credentials(roots_pem=b"r")
+    assert not held.over(0.0)
+    held.install(b"key", chain(), 1000.0)
+    ends = held.validity.ends  # type: ignore[union-attr]
+
+    assert not held.over(ends - 1)
+    assert held.over(ends)
+
+
 def test_changes_are_told_and_counted() -> None:
     """Generation moves and listeners hear, but not for roots known already."""
     told: list[int] = []

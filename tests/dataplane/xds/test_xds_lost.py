@@ -50,6 +50,13 @@ def routes(*matches: Object, **action: Any) -> tuple[list[Route], list[str]]:
             RouteMatch(separated_prefix="/a", headers=(("x", StringMatch(present=True)),)),
         ),
         (
+            {
+                "prefix": "/a",
+                "headers": [{"name": "x", "invert_match": True, "string_match": {"safe_regex": {"regex": BAD}}}],
+            },
+            RouteMatch(prefix="/a"),
+        ),
+        (
             {"prefix": "/", "query_parameters": [{"name": "q", "string_match": {"safe_regex": {"regex": BAD}}}]},
             RouteMatch(prefix="/", query=(("q", StringMatch(present=True)),)),
         ),
