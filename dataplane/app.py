@@ -269,11 +269,10 @@ async def until(sidecar: Sidecar, stop: asyncio.Event, work: list[Coroutine[None
             tasks = [group.create_task(one) for one in work]
             await stop.wait()
             await sidecar.end()
-            # Until then there were new destinations to ask for, and certificates to renew.
-            for task in tasks[1:]:
-                task.cancel()
             await asyncio.wait(tasks[:1], timeout=sidecar.settings.drain_seconds)
-            tasks[0].cancel()
+            # Until then the workers had new destinations to ask for, and certificates to renew.
+            for task in tasks:
+                task.cancel()
     except* WorkerGoneError as gone:
         raise StartError(str(gone.exceptions[0])) from None
 

@@ -28,6 +28,7 @@ cdef class Downside(HttpConnection):
     cdef RequestGroup _group
     cdef object _tables
     cdef ChainTable _guarded
+    cdef bint _barred
     cdef bint _moved
     cdef public object seen
     cdef public int standing

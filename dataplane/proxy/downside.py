@@ -31,6 +31,7 @@ class Downside(HttpConnection):
 
     __slots__ = (
         "_admitted",
+        "_barred",
         "_group",
         "_guarded",
         "_moved",
@@ -84,6 +85,8 @@ class Downside(HttpConnection):
         """What became of the connection when the tables changed."""
         self.guard: Guard | None = None
         """The rules for requests, as far as the connection decides them; None when there are none."""
+        self._barred = False
+        """They let nothing in any more and did when it came."""
         self.before: tuple[Stage, ...] = ()
         """The stages of its requests before any route is looked at."""
         self._admitted: Counter | None = None
@@ -102,17 +105,19 @@ class Downside(HttpConnection):
         self._moved = old = self._tables is not None
         self._tables = tables
         before = self.standing
-        if before != standing.ENDS_NOW:
-            self.standing, self.chain = standing.judge(self.chain, tables, self.stream, self.seen)
+        self.standing, self.chain = standing.judge(self.chain, tables, self.stream, self.seen)
         if self.standing == standing.FOLLOWS:
             chain = self.chain
             self._routes = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
             if chain is not self._guarded:
-                denied = self.guard is not None and self.guard.state == ALWAYS_DENY
+                admitted = old and (
+                    before == standing.ENDS_NOW or self.guard is None or self.guard.state != ALWAYS_DENY
+                )
                 self._bind(chain)
-                if old and not denied and self.guard is not None and self.guard.state == ALWAYS_DENY:
-                    # Each request would be answered 403, and those under way go on for as long as they like.
-                    self.standing = standing.ENDS_NOW
+                self._barred = admitted and self.guard is not None and self.guard.state == ALWAYS_DENY
+            if self._barred:
+                # Each request would be answered 403, and those under way go on for as long as they like.
+                self.standing = standing.ENDS_NOW
         elif self.standing == standing.ENDS_NOW:
             self._guarded = None
             self.guard = refusing("the configuration in force would not let this connection in")

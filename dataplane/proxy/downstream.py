@@ -306,7 +306,7 @@ class HttpDownstream(Downside):
         self.drain()
 
     def stands(self) -> None:
-        """The tables changed: end, now or when this connection's turn comes; nothing to do where it follows."""
+        """The tables changed: end, now or when this connection's turn comes; where it follows (again), what is under way is not cut."""
         timers = self.runtime.timers
         if self.standing == standing.ENDS_NOW:
             self.runtime.metrics.events.of("connection_refused_anew").value += 1
@@ -317,6 +317,9 @@ class HttpDownstream(Downside):
             if self._end_timer is not None:
                 self._end_timer.cancel()
             self._end_timer = timers.after(standing.CUT_SECONDS, self._cut)
+        elif self.standing == standing.FOLLOWS and self._end_timer is not None:
+            self._end_timer.cancel()
+            self._end_timer = None
         elif self.standing == standing.ENDS_CALMLY and self._end_timer is None:
             self._end_timer = timers.after(self.runtime.dice() * standing.SPREAD_SECONDS, self._leave)
 
@@ -337,8 +340,9 @@ class HttpDownstream(Downside):
 
     def drain(self) -> None:
         """Tell the client to open nothing more here (HTTP/1 hears it with its next answer)."""
+        if not self._shutting:  # who is told again and again has had the time since the first
+            self._told = self._poller.now
         self._shutting = True
-        self._told = self._poller.now
         if self.h2 is not None:
             self.h2.goaway()
             self.mark()

@@ -116,7 +116,8 @@ class Pool(Owner):
         """Find out beside all requests whether there can be a connection; False when there is one already."""
         if self.connections and not self.connecting:
             return False
-        self.prepare()
+        if not self.connections and not self.retired:
+            self._dial()  # whatever the circuit says of further ones: an endpoint without any may have one
         return True
 
     def forget(self, call: Call) -> None:

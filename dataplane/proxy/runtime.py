@@ -163,14 +163,14 @@ class Runtime:
         connections and for opaque ones as well.
         """
         before, self.tables = self.tables, tables
-        if tables.listeners != before.listeners:
-            self._reviewed = [*self.downstreams, *self.relaying]
-            self._review()
         for slot in tables.retired:
             slot.retire()
         for cluster in tables.renewed:
             for slot in cluster.all_slots():
                 slot.follow(cluster)
+        if tables.listeners != before.listeners:
+            self._reviewed = [*self.downstreams, *self.relaying]
+            self._review()
         pace = self._paced()
         if pace != self._pace:
             self._pace = pace
@@ -182,11 +182,12 @@ class Runtime:
         """Have open connections look at the tables in force, for a moment at a time."""
         until = self.clock() + _REVIEW_SECONDS
         left = self._reviewed
-        while left:
-            left.pop().review()
-            if self.clock() > until:
+        try:
+            while left and self.clock() <= until:
+                left.pop().review()
+        finally:
+            if left:  # also after a defect in one of them: the others look all the same
                 self.timers.after(0.0, self._review)
-                return
 
     @property
     def reviewing(self) -> bool:
@@ -244,15 +245,15 @@ class Runtime:
                 connection.stream.abort()
 
     def _sweep(self) -> None:
+        self._sweep_later()  # first: a defect in one connection ends no other's limits
         now = self.clock()
         for downstream in list(self.downstreams):
             downstream.sweep(now)
         for upstream in list(self.upstreams):
             upstream.sweep(now)
         if self.discovery is not None:
-            for relay in self.relaying:
+            for relay in list(self.relaying):
                 relay.touch()
-        self._sweep_later()
 
     def drain(self) -> None:
         """Begin a graceful end: guests are told to open nothing more here, what is on the way is finished.

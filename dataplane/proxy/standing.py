@@ -92,7 +92,7 @@ def meets(chain: ChainTable, tables: Tables, stream: Stream, seen: Seen) -> tupl
     newer = listener.match(port, seen.transport, seen.alpn, stream.server_name)
     if newer is None or admission.bars(newer, stream) or _proof(newer.tls) != _proof(chain.tls):
         return REFUSED, chain
-    fits = newer.http == chain.http and (not newer.http or newer.codec in {"auto", seen.http})
+    fits = newer.http == chain.http and (not newer.http or newer.codec in {"auto", seen.http} or not seen.http)
     if fits:
         return SAME, newer
     return OTHER if newer.authorization is None else REFUSED, chain  # its requests could not be judged meanwhile

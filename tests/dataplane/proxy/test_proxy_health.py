@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from dataplane.config import AppProtocol, ChainMatch, Endpoints, FilterChain, Listener, Target, TcpFilter
+from dataplane.config import AppProtocol, ChainMatch, CircuitLimits, Endpoints, FilterChain, Listener, Target, TcpFilter
 from dataplane.protocol import codes
 from dataplane.protocol.events import RequestHead
 from dataplane.protocol.http2_server import Http2Server
@@ -71,6 +71,19 @@ def test_dead_endpoint_is_tried_by_a_connection_nobody_waits_for(rig: MakeRig) -
     r.dialer.held = False
     assert [ask(r) for _ in range(4)] == [OK] * 4
     assert {server.address[0] for server in r.servers} == {LIVING, DEAD}
+    assert event(r, "endpoint_back") == 1
+
+
+def test_endpoint_set_aside_is_tried_at_the_connection_bound_too(rig: MakeRig) -> None:
+    """A cluster whose well endpoints hold all its connections still finds out who is back."""
+    bounded = replace(cluster(LIVING, DEAD), limits=CircuitLimits(max_connections=1))
+    r = rig(config(clusters=(bounded,)), set_aside=SOON)
+    r.dialer.refused.add(DEAD)
+    assert [ask(r) for _ in range(3)] == [OK] * 3
+    r.dialer.refused.clear()
+    r.run(0.15)
+
+    assert [ask(r) for _ in range(4)] == [OK] * 4
     assert event(r, "endpoint_back") == 1
 
 

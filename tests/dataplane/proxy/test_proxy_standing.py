@@ -275,6 +275,36 @@ def test_long_answer_is_cut_in_the_end_when_all_is_denied(rig: MakeRig, monkeypa
     assert client.ended
 
 
+def test_long_answer_goes_on_when_the_deny_is_taken_back(rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deny-all that came a moment before its allow, or by mistake, cuts nothing once it is gone."""
+    monkeypatch.setattr(standing, "CUT_SECONDS", 0.1)
+    r = rig(world(http(), inbound=True))
+    client = r.client().send(GET)
+    r.servers[0].read()
+    r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nwait for it")
+    install(r, world(http(authorization=(DENY_ALL,)), inbound=True))
+    install(r, world(http(authorization=(DENY_ALL,), name="other"), http(), inbound=True))
+    install(r, world(http(), inbound=True))
+    r.run(0.3)
+
+    assert not client.ended
+
+
+def test_who_is_told_to_go_again_and_again_has_no_longer_for_it(rig: MakeRig) -> None:
+    """A client that ignores it does not put off the end by what it asks for."""
+    r = rig(world(http(), inbound=True))
+    r.client()
+    (connection,) = r.runtime.downstreams
+    connection.drain()
+    r.run(0.3)
+    connection.drain()
+    r.run(0.3)
+    connection.shut_late(r.runtime.clock())
+    r.run(0.1)
+
+    assert not r.runtime.downstreams
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_connection_to_no_destination_is_cut_when_the_policy_becomes_deny(rig: MakeRig, known: bool) -> None:
     """The mesh's outbound policy is a rule like any other, whether the destination was known before or not."""
