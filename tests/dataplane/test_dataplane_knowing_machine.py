@@ -1,13 +1,12 @@
 """Everything that happens to what a sidecar knows, in any order: what is in force has a reason to be, and what has one is in force.
 
 The machine drives a whole `MeshSource` with further workers beside it. Messages between workers, and between sidecar and control plane, arrive
-one by one. `TULLE_EXAMPLES` and `TULLE_STEPS` make a longer run.
+one by one. `TULLE_MACHINES` makes a longer run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
 import tempfile
 from collections import Counter
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -26,6 +24,7 @@ from dataplane.xds.settle import Settling, in_force, references
 from dataplane.xds.uses import Key
 from meshapi.xds import TRUST_BUNDLE, Type
 from tests.support.knowing import INBOUND, ControlPlane, Known, listener
+from tests.support.machines import bounded, within
 
 NAMES = [f"outbound/10.96.0.{number}:80" for number in range(1, 5)]
 MOST = 3
@@ -372,11 +371,5 @@ class Knowing(RuleBasedStateMachine):
         assert {(type_, name) for type_, held in forces.items() for name in held} <= reached
 
 
-Knowing.TestCase.settings = settings(
-    max_examples=int(os.environ.get("TULLE_EXAMPLES", "200")),
-    stateful_step_count=int(os.environ.get("TULLE_STEPS", "40")),
-    deadline=None,
-    derandomize="TULLE_EXAMPLES" not in os.environ,
-    suppress_health_check=list(HealthCheck),
-)
-test_what_a_sidecar_knows_is_what_it_has_reason_to_know = Knowing.TestCase
+Knowing.TestCase.settings = bounded(200, 40)
+test_what_a_sidecar_knows_is_what_it_has_reason_to_know = within(120)(Knowing.TestCase)

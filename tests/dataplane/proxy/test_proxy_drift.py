@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dataplane.config import CircuitLimits
 from dataplane.tables.compile import compile_tables
 from tests.dataplane.proxy.rig import Peer, Rig, cluster, config
+from tests.support.machines import bounded, within
 
 ALL = ("10.1.0.1", "10.1.0.2", "10.1.0.3")
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -118,7 +117,5 @@ class Drifting(RuleBasedStateMachine):
         self.rig.close()
 
 
-TestDrift = Drifting.TestCase
-TestDrift.settings = settings(
-    max_examples=int(os.environ.get("TULLE_EXAMPLES", "40")), stateful_step_count=40, deadline=None, derandomize=True
-)
+TestDrift = within(120)(Drifting.TestCase)
+TestDrift.settings = bounded(40, 40)

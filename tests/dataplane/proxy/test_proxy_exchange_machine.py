@@ -1,15 +1,11 @@
 """One exchange after another through every interleaving: clients, servers, time and pushes act in any order.
 
-What must hold is in `exchange_world`; what comes in is drawn here. `TULLE_MACHINE` in the environment multiplies the number
-of runs (`TULLE_MACHINE=200` is about an hour).
+What must hold is in `exchange_world`; what comes in is drawn here. `TULLE_MACHINES` in the environment multiplies the number
+of runs (200 is about an hour).
 """
 
 from __future__ import annotations
 
-import os
-
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -17,9 +13,8 @@ from dataplane.config import CircuitLimits, RetryPolicy
 from dataplane.protocol import codes
 from tests.dataplane.proxy.exchange_ends import Ask, ClientEnd, Serve
 from tests.dataplane.proxy.exchange_world import Plan, World
+from tests.support.machines import bounded, within
 
-LONGER = int(os.environ.get("TULLE_MACHINE", "1"))
-RUNS, STEPS = 280, 50
 WORDS = (
     "5xx",
     "5xx",
@@ -251,12 +246,5 @@ class ExchangeMachine(RuleBasedStateMachine):
             self.world.finish(self.end)
 
 
-ExchangeMachine.TestCase.settings = settings(
-    max_examples=RUNS * LONGER,
-    stateful_step_count=STEPS,
-    deadline=None,
-    derandomize=LONGER == 1,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-TestExchanges = pytest.mark.timeout(120 * LONGER)(ExchangeMachine.TestCase)
+ExchangeMachine.TestCase.settings = bounded(280, 50)
+TestExchanges = within(120)(ExchangeMachine.TestCase)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -34,10 +33,10 @@ from dataplane.proxy.opaque import Relay
 from tests.dataplane.proxy.rig import Dialer, Peer, Rig, cluster, config
 from tests.support.certs import Authority
 from tests.support.flowing import EVERYTHING, Called, Talker, Way, Wire, piece, unread, writable
-from tests.support.machines import bounded
+from tests.support.machines import bounded, within
 from tests.support.net import descriptors
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = within(600)
 
 READ = 65536
 SIZES = st.sampled_from([1, 7, 500, 65_536, 300_000, 300_000])

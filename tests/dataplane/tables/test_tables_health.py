@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -30,6 +28,7 @@ from dataplane.tables.health import (
     back_off,
     share,
 )
+from tests.support.machines import bounded, within
 
 PAUSE = (1.0, 30.0)
 POLICIES = ("round_robin", "least_request", "random")
@@ -315,7 +314,5 @@ class Endpointed(RuleBasedStateMachine):
             assert one.active == self.flying.count(one)
 
 
-TestEndpoints = Endpointed.TestCase
-TestEndpoints.settings = settings(
-    max_examples=int(os.environ.get("TULLE_EXAMPLES", "60")), stateful_step_count=50, deadline=None, derandomize=True
-)
+TestEndpoints = within(120)(Endpointed.TestCase)
+TestEndpoints.settings = bounded(60, 50)
