@@ -12,6 +12,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 from dataplane import views
@@ -23,6 +24,16 @@ from dataplane.settings import Settings
 from dataplane.workerlink import Link, Message
 
 
+def keeping(config: SidecarConfig, before: SidecarConfig) -> SidecarConfig:
+    """Take the nouns of before wherever they are equal: what comes over the line is a copy, and tables tell what changed by identity."""
+    kept: dict[str, Any] = {}
+    for kind in fields(config):
+        new, old = getattr(config, kind.name), getattr(before, kind.name)
+        if isinstance(new, dict):
+            kept[kind.name] = {name: old[name] if old.get(name) == noun else noun for name, noun in new.items()}
+    return replace(config, **kept)
+
+
 class Worker:
     """One further worker."""
 
@@ -32,6 +43,7 @@ class Worker:
         self._credentials = Credentials(roots_pem=b"")
         self._engine.runtime.tls.credentials = self._credentials
         self._engine.runtime.discovery = self
+        self._config = SidecarConfig()
         self._waiting: dict[str, list[Callable[[Finding], None]]] = {}
         self._stopping = asyncio.Event()
 
@@ -67,7 +79,8 @@ class Worker:
         runtime = self._engine.runtime
         match message:
             case ("config", SidecarConfig() as config):
-                self._engine.install(config)
+                self._config = keeping(config, self._config)
+                self._engine.install(self._config)
             case ("credentials", chain, key, roots):
                 self._credentials.trust(roots)
                 if chain:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pickle
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dataplane.config import Endpoints, SidecarConfig
 from dataplane.finding import Finding, Found
 from dataplane.settings import Settings
-from dataplane.worker import Worker
+from dataplane.tables.compile import compile_tables
+from dataplane.worker import Worker, keeping
 from dataplane.workers import Workers, summed
+from tests.dataplane.proxy.rig import config
 from tests.dataplane.test_dataplane_app import App, Sidecar, app  # noqa: F401 - a fixture
 from tulle.demo.figures import samples
 
@@ -144,3 +149,18 @@ def test_worker_that_dies_takes_the_sidecar_with_it(pair: Sidecar) -> None:
     assert "Traceback" not in words
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", pair.port), 2)
+
+
+def test_push_that_changes_one_noun_renews_no_other_in_a_further_worker() -> None:
+    """What comes over the line is a copy of everything; open connections and pools hear of what differs alone."""
+    before = keeping(config(), SidecarConfig())
+    tables = compile_tables(before)
+    pushed = replace(config(), endpoints={"another": Endpoints(name="another", endpoints=())})
+    copied = pickle.loads(pickle.dumps(pushed))
+    now = keeping(copied, before)
+    compiled = compile_tables(now, tables)
+
+    assert now == pushed
+    assert compiled.listeners == tables.listeners
+    assert not compiled.renewed
+    assert compile_tables(copied, tables).renewed  # else it would show nothing
