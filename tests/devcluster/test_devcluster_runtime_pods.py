@@ -224,7 +224,8 @@ def test_containers_run_as_whom_they_should(tmp_path: Path) -> None:
             securityContext={"fsGroup": 3000},
             containers=[
                 container("strict", securityContext=strict, volumeMounts=[{"name": "t", "mountPath": "/tmp"}]),
-                container("admin", securityContext=admin),
+                # It serves nothing: on one port the second would die, and whatever runs in it then is killed with it.
+                container("admin", ["sleep", "1000"], securityContext=admin),
             ],
             volumes=[{"name": "t", "emptyDir": {}}],
         )
@@ -248,6 +249,8 @@ def test_containers_run_as_whom_they_should(tmp_path: Path) -> None:
         assert "NoNewPrivs:\t1" in said
         assert "CapEff:\t0000000000001000" in admin_said
         assert "table ip t" in admin_said
+        states = node.get("pods", "who")["status"]["containerStatuses"]
+        assert [state["restartCount"] for state in states] == [0, 0]
         state = node.get("pods", "root")["status"]["containerStatuses"][0]["state"]["waiting"]
         assert state["reason"] == "CreateContainerConfigError"
         assert state["message"].startswith("container has runAsNonRoot and image will run as root")
