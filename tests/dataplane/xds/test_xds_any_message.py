@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
@@ -16,9 +15,10 @@ from dataplane.xds.decode import Notes, RefusedError, decode_message
 from meshapi import protos
 from meshapi.xds import Type
 from tests.support.contract import level
+from tests.support.machines import FACTOR
 
-STEPS = int(os.environ.get("TULLE_MESSAGES", "1000"))
-"""Messages of a type; more for a long run."""
+STEPS = 1000 * FACTOR
+"""Messages of a type."""
 _NUMBERS = (0, 1, 2, 80, 443, 65535, 2**31 - 1)
 _FLOATS = (0.0, 1.0, -1.0, 50.0, float("nan"), float("inf"), 1e300)
 _WORDS = ("", "a", "/", "/a", "*", "x-a", ":method", "websocket", "10.0.0.1", "::1", "(", "(?=a)", "a*", "5xx", "%", "ü", "a b", "\r\n", "tls", "HTTP1")  # fmt: skip
