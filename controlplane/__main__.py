@@ -13,7 +13,7 @@ import sys
 import uvloop
 
 from controlplane import app, settings
-from controlplane.watch import connect
+from controlplane.kube import connect
 
 
 def main() -> int:

@@ -26,26 +26,26 @@ from controlplane.ca.keeper import Keeper
 from controlplane.ca.service import Certificates, Issuing, ca_handlers, identified
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Caller, Tokens
+from controlplane.feed.namespaces import Namespaces
+from controlplane.feed.objects import ObjectStore
+from controlplane.feed.reflector import Reflector
+from controlplane.feed.shapes import FEED
+from controlplane.feed.sweep import Sweep
+from controlplane.feed.versions import knows_native_sidecars
 from controlplane.ingest.assemble import ingest
 from controlplane.inject import webhook
 from controlplane.inject.options import InjectSettings
 from controlplane.inject.workload import owner_of
+from controlplane.kube.client import ApiError, Cluster
+from controlplane.kube.connect import Connection
+from controlplane.operator.desk import MeshDesk
+from controlplane.operator.thread import Operator
 from controlplane.settings import Settings
-from controlplane.watch.cluster import ApiError, Cluster
-from controlplane.watch.connect import Connection
-from controlplane.watch.desk import MeshDesk
-from controlplane.watch.leader import Elector
-from controlplane.watch.namespaces import Namespaces
-from controlplane.watch.objects import ObjectStore
-from controlplane.watch.operator import Operator
-from controlplane.watch.reflector import Reflector
-from controlplane.watch.rolls import Rolls
-from controlplane.watch.shapes import FEED
-from controlplane.watch.status import Statuses
-from controlplane.watch.sweep import Sweep
-from controlplane.watch.versions import knows_native_sidecars
-from controlplane.watch.webhooks import Webhooks
-from controlplane.watch.writer import Writer
+from controlplane.write.leader import Elector
+from controlplane.write.rolls import Rolls
+from controlplane.write.status import Statuses
+from controlplane.write.webhooks import Webhooks
+from controlplane.write.writer import Writer
 from controlplane.xds.callers import PodCallers
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.server import Hub, build_server

@@ -17,10 +17,10 @@ from controlplane.ca.keeper import Keeper
 from controlplane.ca.service import Certificates
 from controlplane.ca.serving import Serving
 from controlplane.compiler.snapshot import MeshSnapshot
-from controlplane.watch.leader import Elector
-from controlplane.watch.objects import ObjectStore
-from controlplane.watch.operator import Operator
-from controlplane.watch.writer import Writer
+from controlplane.feed.objects import ObjectStore
+from controlplane.operator.thread import Operator
+from controlplane.write.leader import Elector
+from controlplane.write.writer import Writer
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.server import Hub, Stream
 from controlplane.xds.source import Source

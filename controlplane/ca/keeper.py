@@ -19,9 +19,9 @@ from cryptography import x509
 from controlplane.ca import issuer as issuers
 from controlplane.ca import trial
 from controlplane.ca.issuer import BadIssuerError, Issuer
+from controlplane.feed.shapes import Data, Kind
+from controlplane.kube.client import APPLY_PATCH, ApiError, Cluster, path_of
 from controlplane.settings import Settings
-from controlplane.watch.cluster import APPLY_PATCH, ApiError, Cluster, path_of
-from controlplane.watch.shapes import Data, Kind
 from meshapi import names
 
 SECRET = Kind(name="Secret", api="v1", plural="secrets", shape=Data)

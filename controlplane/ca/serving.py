@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca import authority
 from controlplane.ca.keeper import Keeper
-from controlplane.watch.connect import load_chain
+from controlplane.kube.connect import load_chain
 
 log = logging.getLogger(__name__)
 

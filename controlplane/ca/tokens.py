@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import aiohttp
 import msgspec
 
-from controlplane.watch.cluster import ApiError
+from controlplane.kube.client import ApiError
 from meshapi import names
 from meshapi.identity import BadIdentityError, Identity
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca import authority
 from controlplane.ca.issuer import ROOT, BadIssuerError, Issuer, pem, union
-from controlplane.watch.connect import load_chain
+from controlplane.kube.connect import load_chain
 
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: what is over is left out by our own clock instead, so that the time is one argument."""

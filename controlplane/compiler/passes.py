@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from controlplane.compiler.attach import PRODUCER, attach
+from controlplane.compiler.conditions import route_statuses
 from controlplane.compiler.memo import Memo
 from controlplane.compiler.policies import compile_policies, policy_statuses
+from controlplane.compiler.precedence import backends_of, merge
 from controlplane.compiler.reads import differing
-from controlplane.compiler.routes import backends_of, merge
 from controlplane.compiler.services import Policies, compile_pods, compile_services
 from controlplane.compiler.snapshot import (
     MeshSnapshot,
@@ -24,7 +25,6 @@ from controlplane.compiler.snapshot import (
     PortTraffic,
     ServiceEntry,
 )
-from controlplane.compiler.status import route_statuses
 from controlplane.model.mesh import Model
 from controlplane.model.meta import Key, RouteKey
 

@@ -1,7 +1,7 @@
 """How things are named, and how a mistake in them is told.
 
 Every noun of the model carries a `Key`. A `Problem` is the one way user mistakes leave `ingest` and `compiler`: a word for
-programs, a sentence for people; `watch/status.py` writes it where the user looks.
+programs, a sentence for people; `write/status.py` writes it where the user looks.
 """
 
 from __future__ import annotations

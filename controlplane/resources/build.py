@@ -15,8 +15,8 @@ from controlplane.compiler.reads import Input, Reads
 from controlplane.compiler.snapshot import Endpoint, MeshSnapshot, PodEntry, PortKey, PortRoutes
 from controlplane.model.meta import Key
 from controlplane.model.services import Protocol, Service
-from controlplane.resources import clusters, endpoints, listeners, outbound, routes, tls
-from controlplane.resources.wire import Resource, finished
+from controlplane.resources import clusters, endpoints, listeners, outbound, routeconfig, tls
+from controlplane.resources.envoy import Resource, finished
 from meshapi import xds
 from meshapi.xds import BadNameError, Type
 
@@ -156,9 +156,9 @@ def _api_listener(seen: Reads, name: str, client: Client) -> Any:
     key = parse_grpc_name(name)
     service = seen.service(Key(key.namespace, key.service)) if key else None
     if key is None or service is None or service.port(key.port) is None:
-        return outbound.for_grpc(name, routes.no_routes(name))
+        return outbound.for_grpc(name, routeconfig.no_routes(name))
     _, attached = _routes_of(seen, service, key.port, client.namespace)
-    return outbound.for_grpc(name, routes.routes(name, key.cluster, attached))
+    return outbound.for_grpc(name, routeconfig.routes(name, key.cluster, attached))
 
 
 def parse_grpc_name(name: str) -> PortKey | None:
@@ -251,8 +251,8 @@ def _routes(seen: Reads, name: str, _client: Client) -> Any:
     if consumer:
         if traffic is None or consumer not in traffic.consumers:
             return None
-        return routes.routes(name, key.cluster, traffic.consumers[consumer])
-    return routes.routes(name, key.cluster, traffic.producer if traffic else None)
+        return routeconfig.routes(name, key.cluster, traffic.consumers[consumer])
+    return routeconfig.routes(name, key.cluster, traffic.producer if traffic else None)
 
 
 def _secret(seen: Reads, name: str, _client: Client) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from controlplane.model.services import Protocol
 from controlplane.resources import tls
-from controlplane.resources.wire import ADS, facts, make, packed, seconds, struct
+from controlplane.resources.envoy import ADS, facts, make, packed, seconds, struct
 from meshapi import names, xds
 
 _CLUSTER = "envoy.config.cluster.v3.Cluster"

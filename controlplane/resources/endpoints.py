@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from controlplane.compiler.snapshot import Endpoint
-from controlplane.resources.wire import address, labelled, make
+from controlplane.resources.envoy import address, labelled, make
 from meshapi import xds
 
 

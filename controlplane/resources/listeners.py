@@ -14,8 +14,7 @@ from controlplane.model.mesh import MeshSettings
 from controlplane.model.security import Mode
 from controlplane.model.services import Protocol
 from controlplane.resources import tls
-from controlplane.resources.routes import plain_routes
-from controlplane.resources.wire import (
+from controlplane.resources.envoy import (
     PLAINTEXT_HTTP,
     address,
     facts,
@@ -25,6 +24,7 @@ from controlplane.resources.wire import (
     seconds,
     tcp_filter,
 )
+from controlplane.resources.routeconfig import plain_routes
 from meshapi import names, xds
 
 

@@ -12,8 +12,7 @@ from typing import Any
 from controlplane.compiler.snapshot import PodEntry, PortRoutes, Target
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.services import Protocol, Service, ServicePort
-from controlplane.resources.routes import plain_routes
-from controlplane.resources.wire import (
+from controlplane.resources.envoy import (
     ADS,
     HCM,
     PLAINTEXT_HTTP,
@@ -27,6 +26,7 @@ from controlplane.resources.wire import (
     seconds,
     tcp_filter,
 )
+from controlplane.resources.routeconfig import plain_routes
 from meshapi import xds
 
 _LISTENER = "envoy.config.listener.v3.Listener"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from controlplane.resources.wire import ADS, make, packed
+from controlplane.resources.envoy import ADS, make, packed
 from meshapi import xds
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3."

@@ -1,7 +1,7 @@
 """Resources to gRPC: what each sidecar, Envoy or gRPC client is told, when, and what it thought of it.
 
 subscription.py  sans-io: what one stream knows of one type, delta or state of the world; nonces, versions, ACK and NACK
-wire.py          discovery messages taken apart and put together around resources encoded once
+messages.py      discovery messages taken apart and put together around resources encoded once
 pushqueue.py     none or one pending push a stream; newer ones merge into it
 source.py        resources in each form somebody holds, encoded once, with what they were made of
 warm.py          what the pods of each workload use, to hint at to its next one
@@ -9,4 +9,5 @@ stream.py        one ADS stream: requests in, responses out, in push order
 callers.py       who is at the other end, and may it have that node's configuration
 server.py        the grpc.aio shell: port, limits, drain
 publisher.py     store to snapshot to streams, after each burst of changes
+debounce.py      when a burst of changes is worth acting on, decided on a given clock
 """

@@ -16,8 +16,8 @@ import grpc
 
 from controlplane.ca.service import Denied
 from controlplane.ca.tokens import Caller
-from controlplane.watch.objects import ObjectStore, Ref
-from controlplane.xds.wire import Node
+from controlplane.feed.objects import ObjectStore, Ref
+from controlplane.xds.messages import Node
 from meshapi import xds
 
 GRACE_SECONDS = 5.0

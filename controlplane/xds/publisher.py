@@ -17,11 +17,11 @@ from typing import Any
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.reads import changed
 from controlplane.compiler.snapshot import MeshSnapshot
+from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.ingest.assemble import ingest
 from controlplane.model.mesh import Model
 from controlplane.model.meta import Key, Problem
-from controlplane.watch.debounce import Debounce
-from controlplane.watch.objects import ObjectStore, Ref
+from controlplane.xds.debounce import Debounce
 from controlplane.xds.source import Source
 
 URGENT = frozenset({"EndpointSlice", "Pod", "Service"})

@@ -20,7 +20,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from controlplane.ca.service import Denied, authorization_of
 from controlplane.ca.tokens import Caller
-from controlplane.xds import wire
+from controlplane.xds import messages
 from controlplane.xds.callers import Callers, Peer
 from controlplane.xds.pushqueue import Key, PushQueue
 from controlplane.xds.stream import Catalogue, Conversation, Nack
@@ -83,7 +83,7 @@ class Stream:
         """Names were subscribed to, or let go."""
         self._hub.interest(self, type_, added, dropped)
 
-    def introduced(self, node: wire.Node) -> None:
+    def introduced(self, node: messages.Node) -> None:
         """The client says what it has to say of itself."""
         self.peer = self.peer.told(node)
 
@@ -164,13 +164,13 @@ class Hub:
                 first = await context.read()
             if first is EOF:
                 return
-            _, _, node = wire.decode(first, delta=delta)
+            _, _, node = messages.decode(first, delta=delta)
             if node is None:
                 raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a stream must carry the node")
             peer = await self._callers.admit(caller, node)
         except Denied as denied:
             await self._refuse(context, denied)
-        except wire.BadRequestError as error:
+        except messages.BadRequestError as error:
             await self._refuse(context, Denied(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
         except TimeoutError:
             await self._refuse(context, Denied(grpc.StatusCode.DEADLINE_EXCEEDED, "no first message came"))
@@ -208,7 +208,7 @@ class Hub:
             results = await asyncio.gather(*tasks, return_exceptions=True)
             log.info("%s/%s disconnected", stream.peer.namespace, stream.peer.pod)
         for error in results:
-            if isinstance(error, wire.BadRequestError):
+            if isinstance(error, messages.BadRequestError):
                 await self._refuse(context, Denied(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
             elif isinstance(error, Exception) and not isinstance(error, grpc.RpcError | grpc.aio.AbortError):
                 raise error

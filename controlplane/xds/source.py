@@ -17,13 +17,13 @@ from controlplane.compiler.reads import Input
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.resources import build
 from controlplane.resources.build import Client
-from controlplane.xds import wire
+from controlplane.xds import messages
 from controlplane.xds.callers import Peer
+from controlplane.xds.messages import Encoded
 from controlplane.xds.pushqueue import Key
 from controlplane.xds.server import Views
 from controlplane.xds.subscription import WILDCARD
 from controlplane.xds.warm import MAX_WARM, WarmLists
-from controlplane.xds.wire import Encoded
 from meshapi.xds import Type
 
 _GRPC_AGENT = "grpc"
@@ -151,7 +151,7 @@ class Source(Views):
         self.encoded += 1
         if cell.value is not None and cell.value.version == resource.version:
             return cell.value  # type: ignore[no-any-return]
-        return wire.encode(type_, name, resource.version, resource.body)
+        return messages.encode(type_, name, resource.version, resource.body)
 
     def _forget(self, cell: Cell) -> None:
         """Drop what a cell has read."""

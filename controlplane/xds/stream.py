@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from controlplane.xds import wire
+from controlplane.xds import messages
+from controlplane.xds.messages import Encoded
 from controlplane.xds.pushqueue import Key
 from controlplane.xds.subscription import WILDCARD, Subscription
-from controlplane.xds.wire import Encoded
 from meshapi.xds import PUSH_ORDER, Type
 
 _WHOLE = frozenset({Type.LISTENER, Type.CLUSTER})
@@ -60,7 +60,7 @@ class Ears(Protocol):
     def refused(self, nack: Nack) -> None:
         """A response was refused."""
 
-    def introduced(self, node: wire.Node) -> None:
+    def introduced(self, node: messages.Node) -> None:
         """The client said who it is, or said it anew."""
 
 
@@ -75,14 +75,14 @@ class Conversation:
 
     def received(self, raw: bytes) -> list[bytes]:
         """Take a request; raises BadRequestError."""
-        type_, ask, node = wire.decode(raw, delta=self._delta)
+        type_, ask, node = messages.decode(raw, delta=self._delta)
         if node is not None:
             self._ears.introduced(node)
         if type_ is None:
             return self._nothing_of(raw)
         subscription = self.subscriptions.setdefault(type_, Subscription(delta=self._delta))
         if len(subscription.names) + len(ask.subscribe) > MAX_NAMES:
-            raise wire.BadRequestError(f"more than {MAX_NAMES} names of type {type_.name.lower()} on one stream")
+            raise messages.BadRequestError(f"more than {MAX_NAMES} names of type {type_.name.lower()} on one stream")
         refused = subscription.refused(ask)
         if ask.error is not None:
             self._ears.refused(Nack(type=type_, names=tuple(refused), sentence=ask.error))
@@ -188,9 +188,9 @@ class Conversation:
         if not found and not gone and not always:
             return []
         out = []
-        for batch in wire.portions(found):
+        for batch in messages.portions(found):
             nonce = subscription.sent({one.name: one.version for one in batch}, gone)
-            out.append(wire.delta_response(type_, nonce, batch, gone))
+            out.append(messages.delta_response(type_, nonce, batch, gone))
             gone = []
         return out
 
@@ -200,7 +200,7 @@ class Conversation:
         found = self._fetched(type_, wanted)
         held = {one.name: one.version for one in found}
         dropped = set(subscription.progress) - held.keys() if whole else set()
-        return wire.world_response(type_, subscription.sent(held, dropped), found)
+        return messages.world_response(type_, subscription.sent(held, dropped), found)
 
     def _spread(self, type_: Type, subscription: Subscription, names: set[str]) -> set[str]:
         """Replace the wildcard by what it covers."""
@@ -218,4 +218,4 @@ class Conversation:
 
     def _nothing_of(self, raw: bytes) -> list[bytes]:
         """A type nobody serves: say once that there is nothing, so that a client waiting for it (Envoy at start) goes on."""
-        return wire.nothing(raw, delta=self._delta)
+        return messages.nothing(raw, delta=self._delta)

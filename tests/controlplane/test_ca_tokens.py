@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controlplane.ca.tokens import REFUSED_SECONDS, REMEMBER_SECONDS, BadTokenError, TokenCheckError, Tokens
-from controlplane.watch.cluster import ApiError
+from controlplane.kube.client import ApiError
 
 
 def good(name: str = "system:serviceaccount:shop:web", pod: str = "web-1", **more: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from controlplane.compiler.conditions import merge_parents
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.snapshot import Answer, Condition, Forward, MeshSnapshot, PortKey, PortRoutes
-from controlplane.compiler.status import merge_parents
 from controlplane.ingest.assemble import ingest
 from controlplane.model.meta import RouteKey
 from meshapi.names import CONTROLLER_NAME

@@ -27,10 +27,10 @@ from hypothesis.stateful import (
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.reads import Input, What, changed
 from controlplane.compiler.snapshot import MeshSnapshot
+from controlplane.feed.objects import ObjectStore
 from controlplane.ingest.assemble import KINDS, ingest
 from controlplane.resources.build import Client, build, form, names
-from controlplane.resources.wire import Resource
-from controlplane.watch.objects import ObjectStore
+from controlplane.resources.envoy import Resource
 from controlplane.xds import publisher as publishing
 from controlplane.xds import source as source_module
 from controlplane.xds.publisher import Publisher

@@ -15,7 +15,7 @@ from controlplane import reports
 from controlplane.ca.tokens import Caller
 from controlplane.resources.build import Client, build
 from controlplane.xds.callers import contract_of
-from controlplane.xds.wire import Node
+from controlplane.xds.messages import Node
 from meshapi import protos, xds
 from meshapi.identity import Identity
 from meshapi.xds import Type

@@ -12,8 +12,8 @@ from controlplane.compiler.reads import changed
 from controlplane.ingest.assemble import ingest
 from controlplane.resources import endpoints
 from controlplane.xds.callers import Peer
+from controlplane.xds.messages import MAX_DELTA_BYTES, Encoded, delta_response, encode, portions
 from controlplane.xds.source import Source, View
-from controlplane.xds.wire import MAX_DELTA_BYTES, Encoded, delta_response, encode, portions
 from meshapi import protos
 from meshapi.xds import Type
 from tests.support import meshobjects as mo

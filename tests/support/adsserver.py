@@ -12,8 +12,8 @@ import grpc.aio
 
 from controlplane.ca.issuer import from_secret, new_root, pem
 from controlplane.ca.tokens import Caller
+from controlplane.feed.objects import ObjectStore
 from controlplane.inject.workload import owner_of
-from controlplane.watch.objects import ObjectStore
 from controlplane.xds.callers import PodCallers
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.server import Hub, build_server

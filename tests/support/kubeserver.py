@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from controlplane.watch.connect import Connection
+from controlplane.kube.connect import Connection
 
 Object = dict[str, Any]
 

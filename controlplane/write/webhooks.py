@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from controlplane.watch.cluster import ApiError, Cluster, path_of
-from controlplane.watch.writer import Writer
+from controlplane.kube.client import ApiError, Cluster, path_of
+from controlplane.write.writer import Writer
 
 PLURALS = {
     "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from controlplane.watch.cluster import ApiError, Cluster, path_of
+from controlplane.kube.client import ApiError, Cluster, path_of
 
 LEASE_SECONDS = 15
 RENEW_WITHIN = 10.0

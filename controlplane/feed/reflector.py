@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import aiohttp
 import msgspec
 
-from controlplane.watch.cluster import ApiError, Cluster, path_of
-from controlplane.watch.shapes import Kind, Meta, plain
+from controlplane.feed.shapes import Kind, Meta, plain
+from controlplane.kube.client import ApiError, Cluster, path_of
 
 WATCH_SECONDS = 280
 SILENCE_SECONDS = 150.0

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable
 
 import aiohttp
 
-from controlplane.watch.cluster import ApiError
+from controlplane.kube.client import ApiError
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.watch.debounce import Debounce
-from controlplane.watch.objects import ObjectStore, Ref
+from controlplane.feed.objects import ObjectStore, Ref
+from controlplane.xds.debounce import Debounce
 
 
 def obj(name: str = "a", namespace: str = "n", **more: Any) -> dict[str, Any]:

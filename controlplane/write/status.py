@@ -11,14 +11,14 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from controlplane.compiler.conditions import merge_conditions, merge_parents
 from controlplane.compiler.snapshot import Condition, MeshSnapshot
-from controlplane.compiler.status import merge_conditions, merge_parents
+from controlplane.feed.objects import Object, ObjectStore, Ref
+from controlplane.kube.client import Cluster, path_of
 from controlplane.model.mesh import MESH_NAME
 from controlplane.model.meta import Key, Problem, RouteKey
-from controlplane.watch.cluster import Cluster, path_of
-from controlplane.watch.handlers import FED
-from controlplane.watch.objects import Object, ObjectStore, Ref
-from controlplane.watch.writer import Job, Writer
+from controlplane.operator.handlers import FED
+from controlplane.write.writer import Job, Writer
 
 _PLURALS = {watched.kind: watched.plural for watched in FED}
 _COUNT = "proxies"

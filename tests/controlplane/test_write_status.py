@@ -6,14 +6,14 @@ import copy
 from typing import Any
 
 from controlplane.compiler.passes import compile_mesh
+from controlplane.feed.objects import ObjectStore
+from controlplane.feed.sweep import Sweep
 from controlplane.ingest.assemble import ingest
-from controlplane.watch.cluster import Cluster
-from controlplane.watch.handlers import FED
-from controlplane.watch.objects import ObjectStore
-from controlplane.watch.status import Statuses
-from controlplane.watch.sweep import Sweep
-from controlplane.watch.writer import Writer
-from tests.controlplane.test_watch_writing import running
+from controlplane.kube.client import Cluster
+from controlplane.operator.handlers import FED
+from controlplane.write.status import Statuses
+from controlplane.write.writer import Writer
+from tests.controlplane.test_write_writer import running
 from tests.support import meshobjects as mo
 from tests.support.kubeserver import GATEWAY, KubeServer, kube_server
 from tests.support.waiting import until

@@ -12,7 +12,7 @@ from typing import Any
 
 from controlplane.compiler.attach import Attachments, Verdict
 from controlplane.compiler.policies import BYPASSED
-from controlplane.compiler.routes import Services, Unresolved, backends_of, resolve
+from controlplane.compiler.precedence import Services, Unresolved, backends_of, resolve
 from controlplane.compiler.snapshot import Condition, ParentStatus
 from controlplane.model.meta import RouteKey
 from controlplane.model.traffic import Route

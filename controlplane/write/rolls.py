@@ -14,9 +14,9 @@ from typing import Any
 
 from controlplane.inject.annotations import BadAnnotationError
 from controlplane.inject.workload import template_change
-from controlplane.watch import events
-from controlplane.watch.cluster import ApiError, Cluster, path_of
-from controlplane.watch.writer import Job, Writer
+from controlplane.kube.client import ApiError, Cluster, path_of
+from controlplane.write import events
+from controlplane.write.writer import Job, Writer
 
 PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 EXCLUDED = frozenset({"kube-system", "kube-public", "kube-node-lease"})

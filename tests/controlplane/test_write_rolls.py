@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from controlplane.watch import rolls as module
-from controlplane.watch.cluster import Cluster
-from controlplane.watch.rolls import Rolls
-from controlplane.watch.writer import Writer
-from tests.controlplane.test_watch_writing import INJECT, running, template_of, workload
+from controlplane.kube.client import Cluster
+from controlplane.write import rolls as module
+from controlplane.write.rolls import Rolls
+from controlplane.write.writer import Writer
+from tests.controlplane.test_write_writer import INJECT, running, template_of, workload
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.waiting import until
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from controlplane.watch import cluster as client
-from controlplane.watch import reflector as module
-from controlplane.watch.cluster import ApiError, Cluster, path_of
-from controlplane.watch.objects import ObjectStore
-from controlplane.watch.reflector import Reflector
-from controlplane.watch.shapes import FEED
+from controlplane.feed import reflector as module
+from controlplane.feed.objects import ObjectStore
+from controlplane.feed.reflector import Reflector
+from controlplane.feed.shapes import FEED
+from controlplane.kube import client
+from controlplane.kube.client import ApiError, Cluster, path_of
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.waiting import until
 

@@ -11,7 +11,7 @@ import re
 
 import msgspec
 
-from controlplane.watch.cluster import Cluster, path_of
+from controlplane.kube.client import Cluster, path_of
 
 NATIVE_SIDECARS_SINCE = (1, 29)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")

@@ -17,9 +17,9 @@ from typing import Any
 
 import kopf
 
-from controlplane.watch import handlers
-from controlplane.watch.connect import Connection
-from controlplane.watch.handlers import Desk
+from controlplane.kube.connect import Connection
+from controlplane.operator import handlers
+from controlplane.operator.handlers import Desk
 
 LOGIN_MINUTES = 20
 """A service-account token on disk lives an hour or more and is renewed at four fifths; so often it is read again."""

@@ -16,12 +16,12 @@ import pytest
 
 from controlplane.inject.annotations import BadAnnotationError
 from controlplane.inject.workload import template_change as decide
-from controlplane.watch import writer as module
-from controlplane.watch.cluster import ApiError, Cluster
-from controlplane.watch.leader import Elector
-from controlplane.watch.rolls import Rolls
-from controlplane.watch.webhooks import Webhooks
-from controlplane.watch.writer import Writer
+from controlplane.kube.client import ApiError, Cluster
+from controlplane.write import writer as module
+from controlplane.write.leader import Elector
+from controlplane.write.rolls import Rolls
+from controlplane.write.webhooks import Webhooks
+from controlplane.write.writer import Writer
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.virtual import VirtualLoop
 from tests.support.waiting import until
@@ -400,8 +400,8 @@ async def test_one_replica_leads_and_the_next_takes_over_when_it_ends() -> None:
 
 async def test_leader_that_cannot_renew_steps_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """It must not write when another may hold the Lease already."""
-    monkeypatch.setattr("controlplane.watch.leader.RENEW_WITHIN", 0.2)
-    monkeypatch.setattr("controlplane.watch.leader.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("controlplane.write.leader.RENEW_WITHIN", 0.2)
+    monkeypatch.setattr("controlplane.write.leader.RETRY_SECONDS", 0.02)
     async with kube_server() as kube:
         cluster = Cluster(kube.connection)
         elector = Elector(cluster, "tulle-system", "tulle", "one")

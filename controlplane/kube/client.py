@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from controlplane.watch.connect import Connection
+from controlplane.kube.connect import Connection
 
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from controlplane.kube.connect import from_kubeconfig, in_cluster
 from controlplane.settings import BadSettingError, load
-from controlplane.watch.connect import from_kubeconfig, in_cluster
 
 
 def kubeconfig(directory: Path, **user: str) -> Path:

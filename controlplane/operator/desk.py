@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.watch.objects import ObjectStore
-from controlplane.watch.rolls import Rolls
-from controlplane.watch.webhooks import Webhooks
+from controlplane.feed.objects import ObjectStore
+from controlplane.write.rolls import Rolls
+from controlplane.write.webhooks import Webhooks
 
 
 class MeshDesk:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.watch.cluster import Cluster, path_of
-from controlplane.watch.objects import ObjectStore
+from controlplane.feed.objects import ObjectStore
+from controlplane.kube.client import Cluster, path_of
 
 Words = Mapping[str, str]
 

@@ -1,7 +1,7 @@
 """What kopf watches, and to whom each event is handed over. Handlers decide nothing.
 
 In: kopf's events for Gateway API routes, Tulle's own kinds, opted-in workloads and webhook configurations. Out: calls on the `Desk`, which lives in the loop of the
-control plane (kopf has a thread and a loop of its own, see operator.py). `on.event` only: it leaves no finalizer and no annotation on anybody's objects, and never
+control plane (kopf has a thread and a loop of its own, see thread.py). `on.event` only: it leaves no finalizer and no annotation on anybody's objects, and never
 an index (at 4,000 objects it costs 76 s of CPU). Refuses nothing.
 """
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from controlplane.watch.cluster import ApiError, Cluster, path_of
+from controlplane.kube.client import ApiError, Cluster, path_of
 from meshapi import names
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from controlplane.watch.cluster import ApiError, Cluster, path_of
-from controlplane.watch.handlers import FED, Watched, slim
-from controlplane.watch.objects import ObjectStore
+from controlplane.feed.objects import ObjectStore
+from controlplane.kube.client import ApiError, Cluster, path_of
+from controlplane.operator.handlers import FED, Watched, slim
 
 EVERY_SECONDS = 240.0
 RETRY_SECONDS = 2.0

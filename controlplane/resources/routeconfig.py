@@ -11,7 +11,7 @@ from typing import Any
 
 from controlplane.compiler.snapshot import Answer, Forward, PortRoutes, RouteRow, Target
 from controlplane.model.traffic import Headers, Match, PathChange, PathKind, Redirect, Retry, Text
-from controlplane.resources.wire import facts, make, seconds
+from controlplane.resources.envoy import facts, make, seconds
 
 _CODES = {
     301: "MOVED_PERMANENTLY",
