@@ -95,15 +95,18 @@ class Credentials:
 
 async def make_key(uri: str) -> KeyRequest:
     """Make a key in a short-lived helper process; raises NoKeyError."""
-    helper = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "dataplane.keymaker",
-        uri,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    try:
+        helper = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "dataplane.keymaker",
+            uri,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as problem:  # the pod is at its bound of processes or memory
+        raise NoKeyError(f"the key maker cannot be started: {problem.strerror or problem}") from None
     try:
         out, err = await asyncio.wait_for(helper.communicate(), _KEYMAKER_SECONDS)
     except TimeoutError:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from google.protobuf.message import DecodeError
+
 from dataplane.config import StringMatch, TlsContext, TlsTrust
 from dataplane.credentials import Credentials, NoKeyError, make_key, remember_roots
 from dataplane.net.dial import Dialer
@@ -108,6 +110,9 @@ class ControlPlane:
                 why = await self._once()
             except (ControlPlaneError, NoKeyError, OSError, ValueError) as problem:
                 why = str(problem)
+            except Exception:  # a defect here costs this connection; traffic goes on by what is in force
+                log.exception("a defect ended the connection to the control plane")
+                why = "a defect ended it"
             finally:
                 self._hang_up()
             if time.monotonic() - begin > _CALM:
@@ -131,11 +136,15 @@ class ControlPlane:
         listener = _Stream(self.take)
         call = channel.call(xds.ADS_DELTA, self._metadata(), listener)
         self.begin(call.send)
-        async with asyncio.TaskGroup() as group:
-            upkeep = [group.create_task(self._keep_alive(channel)), group.create_task(self._keep_fresh(channel))]
-            await asyncio.wait([lost, listener.over], return_when=asyncio.FIRST_COMPLETED)
+        upkeep = [asyncio.ensure_future(self._keep_alive(channel)), asyncio.ensure_future(self._keep_fresh(channel))]
+        try:
+            await asyncio.wait([lost, listener.over, *upkeep], return_when=asyncio.FIRST_COMPLETED)
+        finally:
             for task in upkeep:
                 task.cancel()
+        for task in upkeep:
+            if task.done():
+                task.result()  # neither ends but by what it could not take
         return str(listener.over.result() if listener.over.done() else lost.result())
 
     async def _connect(self, lost: asyncio.Future[str]) -> Channel:
@@ -240,7 +249,10 @@ class ControlPlane:
         except TimeoutError:
             call.cancel()
             raise ControlPlaneError(f"no certificate came in {ISSUE_SECONDS:.0f} s") from None
-        answer = protos.message("tulle.ca.v1.CertificateChain").FromString(raw)
+        try:
+            answer = protos.message("tulle.ca.v1.CertificateChain").FromString(raw)
+        except DecodeError:
+            raise ControlPlaneError("what came for a certificate is none") from None
         self._credentials.install(made.key, answer.chain.encode(), time.monotonic())
         self.trust(answer.roots.encode())
         assert self._credentials.validity is not None  # noqa: S101 - `install` read it

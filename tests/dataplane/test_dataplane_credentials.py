@@ -75,6 +75,13 @@ async def test_key_maker_that_fails_is_said_so() -> None:
         await make_key("spiffe://\N{SNOWMAN}")
 
 
+async def test_key_maker_that_cannot_be_started_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod at its bound of processes has no key now: that is no defect, and is tried again."""
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    with pytest.raises(NoKeyError, match="cannot be started: No such file"):
+        await make_key(URI)
+
+
 def test_renewal_is_due_at_half_of_life_at_the_latest() -> None:
     """The dice only bring it forward; life counts from receipt, and what was backdated is none."""
     held = Credentials(roots_pem=b"r")

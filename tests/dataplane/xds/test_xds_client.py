@@ -18,8 +18,8 @@ from dataplane.credentials import Credentials, KeyRequest
 from dataplane.keymaker import make
 from dataplane.settings import Mesh
 from dataplane.xds import client
-from dataplane.xds.client import ControlPlane
-from meshapi import protos
+from dataplane.xds.client import ControlPlane, ControlPlaneError
+from meshapi import protos, xds
 from meshapi.identity import Identity
 from tests.support.virtual import VirtualLoop
 
@@ -50,6 +50,21 @@ class Authority:
         return SimpleNamespace(send=send, cancel=lambda: None)
 
 
+def mesh_of(directory: Path) -> Mesh:
+    token = directory / "token"
+    token.write_text("t")
+    return Mesh(
+        xds_host="tulle",
+        xds_port=1,
+        identity=WEB,
+        pod="web-1",
+        pod_ips=("10.0.0.1",),
+        roots=b"",
+        state_dir=directory,
+        token_path=token,
+    )
+
+
 def renewals(
     directory: Path, monkeypatch: pytest.MonkeyPatch, *, life: int, seconds: float, wall: Callable[[float], float]
 ) -> list[float]:
@@ -71,18 +86,7 @@ def renewals(
         return KeyRequest(key=key, csr=request)
 
     monkeypatch.setattr(client, "make_key", make_key)
-    token = directory / "token"
-    token.write_text("t")
-    mesh = Mesh(
-        xds_host="tulle",
-        xds_port=1,
-        identity=WEB,
-        pod="web-1",
-        pod_ips=("10.0.0.1",),
-        roots=b"",
-        state_dir=directory,
-        token_path=token,
-    )
+    mesh = mesh_of(directory)
 
     async def live() -> None:
         control = ControlPlane(mesh, Credentials(roots_pem=b""), cast("Any", None), cast("Any", None))
@@ -125,3 +129,66 @@ def test_issuer_that_is_nearly_over_is_not_asked_all_the_time(tmp_path: Path, mo
     asked = renewals(tmp_path, monkeypatch, life=1, seconds=100, wall=lambda _: 0.0)
 
     assert len(asked) <= 100 / (HELPER_SECONDS + 5) + 1
+
+
+class Line:
+    """A channel to a control plane that says what it is given for each call."""
+
+    def __init__(self, answers: dict[str, bytes]) -> None:
+        self._answers = answers
+
+    def call(self, path: str, _metadata: object, listener: Any) -> Any:
+        def send(_: bytes, *, last: bool = False) -> None:
+            if path in self._answers:
+                listener.message(self._answers[path])
+
+        return SimpleNamespace(send=send, cancel=lambda: None)
+
+    def close(self) -> None:
+        """Nothing hangs on it."""
+
+
+@pytest.mark.parametrize("renewal", [RuntimeError("a defect"), OSError(11, "Resource temporarily unavailable")])
+def test_renewal_that_breaks_costs_the_connection_and_not_the_sidecar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renewal: Exception
+) -> None:
+    """Whatever goes wrong beside a stream, the sidecar serves on and connects anew."""
+    loop = VirtualLoop()
+    session = SimpleNamespace(connected=list, pending=list)
+    control = ControlPlane(mesh_of(tmp_path), Credentials(roots_pem=b""), cast("Any", session), cast("Any", None))
+    connections: list[float] = []
+
+    async def connect(_: object) -> Line:
+        connections.append(loop.now)
+        return Line({})
+
+    async def renew(_: object) -> None:
+        if control._stream is not None:
+            raise renewal
+        control._credentials.certificate_pem = b"c"
+
+    monkeypatch.setattr(control, "_connect", connect)
+    monkeypatch.setattr(control, "_renew", renew)
+
+    async def live() -> None:
+        running = asyncio.ensure_future(control.run())
+        await asyncio.sleep(60)
+        assert not running.done()
+        running.cancel()
+        await asyncio.wait([running])
+
+    loop.run_until_complete(live())
+    loop.close()
+    assert len(connections) > 2
+
+
+async def test_certificate_that_is_none_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of another kind in the answer are a sentence, as every other failure of the control plane is."""
+
+    async def make_key(_: str) -> KeyRequest:
+        return KeyRequest(key=b"k", csr=b"c")
+
+    monkeypatch.setattr(client, "make_key", make_key)
+    control = ControlPlane(mesh_of(tmp_path), Credentials(roots_pem=b""), cast("Any", None), cast("Any", None))
+    with pytest.raises(ControlPlaneError, match="what came for a certificate is none"):
+        await control._renew(cast("Any", Line({xds.CA_ISSUE: b"\xff\xff"})))
