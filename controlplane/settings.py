@@ -56,6 +56,7 @@ class Settings:
     ca_create: bool = True
     """Make the CA Secret when it is not there; false when the user brings one (TULLE_CA_CREATE)."""
     certificate_seconds: int = 24 * 3600
+    """Life of a workload's certificate (TULLE_CERTIFICATE_SECONDS); a shorter one than the least cannot be renewed calmly."""
     kubeconfig: Path | None = None
     """For development; in a pod the service account is used (KUBECONFIG)."""
     api_server: tuple[str, str] | None = None
@@ -154,7 +155,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         trust_domain=trust_domain,
         ca_secret=read.text("TULLE_CA_SECRET", "tulle-ca"),
         ca_create=read.word("TULLE_CA_CREATE", "true", ("true", "false")) == "true",
-        certificate_seconds=read.number("TULLE_CERTIFICATE_SECONDS", 24 * 3600, 20, 30 * 24 * 3600),
+        certificate_seconds=read.number(
+            "TULLE_CERTIFICATE_SECONDS", 24 * 3600, names.LEAST_CERTIFICATE_SECONDS, 30 * 24 * 3600
+        ),
         kubeconfig=Path(kubeconfig) if kubeconfig else None,
         api_server=_api_server(read),
         log_level=read.word("TULLE_LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper(),

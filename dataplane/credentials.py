@@ -23,6 +23,8 @@ _JITTER = 0.1
 """Share of the life by which renewal is spread, so that pods made together do not renew together."""
 _LEAST_PAUSE = 5.0
 """Seconds between two renewals at least: a leaf never outlives its issuer, so the last ones of an issuer live for moments."""
+_TRIES = 6
+_LONGEST_TRY = 20.0
 _BUNDLE = "roots.pem"
 
 
@@ -82,6 +84,11 @@ class Credentials:
             return 0.0
         due = max(self.validity.life * (0.5 - _JITTER * dice), _LEAST_PAUSE)
         return max(0.0, self.received + due - now)
+
+    @property
+    def patience(self) -> float:
+        """Seconds one try to renew may take: a sixth of the certificate's life, so that others fit before its end."""
+        return min(self.validity.life / _TRIES, _LONGEST_TRY) if self.validity is not None else _LONGEST_TRY
 
     def over(self, wall: float) -> bool:
         """Whether peers whose clock says `wall` (seconds since the epoch) refuse the certificate as ended; the monotonic clock stands still while a node sleeps."""

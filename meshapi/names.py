@@ -92,6 +92,8 @@ TOKEN_PATH: Final = "/var/run/secrets/tulle.dev/token"  # noqa: S105 - a path, n
 """The file; the kubelet renews it."""
 BACKDATED_SECONDS: Final = 300
 """By how much the validity of a workload's certificate begins before its issue (clocks of nodes differ); it is no part of the certificate's life."""
+LEAST_CERTIFICATE_SECONDS: Final = 60
+"""Shortest life of a workload's certificate: from its renewal on there is time for two tries that fail and one that does not."""
 STATE_DIR: Final = "/var/run/tulle"
 """An emptyDir (Memory) of the sidecar: the trust bundle it learned last, so a restarted container trusts rotated roots."""
 

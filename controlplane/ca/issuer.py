@@ -17,7 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from meshapi import names
+
 ROOT_YEARS = 10
+CLOCKS_DIFFER = dt.timedelta(seconds=names.BACKDATED_SECONDS)
 CHAIN, KEY, ROOT, ROOTS = "tls.crt", "tls.key", "ca.crt", "roots"
 
 
@@ -89,6 +92,10 @@ def from_secret(data: Mapping[str, str], *, now: dt.datetime) -> Issuer:
     _may_sign(first)
     if first.not_valid_after_utc <= now:
         raise BadIssuerError(f"its certificate expired at {first.not_valid_after_utc.isoformat()}")
+    if first.not_valid_before_utc > now + CLOCKS_DIFFER:
+        raise BadIssuerError(
+            f"its certificate is not valid before {first.not_valid_before_utc.isoformat()}, and so is nothing it signs"
+        )
     try:
         key: PrivateKeyTypes = serialization.load_pem_private_key(_decoded(data, KEY), password=None)
     except (ValueError, TypeError) as error:

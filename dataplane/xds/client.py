@@ -28,7 +28,6 @@ from meshapi import protos, xds
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
-ISSUE_SECONDS = 20.0
 CHECK_SECONDS = 20.0
 """Between two questions whether the control plane is still there; a dead one is noticed after two."""
 BACKOFF = (0.2, 10.0)
@@ -231,7 +230,8 @@ class ControlPlane:
                 await self._renew(channel)
             except (ControlPlaneError, NoKeyError, ValueError) as problem:
                 log.warning("the certificate could not be renewed, trying again: %s", problem)
-                await asyncio.sleep(BACKOFF[1] * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+                pause = min(BACKOFF[1], self._credentials.patience / 4)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
 
     def _renewal_due(self) -> bool:
         """Whether a new stream begins with a renewal: also where the certificate is over by the wall clock, as after the node slept."""
@@ -245,10 +245,10 @@ class ControlPlane:
         call = channel.call(xds.CA_ISSUE, self._metadata(), _Future(done))
         call.send(request.SerializeToString(), last=True)
         try:
-            raw = await asyncio.wait_for(done, ISSUE_SECONDS)
+            raw = await asyncio.wait_for(done, self._credentials.patience)
         except TimeoutError:
             call.cancel()
-            raise ControlPlaneError(f"no certificate came in {ISSUE_SECONDS:.0f} s") from None
+            raise ControlPlaneError(f"no certificate came in {self._credentials.patience:.0f} s") from None
         try:
             answer = protos.message("tulle.ca.v1.CertificateChain").FromString(raw)
         except DecodeError:

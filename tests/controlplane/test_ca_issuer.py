@@ -72,7 +72,7 @@ def _ours() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
 
 
 @pytest.mark.parametrize(
-    "case", ["no chain", "no key", "another key", "no CA", "no root", "over", "no PEM", "no base64"]
+    "case", ["no chain", "no key", "another key", "no CA", "no root", "over", "not yet", "no PEM", "no base64"]
 )
 def test_secret_nobody_can_issue_with_is_refused_in_a_sentence(case: str) -> None:
     """The sentence names the part that is wrong."""
@@ -88,10 +88,11 @@ def test_secret_nobody_can_issue_with_is_refused_in_a_sentence(case: str) -> Non
         "no CA": (encoded(**good | {"tls_crt": pem([leaf])}), "may not sign others"),
         "no root": (encoded(tls_crt=pem([middle]), tls_key=key_pem(key)), "nobody could trust"),
         "over": (encoded(**good), "expired"),
+        "not yet": (encoded(**good), "not valid before 2025-12-31"),
         "no PEM": (encoded(**good | {"ca_crt": "hello"}), "ca.crt is no PEM"),
         "no base64": ({"tls.crt": "!"}, "not base64"),
     }[case]
-    now = NOW + dt.timedelta(days=60) if case == "over" else NOW
+    now = NOW + dt.timedelta(days={"over": 60, "not yet": -2}.get(case, 0))
 
     with pytest.raises(BadIssuerError, match=words):
         from_secret(data, now=now)

@@ -72,7 +72,7 @@ def test_broken_kubeconfig_is_one_sentence(tmp_path: Path) -> None:
     ("name", "value", "words"),
     [
         ("TULLE_XDS_PORT", "many", "whole number from 0 to 65535"),
-        ("TULLE_CERTIFICATE_SECONDS", "5", "from 20"),
+        ("TULLE_CERTIFICATE_SECONDS", "59", "from 60"),
         ("TULLE_LOG_LEVEL", "chatty", "one of debug, info, warning, error"),
         ("TULLE_NATIVE_SIDECAR", "maybe", "one of auto, true, false"),
         ("TULLE_TRUST_DOMAIN", "Not A Domain", "not a lower-case domain name"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dataplane.certificate import BadCertificateError, validity
 from dataplane.credentials import Credentials, NoKeyError, make_key, remember_roots, remembered_roots
+from dataplane.xds.client import BACKOFF
 from meshapi import names
 
 URI = "spiffe://cluster.local/ns/shop/sa/web"
@@ -92,6 +93,17 @@ def test_renewal_is_due_at_half_of_life_at_the_latest() -> None:
     assert held.renew_in(1000.0, 0.999) == pytest.approx(life * 0.4, rel=0.01)
     assert held.renew_in(1000.0 + life, 0.0) == 0
     assert "key" not in repr(held).replace("key_pem", "")
+
+
+def test_shortest_life_has_time_for_two_tries_that_fail() -> None:
+    """Each may hang for as long as it may and be followed by the longest pause; the third is in time."""
+    held = Credentials(roots_pem=b"r")
+    held.install(b"key", chain((names.LEAST_CERTIFICATE_SECONDS + names.BACKDATED_SECONDS) / 86400), 0.0)
+    left = names.LEAST_CERTIFICATE_SECONDS - held.renew_in(0.0, 0.0)
+    pause = min(BACKOFF[1], held.patience / 4) * 1.5
+
+    assert 2 * (held.patience + pause) < left - 1
+    assert held.patience >= 5
 
 
 def test_certificate_is_over_when_its_peers_say_so() -> None:

@@ -44,8 +44,8 @@ def pair(shop: Kube) -> None:
 
 @pytest.fixture
 def short_lives(mesh: Mesh) -> Iterator[None]:
-    """Certificates of 20 seconds."""
-    mesh.tulle("install", "--wait", "--set", "ca.certificateSeconds=20")
+    """Certificates of a minute, the shortest life."""
+    mesh.tulle("install", "--wait", "--set", "ca.certificateSeconds=60")
     yield
     mesh.tulle("install", "--wait", "--set", "ca.certificateSeconds=86400")
 
@@ -61,7 +61,7 @@ def test_certificate_is_renewed_several_times_under_one_connection(shop: Kube, m
     shop("rollout", "status", "deployment/echo", "--timeout=60s")
     shop("wait", "--for=condition=Ready", "pod/talker", "--timeout=60s")
     first = ends(mesh, shop, "talker")
-    command = shop.command("exec", "talker", "-c", "app", "--", "python", "-c", TALK, "28")
+    command = shop.command("exec", "talker", "-c", "app", "--", "python", "-c", TALK, "75")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as talk:
         while talk.poll() is None:
             assert ask(shop, "talker", "http://server/")[0][0] == 200
