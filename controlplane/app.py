@@ -21,11 +21,12 @@ import grpc.aio
 from aiohttp import web
 
 from controlplane import admin, reports
-from controlplane.ca import keeper as ca_keeper
-from controlplane.ca.keeper import Keeper
-from controlplane.ca.service import Certificates, Issuing, ca_handlers, identified
+from controlplane.ca import trust as ca_trust
+from controlplane.ca.access import identified
+from controlplane.ca.service import Certificates, Issuing, ca_handlers
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Caller, Tokens
+from controlplane.ca.trust import Trust
 from controlplane.feed.namespaces import Namespaces
 from controlplane.feed.objects import ObjectStore
 from controlplane.feed.reflector import Reflector
@@ -93,22 +94,22 @@ class App:
         """Where it listens, by part; for tests that let the system choose."""
 
     def _make_authority(self, settings: Settings) -> None:
-        self.keeper = Keeper(settings, _now)
+        self.trust = Trust(settings, _now)
         self.tokens = Tokens(self.cluster, settings.trust_domain, time.time)
         self.certificates = Certificates()
-        self.serving = Serving(self.keeper, settings.dns_names, settings.certificate_seconds, _now)
-        self.issuing = Issuing(self.keeper, self.tokens, settings.certificate_seconds, _now, self.certificates)
+        self.serving = Serving(self.trust, settings.dns_names, settings.certificate_seconds, _now)
+        self.issuing = Issuing(self.trust, self.tokens, settings.certificate_seconds, _now, self.certificates)
         self.own = [
             Reflector(
                 self.cluster,
                 kind,
-                self.keeper,
+                self.trust,
                 namespace=settings.namespace,
                 params={"fieldSelector": f"metadata.name={name}"},
             )
             for kind, name in (
-                (ca_keeper.BUNDLE, self.keeper.bundle_name),
-                (ca_keeper.SECRET, settings.ca_secret),
+                (ca_trust.BUNDLE, self.trust.bundle_name),
+                (ca_trust.SECRET, settings.ca_secret),
             )
         ]
 
@@ -121,19 +122,19 @@ class App:
             self.store,
             self.source,
             trust_domain=settings.trust_domain,
-            roots=lambda: self.keeper.roots_pem,
+            roots=lambda: self.trust.roots_pem,
         )
 
     def _make_writers(self, settings: Settings, connection: Connection) -> None:
         own = (settings.namespace, settings.service)
         self.rolls = Rolls(self.cluster, self.writer, settings.untouched)
-        self.webhooks = Webhooks(self.cluster, self.writer, own, lambda: self.keeper.roots_pem)
+        self.webhooks = Webhooks(self.cluster, self.writer, own, lambda: self.trust.roots_pem)
         self.statuses = Statuses(self.cluster, self.store, self.writer)
         self.operator = Operator(MeshDesk(self.store, self.rolls, self.webhooks), connection, settings.service)
         self.publisher.listen(self.statuses.told)
         self.elector.listen(self.writer.lead)
-        self.elector.listen(lambda leading: self._authority_wishes() if leading else None)
-        self.keeper.listen(self._roots_changed)
+        self.elector.listen(lambda leading: self._want_authority() if leading else None)
+        self.trust.listen(self._roots_changed)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`, then drain."""
@@ -176,15 +177,15 @@ class App:
             self.native_sidecar = await persist(ask, "the versions of the cluster")
         for own in self.own:
             await own.synced.wait()
-        self._authority_wishes()
-        if not self.keeper.ready.is_set():
+        self._want_authority()
+        if not self.trust.ready.is_set():
             who = (
                 "the leader makes it"
                 if self.settings.ca_create
                 else "TULLE_CA_CREATE is false, so somebody must bring it"
             )
             log.info("waiting for Secret %s/%s: %s", self.settings.namespace, self.settings.ca_secret, who)
-        await self.keeper.ready.wait()
+        await self.trust.ready.wait()
         await self._announce()
         for synced in self._lists():
             await synced.wait()
@@ -194,8 +195,8 @@ class App:
 
         Else a replica with a new issuer waits for the bundle in the webhooks, which the leader, with the former one, does not write.
         """
-        if self.keeper.bundle_behind():
-            await persist(lambda: self.keeper.write_bundle(self.cluster), "the bundle of trusted roots")
+        if self.trust.bundle_behind():
+            await persist(lambda: self.trust.write_bundle(self.cluster), "the bundle of trusted roots")
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
@@ -231,7 +232,7 @@ class App:
             hub=self.hub,
             source=self.source,
             publisher=self.publisher,
-            keeper=self.keeper,
+            trust=self.trust,
             certificates=self.certificates,
             certificate_seconds=self.settings.certificate_seconds,
             serving=self.serving,
@@ -244,7 +245,7 @@ class App:
     def missing(self) -> list[str]:
         """What is not ready yet, in words."""
         waits = [
-            (self.keeper.ready.is_set(), "there is no issuer"),
+            (self.trust.ready.is_set(), "there is no issuer"),
             (all(synced.is_set() for synced in self._lists()), "not everything has been listed"),
             ("webhook" in self.ports, "not serving"),
             (self.webhooks.settled, "the webhook configurations do not carry the CA bundle"),
@@ -258,15 +259,15 @@ class App:
     async def _identify(self, authorization: str) -> Caller:
         return await identified(self.tokens, authorization)
 
-    def _authority_wishes(self) -> None:
+    def _want_authority(self) -> None:
         """What the leader is to do for the authority, if this replica is it."""
-        make = (lambda: self.keeper.make(self.cluster)) if self.keeper.missing() else None
-        write = (lambda: self.keeper.write_bundle(self.cluster)) if self.keeper.bundle_behind() else None
+        make = (lambda: self.trust.make(self.cluster)) if self.trust.missing() else None
+        write = (lambda: self.trust.write_bundle(self.cluster)) if self.trust.bundle_behind() else None
         self.writer.want(("issuer",), make)
         self.writer.want(("trust bundle",), write)
 
     def _roots_changed(self) -> None:
-        self._authority_wishes()
+        self._want_authority()
         self.webhooks.roots_changed()
         self.publisher.touch()
 
@@ -276,7 +277,7 @@ class App:
             proxy=settings.proxy,
             xds_address=settings.xds_address,
             trust_domain=settings.trust_domain,
-            ca_roots=self.keeper.roots_pem,
+            ca_roots=self.trust.roots_pem,
             native_sidecar=self.native_sidecar,
             excluded_namespaces=settings.untouched,
         )

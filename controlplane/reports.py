@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.admin import Json, Report, Sample
-from controlplane.ca.keeper import Keeper
 from controlplane.ca.service import Certificates
 from controlplane.ca.serving import Serving
+from controlplane.ca.trust import Trust
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.feed.objects import ObjectStore
 from controlplane.operator.thread import Operator
@@ -39,7 +39,7 @@ class Parts:
     hub: Hub
     source: Source
     publisher: Publisher
-    keeper: Keeper
+    trust: Trust
     certificates: Certificates
     certificate_seconds: int
     """The life of a workload's certificate."""
@@ -102,8 +102,8 @@ def samples(parts: Parts) -> Iterator[Sample]:
         "Age of the oldest write that is wanted and not done; only the leader writes.",
     )
     yield _total("tulle_operator_restarts_total", parts.operator.restarts, "Times kopf was started anew.")
-    if parts.keeper.issuer is not None:
-        left = parts.keeper.issuer.certificate.not_valid_after_utc.timestamp() - time.time()
+    if parts.trust.issuer is not None:
+        left = parts.trust.issuer.certificate.not_valid_after_utc.timestamp() - time.time()
         yield _gauge("tulle_issuer_seconds", left, "Seconds until the certificate that signs those of workloads ends.")
     if parts.serving.expires is not None:
         left = parts.serving.expires.timestamp() - time.time()
@@ -160,13 +160,13 @@ def _progress(subscription: Subscription) -> Json:
 
 def authority(parts: Parts) -> Json:
     """Who signs, until when, and the roots that are trusted; all of it public."""
-    keeper = parts.keeper
-    certificate = keeper.issuer.certificate if keeper.issuer else None
+    trust = parts.trust
+    certificate = trust.issuer.certificate if trust.issuer else None
     return {
-        "roots": keeper.roots_pem,
+        "roots": trust.roots_pem,
         "issuer_began_at": certificate.not_valid_before_utc.isoformat() if certificate else None,
         "issuer_expires_at": certificate.not_valid_after_utc.isoformat() if certificate else None,
-        "issuer_refused": keeper.refused or None,
+        "issuer_refused": trust.refused or None,
         "certificate_seconds": parts.certificate_seconds,
     }
 

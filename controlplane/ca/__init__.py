@@ -3,8 +3,9 @@
 authority.py   pure: an issuer, a CSR and an identity in, a chain out
 issuer.py      the issuer as it lies in a Secret: made by the leader, or brought by the user; roots that overlap
 trial.py       an issuer is taken only after a leaf of it verified up to its own root
-keeper.py      follows that Secret and its trust bundle, and tells who depends on them
+trust.py       follows that Secret and its trust bundle, and tells who depends on them
 tokens.py      who is asking: TokenReview, remembered briefly
+access.py      who may call a method of ours, or the refusal with its gRPC status
 service.py     the gRPC method Issue
 serving.py     the control plane's own certificate, renewed at half its life without a restart
 """

@@ -17,22 +17,15 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from controlplane.ca import authority
+from controlplane.ca.access import Denied, authorization_of, identified
 from controlplane.ca.authority import Issued, RefusedError
-from controlplane.ca.keeper import Keeper
-from controlplane.ca.tokens import BadTokenError, Caller, TokenCheckError, Tokens
+from controlplane.ca.tokens import Caller, Tokens
+from controlplane.ca.trust import Trust
 from meshapi import protos, xds
 
 MAX_NOTED = 50_000
 
 log = logging.getLogger(__name__)
-
-
-class Denied(Exception):  # noqa: N818 - a verdict with its status, not a failure of ours
-    """A call that is refused: the gRPC status and the sentence."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(slots=True)
@@ -56,9 +49,9 @@ class Issuing:
     """The method, as grpc.aio calls it."""
 
     def __init__(
-        self, keeper: Keeper, tokens: Tokens, seconds: int, now: Callable[[], dt.datetime], book: Certificates
+        self, trust: Trust, tokens: Tokens, seconds: int, now: Callable[[], dt.datetime], book: Certificates
     ) -> None:
-        self._keeper = keeper
+        self._trust = trust
         self._tokens = tokens
         self._seconds = seconds
         self._now = now
@@ -90,32 +83,17 @@ class Issuing:
         pod = caller.pod or request.pod
         self._book.note((caller.identity.namespace, pod), issued.expires, self._now())
         log.info("issued %x to %s in pod %s until %s", issued.serial, caller.identity, pod, issued.expires.isoformat())
-        chain = protos.message("tulle.ca.v1.CertificateChain")(chain=issued.chain, roots=self._keeper.roots_pem)
+        chain = protos.message("tulle.ca.v1.CertificateChain")(chain=issued.chain, roots=self._trust.roots_pem)
         answer: bytes = chain.SerializeToString()
         return answer
 
     def _sign(self, csr: bytes, caller: Caller) -> Issued:
-        if self._keeper.issuer is None:
+        if self._trust.issuer is None:
             raise Denied(grpc.StatusCode.UNAVAILABLE, "there is no issuer yet, try again")
         try:
-            return authority.sign(self._keeper.issuer, csr, caller.identity, now=self._now(), seconds=self._seconds)
+            return authority.sign(self._trust.issuer, csr, caller.identity, now=self._now(), seconds=self._seconds)
         except RefusedError as error:
             raise Denied(grpc.StatusCode.PERMISSION_DENIED, f"{caller.identity}: {error}") from error
-
-
-def authorization_of(metadata: Any) -> str:
-    """Read the authorization header of a call's metadata."""
-    return next((str(value) for key, value in metadata or () if key == "authorization"), "")
-
-
-async def identified(tokens: Tokens, authorization: str) -> Caller:
-    """Find out who calls; raises Denied."""
-    try:
-        return await tokens.check(authorization)
-    except BadTokenError as error:
-        raise Denied(grpc.StatusCode.UNAUTHENTICATED, str(error)) from error
-    except TokenCheckError as error:
-        raise Denied(grpc.StatusCode.UNAVAILABLE, str(error)) from error
 
 
 def ca_handlers(issuing: Issuing) -> grpc.GenericRpcHandler[bytes, bytes]:

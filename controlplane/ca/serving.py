@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca import authority
-from controlplane.ca.keeper import Keeper
+from controlplane.ca.trust import Trust
 from controlplane.kube.connect import load_chain
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,8 @@ class KeyPair:
 class Serving:
     """The serving certificate and everybody who uses it."""
 
-    def __init__(
-        self, keeper: Keeper, dns_names: tuple[str, ...], seconds: int, now: Callable[[], dt.datetime]
-    ) -> None:
-        self._keeper = keeper
+    def __init__(self, trust: Trust, dns_names: tuple[str, ...], seconds: int, now: Callable[[], dt.datetime]) -> None:
+        self._trust = trust
         self._names = [x509.DNSName(name) for name in dns_names]
         self._seconds = seconds
         self._now = now
@@ -49,7 +47,7 @@ class Serving:
         self._changed = asyncio.Event()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        keeper.listen(self._changed.set)
+        trust.listen(self._changed.set)
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -89,7 +87,7 @@ class Serving:
     def renew(self) -> None:
         """Make a new key and certificate now."""
         self._changed.clear()
-        issuer = self._keeper.issuer
+        issuer = self._trust.issuer
         if issuer is None:
             return
         key = ec.generate_private_key(ec.SECP256R1())

@@ -1,7 +1,7 @@
 """Route configurations: the rows of a snapshot in Envoy's words.
 
 In: the rows of one port, in final order. Out: a RouteConfiguration with one virtual host for every authority, for routing goes by the
-original destination. Timeouts are always written: Envoy's default of 15 s is nobody's wish here.
+original destination. Timeouts are always written: Envoy's default of 15 s is what nobody wants here.
 """
 
 from __future__ import annotations

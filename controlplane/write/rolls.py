@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Rolls:
-    """Wishes for workloads whose template does not say what they say."""
+    """What is wanted of the Writer for workloads whose template does not say what they say."""
 
     def __init__(self, cluster: Cluster, writer: Writer, excluded: frozenset[str]) -> None:
         self._cluster = cluster

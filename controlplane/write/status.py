@@ -1,6 +1,6 @@
 """Conditions written back: the only writer of status.
 
-In: each snapshot, and the objects as the store has them. Out: wishes to the Writer for those whose stored status differs from what the snapshot says. Of a
+In: each snapshot, and the objects as the store has them. Out: jobs to the Writer for those whose stored status differs from what the snapshot says. Of a
 route only Tulle's own entries in `parents` are touched, by reading it fresh, merging and writing with its resourceVersion, so that other controllers'
 entries survive. Nothing is written that is there already.
 """
@@ -29,7 +29,7 @@ Merge = Callable[[Mapping[str, Any], str], dict[str, Any]]
 
 
 class Statuses:
-    """Wishes for objects whose status is not what the snapshot says."""
+    """What is wanted of the Writer for objects whose status is not what the snapshot says."""
 
     def __init__(self, cluster: Cluster, store: ObjectStore, writer: Writer) -> None:
         self._cluster = cluster
@@ -70,11 +70,11 @@ class Statuses:
             return
         self._settled[ref] = (key, obj)
         stored = obj.get("status") or {}
-        wish = ("status", ref.kind, ref.namespace, ref.name)
+        place = ("status", ref.kind, ref.namespace, ref.name)
         wanted = merge(stored, "")
         # How many pods there are is no news that cannot wait.
         slow = COUNT_SECONDS if _same(stored, {**wanted, _COUNT: stored.get(_COUNT)}) else 0.0
-        self._writer.want(wish, None if _same(stored, wanted) else self._job(ref, obj, merge), after=slow)
+        self._writer.want(place, None if _same(stored, wanted) else self._job(ref, obj, merge), after=slow)
 
     def _told(self, ref: Ref) -> tuple[object, Merge] | None:
         """What the snapshot says of an object; None when it says nothing."""

@@ -40,7 +40,7 @@ def decide(configuration: Mapping[str, Any], service: tuple[str, str], bundle: s
 
 
 class Webhooks:
-    """The configurations seen, and wishes for those with a wrong bundle."""
+    """The configurations seen, and what is wanted of the Writer for those with a wrong bundle."""
 
     def __init__(self, cluster: Cluster, writer: Writer, service: tuple[str, str], roots: Callable[[], str]) -> None:
         self._cluster = cluster

@@ -1,8 +1,8 @@
 """Do what is to be written to the cluster, while leading and only then.
 
-In: `want(key, job)` from rolls, webhooks, status and the certificate authority, on every replica: the newest wish for a key replaces the former, None takes it
+In: `want(key, job)` from rolls, webhooks, status and the certificate authority, on every replica: the newest job for a key replaces the former, None takes it
 back. Out: jobs run by the leader, a few at once; on failure again, with growing pauses, for as long as they are wanted: what the API server refuses today it may
-take when a role or a webhook is mended. A replica that becomes leader finds all wishes that are still open and does them; one that leads no longer stops in the
+take when a role or a webhook is mended. A replica that becomes leader finds all jobs that are still open and does them; one that leads no longer stops in the
 middle of a write. Refuses nothing; what fails is logged once.
 """
 
@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Open wishes by key, and the workers that fulfil them."""
+    """What is to be written, by key, and the workers that do it."""
 
     def __init__(self) -> None:
-        self._wishes: dict[Hashable, Job] = {}
+        self._jobs: dict[Hashable, Job] = {}
         self._due: dict[Hashable, float] = {}
         self._tries: dict[Hashable, int] = {}
         self._since: dict[Hashable, float] = {}
@@ -56,50 +56,50 @@ class Writer:
         self._wake.set()
 
     def oldest(self) -> float:
-        """For how many seconds the oldest wish has been wanted and not done."""
+        """For how many seconds the oldest job has been wanted and not done."""
         return max((asyncio.get_running_loop().time() - since for since in self._since.values()), default=0.0)
 
     def want(self, key: Hashable, job: Job | None, *, after: float = 0.0) -> None:
-        """Wish for something to be written; None when there is nothing (any more) to write under that key.
+        """Want something to be written; None when there is nothing (any more) to write under that key.
 
         `after` seconds may pass first, so that a number that changes all the time is written now and then.
         """
         self._tries.pop(key, None)
         due = self._due.pop(key, None)
         if job is None:
-            self._wishes.pop(key, None)
+            self._jobs.pop(key, None)
             self._since.pop(key, None)
             return
         now = asyncio.get_running_loop().time()
         if after:
             self._due[key] = due or now + after
         self._since.setdefault(key, now)
-        self._wishes[key] = job
+        self._jobs[key] = job
         self._wake.set()
 
     async def run(self) -> None:
-        """Fulfil wishes until cancelled."""
+        """Do the jobs until cancelled."""
         clock = asyncio.get_running_loop().time
         while True:
             self._wake.clear()
             if self._leading:
-                ready = [key for key in self._wishes if self._due.get(key, 0.0) <= clock()]
+                ready = [key for key in self._jobs if self._due.get(key, 0.0) <= clock()]
                 for start in range(0, len(ready), WORKERS):
-                    await asyncio.gather(*(self._fulfil(key) for key in ready[start : start + WORKERS]))
+                    await asyncio.gather(*(self._do(key) for key in ready[start : start + WORKERS]))
                 if ready:
                     continue
             await self._pause(clock())
 
     async def _pause(self, now: float) -> None:
-        waits = [self._due[key] - now for key in self._wishes if key in self._due] if self._leading else []
+        waits = [self._due[key] - now for key in self._jobs if key in self._due] if self._leading else []
         try:
             async with asyncio.timeout(max(min(waits), 0.0) if waits else None):
                 await self._wake.wait()
         except TimeoutError:
             return
 
-    async def _fulfil(self, key: Hashable) -> None:
-        job = self._wishes.get(key)
+    async def _do(self, key: Hashable) -> None:
+        job = self._jobs.get(key)
         if job is None or not self._leading:
             return
         try:
@@ -115,14 +115,14 @@ class Writer:
             self._under_way.discard(write)
 
     def _done(self, key: Hashable, job: Job) -> None:
-        if self._wishes.get(key) is job:
-            del self._wishes[key]
+        if self._jobs.get(key) is job:
+            del self._jobs[key]
             self._due.pop(key, None)
             self._tries.pop(key, None)
             self._since.pop(key, None)
 
     def _postpone(self, key: Hashable, job: Job, error: Exception) -> None:
-        if self._wishes.get(key) is not job or not self._leading:
+        if self._jobs.get(key) is not job or not self._leading:
             return
         self.failed += 1
         tries = self._tries[key] = self._tries.get(key, 0) + 1

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from controlplane.ca.service import Denied
+from controlplane.ca.access import Denied
 from controlplane.ca.tokens import Caller
 from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.xds.messages import Node

@@ -12,13 +12,13 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
-from controlplane.ca.service import Denied, authorization_of
+from controlplane.ca.access import Denied, authorization_of
 from controlplane.ca.tokens import Caller
 from controlplane.xds import messages
 from controlplane.xds.callers import Callers, Peer
@@ -48,12 +48,11 @@ OPTIONS = (
 log = logging.getLogger(__name__)
 
 
-class Views:
-    """What the hub needs of the mesh: a catalogue for each peer, and ears for what peers use. Subclassed by `source.Source`."""
+class ResourceSource(Protocol):
+    """What the hub needs of the mesh: a catalogue for each peer, and somebody to tell what peers use."""
 
     def catalogue(self, peer: Peer, tell: Callable[[Iterable[Key]], None]) -> Catalogue:
         """Give the catalogue of a peer's view, which tells what of it has changed."""
-        raise LookupError(peer, tell)
 
     def joined(self, peer: Peer) -> None:
         """Note that a peer has a stream."""
@@ -66,18 +65,18 @@ class Views:
 
 
 class Stream:
-    """One ADS stream, as the hub and `/proxies` see it; the `Ears` of its conversation."""
+    """One ADS stream, as the hub and `/proxies` see it; the `StreamListener` of its conversation."""
 
     __slots__ = ("_hub", "conversation", "delta", "nacks", "peer", "queue", "since")
 
-    def __init__(self, hub: Hub, peer: Peer, views: Views, *, delta: bool) -> None:
+    def __init__(self, hub: Hub, peer: Peer, source: ResourceSource, *, delta: bool) -> None:
         self._hub = hub
         self.peer = peer
         self.delta = delta
         self.since = time.time()
         self.queue = PushQueue()
         self.nacks: dict[Type, str] = {}
-        self.conversation = Conversation(views.catalogue(peer, self.queue.add), delta=delta, ears=self)
+        self.conversation = Conversation(source.catalogue(peer, self.queue.add), delta=delta, listener=self)
 
     def named(self, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
         """Names were subscribed to, or let go."""
@@ -102,9 +101,9 @@ class Hub:
     """All streams of this replica."""
 
     def __init__(
-        self, views: Views, identify: Callable[[str], Awaitable[Caller]], callers: Callers, limit: int
+        self, source: ResourceSource, identify: Callable[[str], Awaitable[Caller]], callers: Callers, limit: int
     ) -> None:
-        self._views = views
+        self._source = source
         self._identify = identify
         self._callers = callers
         self._limit = limit
@@ -118,7 +117,7 @@ class Hub:
     def interest(self, stream: Stream, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
         """Note what a stream is subscribed to from now on, and what no longer."""
         if type_ is Type.LISTENER:
-            self._views.subscribed(stream.peer, added, dropped)
+            self._source.subscribed(stream.peer, added, dropped)
 
     async def drain(self, seconds: float) -> None:
         """End all streams, spread over a time."""
@@ -175,7 +174,7 @@ class Hub:
         except TimeoutError:
             await self._refuse(context, Denied(grpc.StatusCode.DEADLINE_EXCEEDED, "no first message came"))
         else:
-            await self._converse(Stream(self, peer, self._views, delta=delta), context, first)
+            await self._converse(Stream(self, peer, self._source, delta=delta), context, first)
 
     async def _refuse(self, context: Any, denied: Denied) -> None:
         self.denied += 1
@@ -186,13 +185,13 @@ class Hub:
         self.streams.discard(stream)
         stream.conversation.close()
         listeners = stream.conversation.subscriptions.get(Type.LISTENER)
-        self._views.left(stream.peer, listeners.names if listeners is not None else ())
+        self._source.left(stream.peer, listeners.names if listeners is not None else ())
         if self.draining and not self.streams:
             self._empty.set()
 
     async def _converse(self, stream: Stream, context: Any, first: bytes) -> None:
         self.streams.add(stream)
-        self._views.joined(stream.peer)
+        self._source.joined(stream.peer)
         log.info("%s/%s connected (%s)", stream.peer.namespace, stream.peer.pod, "delta" if stream.delta else "sotw")
         turn = asyncio.Lock()
         tasks = [

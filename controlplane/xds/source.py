@@ -21,7 +21,6 @@ from controlplane.xds import messages
 from controlplane.xds.callers import Peer
 from controlplane.xds.messages import Encoded
 from controlplane.xds.pushqueue import Key
-from controlplane.xds.server import Views
 from controlplane.xds.subscription import WILDCARD
 from controlplane.xds.warm import MAX_WARM, WarmLists
 from meshapi.xds import Type
@@ -50,7 +49,7 @@ class Cell:
         return f"{type_.name.lower()} {name}"
 
 
-class Source(Views):
+class Source:
     """Everything that can be asked for now."""
 
     def __init__(self) -> None:

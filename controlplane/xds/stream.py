@@ -3,7 +3,7 @@
 In: `received` with a request's bytes, `push` with the resources that changed. Out: response bytes, already in make-before-break order
 (xDS protocol, "Eventual consistency considerations"): clusters, endpoints, listeners, routes, and only then removals of clusters
 and endpoints. Envoy warms a cluster only when its endpoints are answered after it, so endpoints follow each cluster sent, changed
-or not. Refuses what is no discovery request: BadRequestError. A NACK is told to the `Ears` and otherwise changes nothing.
+or not. Refuses what is no discovery request: BadRequestError. A NACK is told to the `StreamListener` and otherwise changes nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Nack:
     sentence: str
 
 
-class Ears(Protocol):
+class StreamListener(Protocol):
     """Who is told what a client says."""
 
     def named(self, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
@@ -67,17 +67,17 @@ class Ears(Protocol):
 class Conversation:
     """The protocol state of one stream over one client's catalogue."""
 
-    def __init__(self, catalogue: Catalogue, *, delta: bool, ears: Ears) -> None:
+    def __init__(self, catalogue: Catalogue, *, delta: bool, listener: StreamListener) -> None:
         self._catalogue = catalogue
         self._delta = delta
-        self._ears = ears
+        self._listener = listener
         self.subscriptions: dict[Type, Subscription] = {}
 
     def received(self, raw: bytes) -> list[bytes]:
         """Take a request; raises BadRequestError."""
         type_, ask, node = messages.decode(raw, delta=self._delta)
         if node is not None:
-            self._ears.introduced(node)
+            self._listener.introduced(node)
         if type_ is None:
             return self._nothing_of(raw)
         subscription = self.subscriptions.setdefault(type_, Subscription(delta=self._delta))
@@ -85,13 +85,13 @@ class Conversation:
             raise messages.BadRequestError(f"more than {MAX_NAMES} names of type {type_.name.lower()} on one stream")
         refused = subscription.refused(ask)
         if ask.error is not None:
-            self._ears.refused(Nack(type=type_, names=tuple(refused), sentence=ask.error))
+            self._listener.refused(Nack(type=type_, names=tuple(refused), sentence=ask.error))
         known, covered = set(ask.known), subscription.wildcard
         answer = subscription.ask(ask)
         if subscription.dropped or (covered and not subscription.wildcard):
             self._keep(type_, subscription)
         if subscription.added or subscription.dropped:
-            self._ears.named(type_, subscription.added, subscription.dropped)
+            self._listener.named(type_, subscription.added, subscription.dropped)
         if not answer:
             return []
         if not self._delta:

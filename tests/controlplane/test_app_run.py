@@ -58,7 +58,7 @@ class Running:
             return answer.status, await answer.text()
 
     def channel(self) -> grpc.aio.Channel:
-        credentials = grpc.ssl_channel_credentials(self.app.keeper.roots_pem.encode())
+        credentials = grpc.ssl_channel_credentials(self.app.trust.roots_pem.encode())
         name = (("grpc.ssl_target_name_override", "tulle.tulle-system.svc"),)
         return grpc.aio.secure_channel(f"127.0.0.1:{self.app.ports['xds']}", credentials, options=name)
 
@@ -98,7 +98,7 @@ async def test_control_plane_comes_up_serves_follows_kopf_and_ends() -> None:
         async with running(kube) as mesh, mesh.channel() as channel:
             assert (await mesh.admin("/readyz"))[0] == 200
             hook = (kube.get("mutatingwebhookconfigurations", "", "tulle") or {})["webhooks"][0]
-            assert base64.b64decode(hook["clientConfig"]["caBundle"]).decode() == mesh.app.keeper.roots_pem
+            assert base64.b64decode(hook["clientConfig"]["caBundle"]).decode() == mesh.app.trust.roots_pem
 
             client = DeltaClient(channel)
             assert names_of(await client.ask(Type.SECRET, "trust")) == ["trust"]
@@ -128,7 +128,7 @@ async def test_second_replica_serves_the_same_issuer_and_does_not_write() -> Non
     async with kube_server() as kube:
         shop(kube)
         async with running(kube) as one, running(kube, replace(LOCAL, pod="tulle-2")) as two:
-            assert one.app.keeper.roots_pem == two.app.keeper.roots_pem
+            assert one.app.trust.roots_pem == two.app.trust.roots_pem
             assert (one.app.elector.leading, two.app.elector.leading) == (True, False)
             async with two.channel() as channel:
                 assert names_of(await DeltaClient(channel).ask(Type.SECRET, "trust")) == ["trust"]
@@ -162,7 +162,7 @@ async def test_replica_with_another_issuer_comes_up_beside_the_leader() -> None:
             changed = replace(LOCAL, pod="tulle-2", ca_secret="brought", ca_create=False)
             async with running(kube, changed) as new:
                 await until(lambda: not new.app.missing() and not old.app.missing())
-                assert new.app.keeper.roots_pem == old.app.keeper.roots_pem
+                assert new.app.trust.roots_pem == old.app.trust.roots_pem
                 assert (old.app.elector.leading, new.app.elector.leading) == (True, False)
 
 
@@ -175,16 +175,16 @@ async def test_bundle_of_roots_that_somebody_spoiled_is_written_again(spoiled: d
         shop(kube)
         async with running(kube) as mesh:
             former = new_root("cluster.local", now=dt.datetime.now(dt.UTC))["ca.crt"]
-            both = mesh.app.keeper.roots_pem + base64.b64decode(former).decode()
+            both = mesh.app.trust.roots_pem + base64.b64decode(former).decode()
             held = {"kind": "ConfigMap", "metadata": {"name": "tulle-trust", "namespace": "tulle-system"}}
             kube.put(held | {"data": {"roots": both}})
-            await until(lambda: mesh.app.keeper.roots_pem == both)
+            await until(lambda: mesh.app.trust.roots_pem == both)
             if spoiled is None:
                 kube.delete("configmaps", "tulle-system", "tulle-trust")
             else:
                 kube.put(held | {"data": spoiled})
             await until(lambda: _remembered(kube) == both)
-            assert mesh.app.keeper.roots_pem == both
+            assert mesh.app.trust.roots_pem == both
 
 
 async def test_root_that_is_used_no_more_is_dropped_by_hand_and_one_in_use_is_not() -> None:
@@ -192,13 +192,13 @@ async def test_root_that_is_used_no_more_is_dropped_by_hand_and_one_in_use_is_no
     async with kube_server() as kube:
         shop(kube)
         async with running(kube) as mesh:
-            own = mesh.app.keeper.roots_pem
+            own = mesh.app.trust.roots_pem
             former = base64.b64decode(new_root("cluster.local", now=dt.datetime.now(dt.UTC))["ca.crt"]).decode()
             held = {"kind": "ConfigMap", "metadata": {"name": "tulle-trust", "namespace": "tulle-system"}}
             kube.put(held | {"data": {"roots": own + former}})
-            await until(lambda: mesh.app.keeper.roots_pem == own + former)
+            await until(lambda: mesh.app.trust.roots_pem == own + former)
             kube.put(held | {"data": {"roots": own}})
-            await until(lambda: mesh.app.keeper.roots_pem == own)
+            await until(lambda: mesh.app.trust.roots_pem == own)
             kube.put(held | {"data": {"roots": former}})
             await until(lambda: _remembered(kube) == former + own)
 
@@ -278,7 +278,7 @@ async def test_sidecar_is_native_when_every_kubelet_knows_native_sidecars(kubele
 
 async def _reviewed(mesh: Running, path: str, kind: str, obj: dict[str, Any], namespace: str = "shop") -> Any:
     """Ask as the API server would."""
-    context = ssl.create_default_context(cadata=mesh.app.keeper.roots_pem)
+    context = ssl.create_default_context(cadata=mesh.app.trust.roots_pem)
     review = {"request": {"uid": "u", "namespace": namespace, "kind": {"kind": kind}, "object": obj}}
     url = f"https://127.0.0.1:{mesh.app.ports['webhook']}{path}"
     async with aiohttp.ClientSession() as session:

@@ -16,10 +16,10 @@ import pytest
 from cryptography import x509
 
 from controlplane.ca import issuer as issuers
-from controlplane.ca.keeper import Keeper
 from controlplane.ca.service import Certificates, Issuing, ca_handlers
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Tokens
+from controlplane.ca.trust import Trust
 from controlplane.settings import Settings
 from controlplane.xds.server import build_server
 from meshapi import protos, xds
@@ -40,14 +40,14 @@ def secret(data: dict[str, str]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Authority:
-    keeper: Keeper
+    trust: Trust
     serving: Serving
     reviews: FakeReviews
     book: Certificates
     port: int
 
     def channel(self, roots: str = "") -> grpc.aio.Channel:
-        credentials = grpc.ssl_channel_credentials((roots or self.keeper.roots_pem).encode())
+        credentials = grpc.ssl_channel_credentials((roots or self.trust.roots_pem).encode())
         name = (("grpc.ssl_target_name_override", "tulle.tulle-system.svc"),)
         return grpc.aio.secure_channel(f"127.0.0.1:{self.port}", credentials, options=name)
 
@@ -64,17 +64,17 @@ class Authority:
 
 @asynccontextmanager
 async def authority() -> AsyncIterator[Authority]:
-    keeper = Keeper(SETTINGS, now)
-    keeper.apply("Secret", secret(issuers.new_root("cluster.local", now=now())))
-    serving = Serving(keeper, SETTINGS.dns_names, 3600, now)
+    trust = Trust(SETTINGS, now)
+    trust.apply("Secret", secret(issuers.new_root("cluster.local", now=now())))
+    serving = Serving(trust, SETTINGS.dns_names, 3600, now)
     serving.renew()
     reviews, book = FakeReviews(good()), Certificates()
     tokens = Tokens(reviews, "cluster.local", lambda: now().timestamp() - 1e9)
-    server = build_server([ca_handlers(Issuing(keeper, tokens, 3600, now, book))], limit=10)
+    server = build_server([ca_handlers(Issuing(trust, tokens, 3600, now, book))], limit=10)
     port = server.add_secure_port("127.0.0.1:0", serving.credentials())
     await server.start()
     try:
-        yield Authority(keeper, serving, reviews, book, port)
+        yield Authority(trust, serving, reviews, book, port)
     finally:
         await server.stop(0)
 
@@ -92,7 +92,7 @@ async def test_sidecar_gets_its_chain_and_the_roots() -> None:
         made = x509.load_pem_x509_certificate(answer.chain.encode())
 
         assert list(made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == [uri(WEB)]
-        assert answer.roots == ca.keeper.roots_pem
+        assert answer.roots == ca.trust.roots_pem
         assert ("shop", "web-1") in ca.book.expires
 
 
@@ -148,10 +148,10 @@ async def test_no_token_is_ever_logged(caplog: pytest.LogCaptureFixture) -> None
 async def test_new_root_is_served_to_new_connections_without_a_restart() -> None:
     """The issuer is replaced: who trusts only the new root connects, and both roots are handed out."""
     async with authority() as ca:
-        old = ca.keeper.roots_pem
-        ca.keeper.apply("ConfigMap", {"metadata": {"name": "tulle-trust"}, "data": {"roots": old}})
+        old = ca.trust.roots_pem
+        ca.trust.apply("ConfigMap", {"metadata": {"name": "tulle-trust"}, "data": {"roots": old}})
         fresh = issuers.new_root("cluster.local", now=now())
-        ca.keeper.apply("Secret", secret(fresh))
+        ca.trust.apply("Secret", secret(fresh))
         ca.serving.renew()
         roots = issuers.pem(issuers.from_secret(fresh, now=now()).roots)
         async with ca.channel(roots) as channel:
@@ -164,10 +164,10 @@ async def test_new_root_is_served_to_new_connections_without_a_restart() -> None
 async def test_secret_that_cannot_be_used_leaves_the_last_good_issuer(caplog: pytest.LogCaptureFixture) -> None:
     """A user's mistake stops nobody; it is said once."""
     async with authority() as ca:
-        ca.keeper.apply("Secret", secret({"tls.crt": "!"}))
-        assert ca.keeper.refused == "its tls.crt is not base64"
-        ca.keeper.remove("Secret", "tulle-system", "tulle-ca")
-        assert "it was removed" in ca.keeper.refused
+        ca.trust.apply("Secret", secret({"tls.crt": "!"}))
+        assert ca.trust.refused == "its tls.crt is not base64"
+        ca.trust.remove("Secret", "tulle-system", "tulle-ca")
+        assert "it was removed" in ca.trust.refused
 
         assert (await ca.issue(request(uri(WEB)))).chain
     assert "Secret tulle-system/tulle-ca cannot be used: its tls.crt is not base64" in caplog.text

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from controlplane.ca.issuer import BadIssuerError, Issuer, from_secret, new_root, pem
-from controlplane.ca.keeper import Keeper
 from controlplane.ca.trial import prove
+from controlplane.ca.trust import Trust
 from controlplane.settings import Settings
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -119,10 +119,10 @@ def secret_of(issuer: Issuer) -> dict[str, str]:
 
 async def test_last_good_issuer_stays_when_its_successor_fails_the_trial(caplog: pytest.LogCaptureFixture) -> None:
     """The sentence is logged, and the mesh goes on issuing what everybody verifies."""
-    keeper, good = Keeper(Settings(), lambda: NOW), root(sha256)
+    trust, good = Trust(Settings(), lambda: NOW), root(sha256)
     for issuer in (good, middle(identifier=sha1, roots=root().roots)):
-        keeper.apply("Secret", {"metadata": {"name": "tulle-ca"}, "data": secret_of(issuer)})
+        trust.apply("Secret", {"metadata": {"name": "tulle-ca"}, "data": secret_of(issuer)})
 
-    assert keeper.issuer is not None
-    assert keeper.issuer.certificate == good.certificate
+    assert trust.issuer is not None
+    assert trust.issuer.certificate == good.certificate
     assert "Secret tulle-system/tulle-ca cannot be used: a certificate issued with it does not verify" in caplog.text

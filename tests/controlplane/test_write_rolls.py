@@ -43,7 +43,7 @@ class Fight:
         given = workload(word)
         given["metadata"]["managedFields"] = [OTHER, SCALER]
         self.rolls.seen("Deployment", self.kube.put(given))
-        await until(lambda: not self.writer._wishes)
+        await until(lambda: not self.writer._jobs)
 
     @property
     def rolled(self) -> bool:

@@ -60,7 +60,7 @@ async def test_route_is_told_and_told_only_once() -> None:
             await w.look()
             await until(lambda: w.parents("good"))
             await w.look()
-            await until(lambda: not w.writer._wishes)
+            await until(lambda: not w.writer._jobs)
         await w.cluster.close()
 
     (parent,) = w.parents("good")
@@ -83,7 +83,7 @@ async def test_nothing_is_written_before_there_is_a_snapshot() -> None:
         stored["status"]["parents"].append(FOREIGN)
         kube.put(stored)
         await fresh.sweep.one(routes)
-        assert not fresh.writer._wishes
+        assert not fresh.writer._jobs
         await w.cluster.close()
         await fresh.cluster.close()
 
@@ -174,7 +174,7 @@ async def test_observed_generation_is_the_one_that_was_judged() -> None:
             w.store.apply(kind, newer)
         w.statuses.told(judged)
         async with running(w.writer):
-            await until(lambda: not w.writer._wishes)
+            await until(lambda: not w.writer._jobs)
         await w.cluster.close()
         written = [
             kube.get("peerauthentications", "shop", "p"),

@@ -136,7 +136,7 @@ async def test_roll_is_made_from_the_workload_as_it_is_then() -> None:
             await until(lambda: writer.written == 2)
         await cluster.close()
 
-    assert not writer._wishes
+    assert not writer._jobs
 
 
 def template_of(kube: KubeServer) -> dict[str, str]:
@@ -162,7 +162,7 @@ async def test_bad_word_is_logged_once_and_excluded_namespaces_are_left_alone(
         await cluster.close()
 
     assert len([r for r in caplog.records if "'yes'" in r.getMessage()]) == 1
-    assert not writer._wishes
+    assert not writer._jobs
 
 
 async def test_nothing_is_written_before_leading_and_everything_open_after() -> None:
@@ -181,7 +181,7 @@ async def test_nothing_is_written_before_leading_and_everything_open_after() -> 
         await until(lambda: done)
 
 
-async def test_newest_wish_replaces_the_former_and_none_takes_it_back() -> None:
+async def test_newest_job_replaces_the_former_and_none_takes_it_back() -> None:
     """Only what is wanted now is written."""
     done: list[str] = []
     writer = Writer()
@@ -215,7 +215,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
-def test_wish_is_tried_again_for_as_long_as_it_is_wanted(refusal: Exception) -> None:
+def test_job_is_tried_again_for_as_long_as_it_is_wanted(refusal: Exception) -> None:
     """A role mended after an hour, a webhook back after a day: what is wanted is written, and nobody restarts anything."""
 
     async def scenario(loop: VirtualLoop) -> tuple[list[float], Writer]:
@@ -240,7 +240,7 @@ def test_wish_is_tried_again_for_as_long_as_it_is_wanted(refusal: Exception) -> 
     assert tries[-1] >= 7200
     assert max(pauses) <= module.LONGEST_WAIT * 1.2
     assert writer.written == 1
-    assert not writer._wishes
+    assert not writer._jobs
 
 
 def test_server_that_asks_for_time_is_given_it() -> None:
@@ -293,7 +293,7 @@ async def test_refusal_is_told_once_and_its_age_is_seen(caplog: pytest.LogCaptur
 
 
 async def test_write_under_way_ends_with_the_term() -> None:
-    """Whoever leads no longer writes no longer, not even what has begun; the wish stays for the next term."""
+    """Whoever leads no longer writes no longer, not even what has begun; the job stays for the next term."""
     writer = Writer()
     begun, ended = asyncio.Event(), asyncio.Event()
 
@@ -310,7 +310,7 @@ async def test_write_under_way_ends_with_the_term() -> None:
         await begun.wait()
         writer.lead(False)
         await ended.wait()
-        assert list(writer._wishes) == ["a"]
+        assert list(writer._jobs) == ["a"]
         begun.clear()
         writer.lead(True)
         await begun.wait()

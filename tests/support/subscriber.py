@@ -38,7 +38,7 @@ class Subscriber:
         source.joined(self.peer)
         view = source.catalogue(self.peer, self.pending.update)
         self.client = view.client
-        self.conversation = Conversation(view, delta=self.delta, ears=self)
+        self.conversation = Conversation(view, delta=self.delta, listener=self)
         if not self.delta:
             self.held.clear()
         for type_, wanted in self.wanted.items():

@@ -30,7 +30,7 @@ BUNDLE = Kind(name="ConfigMap", api="v1", plural="configmaps", shape=Data)
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class Trust:
     """The mesh's issuer, as a sink of two reflectors."""
 
     def __init__(self, settings: Settings, now: Callable[[], dt.datetime]) -> None:
