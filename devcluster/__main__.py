@@ -19,6 +19,7 @@ from pathlib import Path
 
 from devcluster.api.app import Api
 from devcluster.controllers.starting import run_all
+from devcluster.outages import Outages
 from devcluster.runtime import linux
 from devcluster.runtime.kubelet import Kubelet
 from devcluster.runtime.network import API_PORT, NODE_ADDRESS, Network
@@ -39,7 +40,7 @@ def main() -> int:
     options.directory.mkdir(parents=True, exist_ok=True)
     if not options.alone:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
-    listening = socket.create_server(("127.0.0.1", options.port))
+    listening = _bound("127.0.0.1", options.port)
     if not options.no_pods:
         try:
             linux.enter_node()
@@ -58,6 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="JSON: image glob to the directories its programs are in")
     parser.add_argument("--port", type=int, default=0, help="port of the API on 127.0.0.1 (0: any)")
     parser.add_argument("--ready", type=int, default=1, help="file descriptor that is told when the API serves")
+    parser.add_argument("--orders", type=int, help="descriptor of a socket that orders outages (devcluster/outages.py)")
     parser.add_argument("--no-pods", action="store_true", help="serve the API and the controllers, run no pods")
     parser.add_argument("--alone", action="store_true", help="do not end with the parent process")
     parser.add_argument("--verbose", action="store_true", help="log every request")
@@ -72,10 +74,11 @@ async def _run(options: argparse.Namespace, listening: socket.socket) -> None:
     api = Api(options.directory)
     sockets = [listening]
     kubelet: Kubelet | None = None
+    network: Network | None = None
     if not options.no_pods:
         network = Network()
         network.start()
-        sockets.append(socket.create_server((NODE_ADDRESS, API_PORT)))
+        sockets.append(_bound(NODE_ADDRESS, API_PORT))
         images = options.images or options.directory / "images.json"
         root = options.directory / "pods"
         kubelet = Kubelet(api.registry, network, images, root, api.issuer)
@@ -85,6 +88,8 @@ async def _run(options: argparse.Namespace, listening: socket.socket) -> None:
             if kubelet is not None:
                 await kubelet.start(group)
             run_all(api.registry, group, api.authority.certificate.decode())
+            if options.orders is not None:
+                group.create_task(Outages(socket.socket(fileno=options.orders), api, network).run())
             _say_ready(options)
             await ended.wait()
             LOG.info("stopping")
@@ -94,6 +99,17 @@ async def _run(options: argparse.Namespace, listening: socket.socket) -> None:
             raise _EndedError
     except* _EndedError:
         shutil.rmtree(options.directory / "pods", ignore_errors=True)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Bind to a port by its number: one that the kernel chose would be let go when the API server is away for a while."""
+    with socket.socket() as any_port:
+        any_port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        any_port.bind((host, port))
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(any_port.getsockname())
+    return bound
 
 
 class _EndedError(Exception):

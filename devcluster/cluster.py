@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Self
 
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
+ORDER_SECONDS = 10.0
 
 
 class ClusterError(RuntimeError):
@@ -31,6 +33,7 @@ class DevCluster:
         self._images = images
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
+        self._orders: socket.socket | None = None
 
     @property
     def kubeconfig(self) -> Path:
@@ -48,9 +51,12 @@ class DevCluster:
         ours, theirs = os.pipe()
         command = [sys.executable, "-m", "devcluster", "--directory", str(self._directory)]
         command += ["--images", str(self._images), "--port", str(self._port), "--ready", str(theirs)]
-        with self.log.open("ab") as log:
+        self._orders, taken = socket.socketpair()
+        self._orders.settimeout(ORDER_SECONDS)
+        command += ["--orders", str(taken.fileno())]
+        with self.log.open("ab") as log, taken:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(theirs,)
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(theirs, taken.fileno())
             )
         os.close(theirs)
         with os.fdopen(ours, "rb") as ready:
@@ -59,8 +65,32 @@ class DevCluster:
                 self.stop()
                 raise ClusterError(f"the cluster did not come up:\n{self._last_words()}")
 
+    def stop_api(self) -> None:
+        """Take the API server away: requests are refused and watches cut; what runs goes on."""
+        self.order("api down")
+
+    def start_api(self) -> None:
+        """Let the API server answer again."""
+        self.order("api up")
+
+    def reuse_addresses(self, *, at_once: bool) -> None:
+        """Give the next pod the address of the last that ended, or keep that as far off as possible."""
+        self.order("addresses soon" if at_once else "addresses late")
+
+    def order(self, what: str) -> None:
+        """Order an outage (`devcluster.outages`) and wait until it is there; raises ValueError where it cannot be."""
+        if self._orders is None:
+            raise ValueError("the cluster does not run")
+        self._orders.sendall(f"{what}\n".encode())
+        answer = self._orders.recv(4096).decode().strip()
+        if answer != "done":
+            raise ValueError(answer or "the cluster has ended")
+
     def stop(self) -> None:
         """End the cluster and everything in it."""
+        if self._orders is not None:
+            self._orders.close()
+            self._orders = None
         process, self._process = self._process, None
         if process is None:
             return

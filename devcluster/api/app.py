@@ -11,6 +11,7 @@ import base64
 import json
 import secrets
 import socket
+import ssl
 from pathlib import Path
 
 from aiohttp import web
@@ -59,6 +60,8 @@ class Api:
         self._keepers = (Collector(self.registry), Undertaker(self.registry), Definitions(self.registry))
         self._connector = Connector(self.registry, None)
         self._runner: web.AppRunner | None = None
+        self._sockets: list[socket.socket] = []
+        self._tls: ssl.SSLContext | None = None
 
     def _learn(self, event: WatchEvent) -> None:
         if event.type == "DELETED":
@@ -85,10 +88,31 @@ class Api:
         certificate, key = self.authority.server([*_NAMES, "localhost"], self._addresses()).save(
             self._directory, "apiserver"
         )
-        context = tls(str(certificate), str(key), self.authority.certificate)
-        for listening in sockets:
-            await web.SockSite(self._runner, listening, ssl_context=context).start()
+        self._tls = tls(str(certificate), str(key), self.authority.certificate)
+        self._sockets = sockets
+        await self.serve()
         self._write_kubeconfig(f"https://{host}:{port}")
+
+    async def serve(self) -> None:
+        """Answer on the sockets, at first and again after `refuse`; raises OSError."""
+        assert self._runner is not None
+        if self._runner.sites:
+            return
+        for listening in self._sockets:
+            listening.listen()
+            # A copy: what is closed with the site must not take the place it is bound to along.
+            await web.SockSite(self._runner, listening.dup(), ssl_context=self._tls).start()
+
+    async def refuse(self) -> None:
+        """Be away: new connections are refused, and those there are end without a word. The registry lives on."""
+        assert self._runner is not None
+        for site in list(self._runner.sites):
+            await site.stop()
+        for listening in self._sockets:
+            listening.shutdown(socket.SHUT_RDWR)  # the kernel refuses from here on; the socket keeps its address
+        for connection in self._runner.server.connections if self._runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
 
     async def stop(self) -> None:
         """Answer nobody any more."""

@@ -19,6 +19,7 @@ NLM_F_REQUEST: Final = 1
 NLM_F_ACK: Final = 4
 NLM_F_CREATE: Final = 0x400
 NLM_F_EXCL: Final = 0x200
+NLM_F_REPLACE: Final = 0x100
 IFLA_IFNAME: Final = 3
 IFLA_LINKINFO: Final = 18
 IFLA_NET_NS_FD: Final = 28
@@ -78,7 +79,9 @@ class Netlink:
         body += _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
         self._do(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, f"add address {address}")
 
-    def add_route(self, index: int, network: str = "", *, via: str = "", source: str = "") -> None:
+    def add_route(
+        self, index: int, network: str = "", *, via: str = "", source: str = "", replace: bool = False
+    ) -> None:
         """Route a network (`a.b.c.d/n`; the empty word is everything) by a link, directly or by a neighbour on it."""
         address, _, bits = network.partition("/")
         scope = RT_SCOPE_UNIVERSE if via else RT_SCOPE_LINK
@@ -93,7 +96,8 @@ class Netlink:
         if source:
             body += _attribute(RTA_PREFSRC, socket.inet_aton(source))
         body += _attribute(RTA_OIF, struct.pack("=i", index))
-        self._do(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, f"add route {network or 'default'}")
+        taken = NLM_F_REPLACE if replace else NLM_F_EXCL
+        self._do(RTM_NEWROUTE, NLM_F_CREATE | taken, body, f"add route {network or 'default'}")
 
     def _do(self, kind: int, flags: int, body: bytes, what: str) -> None:
         self._sequence += 1

@@ -58,6 +58,8 @@ class Network:
         self._count = 0
         self._netlink: Netlink | None = None
         self._node = -1
+        self.reuse_at_once = False
+        """Whether the address of the last pod that ended goes to the next."""
 
     def start(self) -> None:
         """Set the node's own links, addresses and routing; raises OSError with a sentence."""
@@ -95,7 +97,8 @@ class Network:
         link = socket.if_nametoindex(name)
         self._netlink.up(link)
         self._netlink.add_address(link, _GATEWAY)
-        self._netlink.add_route(link, f"{address}/32", source=NODE_ADDRESS)
+        # Where an address is used again, the kernel may not have taken the former link apart yet.
+        self._netlink.add_route(link, f"{address}/32", source=NODE_ADDRESS, replace=True)
         with self._inside(namespace):
             loopback, own = socket.if_nametoindex("lo"), socket.if_nametoindex("eth0")
         inside.up(loopback)
@@ -126,7 +129,9 @@ class Network:
         return PodNetwork(address=NODE_ADDRESS, descriptor=-1)
 
     def _take(self) -> str:
-        """An address comes back into use as late as possible, so nobody meets a stranger where a pod just was."""
+        """An address comes back into use as late as possible, so nobody meets a stranger where a pod just was, unless that is wanted."""
+        if self.reuse_at_once and self._returned:
+            return self._returned.pop()
         if not self._free:
             self._free, self._returned = self._returned[::-1], []
         return self._free.pop()

@@ -158,9 +158,10 @@ class Pod:
 
     def _grace(self) -> float:
         metadata, spec = self.home.pod["metadata"], self.home.pod["spec"]
-        if self._gone:
-            return 0.0
-        return float(metadata.get("deletionGracePeriodSeconds", spec.get("terminationGracePeriodSeconds", _GRACE)))
+        own = spec.get("terminationGracePeriodSeconds", _GRACE)
+        if self._gone:  # by force: the kubelet was told of no end, so it stops the pod as the pod itself asks
+            return float(max(own, 1))
+        return float(metadata.get("deletionGracePeriodSeconds", own))
 
     async def _stop_all(self, grace: float) -> None:
         """Stop the apps together, then the sidecars in reverse order; preStop hooks of all begin at once."""
