@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from controlplane.inject.optin import untouched
 from meshapi import identity, names
 
 ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -76,7 +77,7 @@ class Settings:
     @property
     def untouched(self) -> frozenset[str]:
         """Namespaces in which nothing is injected or rolled: the cluster's own parts, the control plane's, and those the operator named."""
-        return self.excluded_namespaces | {"kube-system", self.namespace}
+        return untouched(self.namespace, self.excluded_namespaces)
 
     @property
     def xds_address(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from controlplane.inject.optin import namespace_words, own_word, untouched
 from controlplane.inject.workload import owner_of
 from meshapi import names
 from tulle.claims import Claim, claim, some
@@ -23,7 +24,6 @@ Object = dict[str, Any]
 
 PATIENCE = 5.0
 """Seconds the pod may take; API servers wait longer for a webhook, but whoever checks wants to know now."""
-_OUTSIDE = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 _ENDED = frozenset({"Succeeded", "Failed"})
 _ANNOTATED = "annotated-namespaces.inject.tulle.dev"
 """The webhook that is there when annotations of namespaces count."""
@@ -83,7 +83,7 @@ def outsiders(mutating: Object | None, system: str) -> frozenset[str]:
         if (rule.get("key"), rule.get("operator")) == ("kubernetes.io/metadata.name", "NotIn")
         for value in rule.get("values") or ()
     }
-    return _OUTSIDE | named | {system}
+    return untouched(system, named)
 
 
 def of_trial(trial: Trial) -> Claim:
@@ -126,7 +126,8 @@ class _Words:
         self._outside = outsiders(mutating, system)
         annotated = any(hook.get("name") == _ANNOTATED for hook in (mutating or {}).get("webhooks") or ())
         self._namespaces: Mapping[str, str] = {
-            one["metadata"]["name"]: _word(one["metadata"], annotations=annotated) for one in namespaces
+            one["metadata"]["name"]: namespace_words(one["metadata"], annotated=annotated).get(names.INJECT, "")
+            for one in namespaces
         }
 
     def bare(self, look: Look) -> dict[Place, str]:
@@ -150,20 +151,14 @@ class _Words:
         return found
 
     def _asked(self, pod: Object, look: Look) -> str:
-        own = _word(pod["metadata"], annotations=True)
-        if own:
+        own = own_word(pod["metadata"])
+        if own is not None:
             return "its annotation" if own == names.ENABLED else ""
         kind, _, name = owner_of(pod).partition("/")
         workload = look.workloads.get((kind, place(pod)[0], name))
         if workload is not None and (workload["metadata"].get("annotations") or {}).get(names.INJECT) == names.ENABLED:
             return owner_of(pod) if _settled(workload) else ""
         return "its namespace" if self._namespaces.get(place(pod)[0]) == names.ENABLED else ""
-
-
-def _word(metadata: Object, *, annotations: bool) -> str:
-    """Read the word: an annotation before a label where annotations count."""
-    said = (metadata.get("annotations") or {}).get(names.INJECT) if annotations else None
-    return str(said or (metadata.get("labels") or {}).get(names.INJECT) or "")
 
 
 def _settled(workload: Object) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from controlplane.feed.objects import ObjectStore
+from controlplane.inject.optin import namespace_words
 from controlplane.kube.client import Cluster, path_of
 
 Words = Mapping[str, str]
@@ -33,5 +34,4 @@ class Namespaces:
 
 
 def _words(namespace: Mapping[str, Any]) -> Words:
-    metadata = namespace.get("metadata") or {}
-    return {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
+    return namespace_words(namespace.get("metadata") or {})

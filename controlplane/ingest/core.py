@@ -6,19 +6,16 @@ Refuses shapes the API server would not let in, with UnreadableError.
 
 from __future__ import annotations
 
-import re
-
 from controlplane.ingest.protocols import protocol_of
 from controlplane.ingest.reading import Cursor, canonical_ip, port_list
 from controlplane.model.meta import Key
+from controlplane.model.owners import workload_of
 from controlplane.model.services import EndpointSlice, Service, ServicePort, SliceEndpoint
 from controlplane.model.workloads import ContainerPort, Node, Pod
 from meshapi import names
 
 _ZONE = "topology.kubernetes.io/zone"
 _SLICE_SERVICE = "kubernetes.io/service-name"
-_TEMPLATE_HASH = "pod-template-hash"
-_CRON_SUFFIX = re.compile(r"-\d{8,10}\Z")
 _ENDED = frozenset({"Succeeded", "Failed"})
 
 
@@ -83,17 +80,11 @@ def _container_ports(spec: Cursor) -> tuple[ContainerPort, ...]:
 
 
 def _workload(metadata: Cursor, labels: dict[str, str]) -> tuple[str, str]:
-    """Name the owner users know: a Deployment by its ReplicaSet's name without the hash, a CronJob by its Job's without the time."""
-    owners = [o for o in metadata.items("ownerReferences") if o.flag("controller", default=True)]
-    if not owners:
-        return "Pod", metadata.text("name")
-    kind, name = owners[0].text("kind"), owners[0].text("name")
-    suffix = f"-{labels.get(_TEMPLATE_HASH, '')}"
-    if kind == "ReplicaSet" and len(suffix) > 1 and name.endswith(suffix):
-        return "Deployment", name.removesuffix(suffix)
-    if kind == "Job" and _CRON_SUFFIX.search(name):
-        return "CronJob", _CRON_SUFFIX.sub("", name)
-    return kind, name
+    owners = [
+        {"kind": one.text("kind"), "name": one.text("name"), "controller": one.flag("controller", default=False)}
+        for one in metadata.items("ownerReferences")
+    ]
+    return workload_of(owners, labels, metadata.text("name"))
 
 
 def read_service(raw: Cursor) -> Service | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from controlplane.inject.refusal import RefusedPodError
+from controlplane.inject.refusal import BadAnnotationError
 from controlplane.settings import ProxyDefaults
 from meshapi import names
 
@@ -21,13 +21,6 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?\Z")
 _SCALE = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 _MAX_CONCURRENCY = 64
 _MAX_DRAIN = 3600
-
-
-class BadAnnotationError(RefusedPodError):
-    """An annotation nobody can follow; the message names it, its value and what is allowed."""
-
-    def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"annotation {name} is {value!r}; allowed is {allowed}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +64,6 @@ def read_options(annotations: Mapping[str, str], defaults: ProxyDefaults) -> Pod
         ),
         drain_seconds=reader.number(names.DRAIN_SECONDS, 0, _MAX_DRAIN, defaults.drain_seconds),
     )
-
-
-def read_word(words: Mapping[str, str], what: str = "annotation") -> bool | None:
-    """Read `tulle.dev/inject`: True, False, or None where nothing is said; raises BadAnnotationError."""
-    word = words.get(names.INJECT)
-    if word is None:
-        return None
-    if word not in (names.ENABLED, names.DISABLED):
-        name = names.INJECT if what == "annotation" else f"{names.INJECT} ({what})"
-        raise BadAnnotationError(name, word, f"{names.ENABLED} or {names.DISABLED}")
-    return word == names.ENABLED
 
 
 def quantity(text: str) -> Decimal:

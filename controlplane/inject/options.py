@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from controlplane.inject.optin import untouched
 from controlplane.settings import ProxyDefaults
 from meshapi import names
 
@@ -27,6 +28,6 @@ class InjectSettings:
     token_seconds: int = 43200
     """Life of the projected token; the kubelet renews it at four fifths."""
     image_pull_secrets: tuple[str, ...] = ()
-    excluded_namespaces: frozenset[str] = frozenset({"kube-system", "tulle-system"})
+    excluded_namespaces: frozenset[str] = untouched("tulle-system")
     """Never touched, whatever their labels say: the cluster's own parts and the control plane."""
     version: str = names.PRODUCT_VERSION

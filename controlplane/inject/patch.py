@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlplane.inject import conflicts, containers, probes
-from controlplane.inject.annotations import PodOptions, read_options, read_word
+from controlplane.inject.annotations import PodOptions, read_options
 from controlplane.inject.conflicts import OURS, all_containers
+from controlplane.inject.optin import opted_in
 from controlplane.inject.options import InjectSettings
 from meshapi import names
 
@@ -71,19 +72,6 @@ def inject(
     _place(after["spec"], options, settings, proxy)
     _mark(after, settings)
     return Injection(pod=after, injected=True, warnings=conflicts.warnings(spec, after["spec"]))
-
-
-def opted_in(metadata: Mapping[str, Any], namespace_labels: Mapping[str, str]) -> bool:
-    """Tell whether a pod is to get a sidecar: its own word first, then its namespace's; raises BadAnnotationError."""
-    for words, what in (
-        (metadata.get("annotations") or {}, "annotation"),
-        (metadata.get("labels") or {}, "label"),
-        (namespace_labels, "label of the namespace"),
-    ):
-        word = read_word(words, what)
-        if word is not None:
-            return word
-    return False
 
 
 def _skip_reason(spec: Object, own: Mapping[str, str]) -> str:

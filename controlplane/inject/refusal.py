@@ -8,3 +8,10 @@ from __future__ import annotations
 
 class RefusedPodError(ValueError):
     """A pod that may not start as it is; the message says what is wrong and what would be right."""
+
+
+class BadAnnotationError(RefusedPodError):
+    """An annotation nobody can follow; the message names it, its value and what is allowed."""
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"annotation {name} is {value!r}; allowed is {allowed}")

@@ -23,7 +23,7 @@ from aiohttp import web
 
 from controlplane.httplog import ServerLog
 from controlplane.inject import jsonpatch, workload
-from controlplane.inject.annotations import read_word
+from controlplane.inject.optin import own_word, read_word
 from controlplane.inject.options import InjectSettings
 from controlplane.inject.patch import inject
 from controlplane.inject.refusal import RefusedPodError
@@ -109,7 +109,7 @@ def parse(body: bytes) -> Request:
 async def decide_pod(face: Webhook, request: Request) -> Verdict:
     """Inject, leave alone or refuse one pod, by its own word, else by its namespace's."""
     metadata = request.obj.get("metadata") or {}
-    speaks = any(names.INJECT in (metadata.get(where) or {}) for where in ("annotations", "labels"))
+    speaks = own_word(metadata) is not None
     return _injected(face, request, {} if speaks else await face.namespace_words(request.namespace))
 
 

@@ -11,7 +11,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.inject.annotations import read_word
+from controlplane.inject.optin import own_word, read_word
+from controlplane.model.owners import workload_of
 from meshapi import names
 
 Object = dict[str, Any]
@@ -56,8 +57,7 @@ def template_change(workload: Mapping[str, Any]) -> dict[str, str | None] | None
         return {names.INJECT: None, names.INJECTED_BY: None} if mark == own else None
     said = names.ENABLED if word else names.DISABLED
     ours = mark in {own, UNNAMED}
-    speaks_itself = names.INJECT in inside or names.INJECT in (metadata.get("labels") or {})
-    if (speaks_itself and not ours) or (ours and inside.get(names.INJECT) == said):
+    if (own_word(metadata) is not None and not ours) or (ours and inside.get(names.INJECT) == said):
         return None
     return {names.INJECT: said, names.INJECTED_BY: own}
 
@@ -77,15 +77,8 @@ def follow(workload: Object) -> Object:
 
 
 def owner_of(pod: Object) -> str:
-    """Name the workload a pod belongs to as `Kind/name`; a ReplicaSet stands for the Deployment that made it."""
+    """Name the workload a pod belongs to as `Kind/name`; one that is being made may have no name but what that is generated from."""
     metadata = pod.get("metadata") or {}
-    for owner in metadata.get("ownerReferences") or ():
-        if not owner.get("controller"):
-            continue
-        kind, name = str(owner.get("kind", "")), str(owner.get("name", ""))
-        suffix = "-" + str((metadata.get("labels") or {}).get("pod-template-hash", ""))
-        if kind == "ReplicaSet" and len(suffix) > 1 and name.endswith(suffix):
-            return f"Deployment/{name.removesuffix(suffix)}"
-        return f"{kind}/{name}"
-    name = metadata.get("name") or str(metadata.get("generateName") or "").rstrip("-")
-    return f"Pod/{name}" if name else ""
+    own = metadata.get("name") or str(metadata.get("generateName") or "").rstrip("-")
+    kind, name = workload_of(metadata.get("ownerReferences") or (), metadata.get("labels") or {}, own)
+    return f"{kind}/{name}" if name else ""

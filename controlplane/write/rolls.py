@@ -12,14 +12,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.inject.annotations import BadAnnotationError
+from controlplane.inject.refusal import BadAnnotationError
 from controlplane.inject.workload import template_change
 from controlplane.kube.client import ApiError, Cluster, path_of
 from controlplane.write import events
 from controlplane.write.writer import Job, Writer
 
 PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
-EXCLUDED = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 WITHIN_SECONDS = 600.0
 UNDONE = 2
 """How often within that a roll may be undone; then whoever does it is not fought."""
@@ -38,7 +37,7 @@ class Rolls:
     def __init__(self, cluster: Cluster, writer: Writer, excluded: frozenset[str]) -> None:
         self._cluster = cluster
         self._writer = writer
-        self._excluded = EXCLUDED | excluded
+        self._excluded = excluded
         self._complained: dict[Key, str] = {}
         self._rolled: dict[Key, tuple[Change, list[float]]] = {}
         """The last change written to a workload, and when."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.inject.annotations import BadAnnotationError, quantity, read_options, read_word
+from controlplane.inject.annotations import quantity, read_options
+from controlplane.inject.optin import read_word
+from controlplane.inject.refusal import BadAnnotationError
 from controlplane.settings import ProxyDefaults
 from meshapi import names
 

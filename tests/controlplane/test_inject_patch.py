@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from controlplane.inject import BadAnnotationError, InjectSettings, RefusedPodError, inject
+from controlplane.inject.options import InjectSettings
+from controlplane.inject.patch import inject
+from controlplane.inject.refusal import BadAnnotationError, RefusedPodError
 from meshapi import names
 
 Object = dict[str, Any]

@@ -14,7 +14,7 @@ import aiohttp
 import jsonpatch
 import pytest
 
-from controlplane.inject import InjectSettings
+from controlplane.inject.options import InjectSettings
 from controlplane.inject.webhook import MAX_BYTES, Webhook, serve
 from meshapi import names
 

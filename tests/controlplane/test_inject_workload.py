@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.inject.annotations import BadAnnotationError
+from controlplane.inject.refusal import BadAnnotationError
 from controlplane.inject.workload import follow, owner_of, signature, template_of
 from meshapi import names
 
@@ -73,8 +73,10 @@ def owned(kind: str, name: str, **labels: str) -> dict[str, Any]:
 
 
 def test_owner_is_named_as_the_user_knows_it() -> None:
-    """A ReplicaSet made by a Deployment is the Deployment."""
+    """A ReplicaSet made by a Deployment or an Argo Rollout is that, a Job made by a CronJob is the CronJob."""
     assert owner_of(owned("ReplicaSet", "web-5d9", **{"pod-template-hash": "5d9"})) == "Deployment/web"
+    assert owner_of(owned("ReplicaSet", "web-5d9", **{"rollouts-pod-template-hash": "5d9"})) == "Rollout/web"
+    assert owner_of(owned("Job", "nightly-29401920")) == "CronJob/nightly"
     assert owner_of(owned("ReplicaSet", "web")) == "ReplicaSet/web"
     assert owner_of(owned("StatefulSet", "db")) == "StatefulSet/db"
     assert owner_of({"metadata": {"name": "alone"}}) == "Pod/alone"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.inject.annotations import BadAnnotationError
+from controlplane.inject.refusal import BadAnnotationError
 from controlplane.inject.workload import template_change as decide
 from controlplane.kube.client import ApiError, Cluster
 from controlplane.write import writer as module

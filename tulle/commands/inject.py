@@ -12,8 +12,10 @@ from typing import IO, Any
 import click
 import yaml
 
-from controlplane.inject import InjectSettings, RefusedPodError
-from controlplane.inject import inject as inject_pod
+from controlplane.inject.optin import untouched
+from controlplane.inject.options import InjectSettings
+from controlplane.inject.patch import inject as inject_pod
+from controlplane.inject.refusal import RefusedPodError
 from controlplane.inject.workload import template_of
 from controlplane.settings import ProxyDefaults
 from meshapi import names
@@ -46,7 +48,7 @@ def inject(target: Target, /, files: Files, more: Files, *, form: str, **options
         xds_address=f"tulle.{target.system}.svc:{names.XDS_PORT}",
         trust_domain=options["trust_domain"],
         ca_roots="" if options["offline"] else _roots(target),
-        excluded_namespaces=frozenset({"kube-system", target.system}),
+        excluded_namespaces=untouched(target.system),
     )
     injected = [done for file in (*files, *more) for done in _inject_file(file, settings)]
     if form == "json":
