@@ -19,10 +19,10 @@ from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
 from dataplane.protocol import detect
 from dataplane.protocol.events import Data, Event, RequestHead, Trailers
+from dataplane.protocol.fields import get
 from dataplane.protocol.grpcframe import encode
-from dataplane.protocol.headers import get
-from dataplane.protocol.http1_server import Http1Server
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http1.server import Http1Server
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 
 SMALL, LARGE = b"x" * 64, b"x" * 16384

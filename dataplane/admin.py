@@ -18,7 +18,7 @@ from typing import Any
 from dataplane.net.receiver import Receiver
 from dataplane.net.timers import Timer, Timers
 from dataplane.protocol.events import Event, Failure, RequestHead
-from dataplane.protocol.http1_server import Http1Server
+from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.limits import Limits
 
 log = logging.getLogger(__name__)

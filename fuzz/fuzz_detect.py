@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 from dataplane.protocol import detect
 from dataplane.protocol.events import Failure, RequestHead
-from dataplane.protocol.http1_server import Http1Server
+from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.limits import Limits
 
 

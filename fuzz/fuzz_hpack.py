@@ -13,9 +13,9 @@ if __name__ == "__main__":
     run("fuzz_hpack")
     raise SystemExit
 
-from dataplane.protocol.hpack_decoder import Decoder
-from dataplane.protocol.hpack_encoder import Encoder
-from dataplane.protocol.hpack_tables import POLICIES
+from dataplane.protocol.hpack.decoder import Decoder
+from dataplane.protocol.hpack.encoder import Encoder
+from dataplane.protocol.hpack.tables import POLICIES
 from dataplane.protocol.limits import Limits
 
 LIMITS = Limits(header_count=30, header_bytes=2000)

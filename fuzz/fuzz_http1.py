@@ -16,8 +16,8 @@ if __name__ == "__main__":
 from typing import Any
 
 from dataplane.protocol.events import Data, Event, Failure, RequestHead, Reset, ResponseHead, Trailers
-from dataplane.protocol.http1_client import Http1Client
-from dataplane.protocol.http1_server import Http1Server
+from dataplane.protocol.http1.client import Http1Client
+from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.limits import Limits
 
 LIMITS = Limits(header_count=20, header_bytes=1000, chunk_extension_bytes=50, pipeline_bytes=2000)

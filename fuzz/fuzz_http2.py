@@ -16,10 +16,10 @@ if __name__ == "__main__":
 from typing import Any
 
 from dataplane.protocol.events import Data, Event, Failure, RequestHead, Reset, Trailers
-from dataplane.protocol.http1_client import Http1Client
-from dataplane.protocol.http1_server import Http1Server
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http1.client import Http1Client
+from dataplane.protocol.http1.server import Http1Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 
 LIMITS = Limits(

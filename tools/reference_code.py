@@ -58,7 +58,7 @@ def errors() -> str:
                     (f"`{alone[2]}`", int(alone[1]), "", "-", "The request head was not whole within the time allowed.")
                 )
     rules: dict[str, list[str]] = {}
-    for inside, _ in calls("dataplane/protocol/*.py", ""):
+    for inside, _ in calls("dataplane/protocol/**/*.py", ""):
         said = [one.decode() if isinstance(one, bytes) and one.isascii() else one for one in inside]
         for word in said:
             if isinstance(word, str) and _RULE.match(word):

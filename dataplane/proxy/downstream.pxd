@@ -2,8 +2,8 @@ cimport cython
 
 from dataplane.net.timers cimport Timer
 from dataplane.protocol.events cimport Data, Event, Failure, RequestHead, Reset, Trailers
-from dataplane.protocol.http1_server cimport Http1Server
-from dataplane.protocol.http2_server cimport Http2Server
+from dataplane.protocol.http1.server cimport Http1Server
+from dataplane.protocol.http2.server cimport Http2Server
 from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.exchange cimport Exchange
 from dataplane.proxy.flow cimport Call, HttpConnection

@@ -14,8 +14,8 @@ from dataplane.net.stream import Stream
 from dataplane.net.timers import Timer
 from dataplane.protocol import events as kinds
 from dataplane.protocol.events import Event, Failure, Headers, RequestHead
-from dataplane.protocol.http1_server import Http1Server
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http1.server import Http1Server
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.proxy import errors, standing
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.exchange import Exchange

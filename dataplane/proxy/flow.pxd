@@ -4,8 +4,8 @@ from dataplane.net.poller cimport Pollable, Poller
 from dataplane.net.receiver cimport Receiver
 from dataplane.net.stream cimport Stream
 from dataplane.protocol.events cimport RequestHead, ResponseHead
-from dataplane.protocol.http1 cimport Http1Connection
-from dataplane.protocol.http2 cimport Http2Connection
+from dataplane.protocol.http1.connection cimport Http1Connection
+from dataplane.protocol.http2.connection cimport Http2Connection
 from dataplane.proxy.runtime cimport Runtime
 
 cdef class Flusher(Pollable):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from dataplane.protocol.events import Headers
-from dataplane.protocol.headers import get
+from dataplane.protocol.fields import get
 
 _SAID = re.compile(rb"(\d{1,8})([HMSmun])\Z")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}

@@ -9,7 +9,7 @@ its default); `HeadNotes` holds what was seen. Apps can never set Tulle's header
 from __future__ import annotations
 
 from dataplane.protocol.events import Headers
-from dataplane.protocol.headers import add_forwarded_for, set_value
+from dataplane.protocol.fields import add_forwarded_for, set_value
 
 ORIGINAL = b"x-tulle-original-protocol"
 """The version the client's app spoke, between sidecars only (decision 0004)."""

@@ -1,7 +1,7 @@
 cimport cython
 
 from dataplane.protocol.events cimport RequestHead
-from dataplane.protocol.headers cimport get
+from dataplane.protocol.fields cimport get
 from dataplane.proxy.downside cimport Downside
 from dataplane.proxy.headers cimport HeadNotes
 from dataplane.proxy.life cimport after

@@ -7,7 +7,7 @@ cluster or endpoint takes, in a sentence (`errors`). The response half and the e
 from __future__ import annotations
 
 from dataplane.protocol.events import Headers, RequestHead
-from dataplane.protocol.headers import get
+from dataplane.protocol.fields import get
 from dataplane.proxy import deadlines, errors, grpc_timeout, life, mirror
 from dataplane.proxy.downside import Downside
 from dataplane.proxy.life import after

@@ -11,7 +11,7 @@ import hashlib
 import os
 
 from dataplane.protocol.events import Headers, RequestHead
-from dataplane.protocol.headers import get
+from dataplane.protocol.fields import get
 
 _KEY = b"sec-websocket-key"
 _ACCEPT = b"sec-websocket-accept"

@@ -1,8 +1,8 @@
 cimport cython
 
 from dataplane.protocol.events cimport Data, Event, Failure, RequestHead, Reset, ResponseHead, Trailers
-from dataplane.protocol.http1_client cimport Http1Client
-from dataplane.protocol.http2_client cimport Http2Client
+from dataplane.protocol.http1.client cimport Http1Client
+from dataplane.protocol.http2.client cimport Http2Client
 from dataplane.proxy.flow cimport Call, HttpConnection
 from dataplane.tables.endpoints cimport EndpointSlot
 

@@ -15,8 +15,8 @@ from dataplane.net.reasons import ABORTED
 from dataplane.protocol import codes
 from dataplane.protocol import events as kinds
 from dataplane.protocol.events import Event, Failure, RequestHead
-from dataplane.protocol.http1_client import Http1Client
-from dataplane.protocol.http2_client import Http2Client
+from dataplane.protocol.http1.client import Http1Client
+from dataplane.protocol.http2.client import Http2Client
 from dataplane.proxy import conduct
 from dataplane.proxy.flow import Call, HttpConnection
 from dataplane.proxy.runtime import Runtime

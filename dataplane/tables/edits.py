@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataplane.config import HeaderChange
 from dataplane.protocol.events import Header, Headers
-from dataplane.protocol.headers import set_value
+from dataplane.protocol.fields import set_value
 
 _FRAMING = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"keep-alive", b"te", b"trailer")

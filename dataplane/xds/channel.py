@@ -24,9 +24,9 @@ from dataplane.protocol.events import (
     ResponseHead,
     Trailers,
 )
+from dataplane.protocol.fields import get
 from dataplane.protocol.grpcframe import FrameDecoder, FrameError, encode
-from dataplane.protocol.headers import get
-from dataplane.protocol.http2_client import Http2Client
+from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
 
 INTERNAL = 13

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.protocol.body import CHUNKED, LENGTH, NONE, TO_EOF, TUNNEL, BodyReader
 from dataplane.protocol.events import Data, Event, Trailers
+from dataplane.protocol.http1.body import CHUNKED, LENGTH, NONE, TO_EOF, TUNNEL, BodyReader
+from dataplane.protocol.http1.scan import HeadScanner
 from dataplane.protocol.limits import Limits
-from dataplane.protocol.scan import HeadScanner
 from tests.dataplane.protocol.wire import merged
 
 

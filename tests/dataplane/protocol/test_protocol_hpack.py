@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.protocol.hpack_decoder import Decoder
-from dataplane.protocol.hpack_encoder import Encoder
-from dataplane.protocol.hpack_tables import POLICIES, STATIC, Sensitive
+from dataplane.protocol.hpack.decoder import Decoder
+from dataplane.protocol.hpack.encoder import Encoder
+from dataplane.protocol.hpack.tables import POLICIES, STATIC, Sensitive
 from dataplane.protocol.limits import Limits
 
 ROOMY = Limits(header_count=1000, header_bytes=1024 * 1024)

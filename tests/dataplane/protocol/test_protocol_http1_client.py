@@ -6,7 +6,7 @@ import pytest
 
 from dataplane.protocol import codes
 from dataplane.protocol.events import Data, Failure, RequestHead, Reset, ResponseHead, Trailers, Upgraded
-from dataplane.protocol.http1_client import Http1Client
+from dataplane.protocol.http1.client import Http1Client
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 from tests.support.playbook import EOF, Playbook, call

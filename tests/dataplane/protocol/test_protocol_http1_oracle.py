@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.protocol.events import Data, Failure, RequestHead, ResponseHead, Trailers
-from dataplane.protocol.http1_client import Http1Client
-from dataplane.protocol.http1_server import Http1Server
+from dataplane.protocol.http1.client import Http1Client
+from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.limits import Limits
 from tests.dataplane.protocol.test_protocol_http1_smuggling import BODIES, CHUNKED, HEADS
 from tests.dataplane.protocol.wire import request

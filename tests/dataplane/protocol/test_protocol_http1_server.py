@@ -8,7 +8,7 @@ import pytest
 
 from dataplane.protocol import codes
 from dataplane.protocol.events import Data, Event, Failure, RequestHead, Reset, Trailers
-from dataplane.protocol.http1_server import Http1Server
+from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 from tests.support.playbook import EOF, Playbook, call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataplane.protocol.events import Data, Failure, RequestHead, Trailers
-from dataplane.protocol.http1_server import Http1Server
+from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.limits import Limits
 
 HOST = b"Host: a\r\n"

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.protocol import codes
-from dataplane.protocol import http2_frames as frames
 from dataplane.protocol.events import (
     Data,
     Event,
@@ -27,10 +26,11 @@ from dataplane.protocol.events import (
     Trailers,
     Writable,
 )
-from dataplane.protocol.hpack_encoder import Encoder
-from dataplane.protocol.http2 import PREFACE
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.hpack.encoder import Encoder
+from dataplane.protocol.http2 import frames
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.connection import PREFACE
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 
 GET = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a")]

@@ -8,8 +8,8 @@ import pytest
 
 from dataplane.protocol import codes
 from dataplane.protocol.events import Data, Failure, Pong, RequestHead, Reset
-from dataplane.protocol.http2_flood import Flood
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.flood import Flood
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from tests.dataplane.protocol.wire import (
     END_HEADERS,

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataplane.protocol.events import Data, Failure, RequestHead, Reset, ResponseHead, Trailers
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from tests.dataplane.protocol import wire
 from tests.dataplane.protocol.test_protocol_http2_rfc9113 import REQUESTS, SERVER

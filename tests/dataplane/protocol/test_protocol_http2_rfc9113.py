@@ -12,8 +12,8 @@ import pytest
 
 from dataplane.protocol import codes
 from dataplane.protocol.events import Data, Failure, Goaway, Pong, RequestHead, Reset, ResponseHead, Trailers
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from tests.dataplane.protocol.wire import (
     ACK,

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
-from dataplane.protocol.huffman import decode
+from dataplane.protocol.hpack.huffman import decode
 
 ENCODER = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
 

@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dataplane.protocol import events as kinds
 from dataplane.protocol.events import Data, Event, Failure, RequestHead, Reset, ResponseHead, Trailers, Upgraded
-from dataplane.protocol.http1_client import Http1Client
-from dataplane.protocol.http1_server import Http1Server
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http1.client import Http1Client
+from dataplane.protocol.http1.server import Http1Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 from tests.dataplane.protocol import wire

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dataplane.protocol.events import Data, Event, RequestHead
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -23,10 +23,10 @@ from dataplane.protocol.events import (
     Trailers,
     Upgraded,
 )
-from dataplane.protocol.http1_client import Http1Client
-from dataplane.protocol.http1_server import Http1Server
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http1.client import Http1Client
+from dataplane.protocol.http1.server import Http1Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 
 SMALL = Limits(stream_window=65535, connection_window=655_350)

@@ -22,7 +22,7 @@ from dataplane.config import (
     VirtualHost,
 )
 from dataplane.protocol.events import RequestHead, ResponseHead
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.proxy import standing
 from meshapi import xds

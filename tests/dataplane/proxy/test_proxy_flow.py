@@ -23,10 +23,10 @@ from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsContexts
 from dataplane.net.tls_stream import TlsStream
 from dataplane.protocol.events import RequestHead
-from dataplane.protocol.http1_client import Http1Client
-from dataplane.protocol.http1_server import Http1Server
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http1.client import Http1Client
+from dataplane.protocol.http1.server import Http1Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.proxy.downstream import HttpDownstream
 from dataplane.proxy.opaque import Relay

@@ -9,9 +9,9 @@ import pytest
 
 from dataplane.config import Cluster
 from dataplane.protocol.events import RequestHead
-from dataplane.protocol.headers import get
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.fields import get
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from dataplane.config import AppProtocol, ChainMatch, CircuitLimits, Endpoints, FilterChain, Listener, Target, TcpFilter
 from dataplane.protocol import codes
 from dataplane.protocol.events import RequestHead
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.proxy.explain import Question, explain
 from dataplane.proxy.opaque import Relay

@@ -11,9 +11,9 @@ import pytest
 from dataplane.config import AppProtocol
 from dataplane.protocol import codes
 from dataplane.protocol.events import Data, Goaway, RequestHead, Reset, ResponseHead, Trailers
-from dataplane.protocol.headers import get
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.fields import get
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.tables.compile import compile_tables
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config

@@ -9,7 +9,7 @@ import pytest
 
 from dataplane.config import AppProtocol
 from dataplane.protocol.events import RequestHead, Reset, ResponseHead
-from dataplane.protocol.http2_client import Http2Client
+from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
 from dataplane.proxy import life
 from dataplane.telemetry import flags

@@ -10,7 +10,7 @@ import pytest
 
 from dataplane.config import AppProtocol, CircuitLimits, TlsContext
 from dataplane.protocol.events import RequestHead
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.tables.compile import compile_tables
 from tests.dataplane.proxy.rig import Peer, Rig, Speaker, cluster, config

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dataplane.protocol.events import Goaway, Header, RequestHead, ResponseHead
-from dataplane.protocol.headers import get
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.fields import get
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.proxy import overload
 from dataplane.proxy.overload import EASE, HOLD, SAVE, SHED, Overload, memory_limit, resident_bytes

@@ -27,7 +27,7 @@ from dataplane.config import (
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
 from dataplane.protocol.events import Goaway, RequestHead, ResponseHead
-from dataplane.protocol.http2_client import Http2Client
+from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
 from dataplane.proxy import standing
 from dataplane.proxy.opaque import Relay

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
 from dataplane.net.timers import Timers
-from dataplane.protocol.http2_client import Http2Client
+from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
 from dataplane.proxy import standing
 from dataplane.proxy.accept import Acceptor

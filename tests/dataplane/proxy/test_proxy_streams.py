@@ -11,8 +11,8 @@ import pytest
 
 from dataplane.config import AppProtocol
 from dataplane.protocol.events import RequestHead, ResponseHead
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from tests.dataplane.proxy import pair as pairs
 from tests.dataplane.proxy.pair import Pair

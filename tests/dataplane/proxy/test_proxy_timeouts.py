@@ -11,8 +11,8 @@ import pytest
 from dataplane.config import AppProtocol, HttpTimeouts, RetryPolicy
 from dataplane.protocol import codes
 from dataplane.protocol.events import Goaway, RequestHead, Reset, ResponseHead
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config, everything, forward

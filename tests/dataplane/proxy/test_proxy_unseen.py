@@ -14,8 +14,8 @@ from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
 from dataplane.protocol import codes
 from dataplane.protocol.events import Data, RequestHead, Reset, ResponseHead
-from dataplane.protocol.http2_client import Http2Client
-from dataplane.protocol.http2_server import Http2Server
+from dataplane.protocol.http2.client import Http2Client
+from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.proxy.downstream import HttpDownstream
 from dataplane.telemetry import flags

@@ -1,0 +1,155 @@
+"""The HTTP/1 codec of the side that makes requests (RFC 9112): one request at a time, on a kept-alive connection.
+
+In: a server's bytes; `send_request` and the rest of `interface.ClientCodec`. Out: the response's events.
+Refuses responses nobody asked for, and those framed ambiguously, with status hint 502.
+"""
+
+from dataplane.protocol.events import Event, RequestHead, ResponseHead, Upgraded
+from dataplane.protocol.http1.body import CHUNKED, LENGTH, NONE, TO_EOF, TUNNEL
+from dataplane.protocol.http1.connection import WAIT, WANT_BODY, WANT_HEAD, Http1Connection
+from dataplane.protocol.interface import MisuseError
+from dataplane.protocol.limits import Limits
+
+_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
+
+
+class Http1Client(Http1Connection):
+    """One connection to an HTTP/1 server."""
+
+    __slots__ = ("_connect", "_head_only", "_protocol")
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._connect = False
+        self._head_only = False
+        self._protocol = b""
+        self._state = WAIT
+
+    @property
+    def can_open(self) -> bool:
+        """Whether the connection is idle and stays open."""
+        return not self.active and not self.closing and not self._buffer
+
+    def send_request(self, head: RequestHead, end: bool) -> int:
+        """Send a request head; see `interface.ClientCodec`."""
+        if self.active or self.closing or self._buffer:
+            raise MisuseError("a request was sent on a connection that cannot take one now")
+        out = self._out
+        method = head.method
+        self._stream += 1
+        self.active = 1
+        self._searched = 0
+        self._state = WANT_HEAD
+        self._head_only = method == b"HEAD"
+        self._connect = method == b"CONNECT" and not head.protocol
+        self._protocol = head.protocol
+        out.append(method)
+        out.append(b" ")
+        if head.absolute:
+            out.append(head.scheme)
+            out.append(b"://")
+            out.append(head.authority)
+        if self._connect:
+            out.append(head.authority)
+        elif not head.absolute or head.path != b"*":
+            out.append(head.path)
+        out.append(b" HTTP/1.1\r\nHost: ")
+        out.append(head.authority)
+        out.append(b"\r\n")
+        # A request for a tunnel has no body: a length told all the same would make its server wait for one.
+        tunnel = self._connect or self._protocol != b""
+        length = self._write_fields(head.headers, tunnel)
+        mode = NONE
+        if self._protocol:
+            out.append(b"Connection: Upgrade\r\nUpgrade: ")
+            out.append(self._protocol)
+            out.append(b"\r\n")
+        elif not tunnel:
+            if length >= 0:
+                mode = LENGTH
+            elif not end:
+                mode = CHUNKED
+                out.append(b"Transfer-Encoding: chunked\r\n")
+            elif method in _WITH_BODY:
+                out.append(b"Content-Length: 0\r\n")
+        out.append(b"\r\n")
+        self._start_sending(mode, length)
+        if end or tunnel:
+            self._end_sending()
+        return self._stream
+
+    def _read_head(self, data: bytes, pos: int, events: list[Event]) -> int:
+        scanner = self._scanner
+        end = scanner.locate(data, pos, pos + self._searched)
+        if end == 0:
+            self._searched = len(data) - pos
+            return -1
+        self._searched = 0
+        if end < 0:
+            return self._fail(502, scanner.too_long("the response head"), "http1_header_bytes", events)
+        if not scanner.response(data, pos):
+            return self._fail(502, scanner.reason, scanner.counter, events)
+        if scanner.status < 200:
+            return self._informational(end, events)
+        self._begin(events)
+        return end
+
+    def _informational(self, end: int, events: list[Event]) -> int:
+        scanner = self._scanner
+        status = scanner.status
+        if status == 101 and not self._protocol:
+            return self._fail(502, "101 came to a request that asked for no upgrade", "http1_upgrade", events)
+        events.append(ResponseHead(self._stream, status, scanner.phrase, scanner.headers, False, scanner.version))
+        if status == 101:
+            self._tunnel()
+            events.append(Upgraded(self._stream, scanner.protocol or self._protocol))
+        return end
+
+    def _begin(self, events: list[Event]) -> None:
+        """Turn the final head just read into an event, and get ready for its body."""
+        scanner = self._scanner
+        status = scanner.status
+        tunnel = self._connect and 200 <= status < 300
+        if scanner.close or (scanner.version == 10 and not scanner.keep_alive):
+            self.closing = True
+        mode = NONE
+        if not (tunnel or self._head_only or status == 204 or status == 304):  # noqa: PLR1714 - plain C compares
+            mode = self._body_mode(TO_EOF)
+            if mode == TO_EOF:
+                self.closing = True
+        self._body.start(self._stream, mode, scanner.length)
+        done = self._body.done and not tunnel
+        events.append(ResponseHead(self._stream, status, scanner.phrase, scanner.headers, done, scanner.version))
+        if tunnel:
+            self._tunnel()
+            events.append(Upgraded(self._stream, b""))
+        elif done:
+            self._body_read(events)
+        else:
+            self._state = WANT_BODY
+
+    def _body_read(self, events: list[Event]) -> None:  # noqa: ARG002 - the server's twin needs it
+        if self._send_open:
+            if self._body.mode == TUNNEL:
+                self._state = WAIT
+            else:
+                # The answer is complete before our body was sent: only closing ends the request now.
+                self._die()
+            return
+        self._finish()
+
+    def _message_sent(self) -> None:
+        if self._body.mode == TUNNEL and self._body.done and self._state != WANT_HEAD:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.active = 0
+        self._state = WAIT
+        if self.closing or self._eof:
+            self._die()
+
+    def _check_held(self, size: int, events: list[Event]) -> None:  # noqa: ARG002 - any size is too much here
+        self._fail(502, "bytes came that answer no request", "http1_unsolicited", events)
+
+    def _refuse(self, status: int, reason: str, counter: str) -> None:
+        """A client has no way to tell the server; closing must do."""

@@ -1,0 +1,65 @@
+"""One HTTP/2 stream: which side is still open, its two windows, and what waits for the peer's window.
+
+In: sizes and pieces from the codec. Out: fields the codec reads. Refuses nothing; the rules are `connection`'s.
+"""
+
+from collections import deque
+
+from dataplane.protocol.events import Headers
+
+
+class Stream:
+    """The state of a stream that is not idle and not closed (RFC 9113, section 5.1)."""
+
+    __slots__ = (
+        "blocked",
+        "bodyless",
+        "end_queued",
+        "final",
+        "id",
+        "offset",
+        "opened",
+        "pending",
+        "queue",
+        "receive_left",
+        "receive_open",
+        "receive_window",
+        "returned",
+        "send_left",
+        "send_open",
+        "send_window",
+        "trailers",
+        "tunnel",
+        "unconsumed",
+    )
+
+    def __init__(self, number: int, send_window: int, receive_window: int) -> None:
+        self.id = number
+        self.receive_open = True
+        self.send_open = True
+        self.final = False
+        """The final response head has passed (either way)."""
+        self.bodyless = False
+        """The response has no body whatever its Content-Length says (HEAD, 204, 304)."""
+        self.tunnel = False
+        """A CONNECT that was not refused: either side may end before the other."""
+        self.receive_left = -1
+        """Body bytes still to come by Content-Length; -1 when it was not told."""
+        self.send_left = -1
+        self.receive_window = receive_window
+        self.send_window = send_window
+        self.unconsumed = 0
+        """Received bytes the driver has not handed on yet."""
+        self.returned = 0
+        """Bytes handed on and not yet given back to the peer by WINDOW_UPDATE."""
+        self.pending = 0
+        """Bytes in `queue`."""
+        self.blocked = False
+        """`pending` went above the low mark, so `Writable` is owed."""
+        self.queue: deque[bytes] | None = None
+        self.offset = 0
+        """Bytes of the queue's first piece that have left."""
+        self.opened = 0.0
+        """The driver's `now` when it was opened."""
+        self.end_queued = False
+        self.trailers: Headers | None = None
