@@ -34,6 +34,8 @@ from controlplane.feed.shapes import FEED
 from controlplane.feed.sweep import Sweep
 from controlplane.feed.versions import knows_native_sidecars
 from controlplane.ingest.assemble import ingest
+from controlplane.ingest.reading import Cursor
+from controlplane.ingest.routes import refused_patterns
 from controlplane.inject import webhook
 from controlplane.inject.options import InjectSettings
 from controlplane.inject.workload import owner_of
@@ -210,6 +212,7 @@ class App:
             known_words=self.namespaces.known,
             namespace_words=self.namespaces.words,
             validate=validate,
+            patterns=lambda obj: refused_patterns(Cursor(obj)),
             count=self._count_admission,
         )
         runner = await webhook.serve(face, tls=self.serving.context, host=settings.host, port=settings.webhook_port)

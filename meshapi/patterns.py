@@ -2,7 +2,7 @@
 
 In: a pattern's text; bytes to match. Out: verdicts on the whole of them, and rewritten bytes. Refuses, with PatternError, what RE2 refuses: look-around,
 back references, repetitions beyond 1,000, and programs that want more than `MEMORY`. The library is loaded with the first pattern: a
-sidecar without one does without its 4 MB.
+sidecar without one does without its 4 MB. The two that the control plane writes of itself (`WHOLE_PATH`, `ANY_SERVICE`) are done without it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from typing import Any
 
 MEMORY = 1 << 20
 """Bytes a pattern and what it learns by matching may hold; RE2 goes on in less memory, more slowly, and never more than linearly."""
+WHOLE_PATH = "^/.*$"
+"""What is replaced where a path is rewritten as a whole."""
+ANY_SERVICE = "/[^/]+/"
+"""What begins the path of a gRPC call to a method of whatever service; the method's name follows."""
 _KEPT = 256
 _LITERAL = re.compile(r"\^?((?:[^\\.+*?()|\[\]{}^$])*)([*?{])?")
+_CALL = re.compile(re.escape(ANY_SERVICE) + r"(\w+)", re.ASCII)
 _PIECE = re.compile(rb"\\(.?)", re.DOTALL)
 
 
@@ -56,20 +61,39 @@ class Pattern:
         return made
 
 
+class _Call(Pattern):
+    """A method of any service: two segments, of which the last is known."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self, method: str) -> None:
+        self._last = b"/" + method.encode()
+        self.groups = 0
+
+    def matches(self, value: bytes) -> bool:
+        return (
+            value[:1] == b"/" and value.endswith(self._last) and value.find(b"/", 1) == len(value) - len(self._last) > 1
+        )
+
+
 @functools.lru_cache(_KEPT)
 def pattern(text: str) -> Pattern:
     """Compile a pattern, or take the one compiled before; raises PatternError."""
-    return Pattern(text)
+    call = _CALL.fullmatch(text)
+    return Pattern(text) if call is None else _Call(call[1])
 
 
 class Rewrite:
     r"""A pattern with what takes the place of its matches, in RE2's form: `\1` is a group, `\0` the whole match, `\\` a backslash."""
 
-    __slots__ = ("_pattern", "_pieces")
+    __slots__ = ("_pattern", "_pieces", "_whole")
 
     def __init__(self, text: str, replacement: str) -> None:
-        self._pattern = pattern(text)
+        self._whole = replacement.encode() if text == WHOLE_PATH and "\\" not in replacement else None
         self._pieces: list[bytes | int] = []
+        if self._whole is not None:
+            return
+        self._pattern = pattern(text)
         raw, at = replacement.encode(), 0
         for found in _PIECE.finditer(raw):
             self._pieces.append(raw[at : found.start()])
@@ -86,6 +110,8 @@ class Rewrite:
 
     def apply(self, value: bytes) -> bytes:
         """Replace every match in a value."""
+        if self._whole is not None:
+            return self._whole if value[:1] == b"/" and b"\n" not in value else value
         return self._pattern.replace(value, self._pieces)
 
 
@@ -95,3 +121,8 @@ def beginning(text: str) -> str:
     if found is None or "|" in text:
         return ""
     return found[1][:-1] if found[2] else found[1]
+
+
+def covering(text: str) -> str:
+    """Write a pattern of whatever one that cannot be read may have matched, and more where that is not plain to see."""
+    return re.escape(beginning(text)) + ".*"

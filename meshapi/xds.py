@@ -44,7 +44,7 @@ INVALID = ResourceName("invalid")
 
 SIDECAR_AGENT = "tulle-proxy"
 """What a sidecar calls itself in its node."""
-CONTRACT = 1
+CONTRACT = 2
 """The level of what is written here: it rises when the control plane begins to write what sidecars of the level before do not read, and a
 sidecar is never written more than its own (0 is one that does not say)."""
 NODE_CONTRACT = "contract"

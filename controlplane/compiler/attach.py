@@ -50,7 +50,7 @@ def attach(routes: Mapping[RouteKey, Route], services: Mapping[Key, Service]) ->
         for index, parent in enumerate(route.parents):
             ports, verdict = _ports(route, parent, services.get(parent.key))
             result.verdicts[route.key, index] = verdict
-            if not verdict.accepted:
+            if not ports:
                 continue
             client = PRODUCER if route.key.namespace == parent.namespace else route.key.namespace
             for port in ports:
@@ -116,7 +116,11 @@ def _ports(route: Route, parent: Parent, service: Service | None) -> tuple[list[
         return [], Verdict(reason="NoMatchingParent", message=message)
     errors = [rule.error for rule in route.rules if rule.error]
     if len(errors) == len(route.rules):
-        return [], Verdict(reason="UnsupportedValue", message=f"No rule can be carried out: {errors[0]}.")
+        # Where patterns were lost it holds nevertheless, with errors: without it, its requests would go where it did not let them go.
+        holds = any(rule.lost for rule in route.rules)
+        also = " Requests that may be theirs are answered with an error." if holds else ""
+        verdict = Verdict(reason="UnsupportedValue", message=f"No rule can be carried out: {errors[0]}.{also}")
+        return fitting if holds else [], verdict
     return fitting, Verdict()
 
 

@@ -68,7 +68,7 @@ def merge(kind: str, routes: Iterable[Route], services: Services) -> PortRoutes:
 def _http_rank(match: Match) -> tuple[int, ...]:
     return (
         -match.path_kind.value,
-        -len(match.path),
+        -(match.rank[0] if match.rank else len(match.path)),
         -int(bool(match.method)),
         -len(match.headers),
         -len(match.query),
@@ -96,12 +96,12 @@ def _rows(route: Route, services: Services) -> Iterator[RouteRow]:
 def _action(rule: Rule, services: Services, *, grpc: bool) -> Forward | Answer | Redirect:
     failing = 503 if grpc else 500
     if rule.error:
-        return Answer(status=failing)
+        return Answer(status=failing, why="cannot be carried out, and the route's status says why")
     if rule.redirect:
         return rule.redirect
     targets = _targets(rule, services)
     if not targets:
-        return Answer(status=failing)
+        return Answer(status=failing, why="has no backend with a weight")
     mirrors = ((resolve(mirror.backend, services), mirror.fraction) for mirror in rule.mirrors)
     return Forward(
         targets=targets,

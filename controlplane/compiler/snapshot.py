@@ -128,6 +128,8 @@ class Answer:
     """Answer at once with a status."""
 
     status: int
+    why: str
+    """What is said of the rule, as a clause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 In: a cursor on one route. Out: a `Route` with its Service parents, or None when it has none (then it is a gateway's business). A rule
 that cannot be read or carried out stays in its place with the sentence why; the others are unharmed. Refuses only what makes the
-whole object unreadable.
+whole object unreadable. `refused_patterns` is what admission asks: the patterns of a route that would be lost here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from controlplane.ingest.core import key_of
@@ -20,7 +21,6 @@ from meshapi.patterns import PatternError
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
 _PATH_KINDS = {"Exact": PathKind.EXACT, "PathPrefix": PathKind.PREFIX, "RegularExpression": PathKind.REGEX}
 _MAX_REGEX = 1024
-_WHATEVER = ".*"
 
 
 def read_route(raw: Cursor) -> Route | None:
@@ -50,20 +50,29 @@ def read_route(raw: Cursor) -> Route | None:
     )
 
 
+def refused_patterns(raw: Cursor) -> list[str]:
+    """Tell which patterns of a route with a Service parent RE2 refuses, a sentence each; what else is wrong with it is told in its status."""
+    found: list[str] = []
+    read = _MATCHES.get(raw.text("kind"))
+    if read is None or read_route(raw) is None:
+        return found
+    for rule in raw.at("spec").items("rules"):
+        for match in rule.items("matches"):
+            with contextlib.suppress(UnreadableError):
+                read(match, found)
+    return found
+
+
 def _rule(raw: Cursor, kind: str, namespace: str) -> Rule:
     """Read a rule; what is wrong inside stays inside."""
     try:
-        read = _http_match if kind == "HTTPRoute" else _grpc_match
+        read = _MATCHES.get(kind, _grpc_match)
         lost: list[str] = []
-        given = raw.items("matches")
-        found = [(len(lost), read(match, lost), len(lost)) for match in given]
-        # A match that lost its pattern and has nothing else to go by would take the requests of all other rules.
-        kept = (match for before, match, after in found if before == after or not _takes_all(match))
-        matches = tuple(kept) if given else (Match(),)
+        matches = tuple(read(match, lost) for match in raw.items("matches")) or (Match(),)
     except UnreadableError as error:
         return Rule(matches=(), error=str(error))
     if lost:
-        return Rule(matches=matches, error="; ".join(lost))
+        return Rule(matches=matches, error="; ".join(lost), lost=True)
     try:
         if raw.at("sessionPersistence"):
             raise UnsupportedError(f"{raw.path}.sessionPersistence is not supported")
@@ -115,14 +124,14 @@ def _value(raw: Cursor, lost: list[str]) -> Text:
 
 
 def _regex(pattern: str, path: str, lost: list[str]) -> str:
-    """Read a pattern. In place of one that RE2 refuses stands what covers it, and the sentence is added: the rule is lost, its requests are not let past it."""
-    if len(pattern) > _MAX_REGEX:
-        raise UnreadableError(f"{path} is longer than {_MAX_REGEX} characters")
+    """Read a pattern. In place of one that cannot be used stands what covers it, and the sentence is added: the rule is lost, its requests are not let past it (decision 0017)."""
     try:
+        if len(pattern) > _MAX_REGEX:
+            raise PatternError(f"the pattern has {len(pattern)} characters, {_MAX_REGEX} are the most")
         patterns.pattern(pattern)
     except PatternError as error:
         lost.append(f"{path}: {error}")
-        return re.escape(patterns.beginning(pattern)) + _WHATEVER
+        return patterns.covering(pattern)
     return pattern
 
 
@@ -135,10 +144,6 @@ def _named(raw: list[Cursor], lost: list[str], *, lower: bool) -> tuple[tuple[st
     return tuple(found.items())
 
 
-def _takes_all(match: Match) -> bool:
-    return match.path in {_WHATEVER, f"/{_WHATEVER}"} and not (match.method or match.headers or match.query)
-
-
 def _http_match(raw: Cursor, lost: list[str]) -> Match:
     path = raw.at("path")
     kind = _PATH_KINDS.get(path.text("type", "PathPrefix"))
@@ -147,8 +152,10 @@ def _http_match(raw: Cursor, lost: list[str]) -> Match:
             f"{path.path}.type {path.text('type')!r} is not supported; use one of {', '.join(_PATH_KINDS)}"
         )
     value = path.text("value", "/")
+    rank: tuple[int, ...] = ()
     if kind is PathKind.REGEX:
-        value = _regex(value, f"{path.path}.value", lost)
+        # A pattern that is lost keeps its place: what takes its requests must not come after a laxer rule.
+        rank, value = (len(value),), _regex(value, f"{path.path}.value", lost)
     elif not value.startswith("/"):
         raise UnreadableError(f"{path.path}.value is {value!r}, a path begins with /")
     if kind is PathKind.PREFIX:
@@ -160,6 +167,7 @@ def _http_match(raw: Cursor, lost: list[str]) -> Match:
         method=raw.text("method"),
         headers=_named(raw.items("headers"), lost, lower=True),
         query=_named(raw.items("queryParams"), lost, lower=False),
+        rank=rank,
     )
 
 
@@ -179,6 +187,11 @@ def _grpc_match(raw: Cursor, lost: list[str]) -> Match:
     if exact == "Exact" and service:
         return Match(path_kind=PathKind.PREFIX, path=f"/{service}", headers=headers, rank=rank)
     if exact == "Exact":
-        service, name = "[^/]+", re.escape(name)
+        return Match(
+            path_kind=PathKind.REGEX, path=f"{patterns.ANY_SERVICE}{re.escape(name)}", headers=headers, rank=rank
+        )
     pattern = _regex(f"/{service or '[^/]+'}/{name or '[^/]+'}", method.path, lost)
     return Match(path_kind=PathKind.REGEX, path=pattern, headers=headers, rank=rank)
+
+
+_MATCHES = {"HTTPRoute": _http_match, "GRPCRoute": _grpc_match}

@@ -1,10 +1,10 @@
 """The HTTPS face of injection: the API server asks here before it stores a pod, a workload or one of Tulle's kinds.
 
 In: AdmissionReview v1 by POST on `/inject` (pods that speak for themselves, or whose namespace may), `/inject/namespace` (silent pods of a
-namespace the API server selected by its label), `/workload` (Deployments and the like, decision 0003) and `/validate` (Tulle's kinds). Out: AdmissionReview v1 with a JSON patch, or a refusal whose sentence kubectl shows. Refuses what is no AdmissionReview with
+namespace the API server selected by its label), `/workload` (Deployments and the like, decision 0003), `/validate` (Tulle's kinds) and `/route` (HTTPRoutes and GRPCRoutes). Out: AdmissionReview v1 with a JSON patch, or a refusal whose sentence kubectl shows. Refuses what is no AdmissionReview with
 400 and one log line. A fault of our own is 500 and logged, so that the webhook's failurePolicy decides.
 
-    face = Webhook(settings=lambda: InjectSettings(...), known_words=lambda name: {...}, namespace_words=..., validate=lambda obj: [], count=...)
+    face = Webhook(settings=lambda: InjectSettings(...), known_words=lambda name: {...}, namespace_words=..., validate=lambda obj: [], patterns=lambda obj: [], count=...)
     runner = await serve(face, tls=ssl_context, port=15017)        # later: await runner.cleanup()
 """
 
@@ -53,6 +53,8 @@ class Webhook:
     """The same, read from the API server when it is not known; raises when that cannot be asked."""
     validate: Callable[[Object], list[str]]
     """Sentences against one of Tulle's own objects; empty when it is good."""
+    patterns: Callable[[Object], list[str]]
+    """Sentences against the patterns of a route that is attached to a Service; empty for all others."""
     count: Callable[[str, str], None]
     """Told (webhook, outcome): injected, copied, untouched, skipped, allowed, rejected, malformed or failed."""
 
@@ -66,6 +68,8 @@ class Request:
     kind: str
     obj: Object
     operation: str = "CREATE"
+    old: Object | None = None
+    """What is there already, on an UPDATE."""
 
     @property
     def name(self) -> str:
@@ -96,13 +100,14 @@ def parse(body: bytes) -> Request:
     obj = request.get("object")
     if not isinstance(obj, dict) or not isinstance(obj.get("metadata") or {}, dict):
         raise BadReviewError(f"the request {request['uid']} carries no object")
-    kind = request.get("kind")
+    kind, old = request.get("kind"), request.get("oldObject")
     return Request(
         uid=request["uid"],
         namespace=str(request.get("namespace") or ""),
         kind=str(kind.get("kind") if isinstance(kind, dict) else obj.get("kind")),
         obj=obj,
         operation=str(request.get("operation") or "CREATE"),
+        old=old if isinstance(old, dict) else None,
     )
 
 
@@ -163,6 +168,21 @@ async def decide_validity(face: Webhook, request: Request) -> Verdict:
     return Verdict(outcome="allowed")
 
 
+async def decide_route(face: Webhook, request: Request) -> Verdict:
+    """Refuse a pattern that no sidecar could use; one that is there already, from before the mesh or an upgrade, is warned of."""
+    sentences = face.patterns(request.obj)
+    known = {_said(one) for one in face.patterns(request.old)} if request.old else set[str]()
+    new = [one for one in sentences if _said(one) not in known]
+    if new:
+        return Verdict(outcome="rejected", refusal="; ".join(new))
+    return Verdict(outcome="allowed", warnings=tuple(sentences))
+
+
+def _said(sentence: str) -> str:
+    """Leave the place out of a sentence: a rule may have moved."""
+    return sentence.partition(": ")[2]
+
+
 def render(request: Request, verdict: Verdict) -> Object:
     """Write the AdmissionReview that answers a request."""
     response: Object = {"uid": request.uid, "allowed": not verdict.refusal}
@@ -183,6 +203,7 @@ PATHS: Mapping[str, Decide] = {
     "/inject/namespace": decide_selected_pod,
     "/workload": decide_workload,
     "/validate": decide_validity,
+    "/route": decide_route,
 }
 
 

@@ -43,7 +43,7 @@ class Match:
     """Names in lower case, each once."""
     query: tuple[tuple[str, Text], ...] = ()
     rank: tuple[int, ...] = ()
-    """GRPCRoute only: its own order of precedence (exactness, service length, method length)."""
+    """GRPCRoute: its own order of precedence (exactness, service length, method length). HTTPRoute: of a pattern, the length it was written with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +137,8 @@ class Rule:
     retry: Retry | None = None
     error: str = ""
     """Why the rule cannot be carried out; what it matches is answered 500."""
+    lost: bool = False
+    """Whether that is a pattern nobody can read: `matches` then cover what it may have meant, and nobody else gets those requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,7 +158,7 @@ def _api_listener(seen: Reads, name: str, client: Client) -> Any:
     if key is None or service is None or service.port(key.port) is None:
         return outbound.for_grpc(name, routeconfig.no_routes(name))
     _, attached = _routes_of(seen, service, key.port, client.namespace)
-    return outbound.for_grpc(name, routeconfig.routes(name, key.cluster, attached))
+    return outbound.for_grpc(name, routeconfig.routes(name, key.cluster, attached, client.contract))
 
 
 def parse_grpc_name(name: str) -> PortKey | None:
@@ -240,7 +240,7 @@ def _pod_endpoint(entry: PodEntry, port: int) -> Endpoint:
     )
 
 
-def _routes(seen: Reads, name: str, _client: Client) -> Any:
+def _routes(seen: Reads, name: str, client: Client) -> Any:
     port_name, _, consumer = name.partition("@")
     key = PortKey(*xds.parse_service_cluster(port_name))
     service = seen.service(Key(key.namespace, key.service))
@@ -251,8 +251,8 @@ def _routes(seen: Reads, name: str, _client: Client) -> Any:
     if consumer:
         if traffic is None or consumer not in traffic.consumers:
             return None
-        return routeconfig.routes(name, key.cluster, traffic.consumers[consumer])
-    return routeconfig.routes(name, key.cluster, traffic.producer if traffic else None)
+        return routeconfig.routes(name, key.cluster, traffic.consumers[consumer], client.contract)
+    return routeconfig.routes(name, key.cluster, traffic.producer if traffic else None, client.contract)
 
 
 def _secret(seen: Reads, name: str, _client: Client) -> Any:

@@ -11,7 +11,9 @@ from typing import Any
 
 from controlplane.compiler.snapshot import Answer, Forward, PortRoutes, RouteRow, Target
 from controlplane.model.traffic import Headers, Match, PathChange, PathKind, Redirect, Retry, Text
+from controlplane.resources import levels
 from controlplane.resources.envoy import facts, make, seconds
+from meshapi import patterns, xds
 
 _CODES = {
     301: "MOVED_PERMANENTLY",
@@ -33,11 +35,12 @@ def no_routes(name: str) -> Any:
     return _configuration(name, [])
 
 
-def routes(name: str, cluster: str, attached: PortRoutes | None) -> Any:
-    """Write the routes of a port; `cluster` is the Service's own."""
+def routes(name: str, cluster: str, attached: PortRoutes | None, level: int = xds.CONTRACT) -> Any:
+    """Write the routes of a port for a reader of a level of the contract; `cluster` is the Service's own."""
     if attached is None or attached.kind not in {"HTTPRoute", "GRPCRoute"}:
         return plain_routes(name, cluster)
-    return _configuration(name, [made for row in attached.rows for made in _row(row)])
+    rows = (levels.written_to(level, row) for row in attached.rows)
+    return _configuration(name, [made for row in rows for made in _row(row, level)])
 
 
 def _configuration(name: str, rows: list[dict[str, Any]]) -> Any:
@@ -48,7 +51,7 @@ def _configuration(name: str, rows: list[dict[str, Any]]) -> Any:
     )
 
 
-def _row(row: RouteRow) -> Iterator[dict[str, Any]]:
+def _row(row: RouteRow, level: int) -> Iterator[dict[str, Any]]:
     """Write a row. Where a matched prefix is replaced by nothing, it is written as two: `/foo` alone, and what is below it."""
     shared = {
         "name": f"{row.route}#{row.rule}",
@@ -62,10 +65,10 @@ def _row(row: RouteRow) -> Iterator[dict[str, Any]]:
         if change is not None:
             bare = change.value.rstrip("/")
             replacement = f"{bare}/" if prefix == "/" else bare
-        yield {**shared, "match": _match(row.match), **_action(row, replacement)}
+        yield {**shared, "match": _match(row.match), **_action(row, level, replacement)}
         return
-    yield {**shared, "match": {**_match(row.match, bare=True), "path": prefix}, **_action(row, "/")}
-    yield {**shared, "match": {**_match(row.match, bare=True), "prefix": f"{prefix}/"}, **_action(row, "/")}
+    yield {**shared, "match": {**_match(row.match, bare=True), "path": prefix}, **_action(row, level, "/")}
+    yield {**shared, "match": {**_match(row.match, bare=True), "prefix": f"{prefix}/"}, **_action(row, level, "/")}
 
 
 def _prefix_change(row: RouteRow) -> PathChange | None:
@@ -99,14 +102,20 @@ def _text(value: Text) -> dict[str, Any]:
     return {"safe_regex": {"regex": value.value}} if value.regex else {"exact": value.value}
 
 
-def _action(row: RouteRow, prefix: str | None) -> dict[str, Any]:
+def _action(row: RouteRow, level: int, prefix: str | None) -> dict[str, Any]:
     match row.action:
-        case Answer(status=status):
-            return {"direct_response": {"status": status}}
+        case Answer() as answer:
+            return {"direct_response": _answer(answer, f"Rule {row.rule} of {row.route}", level)}
         case Redirect() as redirect:
             return {"redirect": _redirect(redirect, prefix)}
         case Forward() as forward:
             return {"route": _forward(forward, prefix)}
+
+
+def _answer(answer: Answer, rule: str, level: int) -> dict[str, Any]:
+    if level < levels.SAYS_WHY:
+        return {"status": answer.status}
+    return {"status": answer.status, "body": {"inline_string": f"{rule} {answer.why}.\n"}}
 
 
 def _redirect(redirect: Redirect, prefix: str | None) -> dict[str, Any]:
@@ -145,7 +154,7 @@ def _forward(forward: Forward, prefix: str | None) -> dict[str, Any]:
         made["prefix_rewrite"] = prefix
     elif forward.rewrite and forward.rewrite.path:
         literal = forward.rewrite.path.value.replace("\\", "\\\\")
-        made["regex_rewrite"] = {"pattern": {"regex": "^/.*$"}, "substitution": literal}
+        made["regex_rewrite"] = {"pattern": {"regex": patterns.WHOLE_PATH}, "substitution": literal}
     if forward.mirrors:
         made["request_mirror_policies"] = [_mirror(name, fraction) for name, fraction in forward.mirrors]
     return made

@@ -86,7 +86,7 @@ def _host(message: Any, where: str) -> VirtualHost:
         response=header_change(message.response_headers_to_add, message.response_headers_to_remove, where),
     )
     routes = (_route(r, given, f"{where}, route {r.name or index}") for index, r in enumerate(message.routes))
-    return VirtualHost(domains=tuple(message.domains), routes=tuple(one for one in routes if one is not None))
+    return VirtualHost(domains=tuple(message.domains), routes=tuple(routes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ class _Given:
     response: HeaderChange | None
 
 
-def _route(message: Any, given: _Given, where: str) -> Route | None:
-    """Read a route. One with a pattern that is not RE2's is lost alone; None when nobody can tell which requests were its."""
+def _route(message: Any, given: _Given, where: str) -> Route:
+    """Read a route. One with a pattern that is not RE2's is lost alone, and answers all that may have been its requests (decision 0017)."""
     request = header_change(message.request_headers_to_add, message.request_headers_to_remove, where)
     response = header_change(message.response_headers_to_add, message.response_headers_to_remove, where)
     lost: list[str] = []
@@ -112,8 +112,6 @@ def _route(message: Any, given: _Given, where: str) -> Route | None:
     if lost:
         lose(message, "; ".join(lost))
     name = _name(message)
-    if match is None:
-        return None
     return Route(
         match=match,
         action=_LOST if action is None or lost else action,
@@ -134,7 +132,7 @@ def _name(message: Any) -> str:
     return name
 
 
-def _match(message: Any, where: str, lost: list[str]) -> RouteMatch | None:
+def _match(message: Any, where: str, lost: list[str]) -> RouteMatch:
     """Read a match. In place of a pattern nobody can read stands what every match of it has, so that its requests go nowhere else."""
     if not flag(message, "case_sensitive", default=True):
         raise RefusedError(f"{where}: paths are always compared with their case")
@@ -162,8 +160,6 @@ def _match(message: Any, where: str, lost: list[str]) -> RouteMatch | None:
         except BadPatternError as error:
             lost.append(str(error))
             kind, path = "prefix", patterns.beginning(path.regex)
-            if path in {"", "/"} and not (method or headers or query):
-                return None
     return RouteMatch(**{kind: path}, method=method, headers=tuple(headers), query=query)
 
 

@@ -125,7 +125,9 @@ def test_rule_without_weight_answers_an_error(backends: list[Object], kind: str,
     """No backend, or none with weight: 500, which for gRPC is UNAVAILABLE by way of 503."""
     snapshot = compiled(route("r", {"backendRefs": backends}, kind=kind))
 
-    assert producer(snapshot).rows[0].action == Answer(status=status)
+    action = producer(snapshot).rows[0].action
+    assert isinstance(action, Answer)
+    assert (action.status, action.why) == (status, "has no backend with a weight")
     assert conditions(snapshot, "r", kind)["ResolvedRefs"].status
 
 
@@ -135,10 +137,34 @@ def test_rule_that_cannot_be_carried_out_answers_500_and_is_told() -> None:
     snapshot = compiled(route("r", {"backendRefs": [to("web")]}, bad))
     told = conditions(snapshot, "r")
 
-    assert producer(snapshot).rows[0].action == Answer(status=500)
+    action = producer(snapshot).rows[0].action
+    assert isinstance(action, Answer)
+    assert (action.status, action.why) == (500, "cannot be carried out, and the route's status says why")
     assert told["Accepted"].status
     assert told["PartiallyInvalid"].status
     assert told["PartiallyInvalid"].message.startswith("Dropped Rule 1: the filter ExtensionRef")
+
+
+def test_rule_with_a_pattern_nobody_can_read_keeps_its_place() -> None:
+    """What answers for it stands where the pattern stood, by the length it was written with: a laxer rule does not get there first."""
+    bad = {"matches": [path("/a(?=b)/[0-9]+", "RegularExpression")], "backendRefs": [to("web")]}
+    laxer = {"matches": [path("/a.*/[0-9]+", "RegularExpression"), path("/")], "backendRefs": [to("api")]}
+    before = {"matches": [path("/a/1", "Exact")], "backendRefs": [to("api")]}
+    rows = producer(compiled(route("r", laxer, bad, before))).rows
+
+    assert [row.match.path for row in rows] == ["/a/1", "/a.*", "/a.*/[0-9]+", "/"]
+    assert isinstance(rows[1].action, Answer)
+
+
+def test_route_of_nothing_but_patterns_nobody_can_read_holds_nevertheless() -> None:
+    """Without it its requests would go to the Service as if nobody had said anything of them."""
+    bad = {"matches": [path("(?!/admin).*", "RegularExpression")], "backendRefs": [to("web")]}
+    snapshot = compiled(route("r", bad))
+    told = conditions(snapshot, "r")["Accepted"]
+
+    assert [type(row.action) for row in producer(snapshot).rows] == [Answer]
+    assert (told.status, told.reason) == (False, "UnsupportedValue")
+    assert told.message.endswith("Requests that may be theirs are answered with an error.")
 
 
 def test_route_of_nothing_but_bad_rules_is_not_accepted() -> None:

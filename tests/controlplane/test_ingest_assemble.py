@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from controlplane.compiler.passes import compile_mesh
 from controlplane.ingest.assemble import KINDS, ingest
 from controlplane.ingest.protocols import protocol_of
+from controlplane.ingest.reading import Cursor
+from controlplane.ingest.routes import refused_patterns
 from controlplane.model.meta import Key, RouteKey
 from controlplane.model.security import Mode
 from controlplane.model.services import Protocol
@@ -197,7 +199,9 @@ def test_rule_that_cannot_be_carried_out_says_why(rule: dict[str, Any], said: st
     ("match", "left"),
     [
         ({"path": {"type": "RegularExpression", "value": "/v-1/(?=a)"}}, [("/v\\-1/.*", ())]),
-        ({"path": {"type": "RegularExpression", "value": "/(?=a)"}}, []),
+        ({"path": {"type": "RegularExpression", "value": "/(?=a)"}}, [("/.*", ())]),
+        ({"path": {"type": "RegularExpression", "value": "(?=/a).*"}}, [(".*", ())]),
+        ({"path": {"type": "RegularExpression", "value": "/a" + 1023 * "(b)"}}, [("/a.*", ())]),
         (
             {"path": {"value": "/"}, "headers": [{"name": "a", "type": "RegularExpression", "value": "(?=a)"}]},
             [("/", (("a", ".*"),))],
@@ -212,8 +216,31 @@ def test_rule_with_a_pattern_nobody_can_read_keeps_its_requests(
     found = ingest(Objects(route("r", both))).routes[RouteKey("HTTPRoute", "shop", "r")].rules[0]
     read = [(m.path, tuple((name, value.value) for name, value in m.headers)) for m in found.matches]
 
-    assert "as RE2 reads them" in found.error
+    assert "as RE2 reads them" in found.error or "1024 are the most" in found.error
+    assert found.lost
     assert read == [*left, ("/kept", ())]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parents", "match", "said"),
+    [
+        ("HTTPRoute", None, {"path": {"type": "RegularExpression", "value": "/(?=a)"}}, 1),
+        ("HTTPRoute", None, {"headers": [{"name": "a", "type": "RegularExpression", "value": "("}]}, 1),
+        ("GRPCRoute", None, {"method": {"type": "RegularExpression", "service": "(?=a)"}}, 1),
+        ("HTTPRoute", None, {"path": {"type": "RegularExpression", "value": "/a+"}}, 0),
+        ("HTTPRoute", None, {"path": {"type": "Glob", "value": "/a+"}}, 0),
+        ("HTTPRoute", [{"name": "gate"}], {"path": {"type": "RegularExpression", "value": "/(?=a)"}}, 0),
+        ("TLSRoute", None, {"path": {"type": "RegularExpression", "value": "/(?=a)"}}, 0),
+    ],
+)
+def test_admission_is_told_of_refused_patterns_of_attached_routes(
+    kind: str, parents: list[Any] | None, match: dict[str, Any], said: int
+) -> None:
+    """Those of gateways are their controllers' business, and what else is wrong is told in the status."""
+    obj = route("r", {"matches": [match]}, kind=kind, **({"parents": parents} if parents else {}))
+    found = refused_patterns(Cursor(obj))
+
+    assert [one.partition(".matches")[0] for one in found] == ["spec.rules[0]"] * said
 
 
 def test_prefix_is_read_by_path_segment_and_duplicate_headers_once() -> None:

@@ -48,15 +48,14 @@ class Bench:
         async with self.http.post(self.base + path, data=io.BytesIO(body)) as answer:
             return answer.status, await answer.text()
 
-    async def review(
-        self, path: str, obj: Object, kind: str = "Pod", namespace: str = "shop", operation: str = "CREATE"
-    ) -> Object:
+    async def review(self, path: str, obj: Object, kind: str = "Pod", namespace: str = "shop", **more: Any) -> Object:
         request = {
             "uid": "u1",
             "namespace": namespace,
             "kind": {"kind": kind},
             "object": obj,
-            "operation": operation,
+            "operation": "CREATE",
+            **more,
         }
         status, text = await self.post(path, json.dumps({"request": request}).encode())
         assert status == 200, text
@@ -82,6 +81,7 @@ async def bench() -> AsyncIterator[Bench]:
         known_words=lambda n: own.labels.get(n, {}),
         namespace_words=own.words,
         validate=validate,
+        patterns=lambda obj: obj["spec"],
         count=own.count,
     )
     runner = await serve(face, tls=None, port=0, host="127.0.0.1")
@@ -225,6 +225,24 @@ async def test_own_kinds_are_judged_by_the_validator(bench: Bench) -> None:
 
     assert good["allowed"]
     assert (bad["allowed"], bad["status"]["message"]) == (False, "spec.mode is 'x'; allowed is STRICT")
+
+
+async def test_pattern_is_refused_when_it_comes_and_warned_of_where_it_is(bench: Bench) -> None:
+    """So a route from before the mesh can still be labelled, mended by halves, or deleted by its finalizer."""
+    bad: Object = {"metadata": {"name": "r"}, "spec": ["spec.rules[0].path: '(' is none"]}
+    moved: Object = {"metadata": {"name": "r"}, "spec": ["spec.rules[1].path: '(' is none"]}
+    worse: Object = {"metadata": {"name": "r"}, "spec": [*moved["spec"], "spec.rules[2].path: ')' is none"]}
+    good: Object = {"metadata": {"name": "r"}, "spec": []}
+
+    new = await bench.review("/route", bad, "HTTPRoute")
+    kept = await bench.review("/route", moved, "HTTPRoute", operation="UPDATE", oldObject=bad)
+    more = await bench.review("/route", worse, "HTTPRoute", operation="UPDATE", oldObject=bad)
+    mended = await bench.review("/route", good, "HTTPRoute", operation="UPDATE", oldObject=bad)
+
+    assert (new["allowed"], new["status"]["message"]) == (False, bad["spec"][0])
+    assert (kept["allowed"], kept["warnings"]) == (True, moved["spec"])
+    assert (more["allowed"], more["status"]["message"]) == (False, worse["spec"][1])
+    assert (mended["allowed"], "warnings" in mended) == (True, False)
 
 
 @pytest.mark.parametrize(

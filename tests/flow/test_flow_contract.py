@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 
+from controlplane.compiler.passes import compile_mesh
+from controlplane.compiler.snapshot import MeshSnapshot
+from controlplane.ingest.assemble import ingest
+from controlplane.resources.build import Client, build
 from dataplane.config import SidecarConfig
 from dataplane.tables.compile import compile_tables
 from dataplane.xds.decode import Notes, Noun, decode_message
-from meshapi import xds
+from meshapi import protos, xds
 from meshapi.xds import Type
 from tests.support.contract import FILES, fields, level, messages, written
+from tests.support.meshobjects import route, shop, to
 
 LEVELS = range(xds.CONTRACT + 1)
 
@@ -64,3 +69,43 @@ def test_file_of_this_level_is_what_is_written_now() -> None:
     kept = json.loads((FILES / f"level-{xds.CONTRACT}.json").read_text())
 
     assert kept == written()
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("/a[0-9]+", None),
+        ("/a\\pL+", "/a.*"),
+        ("/a[[:alpha:]]", "/a.*"),
+        ("/a(?P<n>b)(?i)C", "/a.*"),
+        ("/aé+", "/aé.*"),
+        ("/a{,3}", "/.*"),
+        ("/a\\z", "/a.*"),
+    ],
+)
+@pytest.mark.parametrize("where", ["path", "headers", "queryParams"])
+def test_pattern_that_only_re2_takes_is_not_written_to_a_sidecar_of_level_0(
+    text: str, left: str | None, where: str
+) -> None:
+    """It matched with Python's `re`, and would refuse the whole table or match otherwise; the rule answers with an error there instead."""
+    one = {"type": "RegularExpression", "value": text}
+    match = {where: one if where == "path" else [{"name": "n", **one}]}
+    objects = shop()
+    objects.apply(route("r", {"matches": [match], "backendRefs": [to("web")]}))
+    snapshot = compile_mesh(ingest(objects))
+    old, new = (sent(snapshot, level) for level in (0, xds.CONTRACT))
+
+    assert new == (text, "route")
+    assert old == ((text, "route") if left is None else (left, "direct_response"))
+
+
+def sent(snapshot: MeshSnapshot, number: int) -> tuple[str, str]:
+    """The pattern and the action of the one route at web's port."""
+    resource = build(snapshot, Type.ROUTES, "shop/web:80", Client(contract=number))
+    assert resource is not None
+    (row,) = (
+        protos.message("envoy.config.route.v3.RouteConfiguration").FromString(resource.body).virtual_hosts[0].routes
+    )
+    named = [*row.match.headers, *row.match.query_parameters]
+    regex = named[0].string_match.safe_regex if named else row.match.safe_regex
+    return regex.regex, row.WhichOneof("action")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -108,6 +109,18 @@ def test_good_route_is_accepted_in_status_and_table(shop: Kube) -> None:
     assert condition(shop, "good", "Accepted")["status"] == "True"
     assert condition(shop, "good", "ResolvedRefs")["status"] == "True"
     assert "good" in shop("get", "httproutes")
+
+
+def test_pattern_no_sidecar_could_use_is_refused_at_admission(shop: Kube) -> None:
+    """RE2 has no look-ahead; a gateway's route is its controller's business."""
+    look = {"matches": [{"path": {"type": "RegularExpression", "value": "/(?=a)"}}], "backendRefs": [to("v1")]}
+    gateway = route("gateway", look)
+    gateway["spec"]["parentRefs"] = [{"name": "gate"}]
+    shop.apply(gateway)
+
+    said = shop.fails("apply", "-f", "-", stdin=json.dumps(route("look", look)))
+
+    assert "spec.rules[0].matches[0].path.value: '/(?=a)' is no regular expression as RE2 reads them" in said
 
 
 def test_route_to_a_missing_service_answers_500_and_says_so(shop: Kube, mesh: Mesh) -> None:

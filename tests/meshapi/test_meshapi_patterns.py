@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshapi.patterns import PatternError, Rewrite, beginning, pattern
+from meshapi.patterns import ANY_SERVICE, WHOLE_PATH, Pattern, PatternError, Rewrite, beginning, pattern
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,22 @@ def test_no_match_begins_otherwise(text: str, value: str) -> None:
     assert not matched or value.startswith(beginning(text))
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text("/Get.\n", max_size=9), st.just("/a.B/Get")), st.binary(max_size=2))
+def test_what_is_done_without_the_library_is_what_it_does(value: str, odd: bytes) -> None:
+    """The two patterns the control plane writes of itself."""
+    path = value.encode() + odd
+    call, whole = f"{ANY_SERVICE}Get", f"(?:{WHOLE_PATH})"
+
+    assert pattern(call).matches(path) is Pattern(call).matches(path)
+    if value.isascii() and odd.isascii():
+        assert Rewrite(WHOLE_PATH, "/new").apply(path) == Rewrite(whole, "/new").apply(path)
+
+
 def test_library_is_loaded_with_the_first_pattern() -> None:
-    """A sidecar that holds no pattern does without it."""
-    code = "import sys, meshapi.patterns as p, dataplane.app, dataplane.xds.decode; a = 're2' in sys.modules; p.pattern('a'); print(a, 're2' in sys.modules)"
+    """A sidecar that holds no pattern of a user does without it."""
+    own = "p.pattern(p.ANY_SERVICE + 'Get'); p.Rewrite(p.WHOLE_PATH, '/new')"
+    code = f"import sys, meshapi.patterns as p, dataplane.app, dataplane.xds.decode; {own}; a = 're2' in sys.modules; p.pattern('a'); print(a, 're2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["False", "True"]

@@ -1,4 +1,4 @@
-"""A pattern that RE2 refuses costs the rule it stands in: the route answers 500, the policy lets nobody through, all else holds."""
+"""A pattern that RE2 refuses costs the rule it stands in: the route answers 500, the policy lets nobody through, whatever stands before them holds."""
 
 from __future__ import annotations
 
@@ -77,11 +77,13 @@ def test_route_with_a_pattern_nobody_can_read_answers_itself(match: Object, left
     assert [one.partition("as RE2 reads them")[0][:22] for one in said] == ["route configuration t,"]
 
 
-def test_route_whose_requests_nobody_can_tell_takes_none() -> None:
-    """It would take those of all others."""
-    (kept,), said = routes({"safe_regex": {"regex": "(?=/a).*"}})
+@pytest.mark.parametrize(("bad", "prefix"), [("(?=/a).*", ""), ("/(?=a).*", "/"), ("/a|(?=b)", "")])
+def test_route_whose_requests_nobody_can_tell_takes_all_that_come_to_it(bad: str, prefix: str) -> None:
+    """A route behind it may be laxer; those before it are unharmed (decision 0017)."""
+    (lost, _), said = routes({"safe_regex": {"regex": bad}})
 
-    assert kept.match == RouteMatch(prefix="/")
+    assert lost.match == RouteMatch(prefix=prefix)
+    assert isinstance(lost.action, DirectResponse)
     assert len(said) == 1
 
 
