@@ -43,6 +43,7 @@ from controlplane.kube.client import ApiError, Cluster
 from controlplane.kube.connect import Connection
 from controlplane.operator.desk import MeshDesk
 from controlplane.operator.thread import Operator
+from controlplane.places import Places
 from controlplane.settings import Settings
 from controlplane.write.leader import Elector
 from controlplane.write.rolls import Rolls
@@ -85,6 +86,8 @@ class App:
         self.namespaces = Namespaces(self.cluster, self.store)
         self.writer = Writer()
         self.elector = Elector(self._lease, settings.namespace, settings.service, settings.pod)
+        self.source = Source()
+        self.places = Places(self.store, lambda: self.source.snapshot)
         self._make_authority(settings)
         self._make_distribution(settings)
         self._make_writers(settings, connection)
@@ -100,7 +103,9 @@ class App:
         self.tokens = Tokens(self.cluster, settings.trust_domain, time.time)
         self.certificates = Certificates()
         self.serving = Serving(self.trust, settings.dns_names, settings.certificate_seconds, _now)
-        self.issuing = Issuing(self.trust, self.tokens, settings.certificate_seconds, _now, self.certificates)
+        self.issuing = Issuing(
+            self.trust, self._identify, self.places.of, self.certificates, settings.certificate_seconds
+        )
         self.own = [
             Reflector(
                 self.cluster,
@@ -118,8 +123,8 @@ class App:
     def _make_distribution(self, settings: Settings) -> None:
         self.feed = [Reflector(self.cluster, kind, self.store) for kind in FEED]
         self.sweep = Sweep(self.cluster, self.store)
-        self.source = Source()
-        self.hub = Hub(self.source, self._identify, PodCallers(self.store, owner_of), settings.max_streams)
+        callers = PodCallers(self.store, owner_of)
+        self.hub = Hub(self.source, self._identify, callers, settings.max_streams, self.places.at)
         self.publisher = Publisher(
             self.store,
             self.source,
@@ -143,6 +148,7 @@ class App:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self.cluster.close)
             stack.push_async_callback(self._lease.close)
+            stack.callback(self.issuing.close)
             runner = await admin.serve(
                 reports.of(self._parts()), host=self.settings.host, port=self.settings.admin_port
             )
@@ -237,6 +243,8 @@ class App:
             publisher=self.publisher,
             trust=self.trust,
             certificates=self.certificates,
+            issuing=self.issuing,
+            tokens=self.tokens,
             certificate_seconds=self.settings.certificate_seconds,
             serving=self.serving,
             writer=self.writer,
@@ -259,8 +267,8 @@ class App:
     def _lists(self) -> list[asyncio.Event]:
         return [*(part.synced for part in self.feed), self.sweep.synced]
 
-    async def _identify(self, authorization: str) -> Caller:
-        return await identified(self.tokens, authorization)
+    async def _identify(self, authorization: str, peer: str) -> Caller:
+        return await identified(self.tokens, authorization, self.places.at(peer))
 
     def _want_authority(self) -> None:
         """What the leader is to do for the authority, if this replica is it."""

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.admin import Json, Report, Sample
-from controlplane.ca.service import Certificates
+from controlplane.ca.service import Certificates, Issuing
 from controlplane.ca.serving import Serving
+from controlplane.ca.tokens import Tokens
 from controlplane.ca.trust import Trust
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.feed.objects import ObjectStore
@@ -41,6 +42,8 @@ class Parts:
     publisher: Publisher
     trust: Trust
     certificates: Certificates
+    issuing: Issuing
+    tokens: Tokens
     certificate_seconds: int
     """The life of a workload's certificate."""
     serving: Serving
@@ -81,6 +84,7 @@ def samples(parts: Parts) -> Iterator[Sample]:
     yield _total("tulle_xds_pushes_total", hub.pushes, "Responses sent because something changed.")
     yield _total("tulle_xds_nacks_total", hub.nacked, "Responses a client refused.")
     yield _total("tulle_xds_denied_total", hub.denied, "Streams refused.")
+    yield from _bounds(parts)
     yield _total("tulle_xds_encoded_total", parts.source.encoded, "Resources encoded.")
     yield _total("tulle_snapshots_total", figures.snapshots, "Snapshots made.")
     yield _total("tulle_snapshot_failures_total", figures.failures, "Snapshots that could not be made.")
@@ -111,6 +115,13 @@ def samples(parts: Parts) -> Iterator[Sample]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     yield _total("process_cpu_seconds_total", usage.ru_utime + usage.ru_stime, "CPU time used.")
     yield _gauge("process_max_resident_memory_bytes", usage.ru_maxrss * 1024, "Most memory resident so far.")
+
+
+def _bounds(parts: Parts) -> Iterator[Sample]:
+    hub = parts.hub
+    for bounded in (hub.opening, hub.held, hub.names, parts.issuing.budgets, parts.tokens.budgets):
+        words = "Times a pod or node would have had more than its part."
+        yield _total("tulle_bound_refusals_total", bounded.refused, words, bound=bounded.what)
 
 
 def _gauge(name: str, value: float, words: str, **labels: str) -> Sample:

@@ -103,9 +103,9 @@ def _checked(csr_der: bytes, uri: str) -> PublicKey:
         raise RefusedError(f"the request is longer than {MAX_CSR_BYTES} bytes")
     try:
         csr = x509.load_der_x509_csr(csr_der)
+        key = _strong(csr.public_key())  # before its signature is verified, which takes as long as the key is long
         valid = csr.is_signature_valid
         extensions = csr.extensions
-        key = csr.public_key()
     except (ValueError, TypeError, InvalidSignature, x509.DuplicateExtension) as error:
         raise RefusedError(f"the request is no DER-encoded PKCS#10 request: {error}") from error
     if not valid:
@@ -119,7 +119,7 @@ def _checked(csr_der: bytes, uri: str) -> PublicKey:
     if wanted != [x509.UniformResourceIdentifier(uri)]:
         named = ", ".join(str(getattr(name, "value", name)) for name in wanted)
         raise RefusedError(f"the request is for {named}, the caller is {uri}")
-    return _strong(key)
+    return key
 
 
 def _strong(key: object) -> PublicKey:
@@ -128,9 +128,10 @@ def _strong(key: object) -> PublicKey:
             return key
         raise RefusedError(f"curve {key.curve.name} is not taken, use P-256 or P-384")
     if isinstance(key, rsa.RSAPublicKey):
-        if key.key_size >= 2048:
+        if 2048 <= key.key_size <= 4096:
             return key
-        raise RefusedError(f"an RSA key of {key.key_size} bits is too short, use P-256 or at least 2048 bits")
+        wrong = "short" if key.key_size < 2048 else "long"
+        raise RefusedError(f"an RSA key of {key.key_size} bits is too {wrong}, use P-256 or 2048 to 4096 bits")
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     raise RefusedError(f"keys of kind {type(key).__name__} are not taken, use ECDSA P-256")

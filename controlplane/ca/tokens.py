@@ -1,7 +1,8 @@
 """Who is asking: a projected service-account token, reviewed by the API server and remembered briefly.
 
-In: the `authorization` metadata of a call. Out: a `Caller`: the identity and, for a token bound to a pod, the pod. Refuses a missing,
-foreign, expired or wrong-audience token with BadTokenError; the token itself is never kept nor logged, only its hash.
+In: the `authorization` metadata of a call, and from where it came. Out: a `Caller`: the identity and, for a token bound to a pod, the pod. Refuses a missing,
+foreign, expired or wrong-audience token with BadTokenError, and more questions from a pod or node than it may ask with FullError; the token itself is never kept
+nor logged, only its hash.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ from typing import Any, Protocol
 import aiohttp
 import msgspec
 
+from controlplane.bounds import REVIEWS, Budgets, Who
 from controlplane.kube.client import ApiError
 from meshapi import names
 from meshapi.identity import BadIdentityError, Identity
@@ -29,6 +32,9 @@ MAX_TOKEN = 16 * 1024
 CONCURRENT = 32
 _REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 _POD = "authentication.kubernetes.io/pod-name"
+
+
+_ANYWHERE = Who()
 
 
 class BadTokenError(Exception):
@@ -66,9 +72,10 @@ class Tokens:
         self._clock = clock
         self._memory: dict[bytes, tuple[float, Caller | str]] = {}
         self._gate = asyncio.Semaphore(CONCURRENT)
+        self.budgets = Budgets("reviews of tokens", REVIEWS, pod_seconds=1.0, node_seconds=0.02)
 
-    async def check(self, authorization: str) -> Caller:
-        """Say who presents a token; raises BadTokenError or TokenCheckError."""
+    async def check(self, authorization: str, origin: Who = _ANYWHERE) -> Caller:
+        """Say who presents a token; raises BadTokenError, TokenCheckError or FullError. `origin` is whose address it came from, for nobody else is known yet."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -79,6 +86,7 @@ class Tokens:
         remembered = self._memory.get(key)
         if remembered and remembered[0] > self._clock():
             return _known(remembered[1])
+        self.budgets.spend(origin, time.monotonic())  # not the wall clock, which may step
         try:
             async with self._gate:
                 verdict = await self._review(token)

@@ -35,7 +35,7 @@ class Trust:
 
     def __init__(self, settings: Settings, now: Callable[[], dt.datetime]) -> None:
         self._settings = settings
-        self._now = now
+        self.now = now
         self._listeners: list[Callable[[], None]] = []
         self._bundle: tuple[x509.Certificate, ...] = ()
         self._written: frozenset[x509.Certificate] = frozenset()
@@ -62,8 +62,8 @@ class Trust:
         name, data = obj["metadata"]["name"], obj.get("data") or {}
         try:
             if kind == SECRET.name and name == self._settings.ca_secret:
-                issuer = issuers.from_secret(data, now=self._now())
-                trial.prove(issuer, self._settings.trust_domain, self._settings.dns_names, now=self._now())
+                issuer = issuers.from_secret(data, now=self.now())
+                trial.prove(issuer, self._settings.trust_domain, self._settings.dns_names, now=self.now())
                 self._extra = issuers.bundle_in(data)
                 self.refused = ""
                 changed = self.issuer is None or self.issuer.certificate != issuer.certificate
@@ -113,7 +113,7 @@ class Trust:
             "kind": "Secret",
             "type": "kubernetes.io/tls",
             "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "tulle"}},
-            "data": issuers.new_root(self._settings.trust_domain, now=self._now()),
+            "data": issuers.new_root(self._settings.trust_domain, now=self.now()),
         }
         try:
             await cluster.create(path_of("v1", "secrets", namespace), secret)
@@ -137,7 +137,7 @@ class Trust:
     def _trusted(self) -> tuple[x509.Certificate, ...]:
         roots = self.issuer.roots if self.issuer else ()
         # What is remembered first: so replicas whose issuers differ for a while (the Secret's name was changed) agree on the text.
-        return issuers.union(self._bundle, roots, self._extra, now=self._now())
+        return issuers.union(self._bundle, roots, self._extra, now=self.now())
 
     def _settle(self, *, changed: bool) -> None:
         trusted = issuers.pem(self._trusted())

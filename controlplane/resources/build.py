@@ -48,6 +48,10 @@ def build(
 
 def form(type_: Type, name: str, client: Client) -> Client:
     """Leave of a client what a resource, or `names` (as `*`), depends on besides its name: clients alike in that get the same."""
+    if name == "*" and type_ in {Type.ENDPOINTS, Type.SECRET}:
+        return Client(contract=client.contract)
+    if name == "*" and type_ is Type.ROUTES:
+        return Client(namespace=client.namespace, contract=client.contract)
     if name == "*":
         return Client(namespace=client.namespace, pod=client.pod, contract=client.contract)
     if name.startswith("inbound/"):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from controlplane.bounds import Who
 from controlplane.ca.access import Denied
 from controlplane.ca.tokens import Caller
 from controlplane.feed.objects import ObjectStore, Ref
@@ -31,6 +32,8 @@ class Peer:
     namespace: str
     pod: str
     identity: str
+    node: str = ""
+    """The Node it runs on."""
     workload: str = ""
     """`Kind/name` of what the pod belongs to."""
     version: str = ""
@@ -41,6 +44,11 @@ class Peer:
     """The level of the contract it reads."""
     passed_over: str = ""
     """Fields it was sent and took no notice of, as it says."""
+
+    @property
+    def who(self) -> Who:
+        """As whom it is counted."""
+        return Who(self.namespace, self.pod, self.node)
 
     def told(self, node: Node) -> Peer:
         """Take what the node says of itself and may say anew."""
@@ -106,6 +114,7 @@ class PodCallers:
             namespace=namespace,
             pod=pod,
             identity=str(who),
+            node=str((found.get("spec") or {}).get("nodeName") or ""),
             workload=self._workload_of(found),
             user_agent=node.user_agent,
             contract=contract_of(node),

@@ -11,15 +11,15 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
-from controlplane.ca.access import Denied, authorization_of
-from controlplane.ca.tokens import Caller
+from controlplane.bounds import NAMES, STREAMS, FullError, Shares, Who
+from controlplane.ca.access import Denied, Identify, authorization_of
 from controlplane.xds import messages
 from controlplane.xds.callers import Callers, Peer
 from controlplane.xds.pushqueue import Key, PushQueue
@@ -67,7 +67,7 @@ class ResourceSource(Protocol):
 class Stream:
     """One ADS stream, as the hub and `/proxies` see it; the `StreamListener` of its conversation."""
 
-    __slots__ = ("_hub", "conversation", "delta", "nacks", "peer", "queue", "since")
+    __slots__ = ("_hub", "conversation", "counted", "delta", "nacks", "peer", "queue", "since")
 
     def __init__(self, hub: Hub, peer: Peer, source: ResourceSource, *, delta: bool) -> None:
         self._hub = hub
@@ -76,6 +76,8 @@ class Stream:
         self.since = time.time()
         self.queue = PushQueue()
         self.nacks: dict[Type, str] = {}
+        self.counted = 0
+        """Names subscribed to, of all types."""
         self.conversation = Conversation(source.catalogue(peer, self.queue.add), delta=delta, listener=self)
 
     def named(self, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
@@ -101,13 +103,22 @@ class Hub:
     """All streams of this replica."""
 
     def __init__(
-        self, source: ResourceSource, identify: Callable[[str], Awaitable[Caller]], callers: Callers, limit: int
+        self,
+        source: ResourceSource,
+        identify: Identify,
+        callers: Callers,
+        limit: int,
+        origin: Callable[[str], Who] = lambda _: Who(),
     ) -> None:
         self._source = source
         self._identify = identify
+        self._origin = origin
         self._callers = callers
         self._limit = limit
         self.streams: set[Stream] = set()
+        self.opening = Shares("streams that have not said who they are", STREAMS)
+        self.held = Shares("streams", STREAMS)
+        self.names = Shares("subscribed names", NAMES)
         self._empty = asyncio.Event()
         self.draining = False
         self.pushes = 0
@@ -115,9 +126,13 @@ class Hub:
         self.denied = 0
 
     def interest(self, stream: Stream, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
-        """Note what a stream is subscribed to from now on, and what no longer."""
+        """Note what a stream is subscribed to from now on, and what no longer; raises Denied where its pod or node has too much."""
         if type_ is Type.LISTENER:
             self._source.subscribed(stream.peer, added, dropped)
+        self.names.give(stream.peer.who, len(dropped))
+        stream.counted -= len(dropped)
+        _take(self.names, stream.peer.who, len(added))
+        stream.counted += len(added)
 
     async def drain(self, seconds: float) -> None:
         """End all streams, spread over a time."""
@@ -153,20 +168,10 @@ class Hub:
 
     async def _serve(self, context: Any, *, delta: bool) -> None:
         try:
-            if self.draining or len(self.streams) >= self._limit:
-                reason = (
-                    "this replica is ending" if self.draining else f"this replica serves {self._limit} streams already"
-                )
-                raise Denied(grpc.StatusCode.UNAVAILABLE, f"{reason}, try another")
-            caller = await self._identify(authorization_of(context.invocation_metadata()))
-            async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
-                first = await context.read()
+            first, peer = await self._opened(context, delta=delta)
             if first is EOF:
                 return
-            _, _, node = messages.decode(first, delta=delta)
-            if node is None:
-                raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a stream must carry the node")
-            peer = await self._callers.admit(caller, node)
+            _take(self.held, peer.who)
         except Denied as denied:
             await self._refuse(context, denied)
         except messages.BadRequestError as error:
@@ -176,6 +181,26 @@ class Hub:
         else:
             await self._converse(Stream(self, peer, self._source, delta=delta), context, first)
 
+    async def _opened(self, context: Any, *, delta: bool) -> tuple[Any, Any]:
+        """Find out who opens a stream; the first message (EOF for none) and the peer. Raises Denied, BadRequestError or TimeoutError."""
+        if self.draining or len(self.streams) >= self._limit:
+            reason = "this replica is ending" if self.draining else f"this replica serves {self._limit} streams already"
+            raise Denied(grpc.StatusCode.UNAVAILABLE, f"{reason}, try another")
+        origin = self._origin(context.peer())
+        _take(self.opening, origin)
+        try:
+            caller = await self._identify(authorization_of(context.invocation_metadata()), context.peer())
+            async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+                first = await context.read()
+            if first is EOF:
+                return EOF, None
+            _, _, node = messages.decode(first, delta=delta)
+            if node is None:
+                raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "the first message of a stream must carry the node")
+            return first, await self._callers.admit(caller, node)
+        finally:
+            self.opening.give(origin)
+
     async def _refuse(self, context: Any, denied: Denied) -> None:
         self.denied += 1
         log.warning("ADS refused to %s: %s", context.peer(), denied)
@@ -184,6 +209,8 @@ class Hub:
     def _close(self, stream: Stream) -> None:
         self.streams.discard(stream)
         stream.conversation.close()
+        self.held.give(stream.peer.who)
+        self.names.give(stream.peer.who, stream.counted)
         listeners = stream.conversation.subscriptions.get(Type.LISTENER)
         self._source.left(stream.peer, listeners.names if listeners is not None else ())
         if self.draining and not self.streams:
@@ -207,7 +234,9 @@ class Hub:
             results = await asyncio.gather(*tasks, return_exceptions=True)
             log.info("%s/%s disconnected", stream.peer.namespace, stream.peer.pod)
         for error in results:
-            if isinstance(error, messages.BadRequestError):
+            if isinstance(error, Denied):
+                await self._refuse(context, error)
+            elif isinstance(error, messages.BadRequestError):
                 await self._refuse(context, Denied(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
             elif isinstance(error, Exception) and not isinstance(error, grpc.RpcError | grpc.aio.AbortError):
                 raise error
@@ -227,6 +256,14 @@ class Hub:
                 for message in stream.conversation.push(keys):
                     self.pushes += 1
                     await context.write(message)
+
+
+def _take(shares: Shares, who: Who, amount: int = 1) -> None:
+    """Count something for a caller; raises Denied where that is too much."""
+    try:
+        shares.take(who, amount)
+    except FullError as error:
+        raise Denied(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
 
 
 def build_server(handlers: Iterable[grpc.GenericRpcHandler[bytes, bytes]], *, limit: int) -> grpc.aio.Server:

@@ -81,7 +81,7 @@ class Conversation:
         if type_ is None:
             return self._nothing_of(raw)
         subscription = self.subscriptions.setdefault(type_, Subscription(delta=self._delta))
-        if len(subscription.names) + len(ask.subscribe) > MAX_NAMES:
+        if max(len(subscription.names) + len(ask.subscribe), len(ask.known)) > MAX_NAMES:
             raise messages.BadRequestError(f"more than {MAX_NAMES} names of type {type_.name.lower()} on one stream")
         refused = subscription.refused(ask)
         if ask.error is not None:
@@ -157,8 +157,9 @@ class Conversation:
     def _concerned(self, type_: Type, subscription: Subscription, changed: set[str]) -> set[str]:
         names = changed & subscription.names
         if subscription.wildcard and changed:
-            covered = self._catalogue.names(type_) | set(subscription.progress)
-            names |= covered if WILDCARD in changed else changed & covered
+            covered, had = self._catalogue.names(type_), subscription.progress
+            # One changed resource costs one look, however many the wildcard covers.
+            names |= covered | set(had) if WILDCARD in changed else {n for n in changed if n in covered or n in had}
         return names
 
     def _split(self, type_: Type, subscription: Subscription, names: set[str]) -> tuple[list[Encoded], list[str]]:

@@ -114,6 +114,7 @@ def _broken_signature() -> bytes:
         pytest.param(_broken_signature, "not signed by its own key|no DER", id="broken signature"),
         pytest.param(lambda: request(uri(WEB), key=ec.generate_private_key(ec.SECP224R1())), "curve", id="odd curve"),
         pytest.param(lambda: request(uri(WEB), key=rsa.generate_private_key(65537, 1024)), "too short", id="short RSA"),
+        pytest.param(lambda: request(uri(WEB), key=rsa.generate_private_key(65537, 4224)), "too long", id="long RSA"),
         pytest.param(lambda: request(uri(WEB), key=dsa.generate_private_key(1024)), "not taken", id="DSA"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ import grpc.aio
 import pytest
 from cryptography import x509
 
+from controlplane.bounds import Bound, Who
+from controlplane.ca import authority as signing
 from controlplane.ca import issuer as issuers
+from controlplane.ca.access import identified
 from controlplane.ca.service import Certificates, Issuing, ca_handlers
 from controlplane.ca.serving import Serving
-from controlplane.ca.tokens import Tokens
+from controlplane.ca.tokens import Caller, Tokens
 from controlplane.ca.trust import Trust
 from controlplane.settings import Settings
 from controlplane.xds.server import build_server
@@ -70,13 +74,19 @@ async def authority() -> AsyncIterator[Authority]:
     serving.renew()
     reviews, book = FakeReviews(good()), Certificates()
     tokens = Tokens(reviews, "cluster.local", lambda: now().timestamp() - 1e9)
-    server = build_server([ca_handlers(Issuing(trust, tokens, 3600, now, book))], limit=10)
+
+    async def identify(authorization: str, peer: str) -> Caller:
+        return await identified(tokens, authorization, Who("shop", "web-1"))
+
+    issuing = Issuing(trust, identify, lambda namespace, pod: Who(namespace, pod, "node-1"), book, 3600)
+    server = build_server([ca_handlers(issuing)], limit=10)
     port = server.add_secure_port("127.0.0.1:0", serving.credentials())
     await server.start()
     try:
         yield Authority(trust, serving, reviews, book, port)
     finally:
         await server.stop(0)
+        issuing.close()
 
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
@@ -171,3 +181,51 @@ async def test_secret_that_cannot_be_used_leaves_the_last_good_issuer(caplog: py
 
         assert (await ca.issue(request(uri(WEB)))).chain
     assert "Secret tulle-system/tulle-ca cannot be used: its tls.crt is not base64" in caplog.text
+
+
+async def test_pod_that_asks_without_end_is_refused_and_its_neighbour_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod in a loop takes its own part of the authority."""
+    monkeypatch.setattr("controlplane.ca.service.CERTIFICATES", Bound(pod=3, node=100))
+    mine = request(uri(WEB))
+    async with authority() as ca:
+        for _ in range(3):
+            await ca.issue(mine)
+        code, words = await refused(ca.issue(mine))
+        ca.reviews.status = good(pod="web-2")
+
+        assert (await ca.issue(mine, pod="web-2", bearer=token(7000.0))).chain
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert words == "pod shop/web-1 may ask for 3 certificates at once and one each 10 s; try again"
+
+
+async def test_reviews_of_made_up_tokens_are_bounded_by_whose_address_they_come_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each would be a call to the API server; a known token costs none and is served on."""
+    monkeypatch.setattr("controlplane.ca.tokens.REVIEWS", Bound(pod=4, node=100))
+    mine = request(uri(WEB))
+    known = token(1e12)
+    async with authority() as ca:
+        assert (await ca.issue(mine, bearer=known)).chain
+        ca.reviews.status = {"authenticated": False}
+        codes = [(await refused(ca.issue(mine, bearer=f"Bearer {number}")))[0] for number in range(6)]
+
+        assert (await ca.issue(mine, bearer=known)).chain
+    assert codes == [grpc.StatusCode.UNAUTHENTICATED] * 3 + [grpc.StatusCode.RESOURCE_EXHAUSTED] * 3
+    assert len(ca.reviews.asked) == 4
+
+
+async def test_signing_is_done_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An RSA key of 4096 bits takes 3 ms each; a hundred pods that start together are not to hold up everybody's streams."""
+    loops, threads, sign = threading.get_ident(), set(), signing.sign
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        threads.add(threading.get_ident())
+        return sign(*args, **kwargs)
+
+    monkeypatch.setattr(signing, "sign", noted)
+    async with authority() as ca:
+        await ca.issue(request(uri(WEB)))
+
+    assert len(threads) == 1
+    assert loops not in threads

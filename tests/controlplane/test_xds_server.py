@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from controlplane import reports
+from controlplane.bounds import Bound, Who
 from controlplane.ca.tokens import Caller
 from controlplane.resources.build import Client, build
 from controlplane.xds.callers import contract_of
@@ -319,3 +320,64 @@ async def test_next_pod_of_a_workload_is_offered_what_the_first_one_used() -> No
         answer = await DeltaClient(channel, "web-2.shop").ask(Type.LISTENER, "inbound/shop/web-2")
 
     assert hinted(answer) == ["outbound/10.96.0.2:80"]
+
+
+async def test_pod_with_many_streams_is_refused_another_and_its_neighbour_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One pod cannot use up a replica; what it closes it may open again."""
+    monkeypatch.setattr("controlplane.xds.server.STREAMS", Bound(pod=2, node=100))
+    async with served() as held, connected(held) as channel:
+        first, second = DeltaClient(channel), DeltaClient(channel)
+        for client in (first, second):
+            await client.ask(Type.SECRET, xds.TRUST_BUNDLE)
+        third = DeltaClient(channel)
+        await third.send(Type.SECRET)
+        code, words = await third.ended()
+        held.caller = Caller(identity=dataclasses.replace(held.caller.identity, account="api"), pod="api-1")
+        other = DeltaClient(channel, "api-1.shop")
+        assert names_of(await other.ask(Type.SECRET, xds.TRUST_BUNDLE)) == ["trust"]
+        assert len(held.hub.held) == 3  # two pods and their node
+        await first.cancel()
+        await until(lambda: len(held.hub.streams) == 2)
+        held.caller = Caller(identity=dataclasses.replace(held.caller.identity, account="web"), pod="web-1")
+        again = DeltaClient(channel)
+        assert names_of(await again.ask(Type.SECRET, xds.TRUST_BUNDLE)) == ["trust"]
+
+    assert (code, words) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "pod shop/web-1 may have 2 streams at once")
+
+
+async def test_names_of_all_streams_of_a_pod_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many streams that each ask for a little are one pod that asks for a lot; an end gives everything back."""
+    monkeypatch.setattr("controlplane.xds.server.NAMES", Bound(pod=10, node=100))
+    async with served() as held, connected(held) as channel:
+        first, second = DeltaClient(channel), DeltaClient(channel)
+        await first.ask(Type.LISTENER, *(f"outbound/10.96.1.{number}:80" for number in range(6)))
+        await second.send(
+            Type.LISTENER, resource_names_subscribe=[f"outbound/10.96.2.{number}:80" for number in range(5)]
+        )
+        code, words = await second.ended()
+        await until(lambda: len(held.hub.streams) == 1)
+        await first.send(Type.LISTENER, resource_names_unsubscribe=["outbound/10.96.1.0:80"])
+        third = DeltaClient(channel)
+        await third.ask(Type.CLUSTER, *(f"shop/no-{number}:80" for number in range(5)))
+        await first.cancel()
+        await third.cancel()
+        await until(lambda: not held.hub.streams)
+
+    assert (code, words) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "pod shop/web-1 may have 10 subscribed names at once")
+    assert (len(held.hub.names), len(held.hub.held), len(held.hub.opening)) == (0, 0, 0)
+
+
+async def test_streams_that_say_nothing_are_bounded_by_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else half a minute of silence, many times over, would keep everybody else out."""
+    monkeypatch.setattr("controlplane.xds.server.STREAMS", Bound(pod=2, node=100))
+    async with served() as held, connected(held) as channel:
+        held.hub._origin = lambda _: Who("shop", "web-1", "node-1")
+        silent = [DeltaClient(channel) for _ in range(2)]
+        for client in silent:
+            await client.begin()
+        await until(lambda: len(held.hub.opening) == 2)
+        code, words = await DeltaClient(channel).ended()
+
+    assert (code, words.partition(" may have")[0]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "pod shop/web-1")

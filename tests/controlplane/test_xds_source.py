@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from controlplane.resources import endpoints
 from controlplane.xds.callers import Peer
 from controlplane.xds.messages import MAX_DELTA_BYTES, Encoded, delta_response, encode, portions
 from controlplane.xds.source import Source, View
+from controlplane.xds.stream import Conversation
 from meshapi import protos
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
@@ -200,3 +202,51 @@ def test_large_response_is_split_below_what_clients_take() -> None:
 
     assert [len(batch) for batch in portions(big)] == [2, 2, 1]
     assert portions([]) == [[]]
+
+
+class Uncountable(frozenset[str]):
+    """Names that may be asked about and not gone through."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("went through every name")
+
+    __or__ = __and__ = __rand__ = __ror__ = __iter__
+
+
+def test_change_of_one_resource_costs_a_wildcard_one_look() -> None:
+    """An Envoy in a large cluster covers tens of thousands of names, and hears of one endpoint at a time."""
+
+    class Large:
+        def fetch(self, type_: Type, name: str) -> Encoded | None:
+            return Encoded(name=name, version="1", in_delta=b"", in_world=b"")
+
+        def names(self, type_: Type) -> frozenset[str]:
+            return names
+
+        def keep(self, type_: Type, names: set[str]) -> None:
+            raise AssertionError
+
+        def close(self) -> None:
+            raise AssertionError
+
+    names: frozenset[str] = frozenset({"shop/a:80"})
+    conversation = Conversation(Large(), delta=True, listener=SimpleNamespace())  # type: ignore[arg-type]
+    request = protos.message("envoy.service.discovery.v3.DeltaDiscoveryRequest")(type_url=Type.ENDPOINTS.url)
+    conversation.received(request.SerializeToString())
+    conversation.subscriptions[Type.ENDPOINTS].progress.clear()
+    names = Uncountable({"shop/a:80", "shop/b:80"})
+
+    assert len(conversation.push([(Type.ENDPOINTS, "shop/a:80"), (Type.ENDPOINTS, "shop/elsewhere:80")])) == 1
+
+
+def test_envoys_share_what_their_wildcards_cover() -> None:
+    """But for their own pods' part: a list of all clusters' endpoints a client would grow with both."""
+    source = Source()
+    source.replace(compile_mesh(ingest(mo.shop()), roots=b"r"), ())
+    views = [
+        source.catalogue(Peer(namespace="shop", pod=pod, identity="x", user_agent="envoy"), list)
+        for pod in ("web-1", "api-1")
+    ]
+    for type_ in (Type.ENDPOINTS, Type.ROUTES, Type.SECRET):
+        assert views[0].names(type_) is views[1].names(type_)
+    assert views[0].names(Type.LISTENER) != views[1].names(Type.LISTENER)

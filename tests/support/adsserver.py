@@ -63,7 +63,7 @@ async def served(*objects: dict[str, Any], account: str = "web", pod: str = "web
     source = Source()
     caller = Caller(identity=Identity(trust_domain="cluster.local", namespace="shop", account=account), pod=pod)
 
-    async def identify(_: str) -> Caller:
+    async def identify(_: str, __: str) -> Caller:
         return held.caller
 
     hub = Hub(source, identify, PodCallers(store, owner_of, grace=0.2), 100)
@@ -95,6 +95,14 @@ class DeltaClient:
             request.node.metadata.update(self._node["metadata"])
             self._node = None
         await self._call.write(request.SerializeToString())
+
+    async def begin(self) -> None:
+        """Open the stream and say nothing."""
+        await self._call.wait_for_connection()
+
+    async def cancel(self) -> None:
+        """Go away."""
+        self._call.cancel()
 
     async def raw(self, data: bytes) -> None:
         await self._call.write(data)
