@@ -21,10 +21,10 @@ from dataplane.net.poller import IN, Poller
 from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsContexts
 from dataplane.protocol.limits import Limits
-from dataplane.proxy.accept import Acceptor
-from dataplane.proxy.downstream import HttpDownstream
-from dataplane.proxy.limits import ProxyLimits
-from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.arrive.accept import Acceptor
+from dataplane.proxy.client.downstream import HttpDownstream
+from dataplane.proxy.worker.bounds import Bounds
+from dataplane.proxy.worker.runtime import Runtime
 from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import chatter
@@ -50,7 +50,7 @@ class Engine:
     def __init__(self, settings: Settings, seed: int) -> None:
         self.settings = settings
         self.poller = Poller(asyncio.get_running_loop())
-        self.runtime = runtime = Runtime(self.poller, limits=_limits(settings))
+        self.runtime = runtime = Runtime(self.poller, bounds=_bounds(settings))
         runtime.dialer = Dialer(self.poller)
         runtime.tls = TlsContexts()
         lines = runtime.metrics.events.of("log_lines_dropped")
@@ -156,7 +156,7 @@ class Engine:
         self.runtime.draining = False
 
 
-def _limits(settings: Settings) -> ProxyLimits:
+def _bounds(settings: Settings) -> Bounds:
     """What settings say about single connections."""
     heads = Limits(header_bytes=settings.max_header_bytes, header_count=settings.max_header_count)
-    return ProxyLimits(protocol=heads)
+    return Bounds(protocol=heads)

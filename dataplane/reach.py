@@ -12,7 +12,7 @@ from typing import Any
 from dataplane.admin import Answer, Request, as_json, text
 from dataplane.net.receiver import Receiver
 from dataplane.net.tls import TlsUnavailableError
-from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.endpoints import EndpointSlot
 from meshapi import names
 

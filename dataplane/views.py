@@ -15,8 +15,8 @@ from dataplane.admin import Answer, Request, as_json, text
 from dataplane.config import Secret, TlsContext
 from dataplane.net import system
 from dataplane.net.listen import Listener
-from dataplane.proxy.explain import Question, explain
-from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.request.explain import Question, explain
+from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import exposition
 
 _HIDDEN = frozenset(("key",))

@@ -13,7 +13,7 @@ from typing import Any
 
 from reference_schemas import table
 
-from dataplane.proxy import errors as refusals
+from dataplane.proxy.request import errors as refusals
 from dataplane.telemetry import flags
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +50,7 @@ def errors() -> str:
     rows: list[tuple[object, ...]] = [
         (f"`{r.word}`", r.status, r.grpc_status, flags.NAMES[r.flag], r.body.decode().strip()) for r in refusals.ALL
     ]
-    for node in parsed("dataplane/proxy/*.py"):
+    for node in parsed("dataplane/proxy/**/*.py"):
         if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
             alone = _ALONE.match(node.value.decode("latin-1"))
             if alone:

@@ -16,7 +16,7 @@ from reference_schemas import table
 
 from dataplane import views
 from dataplane.net.poller import Poller
-from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import flags, labels
 
 _PEERS = ", ".join(name for name, _ in labels.Peers(reporter="source").pairs())
@@ -45,7 +45,7 @@ def metrics() -> str:
         for inside, keywords in calls("controlplane/reports.py", kind)
     ]
     head = ("metric", "kind", "meaning", "labels")
-    kinds = {str(word) for inside, _ in calls("dataplane/proxy/*.py", "events.of") for word in inside}
+    kinds = {str(word) for inside, _ in calls("dataplane/proxy/**/*.py", "events.of") for word in inside}
     return (
         "## Sidecar: port 15020, `/metrics`\n\nNames and labels follow Istio's where they mean the same, so dashboards port by a rename. With several workers a scrape is their sum.\n"
         f"*peers* is {_PEERS}.\n\n"

@@ -24,8 +24,8 @@ from dataplane.net.listen import Listener as Listening
 from dataplane.net.listen import bind
 from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsContexts
-from dataplane.proxy.accept import Acceptor
-from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.arrive.accept import Acceptor
+from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.listeners import ChainTable
 from tests.support.net import Heard, Net, net

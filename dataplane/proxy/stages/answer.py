@@ -6,8 +6,8 @@ from typing import Any
 
 from dataplane.config import DirectResponse, Redirect
 from dataplane.protocol.events import Headers, RequestHead
-from dataplane.proxy import redirect
 from dataplane.proxy.stages.face import ANSWERED, Stage
+from dataplane.tables import redirect
 from dataplane.tables.routes import RouteRow
 
 

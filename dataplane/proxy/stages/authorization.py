@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataplane.proxy import errors, standing
+from dataplane.proxy.arrive import standing
+from dataplane.proxy.request import errors
 from dataplane.proxy.stages.face import ANSWERED, CONTINUE, Stage
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dataplane.config import PathRule
-from dataplane.proxy import errors
+from dataplane.proxy.request import errors
 from dataplane.proxy.stages.face import ANSWERED, CONTINUE, Stage
 from dataplane.tables import forwarded
 

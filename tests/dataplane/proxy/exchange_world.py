@@ -18,7 +18,7 @@ from dataplane.config import AppProtocol, CircuitLimits, Forward, HttpTimeouts, 
 from dataplane.net.system import Kernel
 from dataplane.net.timers import Timer, Timers
 from dataplane.protocol.events import RequestHead
-from dataplane.proxy.flow import Call
+from dataplane.proxy.request.call import Call
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.endpoints import Circuit, EndpointSlot
 from tests.dataplane.proxy.exchange_ends import SMALL, Ask, ClientEnd, End, Serve, ServerEnd, pattern

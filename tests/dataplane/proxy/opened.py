@@ -24,7 +24,7 @@ from dataplane.config import (
 from dataplane.protocol.events import RequestHead, ResponseHead
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
-from dataplane.proxy import standing
+from dataplane.proxy.arrive import standing
 from meshapi import xds
 from tests.dataplane.proxy.rig import MESH_TLS, Peer, Speaker, cluster, everything
 

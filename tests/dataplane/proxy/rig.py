@@ -32,9 +32,9 @@ from dataplane.net.poller import Poller
 from dataplane.net.reasons import CONNECT_REFUSED
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
-from dataplane.proxy.downstream import HttpDownstream
-from dataplane.proxy.limits import ProxyLimits
-from dataplane.proxy.runtime import Runtime
+from dataplane.proxy.client.downstream import HttpDownstream
+from dataplane.proxy.worker.bounds import Bounds
+from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import flags
 
@@ -161,7 +161,7 @@ def config(
 class Rig:
     """One runtime and everything around it."""
 
-    def __init__(self, noun: SidecarConfig | None = None, driver: Any = None, **limits: Any) -> None:
+    def __init__(self, noun: SidecarConfig | None = None, driver: Any = None, **bounds: Any) -> None:
         """Have the clock of a `driver`, where there is one."""
         self.loop: Any = asyncio.new_event_loop()
         if driver is not None:
@@ -172,7 +172,7 @@ class Rig:
         self.accepted: list[Stream] = []
         """The proxy's ends of their connections."""
         self.waiting: list[tuple[Receiver, Peer]] = []
-        self.runtime = Runtime(self.poller, tables=compile_tables(noun or config()), limits=ProxyLimits(**limits))
+        self.runtime = Runtime(self.poller, tables=compile_tables(noun or config()), bounds=Bounds(**bounds))
         self.runtime.strict = True
         self.dialer = self.runtime.dialer = Dialer(self)
         self.runtime.tls = Contexts()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dataplane.config import Authorization, Condition, Listener, Policy, Rules, SidecarConfig, StringMatch
-from dataplane.proxy.explain import Question, explain
+from dataplane.proxy.request.explain import Question, explain
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, config

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.proxy import errors
-from dataplane.proxy.errors import Refusal
+from dataplane.proxy.request import errors
+from dataplane.proxy.request.errors import Refusal
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "errors.md"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dataplane.config import DirectResponse, Forward, Redirect, Route, RouteMatch, Target
-from dataplane.proxy.explain import Question, explain
+from dataplane.proxy.request.explain import Question, explain
 from dataplane.tables.compile import compile_tables
 from tests.dataplane.proxy.rig import cluster, config, everything, forward
 

@@ -28,8 +28,8 @@ from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
-from dataplane.proxy.downstream import HttpDownstream
-from dataplane.proxy.opaque import Relay
+from dataplane.proxy.client.downstream import HttpDownstream
+from dataplane.proxy.relay.relay import Relay
 from tests.dataplane.proxy.rig import Dialer, Peer, Rig, cluster, config
 from tests.support.certs import Authority
 from tests.support.flowing import EVERYTHING, Called, Talker, Way, Wire, piece, unread, writable

@@ -10,8 +10,8 @@ from dataplane.protocol import codes
 from dataplane.protocol.events import RequestHead
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
-from dataplane.proxy.explain import Question, explain
-from dataplane.proxy.opaque import Relay
+from dataplane.proxy.relay.relay import Relay
+from dataplane.proxy.request.explain import Question, explain
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.health import IN_A_ROW
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config

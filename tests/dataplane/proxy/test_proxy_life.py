@@ -11,7 +11,7 @@ from dataplane.config import AppProtocol
 from dataplane.protocol.events import RequestHead, Reset, ResponseHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
-from dataplane.proxy import life
+from dataplane.proxy.request import life
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from dataplane.config import CircuitLimits, Endpoint
-from dataplane.proxy import opaque
+from dataplane.proxy.relay import relay
 from tests.support.certs import Authority
 from tests.support.net import Echo, Heard
 from tests.support.relays import Proxy, chain, listener, proxy, tcp
@@ -210,7 +210,7 @@ async def test_relay_refuses_an_endpoint_with_another_identity() -> None:
 
 def test_passing_through_has_a_name_of_its_own_on_metrics() -> None:
     """Destinations outside the mesh share one series, or a scan would fill the metrics."""
-    assert opaque.PASSTHROUGH["service"] == "passthrough"
+    assert relay.PASSTHROUGH["service"] == "passthrough"
 
 
 async def test_bulk_goes_through_the_kernel_and_is_counted_all_the_same() -> None:

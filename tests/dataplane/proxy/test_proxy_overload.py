@@ -12,8 +12,8 @@ from dataplane.protocol.fields import get
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
-from dataplane.proxy import overload
-from dataplane.proxy.overload import EASE, HOLD, SAVE, SHED, Overload, memory_limit, resident_bytes
+from dataplane.proxy.worker import overload
+from dataplane.proxy.worker.overload import EASE, HOLD, SAVE, SHED, Overload, memory_limit, resident_bytes
 from dataplane.telemetry.exposition import expose
 from tests.dataplane.proxy.rig import Rig, Speaker
 

@@ -29,8 +29,8 @@ from dataplane.net.stream import Stream
 from dataplane.protocol.events import Goaway, RequestHead, ResponseHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
-from dataplane.proxy import standing
-from dataplane.proxy.opaque import Relay
+from dataplane.proxy.arrive import standing
+from dataplane.proxy.relay.relay import Relay
 from dataplane.tables.compile import compile_tables
 from meshapi import xds
 from tests.dataplane.proxy.rig import MESH_TLS, Peer, Rig, Speaker, cluster, everything

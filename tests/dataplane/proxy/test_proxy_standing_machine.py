@@ -29,10 +29,10 @@ from dataplane.net.stream import Stream
 from dataplane.net.timers import Timers
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
-from dataplane.proxy import standing
-from dataplane.proxy.accept import Acceptor
-from dataplane.proxy.downstream import HttpDownstream
-from dataplane.proxy.opaque import Relay
+from dataplane.proxy.arrive import standing
+from dataplane.proxy.arrive.accept import Acceptor
+from dataplane.proxy.client.downstream import HttpDownstream
+from dataplane.proxy.relay.relay import Relay
 from dataplane.tables.compile import Tables, compile_tables
 from dataplane.tables.listeners import TLS, ChainTable
 from meshapi import xds

@@ -17,7 +17,7 @@ from dataplane.protocol.events import Data, RequestHead, Reset, ResponseHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
-from dataplane.proxy.downstream import HttpDownstream
+from dataplane.proxy.client.downstream import HttpDownstream
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 

@@ -17,10 +17,10 @@ from dataplane.config import (
     Target,
 )
 from dataplane.protocol.events import RequestHead
-from dataplane.proxy.redirect import location
 from dataplane.tables.authz import compile_rules
 from dataplane.tables.conditions import Facts
 from dataplane.tables.matching import normal_path, other_readings
+from dataplane.tables.redirect import location
 from dataplane.tables.routes import RouteRow
 
 ANYBODY = (Condition(),)

@@ -1,0 +1,13 @@
+cimport cython
+
+from dataplane.proxy.connection cimport HttpConnection
+
+@cython.freelist(64)
+cdef class Replay:
+    cdef list _pieces
+    cdef public Py_ssize_t size
+    cdef public list trailers
+
+    cpdef object keep(self, bytes data)
+    @cython.locals(pieces=list, last=Py_ssize_t, index=Py_ssize_t)
+    cpdef object send(self, HttpConnection up, long stream, bint whole)

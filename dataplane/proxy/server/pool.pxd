@@ -1,0 +1,53 @@
+cimport cython
+
+from dataplane.proxy.request.call cimport Call
+from dataplane.proxy.worker.runtime cimport Runtime
+from dataplane.proxy.server.upstream cimport HttpUpstream, Owner
+from dataplane.tables.endpoints cimport Circuit, ClusterTable, EndpointSlot
+
+cdef int _HTTP1
+cdef int _HTTP2
+
+cdef class Pool(Owner):
+    cdef public Runtime runtime
+    cdef public EndpointSlot slot
+    cdef public object context
+    cdef public bint http2
+    cdef public bint upgrade
+    cdef public bint retired
+    cdef public bint mesh
+    cdef public double timeout
+    cdef public long connecting
+    cdef public long streams
+    cdef public list idle
+    cdef public list connections
+    cdef public object pending
+    cdef HttpUpstream _current
+    cdef public Circuit circuit
+    cdef object _cluster
+
+    @cython.locals(connection=HttpUpstream)
+    cpdef object acquire(self, Call call)
+    @cython.locals(connection=HttpUpstream)
+    cdef HttpUpstream _usable(self)
+    @cython.locals(circuit=Circuit)
+    cdef object _wait(self, Call call)
+    @cython.locals(circuit=Circuit)
+    cdef object _dial_enough(self)
+    cdef object _offer(self, HttpUpstream connection)
+    @cython.locals(connection=HttpUpstream)
+    cdef object _dial(self)
+    cpdef object prepare(self)
+    cpdef bint probe(self) except -1
+    cpdef object forget(self, Call call)
+    @cython.locals(call=Call)
+    cdef object _serve(self, HttpUpstream connection)
+    @cython.locals(call=Call)
+    cdef object _unconnected(self, str detail)
+    @cython.locals(connection=HttpUpstream)
+    cpdef bint follow(self, ClusterTable cluster) except -1
+    @cython.locals(connection=HttpUpstream)
+    cpdef object retire(self)
+
+@cython.locals(pool=Pool)
+cpdef Pool pool_of(Runtime runtime, ClusterTable cluster, EndpointSlot slot, int kind)

@@ -1,0 +1,274 @@
+"""Connections to one endpoint in one protocol: reused on HTTP/1, shared on HTTP/2, dialled when there is none to be had.
+
+In: calls by `acquire`. Out: `Call.connected` with a connection, at once or later, or `Call.unconnected`. Refuses calls
+beyond the cluster's pending bound, and opens no connection beyond its bound unless it has none. HTTP/2 opens another connection when the peer's stream limit is reached.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dataplane.config import TlsContext
+from dataplane.net import reasons
+from dataplane.net.tls import TlsUnavailableError
+from dataplane.proxy.request.call import Call
+from dataplane.proxy.server import conduct
+from dataplane.proxy.server.upstream import HttpUpstream, Owner
+from dataplane.proxy.worker.runtime import Runtime
+from dataplane.tables.endpoints import ClusterTable, EndpointSlot
+from dataplane.tables.health import CONNECTING
+from meshapi import names
+
+HTTP1 = 1
+HTTP2 = 2
+UPGRADE = 3
+_HTTP1 = HTTP1  # plain C integers when compiled
+_HTTP2 = HTTP2
+
+OVERFLOW = "overflow"
+FAILED = "failed"
+
+
+class Pool(Owner):
+    """The connections of one endpoint slot in one protocol."""
+
+    __slots__ = (
+        "_cluster",
+        "_current",
+        "circuit",
+        "connecting",
+        "connections",
+        "context",
+        "http2",
+        "idle",
+        "mesh",
+        "pending",
+        "retired",
+        "runtime",
+        "slot",
+        "streams",
+        "timeout",
+        "upgrade",
+    )
+
+    def __init__(self, runtime: Runtime, cluster: ClusterTable, slot: EndpointSlot, kind: int) -> None:
+        self.runtime = runtime
+        self.slot = slot
+        self.mesh = slot.mesh
+        self.context = _context(cluster, slot)
+        self.http2 = kind == HTTP2
+        self.upgrade = kind == UPGRADE
+        self.retired = slot.retired
+        self.timeout = cluster.connect_timeout
+        self.connecting = 0
+        self.streams = 0
+        """What the server said last that it takes at once on a connection; 0 when it has not."""
+        self.idle: list[HttpUpstream] = []
+        """HTTP/1 connections without a request; the last used is used first."""
+        self.connections: list[HttpUpstream] = []
+        self.pending: deque[Call] = deque()
+        self._current: HttpUpstream | None = None
+        self.circuit = cluster.circuit
+        self._cluster = cluster.noun
+
+    # --- what calls ask -----------------------------------------------------------------------------------------------
+
+    def acquire(self, call: Call) -> None:
+        """Give the call a connection, now or later."""
+        if not self.pending:
+            connection = self._usable()
+            if connection is not None:
+                call.connected(connection)
+                return
+        self._wait(call)
+
+    def _usable(self) -> HttpUpstream | None:
+        if not self.http2:
+            idle = self.idle
+            while idle:
+                connection = idle.pop()
+                if connection.usable():
+                    return connection
+            return None
+        if self._current is not None and self._current.usable():
+            return self._current
+        for connection in self.connections:
+            if connection.usable():
+                self._current = connection
+                return connection
+        return None
+
+    def _wait(self, call: Call) -> None:
+        circuit = self.circuit
+        if circuit.pending >= circuit.max_pending:
+            call.unconnected(OVERFLOW, "too many requests wait for a connection")
+            return
+        self.pending.append(call)
+        circuit.pending += 1
+        self._dial_enough()
+
+    def prepare(self) -> None:
+        """Have a connection before a call needs it."""
+        if not self.connections and not self.retired and self.circuit.may_connect():
+            self._dial()
+
+    def probe(self) -> bool:
+        """Find out beside all requests whether there can be a connection; False when there is one already."""
+        if self.connections and not self.connecting:
+            return False
+        if not self.connections and not self.retired:
+            self._dial()  # whatever the circuit says of further ones: an endpoint without any may have one
+        return True
+
+    def forget(self, call: Call) -> None:
+        """The call gave up waiting."""
+        if call in self.pending:
+            self.pending.remove(call)
+            self.circuit.pending -= 1
+
+    # --- dialling -----------------------------------------------------------------------------------------------------
+
+    def _dial_enough(self) -> None:
+        wanted = 1 if self.http2 else len(self.pending)
+        circuit = self.circuit
+        while self.connecting < wanted:
+            if self.connections and not circuit.may_connect():
+                self.runtime.metrics.events.of("connections_overflow").value += 1
+                return
+            if not self._dial():
+                return
+
+    def _dial(self) -> bool:
+        slot = self.slot
+        try:
+            tls = None
+            if self.context is not None:
+                tls = self.runtime.tls.client(self.context, self._alpn(self.context), slot.identity)
+        except TlsUnavailableError as error:
+            self._unconnected(str(error))
+            return False
+        connection = HttpUpstream(self.runtime, self, self.slot, self.http2)
+        connection.obey(self._cluster)
+        self.connections.append(connection)
+        self.circuit.connections += 1
+        self.connecting += 1
+        self.runtime.metrics.events.of("upstream_dials").value += 1
+        connection.stream = self.runtime.dialer.dial(slot.address, slot.port, connection, tls=tls, timeout=self.timeout)
+        return True
+
+    def _alpn(self, context: TlsContext) -> tuple[str, ...]:
+        """Offer only what is about to be spoken (docs/xds-contract.md)."""
+        if self.mesh:
+            return (names.ALPN_H2 if self.http2 else names.ALPN_HTTP1,)
+        return tuple(name for name in context.alpn if name.endswith("h2") == self.http2)
+
+    # --- what connections tell ----------------------------------------------------------------------------------------
+
+    def opened(self, connection: HttpUpstream) -> None:
+        """Connected: whoever waits is served."""
+        self.connecting -= 1
+        if self.http2:
+            self._current = connection
+            if self.streams:
+                connection.expect(self.streams)
+        self._offer(connection)
+
+    def told(self, streams: int) -> None:
+        """The next connection begins with what this one had to be told."""
+        self.streams = streams
+
+    def released(self, connection: HttpUpstream) -> None:
+        """A request is over: the next one, or rest."""
+        if self.retired:
+            if connection.call is None and not connection.calls:
+                connection.retire()
+            return
+        self._offer(connection)
+
+    def _offer(self, connection: HttpUpstream) -> None:
+        if self.pending:
+            self._serve(connection)
+        if not self.http2 and connection.usable():
+            self.idle.append(connection)
+        elif self.pending:
+            self._dial_enough()
+
+    def _serve(self, connection: HttpUpstream) -> None:
+        pending = self.pending
+        while pending and connection.usable():
+            call = pending.popleft()
+            self.circuit.pending -= 1
+            if not call.over:
+                call.connected(connection)
+
+    def ended(self, connection: HttpUpstream, reason: str, detail: str) -> None:
+        """A connection is gone or going."""
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.circuit.connections -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+        if self._current is connection:
+            self._current = None
+        if not connection.ready:
+            self.connecting -= 1
+            self.runtime.metrics.events.of("upstream_connect_failures").value += 1
+            if reason not in reasons.OURS:
+                conduct.failed(self.runtime, self.slot, CONNECTING, reason)
+            self._unconnected(detail or reason)
+        elif self.pending:
+            self._dial_enough()
+
+    def _unconnected(self, detail: str) -> None:
+        """Connecting failed: one request less can be served, or none at all when nothing else is on its way."""
+        pending = self.pending
+        failing = len(pending) if self.http2 or self.connecting == 0 else 1
+        for _ in range(failing):
+            if not pending:
+                return
+            call = pending.popleft()
+            self.circuit.pending -= 1
+            if not call.over:
+                call.unconnected(FAILED, detail)
+
+    def follow(self, cluster: ClusterTable) -> bool:
+        """Take over what the cluster says now; False when that takes other connections, and these end."""
+        before, noun = self._cluster, cluster.noun
+        if self.context != _context(cluster, self.slot) or (before.protocol is not noun.protocol and not self.mesh):
+            self.retire()
+            return False
+        self._cluster = noun
+        self.timeout = noun.connect_timeout
+        for connection in list(self.connections):
+            connection.obey(noun)
+            if self.pending:
+                self._serve(connection)
+        if self.pending:
+            self._dial_enough()
+        return True
+
+    def retire(self) -> None:
+        """The endpoint is gone: connections finish what they have; who still waits is served first."""
+        self.retired = True
+        for connection in list(self.connections):
+            if connection.ready and (self.http2 or connection.call is None):
+                connection.retire()
+
+
+def _context(cluster: ClusterTable, slot: EndpointSlot) -> TlsContext | None:
+    return cluster.mesh_tls if slot.mesh else cluster.tls
+
+
+def pool_of(runtime: Runtime, cluster: ClusterTable, slot: EndpointSlot, kind: int) -> Pool:
+    """Return the slot's pool for a protocol; whether it fits the cluster is seen to when tables change (`Pool.follow`)."""
+    pool = slot.http2 if kind == _HTTP2 else slot.http1 if kind == _HTTP1 else slot.upgrade
+    if pool is not None:
+        return pool  # type: ignore[no-any-return]
+    pool = Pool(runtime, cluster, slot, kind)
+    if kind == _HTTP2:
+        slot.http2 = pool
+    elif kind == _HTTP1:
+        slot.http1 = pool
+    else:
+        slot.upgrade = pool
+    return pool

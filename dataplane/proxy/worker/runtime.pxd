@@ -1,0 +1,44 @@
+cimport cython
+
+from dataplane.net.poller cimport Poller
+from dataplane.net.timers cimport Timers
+from dataplane.proxy.request.notes cimport HeadNotes
+
+cdef class Runtime:
+    cdef public object tables
+    cdef public Poller poller
+    cdef public Timers timers
+    cdef public object dialer
+    cdef public object metrics
+    cdef public object tls
+    cdef public object discovery
+    cdef public object bounds
+    cdef public object own
+    cdef public object dice
+    cdef public object access_log
+    cdef public HeadNotes notes
+    cdef public bint draining
+    cdef public bint strict
+    cdef public bint captures
+    cdef public bint saving
+    cdef public bint shedding
+    cdef public object overload
+    cdef public object hold
+    cdef object _pace
+    cdef public long active
+    cdef public long most_active
+    cdef public Py_ssize_t pending_bytes
+    cdef public Py_ssize_t replay_bytes
+    cdef public bytes introduction
+    cdef public set downstreams
+    cdef public set relaying
+    cdef list _reviewed
+    cdef public set upstreams
+    cdef bytes _ids
+    cdef bytes _id_start
+    cdef Py_ssize_t _next_id
+    cdef object _sweeper
+
+    @cython.locals(at=cython.Py_ssize_t, fresh=bytes, p="const unsigned char*")
+    cpdef bytes make_id(self)
+    cpdef double clock(self) except? -1.0

@@ -1,0 +1,296 @@
+"""What every connection is handed: the tables in force, the means to reach the world, and the counters.
+
+In: built once by `app.py` around a poller; the other parts are set before the first connection. Out: plain attributes.
+One per worker; nothing in it is shared between threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from random import random
+from typing import Any
+
+from dataplane.net.poller import Poller
+from dataplane.net.timers import Timers
+from dataplane.proxy.request.notes import HeadNotes
+from dataplane.proxy.worker.bounds import Bounds
+from dataplane.proxy.worker.overload import HOLD, MEANING, SAVE, SHED, WORDS, Overload
+from dataplane.tables.compile import Tables
+from dataplane.telemetry.labels import NOBODY, Workload
+from dataplane.telemetry.metrics import Metrics
+
+_BATCH = 256
+_log = logging.getLogger("tulle.proxy")
+_PACE = 0.1
+"""How late a limit kept by looking now and then may be noticed, as a share of it."""
+_SHORTEST = 0.05
+_REVIEW_SECONDS = 0.005
+"""How long traffic may wait for connections to look at new tables; then it is its turn."""
+CLOSE_IDLE_AFTER = 1.0
+"""Seconds between telling clients that we go and refusing what they still open."""
+
+
+class Runtime:
+    """Everything a connection needs that is not its own."""
+
+    __slots__ = (
+        "_id_start",
+        "_ids",
+        "_next_id",
+        "_pace",
+        "_reviewed",
+        "_sweeper",
+        "access_log",
+        "active",
+        "bounds",
+        "captures",
+        "dialer",
+        "dice",
+        "discovery",
+        "downstreams",
+        "draining",
+        "hold",
+        "introduction",
+        "metrics",
+        "most_active",
+        "notes",
+        "overload",
+        "own",
+        "pending_bytes",
+        "poller",
+        "relaying",
+        "replay_bytes",
+        "saving",
+        "shedding",
+        "strict",
+        "tables",
+        "timers",
+        "tls",
+        "upstreams",
+    )
+
+    poller: Poller
+    timers: Timers
+    tables: Tables
+    """In force; swapped whole by `install`."""
+    dialer: Any
+    """`net.dial.Dialer`."""
+    metrics: Metrics
+    tls: Any
+    """`net.tls.TlsContexts`."""
+    discovery: Any
+    """`want(listener_name, callback)`: calls back once with True (known now) or False (unknown)."""
+    bounds: Bounds
+    own: Workload
+    """This pod's telemetry labels."""
+    dice: Callable[[], float]
+    """A number in [0, 1) for weights and jitter."""
+    access_log: Any
+    """`telemetry.accesslog.AccessLog`, or None while off."""
+    notes: HeadNotes
+    draining: bool
+    """Who opens connections to this pod is told to go elsewhere."""
+    captures: bool
+    """What is not inbound is opened by this pod's own app, which cannot go elsewhere."""
+    active: int
+    """Requests in flight."""
+    saving: bool
+    """The sidecar begins to be behind: clients' connections end with their next answer."""
+    shedding: bool
+    """It is behind: new requests are refused."""
+    hold: Callable[[bool], None]
+    """Called when it is so far behind that no connection is to be accepted, and when that is over."""
+    introduction: bytes
+    """Our telemetry labels for the sidecars we call; empty for none."""
+    downstreams: set[Any]
+    relaying: set[Any]
+    """Opaque connections of clients."""
+    upstreams: set[Any]
+
+    def __init__(self, poller: Poller, *, tables: Tables | None = None, bounds: Bounds | None = None) -> None:
+        self.poller = poller
+        self.timers = poller.timers
+        self.tables = tables or Tables()
+        self.bounds = bounds or Bounds()
+        self.dialer = None
+        self.metrics = Metrics()
+        self.tls = None
+        self.discovery = None
+        self.own = NOBODY
+        self.overload = Overload(self.timers, self.clock)
+        self.overload.tell = self._judged
+        self.saving = self.shedding = False
+        self.hold = lambda _: None
+        self.dice = random
+        self.access_log = None
+        self.notes = HeadNotes()
+        self.draining = False
+        self.strict = False
+        """Raise where an exchange is taken astray, which is what tests want."""
+        self.captures = False
+        self.active = 0
+        self.most_active = self.bounds.active_requests
+        self.pending_bytes = self.bounds.pending_bytes
+        self.replay_bytes = self.bounds.replay_bytes
+        self.introduction = b""
+        self.downstreams = set()
+        self.relaying = set()
+        self._reviewed: list[Any] = []
+        """Clients' connections that are still to look at the tables in force."""
+        self.upstreams = set()
+        self._ids = b""
+        self._id_start = b""
+        self._next_id = _BATCH
+        self._sweeper: Any = None
+        self._pace = self._paced()
+        self.metrics.gauge(
+            "tulle_overload_level",
+            "0 at ease, 1 connections are not kept, 2 requests are refused, 3 no connection is accepted.",
+            lambda: self.overload.level,
+        )
+        self.metrics.gauge(
+            "tulle_endpoints_set_aside",
+            "Endpoints passed over because they failed.",
+            lambda: sum(cluster.passed_over for cluster in self.tables.clusters.values()),
+        )
+
+    def install(self, tables: Tables) -> None:
+        """Put new tables in force; connections to endpoints that are gone finish what they have and close.
+
+        What is open looks at them at once where its listener changed, and not at its next request: rules hold for idle
+        connections and for opaque ones as well.
+        """
+        before, self.tables = self.tables, tables
+        for slot in tables.retired:
+            slot.retire()
+        for cluster in tables.renewed:
+            for slot in cluster.all_slots():
+                slot.follow(cluster)
+        if tables.listeners != before.listeners:
+            self._reviewed = [*self.downstreams, *self.relaying]
+            self._review()
+        pace = self._paced()
+        if pace != self._pace:
+            self._pace = pace
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+                self._sweep_later()
+
+    def _review(self) -> None:
+        """Have open connections look at the tables in force, for a moment at a time."""
+        until = self.clock() + _REVIEW_SECONDS
+        left = self._reviewed
+        try:
+            while left and self.clock() <= until:
+                left.pop().review()
+        finally:
+            if left:  # also after a defect in one of them: the others look all the same
+                self.timers.after(0.0, self._review)
+
+    @property
+    def reviewing(self) -> bool:
+        """Whether connections are left that have not looked at the tables in force."""
+        return bool(self._reviewed)
+
+    def clock(self) -> float:
+        """Seconds, monotonic, exact."""
+        return self.poller.kernel.now()
+
+    def make_id(self) -> bytes:
+        """Make a request id in UUID form: 80 random bits a batch, 48 a request (nobody reads the version bits)."""
+        if self._next_id >= _BATCH:
+            fresh = os.urandom(10 + 6 * _BATCH).hex().encode()
+            self._id_start = b"-".join((fresh[:8], fresh[8:12], fresh[12:16], fresh[16:20], b""))
+            self._ids = fresh[20:]
+            self._next_id = 0
+        at = self._next_id * 12
+        self._next_id += 1
+        p = self._ids
+        return self._id_start + p[at : at + 12]
+
+    # --- over all connections -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to look at idle limits and at our own load now and then."""
+        self._sweep_later()
+        self.overload.start()
+
+    def _sweep_later(self) -> None:
+        self._sweeper = self.timers.after(self._pace, self._sweep)
+
+    def _paced(self) -> float:
+        """Look often enough for the shortest limit in the configuration, and not more often."""
+        patience = self.tables.patience
+        return min(self.bounds.sweep, max(patience * _PACE, _SHORTEST)) if patience > 0 else self.bounds.sweep
+
+    def _judged(self, level: int, before: int) -> None:
+        """The load rose or fell to another level."""
+        if level > before:
+            self.metrics.events.of(f"overload_{WORDS[level]}").value += 1
+        _log.warning("overload: %s (%s)", MEANING[level], self.overload.reason or "at ease")
+        self.saving = level >= SAVE
+        self.shedding = level >= SHED
+        if (level >= HOLD) != (before >= HOLD):
+            self.hold(level >= HOLD)
+
+    def stop(self) -> None:
+        """Give up every connection at once."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweeper = None
+        for connection in [*self.downstreams, *self.upstreams]:
+            if connection.stream is not None:
+                connection.stream.abort()
+
+    def _sweep(self) -> None:
+        self._sweep_later()  # first: a defect in one connection ends no other's limits
+        now = self.clock()
+        for downstream in list(self.downstreams):
+            downstream.sweep(now)
+        for upstream in list(self.upstreams):
+            upstream.sweep(now)
+        if self.discovery is not None:
+            for relay in list(self.relaying):
+                relay.touch()
+
+    def drain(self) -> None:
+        """Begin a graceful end: guests are told to open nothing more here, what is on the way is finished.
+
+        This pod's own app is told nothing: its next connection would come here again, at once, and be told the same.
+        """
+        self.draining = True
+        for connection in list(self.downstreams):
+            if connection.guest:
+                connection.drain()
+        self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
+
+    def _refuse_late(self) -> None:
+        """End who was told, again and again: who comes while we wait for the last to go is served once."""
+        if self.draining:
+            now = self.clock()
+            for connection in list(self.downstreams):
+                if connection.guest:
+                    connection.shut_late(now)
+            self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
+
+    def drain_rest(self) -> None:
+        """End for this pod's own app as well; for when no connection is accepted any more."""
+        for connection in list(self.downstreams):
+            connection.shut()
+
+    @property
+    def serving(self) -> int:
+        """Requests of guests in flight."""
+        return sum(connection.busy for connection in self.downstreams if connection.guest)
+
+    @property
+    def relays(self) -> int:
+        """Opaque connections open."""
+        return sum(series.opened - series.closed for series in self.metrics.tcps.values())
+
+    @property
+    def connections(self) -> int:
+        """HTTP connections open, from clients and to servers."""
+        return len(self.downstreams) + len(self.upstreams)
