@@ -23,6 +23,7 @@ cdef class RequestGroup:
     cdef public str prefix
     cdef public dict series
     cdef public bint listed
+    cdef object __weakref__
     cdef object _owner
     cdef long _last_key
     cdef RequestSeries _last

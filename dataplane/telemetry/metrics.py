@@ -7,6 +7,7 @@ Bounded: pairs beyond the limit share one overflow pair, and series idle for two
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from weakref import WeakValueDictionary
 
 from dataplane.telemetry import flags, labels
 from dataplane.telemetry.labels import OVERFLOW, Peers
@@ -71,7 +72,7 @@ class RequestSeries:
 class RequestGroup:
     """All series of one pair of peers; holders keep it as long as they like, expired or not."""
 
-    __slots__ = ("_last", "_last_key", "_owner", "listed", "peers", "prefix", "series")
+    __slots__ = ("__weakref__", "_last", "_last_key", "_owner", "listed", "peers", "prefix", "series")
 
     def __init__(self, owner: Metrics, peers: Peers) -> None:
         self._owner = owner
@@ -167,6 +168,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.groups: dict[Peers, RequestGroup] = {}
+        self._held: WeakValueDictionary[Peers, RequestGroup] = WeakValueDictionary()
+        """Those shown, and those dropped that somebody still holds: of each pair there is one."""
         self._names: dict[str, int] = {}
         """How many of the groups are a caller's, by its identity."""
         self.tcps: dict[Peers, TcpSeries] = {}
@@ -178,7 +181,7 @@ class Metrics:
 
     def requests(self, peers: Peers) -> RequestGroup:
         """Return the group of a pair of peers; keep it, it is not for the hot path."""
-        found = self.groups.get(peers)
+        found = self._held.get(peers)
         if found is None:
             if self._names.get(_caller(peers), 0) >= PEER_LIMIT:
                 bare = labels.unnamed(peers)
@@ -186,7 +189,7 @@ class Metrics:
                     return self.requests(bare)
             if len(self.groups) >= GROUP_LIMIT and peers is not OVERFLOW:
                 return self.requests(OVERFLOW)
-            found = RequestGroup(self, peers)
+            found = self._held[peers] = RequestGroup(self, peers)
             self.relist(found)
         return found
 

@@ -91,6 +91,21 @@ def test_series_nobody_counts_in_expire_and_come_back() -> None:
     assert 'reporter="destination"' in expose(metrics)
 
 
+def test_holders_of_one_pair_count_together_also_after_it_expired() -> None:
+    """Who kept the series of a pair over its quiet time and who asked for them since count in the same ones: nobody's counts are lost."""
+    metrics = Metrics()
+    peers = labels.inbound(WEB, "spiffe://t/ns/load/sa/load", {}, secure=True)
+    kept = metrics.requests(peers)
+    kept.of(200, -1, False, flags.NONE).note(1.0, 0, 0)
+    metrics.expire()
+    metrics.expire()
+    fresh = metrics.requests(peers)
+    for holder in (fresh, kept, fresh):
+        holder.of(200, -1, False, flags.NONE).note(1.0, 0, 0)
+
+    assert [one.count for group in metrics.groups.values() for one in group.series.values()] == [3]
+
+
 def test_open_tcp_series_do_not_expire() -> None:
     """A long idle connection is still there."""
     metrics = filled()
