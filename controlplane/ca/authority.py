@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from controlplane.ca.issuer import Issuer
+from controlplane.ca.issuer import UNREADABLE, Issuer
 from meshapi import names
 from meshapi.identity import Identity
 
@@ -106,7 +106,7 @@ def _checked(csr_der: bytes, uri: str) -> PublicKey:
         key = _strong(csr.public_key())  # before its signature is verified, which takes as long as the key is long
         valid = csr.is_signature_valid
         extensions = csr.extensions
-    except (ValueError, TypeError, InvalidSignature, x509.DuplicateExtension) as error:
+    except (*UNREADABLE, InvalidSignature) as error:
         raise RefusedError(f"the request is no DER-encoded PKCS#10 request: {error}") from error
     if not valid:
         raise RefusedError("the request is not signed by its own key")

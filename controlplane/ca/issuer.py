@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -22,6 +23,15 @@ from meshapi import names
 ROOT_YEARS = 10
 CLOCKS_DIFFER = dt.timedelta(seconds=names.BACKDATED_SECONDS)
 CHAIN, KEY, ROOT, ROOTS = "tls.crt", "tls.key", "ca.crt", "roots"
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises over bytes that somebody else made: not all of it is a ValueError, and much of it comes only when a part is looked at."""
 
 
 class BadIssuerError(ValueError):
@@ -69,7 +79,7 @@ def parse_bundle(text: str) -> tuple[x509.Certificate, ...]:
         return ()
     try:
         return tuple(x509.load_pem_x509_certificates(text.encode()))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise BadIssuerError(f"the trust bundle is no PEM of certificates: {error}") from error
 
 
@@ -80,6 +90,15 @@ def bundle_in(data: Mapping[str, str]) -> tuple[x509.Certificate, ...]:
 
 def from_secret(data: Mapping[str, str], *, now: dt.datetime) -> Issuer:
     """Read the data of a Secret (base64, as the API has it); raises BadIssuerError."""
+    try:
+        return _read(data, now)
+    except BadIssuerError:
+        raise
+    except UNREADABLE as error:
+        raise BadIssuerError(f"something in it cannot be read: {error}") from error
+
+
+def _read(data: Mapping[str, str], now: dt.datetime) -> Issuer:
     chain = _certificates(data, CHAIN)
     if not chain:
         raise BadIssuerError(f"it has no {CHAIN}")
@@ -184,5 +203,5 @@ def _certificates(data: Mapping[str, str], key: str) -> tuple[x509.Certificate, 
         return ()
     try:
         return tuple(x509.load_pem_x509_certificates(raw))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise BadIssuerError(f"its {key} is no PEM of certificates") from error

@@ -1,7 +1,8 @@
 """The control plane's own certificate: for ADS and CA over gRPC, and for the webhooks, renewed at half its life without a restart.
 
 In: the issuer and the DNS names of the Service. Out: gRPC credentials that ask for the certificate at each handshake, and an ssl context
-whose chain is replaced in place. The key lives in memory only. It refuses nothing; without an issuer it waits.
+whose chain is replaced in place. The key lives in memory only. It refuses nothing; without an issuer, or with one that is over, it keeps what
+it has and waits for another.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Serving:
 
     def __init__(self, trust: Trust, dns_names: tuple[str, ...], seconds: int, now: Callable[[], dt.datetime]) -> None:
         self._trust = trust
-        self._names = [x509.DNSName(name) for name in dns_names]
+        self._names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns_names]
         self._seconds = seconds
         self._now = now
         self._pair: KeyPair | None = None
@@ -91,7 +92,11 @@ class Serving:
         if issuer is None:
             return
         key = ec.generate_private_key(ec.SECP256R1())
-        issued = authority.certify(issuer, key.public_key(), list(self._names), now=self._now(), seconds=self._seconds)
+        try:
+            issued = authority.certify(issuer, key.public_key(), self._names, now=self._now(), seconds=self._seconds)
+        except authority.RefusedError as error:
+            log.error("no new certificate for the control plane itself: %s", error)  # noqa: TRY400 - a sentence
+            return
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

@@ -101,9 +101,28 @@ def _broken_signature() -> bytes:
     return bytes(raw)
 
 
+def _altered(old: str, new: str) -> bytes:
+    """A request with something in it that no library knows, and so a signature that is none."""
+    raw = request(uri(WEB))
+    assert bytes.fromhex(old) in raw
+    return raw.replace(bytes.fromhex(old), bytes.fromhex(new), 1)
+
+
+def _of_a_kind_of_name_nobody_reads() -> bytes:
+    names = x509.UnrecognizedExtension(x509.OID_SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3002a300"))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(names, critical=False)
+    made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.DER)
+
+
 @pytest.mark.parametrize(
     ("csr", "words"),
     [
+        pytest.param(lambda: _altered("020100", "020105"), "no DER-encoded", id="odd version"),
+        pytest.param(
+            lambda: _altered("06082a8648ce3d030107", "06082a8648ce3d030102"), "no DER-encoded", id="unknown curve"
+        ),
+        pytest.param(_of_a_kind_of_name_nobody_reads, "no DER-encoded", id="unknown kind of name"),
         pytest.param(lambda: b"garbage", "no DER-encoded PKCS#10", id="garbage"),
         pytest.param(lambda: b"\x30" * 20_000, "longer than", id="too long"),
         pytest.param(request, "names nobody", id="no name"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import ssl
 
 import pytest
 from cryptography import x509
@@ -27,13 +28,19 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def certificate(
-    key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey, *, by: str, name: str, ca: bool = True
+def certificate(  # noqa: PLR0913 - all that a test may want otherwise
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
+    *,
+    by: str,
+    name: str,
+    ca: bool = True,
+    extra: x509.ExtensionType | None = None,
 ) -> x509.Certificate:
     def called(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(called(name))
         .issuer_name(called(by))
@@ -42,8 +49,10 @@ def certificate(
         .not_valid_before(NOW - dt.timedelta(days=1))
         .not_valid_after(NOW + dt.timedelta(days=30))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .sign(signer, hashes.SHA256())
     )
+    if extra is not None:
+        builder = builder.add_extension(extra, critical=False)
+    return builder.sign(signer, hashes.SHA256())
 
 
 def test_own_root_is_an_issuer_of_its_own_shape() -> None:
@@ -108,3 +117,42 @@ def test_bundles_lie_together_without_doubles_and_without_what_is_over() -> None
     assert union([one], [two], now=NOW + dt.timedelta(days=60)) == ()
     assert parse_bundle(pem([one, two])) == (one, two)
     assert parse_bundle(" \n") == ()
+
+
+P256, ODD = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030102")
+
+
+def spoiled(made: x509.Certificate, what: str) -> str:
+    """A certificate as PEM with something in it that no library reads."""
+    raw = made.public_bytes(serialization.Encoding.DER)
+    old, new = {"version": (bytes.fromhex("a003020102"), bytes.fromhex("a003020107")), "curve": (P256, ODD)}[what]
+    assert old in raw
+    return ssl.DER_cert_to_PEM_cert(raw.replace(old, new))
+
+
+@pytest.mark.parametrize("what", ["version", "curve", "extension", "curve of the key"])
+def test_what_no_library_reads_is_a_bad_secret_like_any_other(what: str) -> None:
+    """A version, curve or extension nobody knows is refused as what it is: the control plane does not end over it."""
+    key, root = _ours()
+    text, private = pem([root]), key_pem(key)
+    if what == "extension":
+        text = pem(
+            [certificate(key, key, by="root", name="root", extra=x509.UnrecognizedExtension(x509.OID_KEY_USAGE, b"?"))]
+        )
+    elif what == "curve of the key":
+        der = key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        body = base64.b64encode(der.replace(P256, ODD)).decode()
+        private = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    else:
+        text = spoiled(root, what)
+
+    with pytest.raises(BadIssuerError):
+        from_secret(encoded(tls_crt=text, tls_key=private, ca_crt=text), now=NOW)
+
+
+def test_bundle_with_a_certificate_of_no_version_is_a_bad_bundle() -> None:
+    """Whoever may write the ConfigMap can spoil it, and no more than that."""
+    with pytest.raises(BadIssuerError, match="no PEM of certificates"):
+        parse_bundle(spoiled(_ours()[1], "version"))

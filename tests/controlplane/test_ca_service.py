@@ -229,3 +229,23 @@ async def test_signing_is_done_beside_the_loop(monkeypatch: pytest.MonkeyPatch) 
 
     assert len(threads) == 1
     assert loops not in threads
+
+
+async def test_issuer_that_is_over_ends_no_serving(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody has brought a new issuer in time: what is served is served on, and said so; a new one is taken when it comes."""
+    clock = [now()]
+    trust = Trust(SETTINGS, lambda: clock[0])
+    trust.apply("Secret", secret(issuers.new_root("cluster.local", now=now())))
+    serving = Serving(trust, SETTINGS.dns_names, 3600, lambda: clock[0])
+    serving.renew()
+    before = serving.expires
+    clock[0] += dt.timedelta(days=365 * issuers.ROOT_YEARS + 10)
+    serving.renew()
+
+    assert serving.expires == before
+    assert "the issuing certificate expired" in caplog.text
+    trust.apply("Secret", secret(issuers.new_root("cluster.local", now=clock[0])))
+    serving.renew()
+    assert before is not None
+    assert serving.expires is not None
+    assert serving.expires > before
