@@ -21,6 +21,8 @@ OLDEST = (1, 29)
 """Native sidecars and CEL match conditions are on by default since then."""
 _NAMED = 5
 """How many names a sentence lists before it counts the rest."""
+_BAD_NEWS = frozenset({"PartiallyInvalid"})
+"""Conditions of routes that are True where something is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,14 +211,14 @@ def _routes(facts: MeshFacts) -> list[Claim]:
         for parent in (route.get("status") or {}).get("parents") or ():
             if parent.get("controllerName") != names.CONTROLLER_NAME:
                 continue
-            wrong = [c for c in parent.get("conditions") or () if c["status"] == "False"]
+            wrong = [c for c in parent.get("conditions") or () if (c["status"] == "True") is (c["type"] in _BAD_NEWS)]
             bad += [f"{'/'.join(_place(route))}: {c.get('message') or c.get('reason')}" for c in wrong]
     return [
         claim(
             not bad,
             "every route is accepted and its backends are there",
             detail="; ".join(bad[:_NAMED]),
-            advice="kubectl describe httproute <name> has the conditions",
+            advice="kubectl describe <kind of route> <name> has the conditions",
             otherwise=WARNING,
         )
     ]

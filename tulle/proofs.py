@@ -97,14 +97,19 @@ def _unfollowed(look: Look) -> dict[tuple[str, Port, str], str]:
     differing: dict[tuple[str, Port, str], str] = {}
     truth = Truth(look)
     for replica, snapshot in look.snapshots.items():
-        for port in truth.ready:
-            namespace, service, number = port
-            known = (snapshot.get("services") or {}).get(f"{namespace}/{service}")
-            if known is None:
+        services = snapshot.get("services") or {}
+        held: dict[Port, set[str]] = {}
+        for name, known in services.items():
+            namespace, _, service = name.partition("/")
+            for number, addresses in known["ports"].items():
+                held[namespace, service, int(number)] = {_split(one)[0] for one in addresses or ()}
+        for port in truth.ready.keys() | held.keys():
+            namespace, service, _ = port
+            if f"{namespace}/{service}" not in services:
                 differing[replica, port, ""] = f"{namespace}/{service} is unknown"
                 continue
-            held = {_split(one)[0] for one in known["ports"].get(str(number)) or ()}
-            differing |= {(replica, port, address): words for address, words in truth.wrong(port, held).items()}
+            wrong = truth.wrong(port, held.get(port, set()))
+            differing |= {(replica, port, address): words for address, words in wrong.items()}
     return differing
 
 
@@ -151,11 +156,11 @@ class Truth:
                 self.ready[place] = found
 
     def wrong(self, port: Port, held: set[str]) -> dict[str, str]:
-        """Say by address how what is held of a port is wrong: a ready endpoint that is missing, one that is of the Service no more."""
+        """Say by address how what is held of a port is wrong: a ready endpoint that is missing, one that is of the Service no more, or whose Service is gone."""
         namespace, service, number = port
         name = f"{namespace}/{service}:{number}"
         missing = {address: f"{name} lacks {address}" for address in self.ready.get(port, set()) - held}
-        gone = held - self._known[namespace, service] if (namespace, service) in self._known else set()
+        gone = held - self._known.get((namespace, service), set())
         return missing | {address: f"{name} still has {address}" for address in gone}
 
 

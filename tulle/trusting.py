@@ -33,6 +33,7 @@ def of_trust(first: Look, second: Look, trust: Object | None, hooks: Sequence[Ob
     roots = _trusted(second)
     return [
         *_roots(trust, roots),
+        _replicas(first, second),
         *_issuer(second),
         _bundles(hooks, roots),
         _sidecars(first, second),
@@ -78,6 +79,23 @@ def _roots(trust: Object | None, trusted: frozenset[str]) -> list[Claim]:
             advice="the leader writes it within seconds; its log says what is refused",
         ),
     ]
+
+
+def _replicas(first: Look, second: Look) -> Claim:
+    apart = both(_apart(first), _apart(second))
+    return claim(
+        not apart,
+        "every replica trusts the same roots",
+        detail=", ".join(words for _, words in sorted(apart.items())),
+        advice="they agree by the ConfigMap tulle-trust; kubectl -n tulle-system logs deploy/tulle says what is refused",
+    )
+
+
+def _apart(look: Look) -> dict[str, str]:
+    """By replica: how many roots it lacks that another one trusts. What that one issues, the sidecars of this one refuse."""
+    held = {replica: _fingerprints(str(one.get("roots") or "")) for replica, one in _authorities(look).items()}
+    every = frozenset[str]().union(*held.values())
+    return {replica: f"{replica} lacks {len(every - those)}" for replica, those in held.items() if every - those}
 
 
 def _issuer(look: Look) -> list[Claim]:

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from meshapi import names
 from tulle import claims
 from tulle.output import FAILED, OK, WARNING
 
 Object = dict[str, Any]
 
 
-def told(*policies: Object, mesh: Object | None = None) -> dict[str, tuple[str, str]]:
-    """The claims of a mesh with these policies: status and detail by sentence."""
+def told(*policies: Object, mesh: Object | None = None, routes: tuple[Object, ...] = ()) -> dict[str, tuple[str, str]]:
+    """The claims of a mesh with these policies and routes: status and detail by sentence."""
     facts = claims.MeshFacts(
         deployment={"spec": {"replicas": 1}},
         replicas=(),
@@ -21,7 +22,7 @@ def told(*policies: Object, mesh: Object | None = None) -> dict[str, tuple[str, 
         mesh=mesh,
         mutating=None,
         validating=None,
-        routes=(),
+        routes=routes,
         policies=policies,
     )
     return {claim.text: (claim.status, claim.detail) for claim in claims.of_mesh(facts)}
@@ -49,3 +50,16 @@ def test_policy_that_waits_is_a_finding() -> None:
     claimed = told(policy(("Accepted", "False", "There is no pod of Deployment typo.")))
 
     assert claimed["every policy is in force"] == (WARNING, "shop/p: There is no pod of Deployment typo.")
+
+
+def test_route_with_a_rule_that_was_dropped_is_a_finding() -> None:
+    """Gateway API says so by a condition that is True; what the rule matches is answered with an error."""
+    dropped = {"type": "PartiallyInvalid", "status": "True", "message": "Dropped Rule 1: no such filter."}
+    accepted = {"type": "Accepted", "status": "True", "message": "In force on port 80."}
+    parent = {"controllerName": names.CONTROLLER_NAME, "conditions": [accepted, dropped]}
+    route = {"metadata": {"name": "r", "namespace": "shop"}, "status": {"parents": [parent]}}
+
+    text = "every route is accepted and its backends are there"
+    assert told(routes=(route,))[text] == (WARNING, "shop/r: Dropped Rule 1: no such filter.")
+    parent["conditions"] = [accepted]
+    assert told(routes=(route,))[text] == (OK, "")

@@ -251,6 +251,27 @@ def test_check_proves_the_mesh_by_two_looks_and_a_trial(replicas: FakeApi) -> No
     assert ("POST", "/api/v1/namespaces/shop/pods", {"dryRun": ["All"]}) in replicas.asked
 
 
+@pytest.mark.parametrize(("kind", "version"), [("httproutes", "v1"), ("grpcroutes", "v1"), ("tcproutes", "v1alpha2")])
+def test_check_looks_at_routes_of_every_kind(replicas: FakeApi, kind: str, version: str) -> None:
+    """At the version the cluster serves; a route that is not in force is told of, whatever it routes."""
+    group = "gateway.networking.k8s.io"
+    versions = [{"name": "v1alpha1", "served": False}, {"name": version, "served": True, "storage": True}]
+    crd = {"spec": {"group": group, "names": {"plural": kind}, "versions": versions}, "metadata": {"name": kind}}
+    refused = {"type": "Accepted", "status": "False", "message": "There is no Service shop/typo."}
+    parent = {"controllerName": names.CONTROLLER_NAME, "conditions": [refused]}
+    route = {"metadata": {"name": "r", "namespace": "shop"}, "status": {"parents": [parent]}}
+    replicas.answers["/version"] = {"gitVersion": "v1.33.1"}
+    replicas.answers["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"] = {"status": {"allowed": True}}
+    replicas.answers["/apis/apps/v1/namespaces/tulle-system/deployments/tulle"] = {"spec": {"replicas": 2}}
+    replicas.answers["/apis/apiextensions.k8s.io/v1/customresourcedefinitions"] = {"items": [crd]}
+    replicas.answers[f"/apis/{group}/{version}/{kind}"] = {"items": [route]}
+    done = run(replicas, "check", "--look", "0", "-o", "json")
+    told = {c["claim"]: (c["status"], c["detail"]) for c in json.loads(done.stdout)["checks"]}
+
+    found = told["every route is accepted and its backends are there"]
+    assert found == ("warning", "shop/r: There is no Service shop/typo.")
+
+
 def manifest(kind: str, annotations: Object | None = None) -> Object:
     inner = {"metadata": {"annotations": annotations or {}}, "spec": {"containers": [{"name": "app"}]}}
     if kind == "Pod":

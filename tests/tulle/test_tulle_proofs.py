@@ -94,6 +94,10 @@ MUTE = replace(well(), sidecars=well().sidecars | {WEB: Said(silent="timed out")
 FROZEN = replace(well(), sidecars={WEB: Said(config=config("10.0.0.1", "10.0.0.9")), CART: well().sidecars[CART]})
 LAGGING = replace(well(), snapshots={"tulle-0": snapshot("10.0.0.1")})
 UNKNOWN = replace(well(), snapshots={"tulle-0": {"services": {}}})
+EMPTY = {one: Said(config=config()) for one in (WEB, CART)}
+SCALED = replace(well(), slices=(a_slice(),), sidecars=EMPTY)
+DELETED = replace(well(), services=(), slices=(), sidecars=EMPTY)
+OUTLIVED = replace(well(), services=(), slices=(), snapshots={"tulle-0": {"services": {}}})
 VANISHED = replace(well(), proxies=well().proxies | {WEB: proxy("web-1", missing=["outbound/10.96.0.1:80"])})
 REFUSING = replace(well(), proxies=well().proxies | {CART: proxy("cart-1", nacked_reason="inbound/x: no such filter")})
 DEAF = replace(well(), proxies=well().proxies | {CART: proxy("cart-1", unacknowledged="7")})
@@ -117,6 +121,9 @@ OUTAGES = [
     (VANISHED, "every sidecar holds the destinations the cluster has", ["shop/web-1: shop/web:80 has vanished for it"]),
     (LAGGING, "the control plane follows the cluster's endpoints", ["tulle-0: shop/web:80 lacks 10.0.0.2"]),
     (UNKNOWN, "the control plane follows the cluster's endpoints", ["tulle-0: shop/web is unknown"]),
+    (SCALED, "the control plane follows the cluster's endpoints", ["tulle-0: shop/web:80 still has 10.0.0.1"]),
+    (DELETED, "the control plane follows the cluster's endpoints", ["tulle-0: shop/web:80 still has 10.0.0.1"]),
+    (OUTLIVED, "every sidecar holds the destinations the cluster has", ["shop/web-1: shop/web:80 still has 10.0.0.1"]),
     (REFUSING, "every sidecar takes its configuration", ["shop/cart-1 refused", "no such filter"]),
     (DEAF, "every sidecar acknowledges what it is sent", ["shop/cart-1 did not acknowledge Listener response 7"]),
     (AWAY, "every sidecar is connected", ["shop/cart-1 is not connected"]),
@@ -135,7 +142,9 @@ def test_outage_fails_one_claim_that_says_who_and_why(planted: Look, text: str, 
     assert all(word in found[text] for word in words)
 
 
-@pytest.mark.parametrize("planted", [MUTE, FROZEN, VANISHED, LAGGING, UNKNOWN, REFUSING, DEAF, AWAY, SILENT])
+@pytest.mark.parametrize(
+    "planted", [MUTE, FROZEN, SCALED, DELETED, VANISHED, LAGGING, UNKNOWN, REFUSING, DEAF, AWAY, SILENT]
+)
 def test_what_one_look_alone_finds_is_under_way(planted: Look) -> None:
     """A workload that rolls, a control plane that publishes a moment later."""
     assert proved(planted, well()) == {}
@@ -277,6 +286,15 @@ def test_stale_bundle_is_found_wherever_it_lies(roots: tuple[str, str]) -> None:
     assert "it trusts 1 roots the control plane does not" in str(trusted(signed(now, held=now + former), now))
     assert trusted(fine, now, hook=former) == {"the webhooks' caBundle is what the control plane trusts": "stale: pods"}
     assert "tulle-trust is stale" in str(trusted(fine, now, remembered=former))
+
+
+def test_replicas_that_trust_different_roots_are_found(roots: tuple[str, str]) -> None:
+    """What one replica issues, who was told by the other refuses; roots of one alone while the other learns of them are under way."""
+    now, former = roots
+    apart = replace(signed(now), snapshots={"tulle-0": snapshot(roots=now), "tulle-1": snapshot(roots=former)})
+
+    assert "tulle-0 lacks 1, tulle-1 lacks 1" in trusted(apart, now)["every replica trusts the same roots"]
+    assert "every replica trusts the same roots" not in failing(trusting.of_trust(signed(now), apart, None, []))
 
 
 def test_issuer_that_ends_is_said_before_and_after(roots: tuple[str, str]) -> None:

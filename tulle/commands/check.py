@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import click
@@ -18,6 +19,8 @@ from tulle.kube import Kube
 from tulle.lookup import SYSTEM_SELECTOR
 
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+_GATEWAY_API = "gateway.networking.k8s.io"
+_ROUTES = frozenset({"httproutes", "grpcroutes", "tlsroutes", "tcproutes"})
 _RIGHTS = (
     ("", "namespaces"),
     ("apps", "deployments"),
@@ -102,9 +105,7 @@ def _cluster(kube: Kube) -> claims.ClusterFacts:
     return claims.ClusterFacts(
         server=kube.server,
         version=str(version.get("gitVersion", "")),
-        gateway_kinds=tuple(
-            r["name"] for r in (kube.find("/apis/gateway.networking.k8s.io/v1") or {}).get("resources", ())
-        ),
+        gateway_kinds=tuple(r["name"] for r in (kube.find(f"/apis/{_GATEWAY_API}/v1") or {}).get("resources", ())),
         forbidden=tuple(f"{plural}.{group}".rstrip(".") for group, plural in _RIGHTS if not _may(kube, group, plural)),
     )
 
@@ -120,13 +121,26 @@ def _may(kube: Kube, group: str, plural: str) -> bool:
 
 
 def _mesh(kube: Kube, system: str, deployment: claims.Object) -> claims.MeshFacts:
+    kinds = kube.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
     return claims.MeshFacts(
         deployment=deployment,
         replicas=tuple(kube.items(f"/api/v1/namespaces/{system}/pods", labelSelector=SYSTEM_SELECTOR)),
-        kinds=tuple(kube.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")),
+        kinds=tuple(kinds),
         mesh=kube.find("/apis/tulle.dev/v1alpha1/meshes/default"),
         mutating=kube.find(f"{_ADMISSION}/mutatingwebhookconfigurations/tulle"),
         validating=kube.find(f"{_ADMISSION}/validatingwebhookconfigurations/tulle"),
-        routes=tuple(kube.items("/apis/gateway.networking.k8s.io/v1/httproutes")),
+        routes=tuple(route for path in _routes(kinds) for route in kube.items(path)),
         policies=tuple(kube.items("/apis/tulle.dev/v1alpha1/peerauthentications")),
     )
+
+
+def _routes(kinds: Sequence[claims.Object]) -> list[str]:
+    """Where the cluster serves the kinds of routes there are."""
+    found = []
+    for spec in (crd["spec"] for crd in kinds):
+        plural = (spec.get("names") or {}).get("plural")
+        served = [one for one in spec.get("versions") or () if one.get("served")]
+        if spec["group"] == _GATEWAY_API and plural in _ROUTES and served:
+            version = max(served, key=lambda one: bool(one.get("storage")))["name"]
+            found.append(f"/apis/{_GATEWAY_API}/{version}/{plural}")
+    return found
