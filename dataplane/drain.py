@@ -2,14 +2,14 @@
 
 In: the connections' own counts and a clock. Out: a coroutine that returns when the sidecar may go. Three ways in: the kubelet's
 preStop hook on the app (`quiesce`: its callers move on while the app still answers; taken back when the app was only restarted),
-`POST /drain` (`start`: the same for good), and SIGTERM (`end`). All tell the callers; what the pod's own app opens is served
+`POST /drain` (`start`: the same for good; the kubelet's hook on the sidecar itself, when the pod goes), and SIGTERM (`end`). All tell the callers; what the pod's own app opens is served
 through the first two, and through the third until the app has ended or the deadline is near.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 _LOOK = 0.05
@@ -50,11 +50,16 @@ class Drain:
             self.draining = False
             self.back()
 
-    async def quiesce(self, settle: float, most: float) -> None:
-        """Tell the callers, give them `settle` seconds to learn that this pod goes away, and wait for quiet."""
+    async def quiesce(self, settle: float, most: float, others: Callable[[], Awaitable[Iterable[int]]]) -> None:
+        """Tell the callers, give them `settle` seconds to learn that this pod goes away, and wait for quiet here and in the other workers, whose counts `others` asks for."""
         self.start()
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + most
         await asyncio.sleep(settle)
-        await self._until(lambda: self.busy() == 0, most - settle)
+        while await self._until(lambda: self.busy() == 0, deadline - clock()):
+            if not any(await others()):
+                return
+            await asyncio.sleep(_LOOK)
 
     async def end(self) -> bool:
         """Tell the callers and wait until nothing is connected; False when the deadline came first.

@@ -106,10 +106,10 @@ class Worker:
         match what:
             case "metrics":
                 return views.metrics_text(self._engine.runtime, self._engine.listeners)
-            case "active":
-                return self._engine.runtime.active
+            case "serving":
+                return self._engine.runtime.serving
             case _:
-                return views.connections(self._engine.runtime)
+                return None
 
 
 class Forked:

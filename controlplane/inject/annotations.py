@@ -38,6 +38,8 @@ class PodOptions:
     concurrency: int
     image: str
     drain_seconds: int
+    end_seconds: int
+    """How long the sidecar may take from SIGTERM on."""
 
 
 def read_options(annotations: Mapping[str, str], defaults: ProxyDefaults) -> PodOptions:
@@ -48,6 +50,7 @@ def read_options(annotations: Mapping[str, str], defaults: ProxyDefaults) -> Pod
     memory = reader.resource(
         names.PROXY_MEMORY_REQUEST, names.PROXY_MEMORY_LIMIT, defaults.memory_request, defaults.memory_limit
     )
+    drain = reader.number(names.DRAIN_SECONDS, 0, _MAX_DRAIN, defaults.drain_seconds)
     return PodOptions(
         exclude_inbound_ports=reader.ports(names.EXCLUDE_INBOUND_PORTS),
         exclude_outbound_ports=reader.ports(names.EXCLUDE_OUTBOUND_PORTS),
@@ -62,7 +65,8 @@ def read_options(annotations: Mapping[str, str], defaults: ProxyDefaults) -> Pod
         image=reader.word(
             names.PROXY_IMAGE, (defaults.image, *sorted(defaults.allowed_images - {defaults.image})), defaults.image
         ),
-        drain_seconds=reader.number(names.DRAIN_SECONDS, 0, _MAX_DRAIN, defaults.drain_seconds),
+        drain_seconds=drain,
+        end_seconds=drain,
     )
 
 

@@ -85,14 +85,18 @@ def _uncaptured(spec: Object) -> list[str]:
     ]
 
 
+def grace(spec: Object) -> int:
+    """Tell how many seconds a pod has for its end."""
+    given = spec.get("terminationGracePeriodSeconds")
+    return _DEFAULT_GRACE if given is None else int(given)
+
+
 def _hurried(spec: Object) -> list[str]:
     """Warn of a grace period that may be over before the app is told to end."""
-    grace = spec.get("terminationGracePeriodSeconds")
-    grace = _DEFAULT_GRACE if grace is None else int(grace)
-    waits = _seconds_before_the_app(spec)
-    if not waits or grace >= waits + _LEAST_FOR_THE_APP:
+    waits, given = _seconds_before_the_app(spec), grace(spec)
+    if not waits or given >= waits + _LEAST_FOR_THE_APP:
         return []
-    problem = f"terminationGracePeriodSeconds is {grace}, but the pod's end may wait {waits} s for callers to move on"
+    problem = f"terminationGracePeriodSeconds is {given}, but the pod's end may wait {waits} s for callers to move on"
     return [
         f"{problem}, so the app may be killed before it has ended by itself; right would be {waits} and what the app needs"
     ]

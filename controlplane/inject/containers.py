@@ -33,6 +33,16 @@ _WAIT_UNTIL_READY = (
 )
 """A plain container's postStart hook: the kubelet starts the next container when it ends (only there is no event to await)."""
 
+_TELL_THE_END = (
+    "import socket,sys,time\n"
+    "try:\n"
+    "  s=socket.create_connection(('127.0.0.1',15020),2); s.settimeout(2)\n"
+    "  s.sendall(b'POST /drain HTTP/1.1\\r\\nhost: localhost\\r\\nconnection: close\\r\\n\\r\\n'); s.recv(1)\n"
+    "except OSError: pass\n"
+    "time.sleep(float(sys.argv[1]))\n"
+)
+"""The sidecar's own preStop hook: it is called when the whole pod goes, which the app's is not (the app may only be restarted). From within, so that nobody else can say so."""
+
 
 def init_container(options: PodOptions, settings: InjectSettings) -> Object:
     """Build the container that writes the pod's capture rules and ends."""
@@ -87,7 +97,11 @@ def proxy_container(options: PodOptions, settings: InjectSettings, workload: str
         "readinessProbe": {"httpGet": dict(READY), "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    # All plain containers are told to end at once; such a sidecar waits so that the app can finish through it.
+    waits = 0 if settings.native_sidecar else options.drain_seconds
+    end = {"preStop": {"exec": {"command": ["python3", "-S", "-c", _TELL_THE_END, str(waits)]}}}
     if settings.native_sidecar:
+        container["lifecycle"] = end
         container["restartPolicy"] = "Always"
         container["startupProbe"] = {
             "httpGet": dict(READY),
@@ -96,11 +110,7 @@ def proxy_container(options: PodOptions, settings: InjectSettings, workload: str
             "failureThreshold": _STARTUP_TRIES,
         }
     else:
-        container["lifecycle"] = {
-            "postStart": {"exec": {"command": ["python3", "-c", _WAIT_UNTIL_READY]}},
-            # All plain containers are told to end at once; the sidecar waits so that the app can finish through it.
-            "preStop": {"exec": {"command": ["sleep", str(options.drain_seconds)]}},
-        }
+        container["lifecycle"] = {"postStart": {"exec": {"command": ["python3", "-c", _WAIT_UNTIL_READY]}}, **end}
     return container
 
 
@@ -122,7 +132,7 @@ def _environment(options: PodOptions, settings: InjectSettings, workload: str, p
         names.ENV_APP_PROBES: json.dumps(probes, sort_keys=True, separators=(",", ":")) if probes else "",
         names.ENV_LOG_LEVEL: options.log_level,
         names.ENV_CONCURRENCY: str(options.concurrency),
-        names.ENV_DRAIN_SECONDS: str(options.drain_seconds),
+        names.ENV_DRAIN_SECONDS: str(options.end_seconds),
     }
     fields = {
         names.ENV_POD: "metadata.name",

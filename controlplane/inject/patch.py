@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from controlplane.inject import conflicts, containers, probes
@@ -62,13 +62,13 @@ def inject(
         return Injection(pod=after, skipped=reason)
     conflicts.refuse(spec, injected_before=names.STATUS in own)
     options = read_options(own, settings.proxy)
+    if not settings.native_sidecar and names.DRAIN_SECONDS not in own:
+        # Such a sidecar is told to end beside its app, and serves it for as long as the app may take.
+        most = conflicts.grace(spec) - options.drain_seconds
+        options = replace(options, end_seconds=max(options.end_seconds, most))
     after = copy.deepcopy(pod)
     table = _rewrite_probes(after["spec"])
     proxy = containers.proxy_container(options, settings, workload, table)
-    if settings.native_sidecar and spec.get("restartPolicy", "Always") == "Always":
-        # Told at once when the pod is to go, even where every app has a preStop hook of its own. Not so for work that ends by
-        # itself: its sidecar would be held up when nothing is left to wait for.
-        proxy["lifecycle"] = {"preStop": probes.prestop()}
     _place(after["spec"], options, settings, proxy)
     _mark(after, settings)
     return Injection(pod=after, injected=True, warnings=conflicts.warnings(spec, after["spec"]))

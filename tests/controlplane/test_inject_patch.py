@@ -133,20 +133,34 @@ def test_plain_container_holds_the_app_and_captures_after_its_init_containers() 
     proxy = container(found, "tulle-proxy")
     assert "restartPolicy" not in proxy
     assert "healthz/ready" in proxy["lifecycle"]["postStart"]["exec"]["command"][-1]
-    assert proxy["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "25"]
+    command = proxy["lifecycle"]["preStop"]["exec"]["command"]
+    assert ("POST /drain" in command[-2], command[-1]) == (True, "25")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "grace", "seconds"),
+    [({}, None, "25"), ({}, 300, "275"), ({names.DRAIN_SECONDS: "40"}, 300, "40"), ({}, 5, "25")],
+)
+def test_plain_container_serves_its_app_for_as_long_as_that_may_take(
+    annotations: dict[str, str], grace: int | None, seconds: str
+) -> None:
+    """It is told to end beside the app; how long that goes on calling others only its grace period says, or its author."""
+    spec: Object = {"terminationGracePeriodSeconds": grace} if grace else {}
+    proxy = container(inject(pod(ON | annotations, **spec), CLASSIC).pod, "tulle-proxy")
+
+    assert {one["name"]: one.get("value") for one in proxy["env"]}[names.ENV_DRAIN_SECONDS] == seconds
 
 
 def test_app_is_stopped_only_after_its_callers_moved_on() -> None:
-    """The kubelet asks the sidecar first; an app's own hook stays, and work that ends by itself is not held up."""
+    """The kubelet asks the sidecar first; an app's own hook stays. The sidecar's own tells it, at once, that the whole pod goes."""
     own = {"lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}, "name": "own"}
     found = inject(pod(ON, containers=[{"name": "app"}, own]), SETTINGS).pod
-    job = inject(pod(ON, restartPolicy="Never"), SETTINGS).pod
     asked = {"httpGet": {"path": names.PRESTOP_PATH, "port": names.PROXY_ADMIN_PORT, "scheme": "HTTP"}}
 
     assert container(found, "app")["lifecycle"]["preStop"] == asked
     assert container(found, "own") == own
-    assert container(found, "tulle-proxy")["lifecycle"]["preStop"] == asked
-    assert "lifecycle" not in container(job, "tulle-proxy")
+    command = container(found, "tulle-proxy")["lifecycle"]["preStop"]["exec"]["command"]
+    assert ("POST /drain" in command[-2], command[-1]) == (True, "0")
 
 
 def test_sidecar_is_told_what_it_needs() -> None:

@@ -8,7 +8,7 @@ import os
 import pickle
 import socket
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+import dataplane.app
+from dataplane.admin import Request
 from dataplane.config import Endpoints, SidecarConfig
 from dataplane.finding import Finding, Found
 from dataplane.settings import Settings
@@ -80,6 +82,81 @@ async def test_uses_of_another_worker_reach_the_one_owner_and_findings_come_back
     running[1].cancel()
     await asyncio.gather(*running, return_exceptions=True)
     worker._engine.close()
+
+
+@pytest.fixture
+async def two(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[dataplane.app.Sidecar, Worker]]:
+    """Two workers in one process, whose hooks take no longer than they must."""
+    monkeypatch.setattr(dataplane.app, "PRESTOP_SETTLE", 0.0)
+    monkeypatch.setattr(dataplane.app, "PRESTOP_FORGET", 0.0)
+    here, there = socket.socketpair()
+    first, worker = dataplane.app.Sidecar(Settings(), [here]), Worker(Settings(), there)
+    running = [asyncio.ensure_future(first.workers.run()), asyncio.ensure_future(worker._link.run())]
+    yield first, worker
+    first.workers._stopping = True
+    running[1].cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    worker._engine.close()
+    first.engine.close()
+
+
+class Guest:
+    """A caller's connection with a request under way."""
+
+    guest = True
+    busy = 1
+
+    def drain(self) -> None:
+        """Be told."""
+
+    def shut_late(self, _: float) -> None:
+        """Be ended after a while."""
+
+
+def asking(path: str, method: str = "GET") -> Request:
+    return Request(method=method, path=path, query={}, headers={}, peer="127.0.0.1")
+
+
+async def test_hook_before_the_apps_end_waits_for_the_callers_of_every_worker(
+    two: tuple[dataplane.app.Sidecar, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request under way in another worker would be cut by the app's end as one of the first's."""
+    first, worker = two
+    guest = Guest()
+    worker._engine.runtime.downstreams.add(guest)
+    asked, ask = asyncio.Semaphore(0), first.workers.ask
+
+    async def asks(what: str) -> list[Any]:
+        answers = await ask(what)
+        asked.release()
+        return answers
+
+    monkeypatch.setattr(Workers, "ask", lambda _, what: asks(what))
+    hook = asyncio.ensure_future(first._prestop(asking("/app-lifecycle/prestop")))
+    for _ in range(3):
+        await asyncio.wait_for(asked.acquire(), 10)
+    assert not hook.done()
+    guest.busy = 0
+
+    assert (await asyncio.wait_for(hook, 10)).status == 200
+    worker._engine.runtime.downstreams.discard(guest)
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_end_of_the_pod_is_not_forgotten_and_a_restart_of_its_app_is(
+    two: tuple[dataplane.app.Sidecar, Worker], *, goes: bool
+) -> None:
+    """The sidecar's own hook is called for the pod alone; its app may take any time to end after that."""
+    first, worker = two
+    if goes:
+        first._drain(asking("/drain", "POST"))
+    await first._prestop(asking("/app-lifecycle/prestop"))
+    forgotten = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.01, forgotten.set)
+    await forgotten.wait()
+    await first.workers.ask("serving")
+
+    assert (first.engine.runtime.draining, worker._engine.runtime.draining) == (goes, goes)
 
 
 @pytest.fixture

@@ -33,6 +33,11 @@ HAMMER = (
     "print(json.dumps({'requests':n,'bad':bad}))\n"
 )
 
+READINESS = (
+    "import http.client\n"
+    "c=http.client.HTTPConnection('127.0.0.1',15020); c.request('GET','/healthz/ready'); print(c.getresponse().read().decode(),end='')\n"
+)
+
 KILL = (
     "import os\n"
     "for pid in filter(str.isdigit,os.listdir('/proc')):\n"
@@ -46,6 +51,19 @@ def pair(shop: Kube) -> None:
     shop.apply(deployment("server", replicas=2, annotations=ON), service("server"), pod("client", annotations=ON))
     shop("rollout", "status", "deployment/server", "--timeout=60s")
     shop("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+
+
+def test_sidecar_knows_that_the_whole_pod_goes_whatever_hooks_its_app_has(shop: Kube) -> None:
+    """Told by its own hook, at once and for good: a restart of the app alone is forgotten after a while, and an app may take long to end."""
+    bye = {"preStop": {"exec": {"command": ["sleep", "60"]}}}
+    shop.apply(pod("slow", annotations=ON, containers=[container(lifecycle=bye)], terminationGracePeriodSeconds=90))
+    shop("wait", "--for=condition=Ready", "pod/slow", "--timeout=60s")
+    asking = ("exec", "slow", "-c", "app", "--", "python", "-c", READINESS)
+    assert shop(*asking) == "ready\n"
+    shop("delete", "pod", "slow", "--wait=false")
+
+    shop.until(lambda: shop(*asking) == "draining\n", 20, "the hook of the sidecar")
+    shop("delete", "pod", "slow", "--force", "--grace-period=0")
 
 
 def hammering(shop: Kube, seconds: float, pod: str = "client") -> subprocess.Popen[str]:
