@@ -55,9 +55,9 @@ class Peer:
         said = node.metadata
         return replace(
             self,
-            version=str(said.get("version", "")),
-            certificate_expires_at=str(said.get("certificate_expires_at", "")),
-            passed_over=str(said.get(xds.NODE_PASSED, "")),
+            version=said.get("version", ""),
+            certificate_expires_at=said.get("certificate_expires_at", ""),
+            passed_over=said.get(xds.NODE_PASSED, ""),
         )
 
 
@@ -65,7 +65,7 @@ def contract_of(node: Node) -> int:
     """Tell what level a client reads: our sidecar says so, or is older than the word; others read all there is."""
     if node.user_agent != xds.SIDECAR_AGENT:
         return xds.CONTRACT
-    said = str(node.metadata.get(xds.NODE_CONTRACT, "0"))
+    said = node.metadata.get(xds.NODE_CONTRACT, "0")
     return min(int(said), xds.CONTRACT) if said.isdecimal() and len(said) < _DIGITS else 0
 
 

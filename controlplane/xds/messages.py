@@ -12,16 +12,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from controlplane.xds.subscription import Ask
-from meshapi import protos
+from meshapi import protos, xds
 from meshapi.xds import Type
 
 _DISCOVERY = "envoy.service.discovery.v3."
 MAX_DELTA_BYTES = 2 * 1024 * 1024
 """A delta response is split above this; clients refuse messages over 4 MiB (gRPC's default)."""
+MAX_SENTENCE = 4096
+"""Characters of a refusal that are looked at: in it every name of the response is searched."""
+MAX_SAID = 4096
+"""Characters of anything a client says of itself that are kept."""
+_SAID = ("version", "certificate_expires_at", xds.NODE_PASSED, xds.NODE_CONTRACT)
+"""What anybody asks of a node's metadata; the rest, which may be megabytes, is not looked at."""
 
 
 class BadRequestError(ValueError):
@@ -46,7 +51,7 @@ class Node:
 
     id: str
     user_agent: str
-    metadata: dict[str, Any]
+    metadata: dict[str, str]
 
 
 def encode(type_: Type, name: str, version: str, body: bytes) -> Encoded:
@@ -69,9 +74,9 @@ def decode(raw: bytes, *, delta: bool) -> tuple[Type | None, Ask, Node | None]:
         )
     except DecodeError as error:
         raise BadRequestError("these bytes are no discovery request") from error
-    refusal = (
-        (message.error_detail.message or "refused without a sentence") if message.HasField("error_detail") else None
-    )
+    refusal = None
+    if message.HasField("error_detail"):
+        refusal = message.error_detail.message[:MAX_SENTENCE] or "refused without a sentence"
     if delta:
         ask = Ask(
             subscribe=frozenset(message.resource_names_subscribe),
@@ -90,8 +95,12 @@ def decode(raw: bytes, *, delta: bool) -> tuple[Type | None, Ask, Node | None]:
 
 
 def _node(node: Any) -> Node:
-    metadata = json_format.MessageToDict(node.metadata) if node.HasField("metadata") else {}
-    return Node(id=node.id, user_agent=node.user_agent_name, metadata=metadata)
+    said = node.metadata.fields
+    return Node(
+        id=node.id[:MAX_SAID],
+        user_agent=node.user_agent_name[:MAX_SAID],
+        metadata={name: said[name].string_value[:MAX_SAID] for name in _SAID if name in said},
+    )
 
 
 def delta_response(type_: Type, nonce: str, resources: Iterable[Encoded], removed: Iterable[str]) -> bytes:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 WILDCARD = "*"
 MAX_INFLIGHT = 64
 """Responses remembered until acknowledged; a client that acknowledges none of so many loses only its display in `/proxies`."""
+MAX_REASON = 500
+"""Characters of a refusal kept for each resource, of which there may be thousands with a sentence each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class Subscription:
         before = self.names if self.delta else frozenset(self.names)
         if self.delta:
             self.added = request.subscribe - before - {WILDCARD}
-            self.dropped = request.unsubscribe & before
+            self.dropped = (request.unsubscribe - request.subscribe) & before
         answer = self._take_delta(request) if self.delta else self._take_world(request)
         if not self.delta:
             self.added, self.dropped = frozenset(self.names - before), frozenset(before - self.names)
@@ -120,7 +122,7 @@ class Subscription:
             if seen is None:
                 continue
             if name in refused:
-                seen.nacked, seen.reason = version, request.error or "refused without a reason"
+                seen.nacked, seen.reason = version, (request.error or "refused without a reason")[:MAX_REASON]
             elif request.error is None:
                 seen.acked = version
                 if seen.nacked:

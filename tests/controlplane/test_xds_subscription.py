@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.xds.subscription import MAX_INFLIGHT, WILDCARD, Ask, Subscription
+from controlplane.xds.subscription import MAX_INFLIGHT, MAX_REASON, WILDCARD, Ask, Subscription
 
 
 def ask(*subscribe: str, **more: Any) -> Ask:
@@ -59,6 +59,15 @@ def test_delta_subscription_change_counts_with_a_stale_nonce() -> None:
 
     assert subscription.ask(ask("b", nonce="stale")) == {"b"}
     assert subscription.names == {"a", "b"}
+
+
+def test_delta_name_asked_for_and_let_go_in_one_breath_stays_and_was_not_dropped() -> None:
+    """Whoever counts names would else count one less with each such request, and have no bound for what comes after."""
+    subscription = Subscription(delta=True)
+    subscription.ask(ask("a"))
+
+    assert subscription.ask(ask("a", unsubscribe=frozenset({"a"}))) == {"a"}
+    assert (subscription.names, subscription.added, subscription.dropped) == ({"a"}, frozenset(), frozenset())
 
 
 def test_delta_unsubscribing_under_the_wildcard_is_answered() -> None:
@@ -159,6 +168,15 @@ def test_client_that_never_acknowledges_costs_a_bounded_memory() -> None:
     assert len(subscription._inflight) <= MAX_INFLIGHT
 
 
+def test_refusals_cost_a_bounded_memory_each() -> None:
+    """A pod may refuse each of thousands of resources by another sentence."""
+    subscription = Subscription(delta=True)
+    subscription.ask(ask("a"))
+    subscription.ask(ask(nonce=subscription.sent({"a": "1"}), error="a " * MAX_REASON))
+
+    assert len(subscription.progress["a"].reason) == MAX_REASON
+
+
 NAMES = st.sampled_from(["a", "b", "c", WILDCARD])
 
 
@@ -172,8 +190,9 @@ NAMES = st.sampled_from(["a", "b", "c", WILDCARD])
 def test_any_sequence_of_requests_leaves_a_consistent_subscription(
     delta: bool, steps: list[tuple[frozenset[str], frozenset[str], str, bool]]
 ) -> None:
-    """Names never hold the wildcard, answers are asked-for names, and progress is kept for what can be sent only."""
+    """Names never hold the wildcard, who counts them counts right, answers are asked-for names, and progress is kept for what can be sent only."""
     subscription = Subscription(delta=delta)
+    counted = 0
     for subscribe, unsubscribe, nonce, bad in steps:
         answer = subscription.ask(
             Ask(
@@ -185,6 +204,8 @@ def test_any_sequence_of_requests_leaves_a_consistent_subscription(
         )
         subscription.sent(dict.fromkeys(subscription.names & answer, "1"))
 
+        counted += len(subscription.added) - len(subscription.dropped)
+        assert counted == len(subscription.names)
         assert WILDCARD not in subscription.names
         assert answer - {WILDCARD} <= subscribe | (unsubscribe if subscription.wildcard else frozenset())
         if not subscription.wildcard:
