@@ -99,7 +99,7 @@ class Sidecar:
         return text(missing, 503) if missing else text("ready")
 
     async def _metrics(self, _: Request) -> Answer:
-        own = views.metrics_text(self.engine.runtime, self.engine.listeners)
+        own = views.metrics_text(self.engine.runtime, self.engine.listeners, self.engine.recent)
         others = await self.workers.ask("metrics")
         return views.metrics(summed([own, *others]) if others else own)
 

@@ -30,6 +30,7 @@ from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import chatter
 from dataplane.telemetry.accesslog import AccessLog
 from dataplane.telemetry.output import Output
+from dataplane.telemetry.recent import Recent
 from meshapi import xds
 
 _MANY = 1 << 30
@@ -70,6 +71,7 @@ class Engine:
             seconds=settings.drain_seconds,
             shut=self.shut,
         )
+        self.recent = Recent(runtime.metrics, runtime.timers)
         self._room = int(descriptors() * _FOR_CONNECTIONS)
         self._seed = seed
         self._bound: set[str] = set()
@@ -79,6 +81,7 @@ class Engine:
     def start(self) -> None:
         """Take captured connections, if this sidecar is one of a mesh; a file's listeners come with it."""
         self.runtime.start()
+        self.recent.start()
         settings = self.settings
         if settings.mesh is not None:
             ports = (settings.outbound_port, settings.inbound_port)

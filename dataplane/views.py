@@ -18,6 +18,7 @@ from dataplane.net.listen import Listener
 from dataplane.proxy.request.explain import Question, explain
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import exposition
+from dataplane.telemetry.recent import Recent
 
 _HIDDEN = frozenset(("key",))
 
@@ -28,7 +29,7 @@ def connections(runtime: Runtime) -> int:
     return len(runtime.downstreams) + int(relays)
 
 
-def metrics_text(runtime: Runtime, listeners: list[Listener]) -> str:
+def metrics_text(runtime: Runtime, listeners: list[Listener], recent: Recent) -> str:
     """Write out everything a worker counted, in the Prometheus text format."""
     lines = [
         "# HELP tulle_proxy_connections Connections open, of every kind.",
@@ -59,7 +60,7 @@ def metrics_text(runtime: Runtime, listeners: list[Listener]) -> str:
         lines += [
             f'tulle_accept_refused_total{{reason="{reason}"}} {count}' for reason, count in sorted(refused.items())
         ]
-    return exposition.expose(runtime.metrics) + "\n".join(lines) + "\n"
+    return exposition.expose(runtime.metrics) + "\n".join([*lines, *recent.lines()]) + "\n"
 
 
 def metrics(text_: str) -> Answer:

@@ -105,7 +105,7 @@ class Worker:
     def _answer(self, what: str) -> Any:
         match what:
             case "metrics":
-                return views.metrics_text(self._engine.runtime, self._engine.listeners)
+                return views.metrics_text(self._engine.runtime, self._engine.listeners, self._engine.recent)
             case "serving":
                 return self._engine.runtime.serving
             case _:

@@ -18,6 +18,7 @@ from dataplane import views
 from dataplane.net.poller import Poller
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import flags, labels
+from dataplane.telemetry.recent import Recent
 
 _PEERS = ", ".join(name for name, _ in labels.Peers(reporter="source").pairs())
 
@@ -36,7 +37,7 @@ def metrics() -> str:
     for inside, _ in calls("dataplane/*.py", "metrics.gauge"):
         made.gauge(inside[0], inside[1], lambda: 0.0)
     listener: Any = Stub(refused={"connections": 1})
-    sidecar = _scraped(views.metrics_text(runtime, [listener]))
+    sidecar = _scraped(views.metrics_text(runtime, [listener], Recent(runtime.metrics, runtime.timers)))
     poller.close()
     loop.close()
     plane = [

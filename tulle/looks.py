@@ -37,6 +37,9 @@ class Said:
     errors: Mapping[str, float] = field(default_factory=dict)
     """Responses it made itself so far, by the word of their reason."""
     requests: float = 0.0
+    lately: Mapping[str, float] | None = None
+    """Of these errors, the ones of the last minute; None when it does not keep them."""
+    requests_lately: float = 0.0
     certificate_ends: float = 0.0
     """Seconds since the epoch; 0 when it does not say."""
     config: Object = field(default_factory=dict)
@@ -154,15 +157,29 @@ def said_by(kube: Kube, pod: Object) -> Said:
 def read(text: str, config: Object) -> Said:
     """Read a scrape."""
     errors: dict[str, float] = {}
+    lately: dict[str, float] = {}
     requests = ends = 0.0
+    recent: float | None = None
     for name, reason, value in _SAMPLE.findall(text):
         if name == "tulle_errors_total":
             errors[reason] = errors.get(reason, 0.0) + float(value)
+        elif name == "tulle_errors_last_minute":
+            lately[reason] = float(value)
         elif name == "tulle_requests_total":
             requests += float(value)
+        elif name == "tulle_requests_last_minute":
+            recent = float(value)
         elif name == "tulle_certificate_expiry_seconds":
             ends = float(value)
-    return Said(errors=errors, requests=requests, certificate_ends=ends, config=config)
+    kept = lately if recent is not None else None
+    return Said(
+        errors=errors,
+        requests=requests,
+        lately=kept,
+        requests_lately=recent or 0.0,
+        certificate_ends=ends,
+        config=config,
+    )
 
 
 def _youngest(told: Mapping[str, Sequence[Object]]) -> dict[Place, Object]:

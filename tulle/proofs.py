@@ -27,31 +27,16 @@ _ALIVE = frozenset({"Pending", "Running"})
 _STARTING = frozenset({None, "ContainerCreating", "PodInitializing"})
 _START_SECONDS = 20.0
 """How long a sidecar may take to be ready."""
-ASKED_FOR = frozenset(
-    {
-        "rbac_denied",
-        "route_not_found",
-        "connect_refused",
-        "upgrade_refused",
-        "escaped_slash",
-        "slow_request_body",
-        "slow_request_head",
-    }
-)
-"""Words of answers that somebody's policy, route or client asked for."""
-SLOW = frozenset({"request_timeout", "stream_idle_timeout", "max_stream_duration"})
-"""Words of answers to which an app gave the reason, by being slower than its route allows."""
 
 
 def of_looks(first: Look, second: Look) -> list[Claim]:
-    """Claim that the control plane follows, that every sidecar does, and that nobody gets an error the mesh made."""
+    """Claim that the control plane follows, and that every sidecar does."""
     return [
         *_replicas(first, second),
         *_feeds(first, second),
         _running(first, second),
         *_sidecars(first, second),
         *_destinations(first, second),
-        *_errors(first, second),
     ]
 
 
@@ -339,36 +324,6 @@ def _destination(name: str) -> tuple[str, int]:
         return xds.parse_outbound_listener(name)
     except xds.BadNameError:
         return "", 0
-
-
-def _errors(first: Look, second: Look) -> list[Claim]:
-    bad: list[str] = []
-    slow: list[str] = []
-    for one, said in sorted(second.sidecars.items()):
-        before = first.sidecars.get(one)
-        if before is None or said.silent or before.silent or said.requests < before.requests:
-            continue
-        asked = said.requests - before.requests
-        for word, count in sorted(said.errors.items()):
-            more = count - before.errors.get(word, 0.0)
-            if more > 0 and word not in ASKED_FOR:
-                told = f"{who(one, second)}: {more:.0f} of {max(asked, more):.0f} requests {word}"
-                (slow if word in SLOW else bad).append(told)
-    return [
-        claim(
-            not bad,
-            "no request gets an error the mesh made",
-            detail=some(bad, "; "),
-            advice="docs/reference/errors.md says what each word means; tulle routes <workload> --host <name> what would be done",
-        ),
-        claim(
-            not slow,
-            "no request takes longer than its route allows",
-            detail=some(slow, "; "),
-            advice="the app is slower than the time-out of its route",
-            otherwise=WARNING,
-        ),
-    ]
 
 
 def _split(address: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ The map:
 - `labels`: who talked to whom, in Istio's words; a pair of peers is named once and then held.
 - `metrics`: the series themselves: plain integers bumped through objects bound beforehand.
 - `exposition`: the text a scrape gets.
+- `recent`: what of it was counted in the last minute.
 - `accesslog`: one line a request, when asked for, written off the hot path.
 - `chatter`: a bound on what is logged about traffic beside it.
 """

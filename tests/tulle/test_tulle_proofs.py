@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.ca import issuer
 from meshapi import names, xds
-from tulle import opting, proofs, trusting
+from tulle import blaming, opting, proofs, trusting
 from tulle.claims import Claim
 from tulle.looks import Look, Place, Said, read
 from tulle.opting import Trial
@@ -180,28 +180,48 @@ def counted(requests: int, **errors: int) -> Said:
     return read("\n".join([*lines, "tulle_certificate_expiry_seconds 4000000000.5"]), {})
 
 
-def test_errors_the_mesh_makes_are_counted_between_the_looks() -> None:
-    """By workload, word and share; those of before are history."""
+def kept(requests: int, **errors: int) -> Said:
+    """A scrape of a sidecar that keeps its last minute."""
+    lines = [f"tulle_requests_last_minute {requests}", 'tulle_errors_total{reason="no_healthy_upstream"} 900']
+    lines += [f'tulle_errors_last_minute{{reason="{word}"}} {count}' for word, count in errors.items()]
+    return read("\n".join(lines), {})
+
+
+def blamed(first: Look, second: Look) -> list[tuple[str, str, str]]:
+    return [(c.status, c.text, c.detail) for c in blaming.of_errors(first, second) if c.status != OK]
+
+
+FAULT = "no request gets an error the mesh made"
+
+
+def test_errors_of_the_last_minute_are_told_by_workload_word_and_share() -> None:
+    """An outage that was there before the looks is seen; what is older is history."""
     owned = pod("web-1", ownerReferences=[{"kind": "StatefulSet", "name": "web", "controller": True}])
-    before = replace(well(), pods=well().pods | {WEB: owned}, sidecars={WEB: counted(100, upstream_reset=5)})
+    look = replace(well(), pods=well().pods | {WEB: owned}, sidecars={WEB: kept(240, no_healthy_upstream=3)})
+
+    told = "shop/web-1 of StatefulSet/web: 3 of 240 requests in the last minute, 1.2%: no_healthy_upstream"
+    assert blamed(look, look) == [(FAILED, FAULT, told)]
+    quiet = replace(look, sidecars={WEB: kept(240)})
+    assert blamed(quiet, quiet) == []
+
+
+def test_errors_of_a_sidecar_that_keeps_no_minute_are_counted_between_the_looks() -> None:
+    """One of the version before: by workload, word and share as well."""
+    before = replace(well(), sidecars={WEB: counted(100, upstream_reset=5)})
     after = replace(before, sidecars={WEB: counted(140, upstream_reset=5, no_healthy_upstream=3)})
 
-    assert proved(before, after) == {
-        "no request gets an error the mesh made": "shop/web-1 of StatefulSet/web: 3 of 40 requests no_healthy_upstream"
-    }
-    assert proved(after, after) == {}
-    assert proved(after, before) == {}, "a sidecar that began anew"
+    told = "shop/web-1: 3 of 40 requests between the looks, 7.5%: no_healthy_upstream"
+    assert blamed(before, after) == [(FAILED, FAULT, told)]
+    assert blamed(after, after) == []
+    assert blamed(after, before) == [], "a sidecar that began anew"
 
 
 def test_errors_that_were_asked_for_are_nobody_s_fault() -> None:
     """A policy that denies works; an app slower than its route is looked at, not blamed on the mesh."""
-    before = replace(well(), sidecars={WEB: counted(0)})
-    after = replace(well(), sidecars={WEB: counted(9, rbac_denied=4, request_timeout=1)})
-    found = [claim for claim in proofs.of_looks(before, after) if claim.status != OK]
+    look = replace(well(), sidecars={WEB: kept(9, rbac_denied=4, request_timeout=1)})
 
-    assert [(claim.status, claim.detail) for claim in found] == [
-        (WARNING, "shop/web-1: 1 of 9 requests request_timeout")
-    ]
+    told = "shop/web-1: 1 of 9 requests in the last minute, 11.1%: request_timeout"
+    assert blamed(look, look) == [(WARNING, "no request takes longer than its route allows", told)]
 
 
 def bare(look: Look, *, namespace: Object | None = None, second: Look | None = None) -> tuple[str, str]:

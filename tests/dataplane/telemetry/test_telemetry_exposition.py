@@ -14,6 +14,7 @@ from dataplane.telemetry.accesslog import AccessLog
 from dataplane.telemetry.exposition import expose
 from dataplane.telemetry.labels import Peers, Workload
 from dataplane.telemetry.metrics import DURATION_BOUNDS, OUTCOME_LIMIT, Metrics
+from dataplane.telemetry.recent import Recent
 from dataplane.workers import summed
 from tests.dataplane.proxy.rig import Rig
 
@@ -158,7 +159,7 @@ def test_scrape_of_the_whole_worker_and_of_several_together(scrapes: int) -> Non
         rig.runtime.access_log.dropped = 2
         rig.client().send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         rig.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-        text = views.metrics_text(rig.runtime, [])
+        text = views.metrics_text(rig.runtime, [], Recent(rig.runtime.metrics, rig.runtime.timers))
         found = parse(summed([text] * scrapes))
     finally:
         rig.close()
