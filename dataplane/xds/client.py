@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 20.0
 """Between two questions whether the control plane is still there; a dead one is noticed after two."""
-BACKOFF = (0.2, 10.0)
-"""First and longest wait before another try, seconds."""
+BACKOFF = (0.2, 4.0)
+"""First and longest wait before another try, seconds, half of it more or less by chance. The longest is shorter than an ending pod waits for its callers: one that rolls
+as soon as the control plane is back must not be gone before they can have heard of its successor."""
 _CALM = 20.0
 """A connection that held so long starts the back-off anew."""
 

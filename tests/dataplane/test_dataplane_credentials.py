@@ -106,6 +106,11 @@ def test_shortest_life_has_time_for_two_tries_that_fail() -> None:
     assert held.patience >= 5
 
 
+def test_sidecar_is_back_before_a_pod_that_rolls_at_once_is_gone() -> None:
+    """Where the control plane comes back and a workload rolls in the same second, callers hear of the new pod while the old one waits for them."""
+    assert BACKOFF[1] * 1.5 < names.PRESTOP_SECONDS
+
+
 def test_certificate_is_over_when_its_peers_say_so() -> None:
     """By the wall clock: the monotonic one stands still while a node sleeps."""
     held = Credentials(roots_pem=b"r")
