@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check bench bench-quick bench-check manifests clean pure compile protos lock help reference fuzz
+.PHONY: setup demo test chaos check bench bench-quick bench-check manifests clean pure compile protos lock help reference fuzz
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 12
@@ -27,6 +27,9 @@ demo: setup      ## a cluster, the mesh and a shop on this machine; ARGS="--once
 
 test: setup      ## all tests; T=<path or pytest expression> runs a part
 	@$(PY) -m pytest $(if $(T),$(if $(wildcard $(firstword $(subst ::, ,$(T)))),$(T),-k "$(T)")) $(ARGS)
+
+chaos: setup     ## a mesh under load and what happens to it: MINUTES=60, SEED=<what a run printed>, ARGS="--only killed --short"
+	@$(PY) -m tests.chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: setup     ## style, types and import directions, without the behaviour tests
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check -q .
