@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -28,6 +29,10 @@ from meshapi.xds import PUSH_ORDER, Type
 log = logging.getLogger(__name__)
 
 _DISCOVERY = "envoy.service.discovery.v3."
+PORTION_BYTES = 1536 * 1024
+"""Names subscribed to in one request, and as much of those let go, about: gRPC servers take messages of 4 MiB unless told otherwise."""
+_FRAMING = 8
+"""What the encoding adds to a name, or to a name and its version, at most."""
 
 
 class Session:
@@ -129,7 +134,7 @@ class Session:
             needed, asked = self._needed[type_], self._asked[type_]
             fresh, stale = needed - asked, asked - needed
             if fresh or stale:
-                requests.append(self._subscription(type_, fresh, stale))
+                requests += self._subscription(type_, fresh, stale)
                 asked |= fresh
                 asked -= stale
         return requests
@@ -221,18 +226,23 @@ class Session:
             self._held[type_].forget(name)
             self._stirred.add(type_)
 
-    def _subscription(self, type_: Type, fresh: set[str], stale: set[str]) -> bytes:
-        fields: dict[str, Any] = {
-            "type_url": type_.url,
-            "resource_names_subscribe": sorted(fresh),
-            "resource_names_unsubscribe": sorted(stale),
-        }
-        if type_ not in self._spoken:
-            versions = self._held[type_].versions
-            # The bundle is always sent anew: that it comes shows that the control plane takes this stream, also when nothing changed.
-            known = fresh & versions.keys() - {xds.TRUST_BUNDLE}
-            fields["initial_resource_versions"] = {name: versions[name] for name in sorted(known)}
-        return self._request(**fields)
+    def _subscription(self, type_: Type, fresh: set[str], stale: set[str]) -> list[bytes]:
+        """Write a change of subscriptions in requests of bearable size; versions go with the first of a type on a stream, and what they leave out is sent anew."""
+        # The bundle is always sent anew: that it comes shows that the control plane takes this stream, also when nothing changed.
+        versions = {} if type_ in self._spoken else dict(self._held[type_].versions)
+        versions.pop(xds.TRUST_BUNDLE, None)
+        requests: list[bytes] = []
+        for names, gone in zip_longest(_portions(sorted(fresh), versions), _portions(sorted(stale), {}), fillvalue=()):
+            told = {} if requests else {name: versions[name] for name in names if name in versions}
+            requests.append(
+                self._request(
+                    type_url=type_.url,
+                    resource_names_subscribe=names,
+                    resource_names_unsubscribe=gone,
+                    initial_resource_versions=told,
+                )
+            )
+        return requests
 
     def _request(self, **fields: Any) -> bytes:
         """Write a request; the node goes with the first of a stream, and with the first that has news of it."""
@@ -242,3 +252,18 @@ class Session:
         self._spoken.add(Type(fields["type_url"]))
         raw: bytes = protos.message(_DISCOVERY + "DeltaDiscoveryRequest")(**fields).SerializeToString()
         return raw
+
+
+def _portions(names: list[str], versions: Mapping[str, str]) -> list[list[str]]:
+    """Split names where a request that holds them, and their versions if it is the first, would grow too long; at least one portion."""
+    portions: list[list[str]] = [[]]
+    size = 0
+    for name in names:
+        known = versions.get(name) if len(portions) == 1 else None
+        cost = _FRAMING + len(name) + (_FRAMING + len(name) + len(known) if known is not None else 0)
+        if portions[-1] and size + cost > PORTION_BYTES:
+            portions.append([])
+            size, cost = 0, _FRAMING + len(name)
+        portions[-1].append(name)
+        size += cost
+    return portions
