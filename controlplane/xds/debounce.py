@@ -21,6 +21,8 @@ class Debounce:
         self._urgent = urgent
         self._longest = longest
         self._first: float | None = None
+        self._hurried = False
+        """Whether an urgent change waits: then no later change puts off what is due."""
         self.due: float | None = None
 
     def note(self, now: float, *, urgent: bool = False) -> None:
@@ -28,10 +30,12 @@ class Debounce:
         if self._first is None:
             self._first = now
         soon = now + (self._urgent if urgent else self._quiet)
-        if urgent and self.due is not None:
+        self._hurried = self._hurried or urgent
+        if self._hurried and self.due is not None:
             soon = min(soon, self.due)
         self.due = min(soon, self._first + self._longest)
 
     def taken(self) -> None:
         """The changes noted so far are being acted on."""
         self._first = self.due = None
+        self._hurried = False

@@ -253,7 +253,8 @@ class ClusterTable:
         failing = [slot for slot in self._tier if slot.health.state != _WELL]
         failing.sort(key=_rounds, reverse=True)
         aside = self._aside = failing[: share(len(failing), len(self._tier))]
-        self._willing = [slot for slot in self._tier if slot not in aside] if aside else self._tier
+        passed = set(aside)
+        self._willing = [slot for slot in self._tier if slot not in passed] if passed else self._tier
         self._due = _NEVER
         for slot in aside:
             self._due = min(self._due, slot.health.until)

@@ -102,3 +102,16 @@ def test_urgent_change_is_acted_on_sooner() -> None:
     debounce.note(1.0, urgent=True)
 
     assert debounce.due == 1.01
+
+
+def test_urgent_change_is_not_put_off_by_others() -> None:
+    """Changes that are in no hurry come all the time; the endpoint that went has not half a second."""
+    debounce = Debounce(quiet=0.05, urgent=0.01, longest=0.5)
+    debounce.note(1.0, urgent=True)
+    debounce.note(1.005)
+    assert debounce.due == 1.01
+    debounce.taken()
+    debounce.note(2.0)
+    debounce.note(2.04)
+
+    assert debounce.due == 2.09

@@ -176,6 +176,22 @@ def test_time_without_a_control_plane_does_not_make_idle(stage: Stage) -> None:
     assert stage.dropped == ["a"]
 
 
+def test_what_was_idle_when_the_control_plane_went_is_kept_until_it_is_back(stage: Stage) -> None:
+    """Its next connection would find nobody to ask, and pass through in plaintext. What is used meanwhile ages from its return."""
+    stage.ask("a", "b")
+    stage.now += IDLE_SECONDS + 1
+    stage.discovery.connection(False)
+    stage.idle()
+    assert stage.dropped == []
+    stage.discovery.touch("b")
+    stage.discovery.connection(True)
+    stage.idle(IDLE_SECONDS)
+    assert stage.dropped == ["a"]
+    stage.idle(1)
+
+    assert stage.dropped == ["a", "b"]
+
+
 def test_hint_is_taken_once_and_ends_by_the_idle_rule(stage: Stage) -> None:
     """What is hinted at later is not this start's."""
     stage.discovery.adopt(["a", "b"])

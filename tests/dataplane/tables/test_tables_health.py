@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -105,6 +106,20 @@ def test_at_most_half_are_passed_over_and_none_when_all_fail() -> None:
     fail(c, "e")
 
     assert picked(c) == {"a", "b", "d", "e"}
+
+
+def test_half_of_thousands_that_fail_cost_each_change_little() -> None:
+    """A zone that is away: every trial changes who is passed over, and the next request looks. It took 20 ms of each with a thousand endpoints."""
+    many = [f"10.0.{number // 250}.{number % 250}" for number in range(5000)]
+    made = table(*many)
+    fail(made, *many[:2500])
+    began = time.process_time()
+    for number in range(20):
+        fail(made, many[number], now=100.0)
+        made.pick(None)
+
+    assert time.process_time() - began < 1.0
+    assert made.passed_over == 2500
 
 
 def test_excluded_endpoints_give_way_to_one_that_is_passed_over() -> None:
