@@ -21,18 +21,17 @@ import grpc.aio
 from aiohttp import web
 
 from controlplane import admin, reports
-from controlplane.ca import trust as ca_trust
 from controlplane.ca.access import identified
 from controlplane.ca.service import Certificates, Issuing, ca_handlers
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Caller, Tokens
 from controlplane.ca.trust import Trust
+from controlplane.feed.feed import Feed
+from controlplane.feed.kinds import CONFIG_MAP, CONFIGURED, REGISTRATIONS, SECRET, WORKLOADS
 from controlplane.feed.namespaces import Namespaces
 from controlplane.feed.objects import ObjectStore
 from controlplane.feed.reflector import Reflector
-from controlplane.feed.shapes import FEED
-from controlplane.feed.sweep import Sweep
-from controlplane.feed.versions import knows_native_sidecars
+from controlplane.feed.versions import Kubelets, server_knows
 from controlplane.ingest.assemble import ingest
 from controlplane.ingest.reading import Cursor
 from controlplane.ingest.routes import refused_patterns
@@ -41,7 +40,7 @@ from controlplane.inject.options import InjectSettings
 from controlplane.inject.workload import owner_of
 from controlplane.kube.client import ApiError, Cluster
 from controlplane.kube.connect import Connection
-from controlplane.operator.desk import MeshDesk
+from controlplane.operator.reconciler import Look, Reconciler
 from controlplane.operator.thread import Operator
 from controlplane.places import Places
 from controlplane.settings import Settings
@@ -91,7 +90,8 @@ class App:
         self._make_authority(settings)
         self._make_distribution(settings)
         self._make_writers(settings, connection)
-        self.native_sidecar = settings.proxy.native_sidecar == "true"
+        self.kubelets = Kubelets(self.store)
+        self._server_knows = False
         self.admissions: dict[tuple[str, str], int] = {}
         self.draining = False
         self.server: grpc.aio.Server | None = None
@@ -107,22 +107,12 @@ class App:
             self.trust, self._identify, self.places.of, self.certificates, settings.certificate_seconds
         )
         self.own = [
-            Reflector(
-                self.cluster,
-                kind,
-                self.trust,
-                namespace=settings.namespace,
-                params={"fieldSelector": f"metadata.name={name}"},
-            )
-            for kind, name in (
-                (ca_trust.BUNDLE, self.trust.bundle_name),
-                (ca_trust.SECRET, settings.ca_secret),
-            )
+            Reflector(self.cluster, kind, self.trust, within=(settings.namespace, name))
+            for kind, name in ((CONFIG_MAP, self.trust.bundle_name), (SECRET, settings.ca_secret))
         ]
 
     def _make_distribution(self, settings: Settings) -> None:
-        self.feed = [Reflector(self.cluster, kind, self.store) for kind in FEED]
-        self.sweep = Sweep(self.cluster, self.store)
+        self.feed = Feed(self.cluster, self.store, settings.service)
         callers = PodCallers(self.store, owner_of)
         self.hub = Hub(self.source, self._identify, callers, settings.max_streams, self.places.at)
         self.publisher = Publisher(
@@ -134,10 +124,17 @@ class App:
 
     def _make_writers(self, settings: Settings, connection: Connection) -> None:
         own = (settings.namespace, settings.service)
-        self.rolls = Rolls(self.cluster, self.writer, settings.untouched)
-        self.webhooks = Webhooks(self.cluster, self.writer, own, lambda: self.trust.roots_pem)
-        self.statuses = Statuses(self.cluster, self.store, self.writer)
-        self.operator = Operator(MeshDesk(self.store, self.rolls, self.webhooks), connection, settings.service)
+        self.rolls = Rolls(self.cluster, self.store, self.writer, settings.untouched)
+        self.webhooks = Webhooks(self.cluster, self.store, self.writer, own, lambda: self.trust.roots_pem)
+        self.statuses = Statuses(self.cluster, self.store, self.writer, self.feed)
+        looks: dict[str, Look] = {
+            **{kind.name: self.rolls.look for kind in WORKLOADS},
+            **{kind.name: self.statuses.look for kind in CONFIGURED},
+            **{kind.name: self.webhooks.look for kind in REGISTRATIONS},
+        }
+        counted: dict[str, Look] = {"Pod": lambda _: self.statuses.counted()}
+        self.reconciler = Reconciler(self.store, self.feed.reached, looks | counted, looks.keys())
+        self.operator = Operator(self.reconciler.trigger, connection, settings.service)
         self.publisher.listen(self.statuses.told)
         self.elector.listen(self.writer.lead)
         self.elector.listen(lambda leading: self._want_authority() if leading else None)
@@ -156,7 +153,7 @@ class App:
             self.ports["admin"] = port_of(runner)
             async with asyncio.TaskGroup() as group:
                 electing = group.create_task(self.elector.run(), name="elector")
-                learning: tuple[Part, ...] = (self.writer, *self.own, *self.feed, self.sweep)
+                learning: tuple[Part, ...] = (self.writer, *self.own, self.feed)
                 running = [group.create_task(part.run()) for part in learning]
                 running.append(group.create_task(self._start(stack, group, running), name="start"))
                 await stop.wait()
@@ -171,20 +168,18 @@ class App:
     ) -> None:
         """Learn everything once, then serve."""
         await self._learn()
-        serving: tuple[Part, ...] = (self.publisher, self.operator, self.serving)
+        serving: tuple[Part, ...] = (self.publisher, self.operator, self.reconciler, self.serving)
         running.extend(group.create_task(part.run()) for part in serving)
         await self.publisher.published.wait()
         await self._serve(stack)
         log.info("serving: %s", ", ".join(f"{name} on {port}" for name, port in self.ports.items()))
-        await persist(self.webhooks.look, "the webhook configurations")
 
     async def _learn(self) -> None:
         """Wait for the issuer, and for a first whole list of every kind."""
         if self.settings.proxy.native_sidecar == "auto":
-            ask = lambda: knows_native_sidecars(self.cluster)  # noqa: E731 - asked again until it is answered
-            self.native_sidecar = await persist(ask, "the versions of the cluster")
+            self._server_knows = await persist(lambda: server_knows(self.cluster), "the version of the API server")
         for own in self.own:
-            await own.synced.wait()
+            await own.health.synced.wait()
         self._want_authority()
         if not self.trust.ready.is_set():
             who = (
@@ -195,8 +190,7 @@ class App:
             log.info("waiting for Secret %s/%s: %s", self.settings.namespace, self.settings.ca_secret, who)
         await self.trust.ready.wait()
         await self._announce()
-        for synced in self._lists():
-            await synced.wait()
+        await self.feed.learned()
 
     async def _announce(self) -> None:
         """Have the roots of this replica's issuer remembered before anybody meets them; the one thing written without leading.
@@ -238,6 +232,7 @@ class App:
         return reports.Parts(
             elector=self.elector,
             store=self.store,
+            feed=self.feed,
             hub=self.hub,
             source=self.source,
             publisher=self.publisher,
@@ -257,15 +252,11 @@ class App:
         """What is not ready yet, in words."""
         waits = [
             (self.trust.ready.is_set(), "there is no issuer"),
-            (all(synced.is_set() for synced in self._lists()), "not everything has been listed"),
             ("webhook" in self.ports, "not serving"),
             (self.webhooks.settled, "the webhook configurations do not carry the CA bundle"),
             (not self.draining, "ending"),
         ]
-        return [words for good, words in waits if not good]
-
-    def _lists(self) -> list[asyncio.Event]:
-        return [*(part.synced for part in self.feed), self.sweep.synced]
+        return [*self.feed.missing(), *(words for good, words in waits if not good)]
 
     async def _identify(self, authorization: str, peer: str) -> Caller:
         return await identified(self.tokens, authorization, self.places.at(peer))
@@ -289,9 +280,13 @@ class App:
             xds_address=settings.xds_address,
             trust_domain=settings.trust_domain,
             ca_roots=self.trust.roots_pem,
-            native_sidecar=self.native_sidecar,
+            native_sidecar=self._native_sidecar(),
             excluded_namespaces=settings.untouched,
         )
+
+    def _native_sidecar(self) -> bool:
+        word = self.settings.proxy.native_sidecar
+        return word == "true" or (word == "auto" and self._server_knows and self.kubelets.know())
 
     def _count_admission(self, hook: str, outcome: str) -> None:
         self.admissions[hook, outcome] = self.admissions.get((hook, outcome), 0) + 1

@@ -18,6 +18,7 @@ from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Tokens
 from controlplane.ca.trust import Trust
 from controlplane.compiler.snapshot import MeshSnapshot
+from controlplane.feed.feed import Feed
 from controlplane.feed.objects import ObjectStore
 from controlplane.operator.thread import Operator
 from controlplane.write.leader import Elector
@@ -37,6 +38,7 @@ class Parts:
 
     elector: Elector
     store: ObjectStore
+    feed: Feed
     hub: Hub
     source: Source
     publisher: Publisher
@@ -61,7 +63,7 @@ def of(parts: Parts) -> Report:
         missing=parts.missing,
         samples=lambda: samples(parts),
         proxies=lambda: [_proxy(parts, stream) for stream in sorted(parts.hub.streams, key=_place)],
-        snapshot=lambda: {**snapshot(parts.source.snapshot), "authority": authority(parts)},
+        snapshot=lambda: {**snapshot(parts.source.snapshot), "authority": authority(parts), "feed": feed(parts)},
     )
 
 
@@ -72,8 +74,7 @@ def samples(parts: Parts) -> Iterator[Sample]:
     )
     for transport, count in sorted(Counter("delta" if s.delta else "sotw" for s in parts.hub.streams).items()):
         yield _gauge("tulle_xds_streams", count, "Streams open now.", transport=transport)
-    for kind, count in sorted(parts.store.count().items()):
-        yield _gauge("tulle_objects", count, "Objects of the cluster held.", kind=kind)
+    yield from _of_the_cluster(parts)
     for cache, count in parts.source.sizes().items():
         yield _gauge(
             "tulle_xds_cached_resources", count, "Encoded resources held, and inputs they were made of.", cache=cache
@@ -124,6 +125,18 @@ def _bounds(parts: Parts) -> Iterator[Sample]:
         yield _total("tulle_bound_refusals_total", bounded.refused, words, bound=bounded.what)
 
 
+def _of_the_cluster(parts: Parts) -> Iterator[Sample]:
+    for kind, count in sorted(parts.store.count().items()):
+        yield _gauge("tulle_objects", count, "Objects of the cluster held.", kind=kind)
+    for kind, one in sorted(parts.feed.kinds.items()):
+        yield _gauge(
+            "tulle_feed_age_seconds",
+            one.age,
+            "Time since the API server was last heard of a kind; about a minute passes between signs of life.",
+            kind=kind,
+        )
+
+
 def _gauge(name: str, value: float, words: str, **labels: str) -> Sample:
     return Sample(name=name, value=value, labels=labels, help=words)
 
@@ -166,6 +179,14 @@ def _progress(subscription: Subscription) -> Json:
         "nacked_reason": "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items())) or None,
         "subscribed": len(subscription.names),
         "missing": sorted(subscription.missing),
+    }
+
+
+def feed(parts: Parts) -> Json:
+    """How each kind is read: in which version, how long ago it was heard of, and why not."""
+    return {
+        kind: {"version": one.served or None, "age_seconds": round(one.age, 1), "error": one.trouble or None}
+        for kind, one in parts.feed.kinds.items()
     }
 
 

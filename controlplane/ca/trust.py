@@ -19,13 +19,10 @@ from cryptography import x509
 from controlplane.ca import issuer as issuers
 from controlplane.ca import trial
 from controlplane.ca.issuer import BadIssuerError, Issuer
-from controlplane.feed.shapes import Data, Kind
+from controlplane.feed.kinds import CONFIG_MAP, SECRET
 from controlplane.kube.client import APPLY_PATCH, ApiError, Cluster, path_of
 from controlplane.settings import Settings
 from meshapi import names
-
-SECRET = Kind(name="Secret", api="v1", plural="secrets", shape=Data)
-BUNDLE = Kind(name="ConfigMap", api="v1", plural="configmaps", shape=Data)
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +66,14 @@ class Trust:
                 changed = self.issuer is None or self.issuer.certificate != issuer.certificate
                 self.issuer = issuer
                 self._settle(changed=changed)
-            elif kind == BUNDLE.name and name == self.bundle_name:
+            elif kind == CONFIG_MAP.name and name == self.bundle_name:
                 self._written = frozenset()
                 roots = issuers.parse_bundle(data.get(issuers.ROOTS, ""))
                 self._written, self._bundle = frozenset(roots), roots or self._bundle
                 self._settle(changed=False)
         except BadIssuerError as error:
             log.error("%s %s/%s cannot be used: %s", kind, self._settings.namespace, name, error)  # noqa: TRY400 - a sentence
-            if kind == BUNDLE.name:
+            if kind == CONFIG_MAP.name:
                 self._settle(changed=False)
             else:
                 self.refused = str(error)
@@ -86,16 +83,18 @@ class Trust:
         log.warning("%s %s/%s was removed; going on with what it held", kind, namespace, name)
         if kind == SECRET.name:
             self.refused = "it was removed: a replica that starts anew has no issuer"
-        if kind == BUNDLE.name:
+        if kind == CONFIG_MAP.name:
             self._written = frozenset()
             self._settle(changed=False)
 
-    def replace(self, kind: str, objects: list[dict[str, Any]]) -> None:
-        """Take in a list."""
-        for obj in objects:
-            self.apply(kind, obj)
-        if kind == BUNDLE.name and not objects and self._written:
-            self.remove(kind, self._settings.namespace, self.bundle_name)
+    def retain(self, kind: str, places: set[tuple[str, str]]) -> None:
+        """Take in that a list held the Secret or the ConfigMap, or did not."""
+        held, name = {
+            SECRET.name: (self.issuer is not None and not self.refused, self._settings.ca_secret),
+            CONFIG_MAP.name: (bool(self._written), self.bundle_name),
+        }[kind]
+        if held and not places:
+            self.remove(kind, self._settings.namespace, name)
 
     def missing(self) -> bool:
         """Tell whether the leader should make an issuer."""

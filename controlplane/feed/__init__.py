@@ -1,9 +1,12 @@
 """Kubernetes in: every object the mesh reads comes in through here, into one store.
 
-objects.py     ObjectStore: raw objects by kind and key, and what changed since somebody last looked
-shapes.py      which kinds are followed, and which of their fields are kept
+feed.py        all kinds at once: what is known, what is waited for, what cannot be read
+kinds.py       which kinds are followed, in which versions
+shapes.py      which of their fields are kept
+discovery.py   in which version a custom kind is followed, by its definition
 reflector.py   list and watch one kind into the store
-sweep.py       lists what kopf feeds once before serving, then now and then, so that nothing stays that is gone
+health.py      how the feed of one kind goes
+objects.py     ObjectStore: raw objects by kind and place, and who is told of a change
 namespaces.py  what a namespace says of its pods, from the store, else from the API server
 versions.py    whether API server and kubelets know native sidecars
 """

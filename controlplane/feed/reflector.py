@@ -1,8 +1,8 @@
-"""Follow one kind of object: list it in chunks, then watch it, for ever.
+"""Follow one kind of object in one version: list it in chunks, then watch it, for ever.
 
-In: a Cluster and a Kind. Out: `replace`, `apply` and `remove` on a sink, and `synced` set after the first whole list. It resumes from the
-last resourceVersion (bookmarks keep that fresh), lists again after 410 Gone, waits longer and longer with jitter between failures, and
-takes a silent connection for a dead one. It raises nothing but cancellation: whatever goes wrong is logged once a change of cause and retried.
+In: a Cluster and a Kind, in the version it is served in. Out: `apply`, `remove` and `retain` on a sink, and how it goes in a `Health`. It resumes from the
+last resourceVersion (bookmarks keep that fresh), lists again after 410 Gone or when a watch is refused time and again, waits longer and longer with jitter
+between failures, and takes a silent connection for a dead one. It raises nothing but cancellation: whatever goes wrong is logged once a change of cause and retried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from typing import Any, Protocol
 import aiohttp
 import msgspec
 
-from controlplane.feed.shapes import Kind, Meta, plain
+from controlplane.feed.health import Health
+from controlplane.feed.kinds import Kind
+from controlplane.feed.objects import ref_of
+from controlplane.feed.shapes import Meta
 from controlplane.kube.client import ApiError, Cluster, path_of
 
 WATCH_SECONDS = 280
@@ -26,6 +29,10 @@ FIRST_WAIT = 0.2
 LONGEST_WAIT = 30.0
 STEADY_SECONDS = 5.0
 """A watch that lasted so long was no failure: go on at once."""
+REFUSALS = 3
+"""So many watches refused one after the other, and the version to resume from is given up: the server may have been set back, and never reach it."""
+SLICE = 500
+"""Objects taken in before others get their turn."""
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +40,14 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Where objects go; ObjectStore is one."""
 
-    def apply(self, kind: str, obj: dict[str, Any]) -> object:
+    def apply(self, kind: str, obj: dict[str, Any], /) -> object:
         """An object is there, or changed."""
 
-    def remove(self, kind: str, namespace: str, name: str) -> object:
+    def remove(self, kind: str, namespace: str, name: str, /) -> object:
         """An object is gone."""
 
-    def replace(self, kind: str, objects: list[dict[str, Any]]) -> object:
-        """These are all there are."""
+    def retain(self, kind: str, places: set[tuple[str, str]], /) -> object:
+        """A whole list was taken in: there are no others than those at these places (namespace, name)."""
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
@@ -63,25 +70,33 @@ class _Failure(msgspec.Struct):
 
 
 class _GoneError(Exception):
-    """The version to resume from is no longer kept by the server."""
+    """The version to resume from, or the list that was being read, is no longer kept by the server."""
 
 
 class Reflector:
     """The feed of one kind into a sink."""
 
     def __init__(
-        self, cluster: Cluster, kind: Kind, sink: Sink, *, namespace: str = "", params: Mapping[str, str] | None = None
+        self,
+        cluster: Cluster,
+        kind: Kind,
+        sink: Sink,
+        *,
+        within: tuple[str, str] = ("", ""),
+        health: Health | None = None,
     ) -> None:
+        """Follow `kind` in its first version, in a namespace or under a name alone (`within`, either may be empty)."""
+        namespace, name = within
         self._cluster = cluster
         self._kind = kind
         self._sink = sink
-        self._path = path_of(kind.api, kind.plural, namespace)
-        self._params = dict(params or {})
+        self._path = path_of(kind.api(kind.versions[0]), kind.plural, namespace)
+        self._params: Mapping[str, str] = {"fieldSelector": f"metadata.name={name}"} if name else {}
         self._page = msgspec.defstruct("Page", [("items", list[kind.shape]), ("metadata", _ListMeta)])  # type: ignore[name-defined]
         self._decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(kind.shape).decode
         self._version = ""
-        self._said = ""
-        self.synced = asyncio.Event()
+        self._refused = 0
+        self.health = health or Health()
 
     async def run(self) -> None:
         """Follow the kind until cancelled."""
@@ -96,7 +111,7 @@ class Reflector:
             except _GoneError:
                 self._version = ""
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
-                self._say(error)
+                self._failed(error)
             if clock() - began > STEADY_SECONDS:
                 wait = FIRST_WAIT
                 continue
@@ -106,14 +121,26 @@ class Reflector:
     async def _list(self) -> None:
         objects: list[dict[str, Any]] = []
         version = ""
-        async for raw in self._cluster.pages(self._path, self._params):
-            page: Any = msgspec.json.decode(raw, type=self._page)
-            version = page.metadata.resource_version
-            objects.extend(plain(obj) for obj in page.items)
-        self._sink.replace(self._kind.name, objects)
+        try:
+            async for raw in self._cluster.pages(self._path, self._params):
+                page: Any = msgspec.json.decode(raw, type=self._page)
+                version = page.metadata.resource_version
+                objects.extend(self._kind.plain(obj) for obj in page.items)
+        except ApiError as error:
+            if error.code == 410:
+                raise _GoneError from error
+            raise
+        places = set()
+        for number, obj in enumerate(objects, 1):
+            ref = ref_of(self._kind.name, obj)
+            places.add((ref.namespace, ref.name))
+            self._sink.apply(self._kind.name, obj)
+            if not number % SLICE:
+                await asyncio.sleep(0)
+        self._sink.retain(self._kind.name, places)
         self._version = version
-        self._said = ""
-        self.synced.set()
+        self._refused = 0
+        self.health.listed(version)
 
     async def _watch(self) -> None:
         seconds = str(int(WATCH_SECONDS * random.uniform(0.8, 1.0)))  # noqa: S311 - spread over the replicas
@@ -125,10 +152,16 @@ class Reflector:
         }
         try:
             async for line in self._cluster.watch(self._path, params, SILENCE_SECONDS):
-                self._take(msgspec.json.decode(line, type=_Event))
+                if line:
+                    self._take(msgspec.json.decode(line, type=_Event))
+                    self._refused = 0
+                self.health.heard(self._version)
         except ApiError as error:
             if error.code == 410:
                 raise _GoneError from error
+            self._refused += 1
+            if self._refused >= REFUSALS:
+                self._version = ""
             raise
 
     def _take(self, event: _Event) -> None:
@@ -137,8 +170,6 @@ class Reflector:
             return
         if event.type == "ERROR":
             failure = msgspec.json.decode(event.object, type=_Failure)
-            if failure.code == 410:
-                raise _GoneError
             raise ApiError(failure.code, failure.reason, failure.message)
         obj = self._decode(event.object)
         metadata: Meta = obj.metadata
@@ -146,10 +177,9 @@ class Reflector:
         if event.type == "DELETED":
             self._sink.remove(self._kind.name, metadata.namespace or "", metadata.name)
         else:
-            self._sink.apply(self._kind.name, plain(obj))
+            self._sink.apply(self._kind.name, self._kind.plain(obj))
 
-    def _say(self, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}"
-        if text != self._said:
-            self._said = text
+    def _failed(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, ApiError) else f"{type(error).__name__}: {error}"
+        if self.health.failed(text):
             log.warning("following %s: %s; trying again", self._kind.plural, text)

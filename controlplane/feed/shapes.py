@@ -1,18 +1,15 @@
-"""Which fields of the discovery feed are kept, by kind; everything else is never even decoded into memory.
+"""Which fields of an object are kept: those somebody reads, and no others.
 
-In: JSON of an object, a list page or a watch line. Out: plain dicts with only these fields, for `ObjectStore`. msgspec decodes into
-the structs below at a fraction of the cost of decoding everything, and drops what they do not name. A field `ingest` wants to read
-must be named here.
+A 4 KB pod becomes a few hundred bytes, and an object in which nothing differs that is read is no change. A field that is read must be named here, and
+one that is named must be read (tests/controlplane/test_feed_shapes.py looks). Routes and Tulle's own kinds keep all of their `spec`, since what cannot be
+followed there is told to its author.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-
-from meshapi import names
 
 Text = str | None
 Texts = dict[str, str] | None
@@ -22,25 +19,40 @@ class _Shape(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
     pass
 
 
+class Meta(_Shape):
+    """What every object is known by."""
+
+    name: str = ""
+    namespace: Text = None
+    resource_version: Text = None
+
+
+class Worded(Meta):
+    """Metadata with the labels and annotations somebody reads."""
+
+    labels: Texts = None
+    annotations: Texts = None
+
+
+class Judged(Meta):
+    """Metadata of what its author is told about."""
+
+    generation: int | None = None
+    creation_timestamp: Text = None
+
+
 class Owner(_Shape):
-    """The controller of a Pod, the Service of an EndpointSlice."""
+    """The controller of a Pod."""
 
     kind: str = ""
     name: str = ""
     controller: bool | None = None
 
 
-class Meta(_Shape):
-    """Object metadata."""
+class PodMeta(Worded):
+    """Metadata of a Pod."""
 
-    name: str = ""
-    namespace: Text = None
-    uid: Text = None
-    resource_version: Text = None
-    labels: Texts = None
-    annotations: Texts = None
     owner_references: list[Owner] | None = None
-    deletion_timestamp: Text = None
     creation_timestamp: Text = None
 
 
@@ -81,26 +93,18 @@ class PodIP(_Shape):
     ip: str = ""
 
 
-class Condition(_Shape):
-    """One condition of a pod."""
-
-    type: str = ""
-    status: str = ""
-
-
 class PodStatus(_Shape):
-    """A pod's addresses and state."""
+    """A pod's addresses, and whether it has ended."""
 
     phase: Text = None
     pod_ip: Text = msgspec.field(default=None, name="podIP")
     pod_ips: list[PodIP] | None = msgspec.field(default=None, name="podIPs")
-    conditions: list[Condition] | None = None
 
 
 class Pod(_Shape):
     """A workload instance."""
 
-    metadata: Meta
+    metadata: PodMeta
     spec: PodSpec | None = None
     status: PodStatus | None = None
 
@@ -112,7 +116,6 @@ class ServicePort(_Shape):
     name: Text = None
     protocol: Text = None
     app_protocol: Text = None
-    target_port: int | str | None = None
 
 
 class ServiceSpec(_Shape):
@@ -121,16 +124,13 @@ class ServiceSpec(_Shape):
     type: Text = None
     cluster_ip: Text = msgspec.field(default=None, name="clusterIP")
     cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
-    external_name: Text = None
-    publish_not_ready_addresses: bool | None = None
-    selector: Texts = None
     ports: list[ServicePort] | None = None
 
 
 class Service(_Shape):
     """A name and address for pods."""
 
-    metadata: Meta
+    metadata: Worded
     spec: ServiceSpec | None = None
 
 
@@ -155,7 +155,6 @@ class Endpoint(_Shape):
 
     addresses: list[str] | None = None
     conditions: Ready | None = None
-    hostname: Text = None
     node_name: Text = None
     zone: Text = None
     target_ref: Target | None = None
@@ -167,22 +166,143 @@ class SlicePort(_Shape):
     name: Text = None
     port: int | None = None
     protocol: Text = None
-    app_protocol: Text = None
 
 
 class EndpointSlice(_Shape):
     """Some of the endpoints of a Service."""
 
-    metadata: Meta
+    metadata: Worded
     address_type: Text = None
     endpoints: list[Endpoint] | None = None
     ports: list[SlicePort] | None = None
 
 
-class Bare(_Shape):
-    """Nodes and Namespaces: labels and annotations are all the mesh reads."""
+class Namespace(_Shape):
+    """What a namespace says of its pods."""
+
+    metadata: Worded
+
+
+class NodeInfo(_Shape):
+    """A node's software."""
+
+    kubelet_version: Text = None
+
+
+class NodeStatus(_Shape):
+    """What a node says of itself."""
+
+    node_info: NodeInfo | None = None
+
+
+class Node(_Shape):
+    """Where pods run."""
+
+    metadata: Worded
+    status: NodeStatus | None = None
+
+
+class Configured(_Shape):
+    """A route or one of Tulle's own kinds: what its author wrote, and what is told about it."""
+
+    metadata: Judged
+    spec: Any = None
+    status: Any = None
+
+
+class WorkloadMeta(Worded):
+    """Metadata of a workload."""
+
+    generate_name: Text = None
+    deletion_timestamp: Text = None
+
+
+class TemplateMeta(_Shape):
+    """The words of a pod template."""
+
+    labels: Texts = None
+    annotations: Texts = None
+
+
+class Template(_Shape):
+    """A pod template."""
+
+    metadata: TemplateMeta | None = None
+
+
+class WorkloadSpec(_Shape):
+    """What a workload makes its pods of."""
+
+    template: Template | None = None
+
+
+class Workload(_Shape):
+    """A Deployment, StatefulSet or DaemonSet."""
+
+    metadata: WorkloadMeta
+    spec: WorkloadSpec | None = None
+
+
+class WebhookService(_Shape):
+    """Whom the API server calls."""
+
+    name: str = ""
+    namespace: str = ""
+
+
+class ClientConfig(_Shape):
+    """How the API server calls, and whom it trusts."""
+
+    ca_bundle: Text = None
+    service: WebhookService | None = None
+
+
+class Webhook(_Shape):
+    """One webhook of a configuration."""
+
+    name: str = ""
+    client_config: ClientConfig | None = None
+
+
+class WebhookConfiguration(_Shape):
+    """A registration of webhooks."""
 
     metadata: Meta
+    webhooks: list[Webhook] | None = None
+
+
+class Version(_Shape):
+    """One version of a kind."""
+
+    name: str = ""
+    served: bool = False
+
+
+class Condition(_Shape):
+    """One condition of a definition."""
+
+    type: str = ""
+    status: str = ""
+
+
+class DefinitionSpec(_Shape):
+    """The versions of a kind."""
+
+    versions: list[Version] | None = None
+
+
+class DefinitionStatus(_Shape):
+    """Whether a kind is served yet."""
+
+    conditions: list[Condition] | None = None
+
+
+class Definition(_Shape):
+    """A CustomResourceDefinition."""
+
+    metadata: Meta
+    spec: DefinitionSpec | None = None
+    status: DefinitionStatus | None = None
 
 
 class Data(_Shape):
@@ -190,33 +310,3 @@ class Data(_Shape):
 
     metadata: Meta
     data: Texts = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """One kind the reflector follows."""
-
-    name: str
-    api: str
-    plural: str
-    shape: type[Any]
-
-
-FEED = (
-    Kind(name="Namespace", api="v1", plural="namespaces", shape=Bare),
-    Kind(name="Node", api="v1", plural="nodes", shape=Bare),
-    Kind(name="Service", api="v1", plural="services", shape=Service),
-    Kind(name="EndpointSlice", api="discovery.k8s.io/v1", plural="endpointslices", shape=EndpointSlice),
-    Kind(name="Pod", api="v1", plural="pods", shape=Pod),
-)
-
-
-def plain(obj: Any) -> dict[str, Any]:
-    """Turn a decoded struct into the dict the store keeps: no version (it is no news), and only Tulle's own annotations."""
-    metadata: Meta = obj.metadata
-    metadata.resource_version = None
-    if metadata.annotations:
-        kept = {k: v for k, v in metadata.annotations.items() if k.partition("/")[0] == names.GROUP}
-        metadata.annotations = kept or None
-    kept_dict: dict[str, Any] = msgspec.to_builtins(obj)
-    return kept_dict

@@ -105,7 +105,10 @@ class Cluster:
                 return
 
     async def watch(self, path: str, params: Mapping[str, str], silence: float) -> AsyncIterator[bytes]:
-        """Follow a watch; each item is one line. Ends when the server ends it; raises TimeoutError after `silence` seconds without a byte."""
+        """Follow a watch; each item is one line, and the first is empty: the server has begun.
+
+        Ends when the server ends it; raises TimeoutError after `silence` seconds without a byte.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
         url = self.connection.server + path
         async with self._session.get(
@@ -113,6 +116,7 @@ class Cluster:
         ) as answer:
             if answer.status >= 300:
                 raise _error(answer, await answer.read())
+            yield b""
             rest = b""
             async for piece in answer.content.iter_any():
                 *lines, rest = (rest + piece).split(b"\n")

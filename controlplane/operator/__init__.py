@@ -1,6 +1,6 @@
-"""kopf: the operator's handlers, and the thread they live in.
+"""The operator: kopf tells what changed, and what is to be done about it is decided by what the store knows.
 
-handlers.py  what kopf watches: routes, policies, workloads, webhook configurations, two lines a handler
-thread.py    kopf in a thread and a loop of its own, started again when it fails
-desk.py      who in the control plane's loop takes what a handler saw
+handlers.py    what kopf watches, as triggers
+thread.py      kopf in a thread and a loop of its own, started again when it fails
+reconciler.py  what a trigger leads to, and a look at everything now and then
 """

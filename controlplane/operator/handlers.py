@@ -1,110 +1,58 @@
-"""What kopf watches, and to whom each event is handed over. Handlers decide nothing.
+"""The operator's handlers: what kopf watches, and whom it wakes.
 
-In: kopf's events for Gateway API routes, Tulle's own kinds, opted-in workloads and webhook configurations. Out: calls on the `Desk`, which lives in the loop of the
-control plane (kopf has a thread and a loop of its own, see thread.py). `on.event` only: it leaves no finalizer and no annotation on anybody's objects, and never
-an index (at 4,000 objects it costs 76 s of CPU). Refuses nothing.
+In: kopf's events of workloads, injected pods, routes, Tulle's own kinds and webhook configurations. Out: a trigger for each: where the object is, and the version of it that
+was seen. Nothing else is taken from an event: what is to be done is read from the store, so that a trigger that comes late, twice or not at all changes nothing but the time.
+`on.event` only: it leaves no finalizer and no annotation on anybody's objects, and never an index (at 4,000 objects it costs 76 s of CPU). Refuses nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import kopf
 
+from controlplane.feed.kinds import CLUSTER, OWN, REGISTRATIONS, ROUTES, WORKLOADS, Kind
+from controlplane.feed.objects import Ref
 from meshapi import names
 
-GATEWAY = "gateway.networking.k8s.io"
-_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+PODS = next(kind for kind in CLUSTER if kind.name == "Pod")
+INJECTED = {names.MESH_LABEL: names.ENABLED}
+
+Trigger = Callable[[Ref, str], None]
+"""Told where an object is that was seen to change, and in which resourceVersion."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
-    """A kind kopf follows for the ObjectStore."""
-
-    kind: str
-    group: str
-    plural: str
-
-
-FED = (
-    Watched(kind="HTTPRoute", group=GATEWAY, plural="httproutes"),
-    Watched(kind="GRPCRoute", group=GATEWAY, plural="grpcroutes"),
-    Watched(kind="TLSRoute", group=GATEWAY, plural="tlsroutes"),
-    Watched(kind="TCPRoute", group=GATEWAY, plural="tcproutes"),
-    Watched(kind="Mesh", group=names.GROUP, plural="meshes"),
-    Watched(kind="PeerAuthentication", group=names.GROUP, plural="peerauthentications"),
-)
-"""Kinds the model is made of; those that are not installed are picked up when they are."""
-
-WORKLOADS = (
-    Watched(kind="Deployment", group="apps", plural="deployments"),
-    Watched(kind="StatefulSet", group="apps", plural="statefulsets"),
-    Watched(kind="DaemonSet", group="apps", plural="daemonsets"),
-)
-
-REGISTRATIONS = (
-    Watched(
-        kind="MutatingWebhookConfiguration",
-        group="admissionregistration.k8s.io",
-        plural="mutatingwebhookconfigurations",
-    ),
-    Watched(
-        kind="ValidatingWebhookConfiguration",
-        group="admissionregistration.k8s.io",
-        plural="validatingwebhookconfigurations",
-    ),
-)
-
-
-class Desk(Protocol):
-    """Who takes what kopf saw."""
-
-    def fed(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
-        """A route or policy, for the store."""
-
-    def workload(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
-        """A workload, for rolls."""
-
-    def registration(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
-        """A webhook configuration, for webhooks."""
-
-
-Take = Callable[..., None]
-
-
-def slim(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop what nobody reads: managed fields and kubectl's copy of the object."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    if _APPLIED in (metadata.get("annotations") or {}):
-        metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _APPLIED}
-    return {**obj, "metadata": metadata}
-
-
-def build_registry(desk: Desk, login: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
-    """Register a handler for everything that is watched, and the login."""
+def build_registry(trigger: Trigger, login: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
+    """Register the handlers, and the login."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, id="login")(lambda **_: login())
-    for watched in FED:
-        _follow(registry, watched, desk.fed)
-    for watched in WORKLOADS:
-        _follow(registry, watched, desk.workload)
-    for watched in REGISTRATIONS:
-        _follow(registry, watched, desk.registration)
+
+    def handle(kinds: tuple[Kind, ...], what: str, **selection: Any) -> None:
+        for kind in kinds:
+            kopf.on.event(kind.group, kind.plural, registry=registry, id=f"{what}/{kind.plural}", **selection)(
+                _trigger(kind.name, trigger)
+            )
+
+    handle(WORKLOADS, "workload_changed")
+    handle((PODS,), "injected_pod_changed", labels=INJECTED)
+    handle(ROUTES, "route_changed")
+    handle(OWN, "policy_changed")
+    handle(REGISTRATIONS, "webhook_configuration_changed")
     return registry
 
 
-def _follow(registry: kopf.OperatorRegistry, watched: Watched, take: Take) -> None:
-    @kopf.on.event(watched.group, watched.plural, registry=registry, id=watched.plural)
-    async def seen(event: Any, **_: Any) -> None:
-        take(watched.kind, slim(event["object"]), deleted=event["type"] == "DELETED")
+def _trigger(kind: str, trigger: Trigger) -> Callable[..., Any]:
+    async def changed(namespace: str | None, name: str, meta: Any, **_: Any) -> None:
+        trigger(Ref(kind, namespace or "", name), str(meta.get("resourceVersion") or ""))
+
+    return changed
 
 
 def operator_settings(installation: str) -> kopf.OperatorSettings:
     """Kopf as a guest: own names, no Events, watches that cannot fall silent, no kill of the process.
 
-    Of the webhook configurations only this installation's own is watched, which is all its role allows.
+    The API server selects: of the pods the injected ones, of the webhook configurations this installation's own, which is all its role allows.
     """
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -116,7 +64,8 @@ def operator_settings(installation: str) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 150
     settings.watching.chunk_size = 500
-    for watched in REGISTRATIONS:
-        settings.watching.field_selectors[watched.plural] = f"metadata.name={installation}"
+    settings.watching.label_selectors[PODS.plural] = ",".join(f"{key}={value}" for key, value in INJECTED.items())
+    for kind in REGISTRATIONS:
+        settings.watching.field_selectors[kind.plural] = f"metadata.name={installation}"
     settings.process.ultimate_exiting_timeout = None
     return settings

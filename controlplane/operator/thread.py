@@ -1,6 +1,6 @@
 """Run kopf beside the control plane: a thread and a loop of its own, started again when it fails.
 
-In: a Desk in the control plane's loop and a connection. Out: events across, by `call_soon_threadsafe`. The thread is needed, not a convenience: when kopf ends it cancels
+In: a trigger in the control plane's loop and a connection. Out: triggers across, by `call_soon_threadsafe`. The thread is needed, not a convenience: when kopf ends it cancels
 every task of its loop that began after it did ("the loop is not fully ours", its source says), which would be all streams of all sidecars; it also takes
 SIGTERM for itself where it can, and a burst of its events must not hold up a push (decision 0006). Refuses nothing: a failure is logged and kopf begins anew.
 """
@@ -17,9 +17,10 @@ from typing import Any
 
 import kopf
 
+from controlplane.feed.objects import Ref
 from controlplane.kube.connect import Connection
 from controlplane.operator import handlers
-from controlplane.operator.handlers import Desk
+from controlplane.operator.handlers import Trigger
 
 LOGIN_MINUTES = 20
 """A service-account token on disk lives an hour or more and is renewed at four fifths; so often it is read again."""
@@ -50,31 +51,11 @@ def login(connection: Connection) -> kopf.ConnectionInfo:
     return Login(server=connection.server, token=connection.token() or None, expiration=expires, connection=connection)
 
 
-class Crossing:
-    """A Desk for kopf's thread that hands everything to the one in the control plane's loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, desk: Desk) -> None:
-        self._loop = loop
-        self._desk = desk
-
-    def fed(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
-        """A route or policy."""
-        self._loop.call_soon_threadsafe(lambda: self._desk.fed(kind, obj, deleted=deleted))
-
-    def workload(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
-        """A workload."""
-        self._loop.call_soon_threadsafe(lambda: self._desk.workload(kind, obj, deleted=deleted))
-
-    def registration(self, kind: str, obj: dict[str, Any], *, deleted: bool) -> None:
-        """A webhook configuration."""
-        self._loop.call_soon_threadsafe(lambda: self._desk.registration(kind, obj, deleted=deleted))
-
-
 class Operator:
     """kopf in its thread."""
 
-    def __init__(self, desk: Desk, connection: Connection, installation: str) -> None:
-        self._desk = desk
+    def __init__(self, trigger: Trigger, connection: Connection, installation: str) -> None:
+        self._trigger = trigger
         self._connection = connection
         self._installation = installation
         self._stop = threading.Event()
@@ -84,9 +65,11 @@ class Operator:
         """Run until cancelled, then end the thread."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        thread = threading.Thread(
-            target=self._thread, args=(Crossing(loop, self._desk), loop, ended), name="kopf", daemon=True
-        )
+
+        def across(ref: Ref, version: str) -> None:
+            loop.call_soon_threadsafe(self._trigger, ref, version)
+
+        thread = threading.Thread(target=self._thread, args=(across, loop, ended), name="kopf", daemon=True)
         thread.start()
         try:
             await ended.wait()
@@ -99,19 +82,19 @@ class Operator:
                 except TimeoutError:
                     log.warning("kopf did not end within %s s", JOIN_SECONDS)
 
-    def _thread(self, desk: Desk, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    def _thread(self, trigger: Trigger, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
         try:
             while not self._stop.is_set():
-                self._once(desk)
+                self._once(trigger)
                 if not self._stop.wait(RESTART_SECONDS):
                     self.restarts += 1
         finally:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(ended.set)
 
-    def _once(self, desk: Desk) -> None:
+    def _once(self, trigger: Trigger) -> None:
         """One life of kopf; the supervisor of whatever goes wrong in it."""
-        registry = handlers.build_registry(desk, lambda: login(self._connection))
+        registry = handlers.build_registry(trigger, lambda: login(self._connection))
         try:
             asyncio.run(
                 kopf.operator(

@@ -1,6 +1,6 @@
 """Opting workloads in and out: an annotation on a Deployment, StatefulSet or DaemonSet, carried into its pod template (decision 0003).
 
-In: each workload as kopf sees it. Out: the patch that makes its template say what the workload says, handed to the Writer, which rolls it by that. Pure but
+In: where a workload is, and the store. Out: the patch that makes its template say what the workload says, handed to the Writer, which rolls it by that. Pure but
 for that hand-over. It leaves alone a template that speaks for itself, and takes out only what the operator put in. A word that is neither
 `enabled` nor `disabled` is logged once and changes nothing. A roll that somebody undoes twice in ten minutes stops, and an Event on the workload names who did it.
 """
@@ -12,13 +12,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from controlplane.feed.kinds import kind_of
+from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.inject.refusal import BadAnnotationError
 from controlplane.inject.workload import template_change
 from controlplane.kube.client import ApiError, Cluster, path_of
 from controlplane.write import events
 from controlplane.write.writer import Job, Writer
 
-PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 WITHIN_SECONDS = 600.0
 UNDONE = 2
 """How often within that a roll may be undone; then whoever does it is not fought."""
@@ -34,42 +35,44 @@ log = logging.getLogger(__name__)
 class Rolls:
     """What is wanted of the Writer for workloads whose template does not say what they say."""
 
-    def __init__(self, cluster: Cluster, writer: Writer, excluded: frozenset[str]) -> None:
+    def __init__(self, cluster: Cluster, store: ObjectStore, writer: Writer, excluded: frozenset[str]) -> None:
         self._cluster = cluster
+        self._store = store
         self._writer = writer
         self._excluded = excluded
         self._complained: dict[Key, str] = {}
         self._rolled: dict[Key, tuple[Change, list[float]]] = {}
         """The last change written to a workload, and when."""
 
-    def seen(self, kind: str, workload: Mapping[str, Any]) -> None:
-        """Look at a workload as it is now."""
-        metadata = workload.get("metadata") or {}
-        namespace, name = str(metadata.get("namespace", "")), str(metadata.get("name", ""))
-        key = (kind, namespace, name)
-        if namespace in self._excluded or metadata.get("deletionTimestamp"):
+    def look(self, ref: Ref) -> None:
+        """Look at a workload as the store knows it."""
+        key = (ref.kind, ref.namespace, ref.name)
+        workload = self._store.get(*key)
+        if workload is None:
+            self._gone(key)
+            return
+        if ref.namespace in self._excluded or workload["metadata"].get("deletionTimestamp"):
             return
         try:
-            change = template_change({**workload, "kind": kind})
+            change = template_change({**workload, "kind": ref.kind})
         except BadAnnotationError as error:
             if self._complained.get(key) != str(error):
                 self._complained[key] = str(error)
-                log.warning("%s %s/%s: %s", kind, namespace, name, error)
+                log.warning("%s %s/%s: %s", *key, error)
             change = None
         if change is None:
             self._writer.want(("roll", *key), None)
             return
         self._writer.want(("roll", *key), self._job(key))
 
-    def gone(self, kind: str, namespace: str, name: str) -> None:
-        """A workload was deleted."""
-        self._complained.pop((kind, namespace, name), None)
-        self._rolled.pop((kind, namespace, name), None)
-        self._writer.want(("roll", kind, namespace, name), None)
+    def _gone(self, key: Key) -> None:
+        self._complained.pop(key, None)
+        self._rolled.pop(key, None)
+        self._writer.want(("roll", *key), None)
 
     def _job(self, key: Key) -> Job:
         """Roll a workload by what it says when it is written: an event may be late, and a newer one lost."""
-        path = path_of(_API, PLURALS[key[0]], key[1], key[2])
+        path = path_of(_API, kind_of(key[0]).plural, key[1], key[2])
 
         async def roll() -> None:
             try:

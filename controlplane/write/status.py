@@ -9,29 +9,40 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from controlplane.compiler.conditions import merge_conditions, merge_parents
 from controlplane.compiler.snapshot import Condition, MeshSnapshot
-from controlplane.feed.objects import Object, ObjectStore, Ref
+from controlplane.feed.kinds import CONFIGURED, kind_of
+from controlplane.feed.objects import Object, ObjectStore, Ref, ref_of
 from controlplane.kube.client import Cluster, path_of
 from controlplane.model.mesh import MESH_NAME
 from controlplane.model.meta import Key, Problem, RouteKey
-from controlplane.operator.handlers import FED
 from controlplane.write.writer import Job, Writer
 
-_PLURALS = {watched.kind: watched.plural for watched in FED}
 _COUNT = "proxies"
 COUNT_SECONDS = 3.0
+MAX_TROUBLES = 3
+MESH = Ref("Mesh", "", MESH_NAME)
 
 Merge = Callable[[Mapping[str, Any], str], dict[str, Any]]
 """(stored status, now) -> status as it should be."""
 
 
+class Served(Protocol):
+    """What is asked of the feed."""
+
+    def api(self, kind: str, /) -> str:
+        """Group and version a kind is served in."""
+
+    def troubles(self) -> Iterable[tuple[str, str]]:
+        """Kinds that cannot be read, and why."""
+
+
 class Statuses:
     """What is wanted of the Writer for objects whose status is not what the snapshot says."""
 
-    def __init__(self, cluster: Cluster, store: ObjectStore, writer: Writer) -> None:
+    def __init__(self, cluster: Cluster, store: ObjectStore, writer: Writer, feed: Served) -> None:
         self._cluster = cluster
         self._store = store
         self._writer = writer
@@ -39,26 +50,35 @@ class Statuses:
         """None until there is one: before, nothing is known of any object, and what a status says stays."""
         self._settled: dict[Ref, tuple[object, Object]] = {}
         """What was compared last: the told conditions, and the raw object by identity."""
-        store.listen_status(self._touched)
+        self._feed = feed
 
     def told(self, snapshot: MeshSnapshot) -> None:
         """Compare everything with a new snapshot."""
         self._snapshot = snapshot
         live: set[Ref] = set()
-        for kind in _PLURALS:
-            for obj in self._store.of(kind):
-                metadata = obj["metadata"]
-                ref = Ref(kind, str(metadata.get("namespace") or ""), str(metadata["name"]))
+        for kind in CONFIGURED:
+            for obj in self._store.of(kind.name):
+                ref = ref_of(kind.name, obj)
                 live.add(ref)
                 self._compare(ref, obj)
         for ref in [ref for ref in self._settled if ref not in live]:
-            del self._settled[ref]
-            self._writer.want(("status", ref.kind, ref.namespace, ref.name), None)
+            self._gone(ref)
 
-    def _touched(self, ref: Ref) -> None:
+    def look(self, ref: Ref) -> None:
+        """Compare one object with the last snapshot, as the store knows it."""
         obj = self._store.get(ref.kind, ref.namespace, ref.name)
-        if obj is not None and ref.kind in _PLURALS:
+        if obj is not None:
             self._compare(ref, obj)
+        else:
+            self._gone(ref)
+
+    def counted(self) -> None:
+        """A pod of the mesh came or went, and the Mesh says how many there are."""
+        self.look(MESH)
+
+    def _gone(self, ref: Ref) -> None:
+        self._settled.pop(ref, None)
+        self._writer.want(("status", ref.kind, ref.namespace, ref.name), None)
 
     def _compare(self, ref: Ref, obj: Object) -> None:
         told = self._told(ref)
@@ -74,7 +94,7 @@ class Statuses:
         wanted = merge(stored, "")
         # How many pods there are is no news that cannot wait.
         slow = COUNT_SECONDS if _same(stored, {**wanted, _COUNT: stored.get(_COUNT)}) else 0.0
-        self._writer.want(place, None if _same(stored, wanted) else self._job(ref, obj, merge), after=slow)
+        self._writer.want(place, None if _same(stored, wanted) else self._job(ref, merge), after=slow)
 
     def _told(self, ref: Ref) -> tuple[object, Merge] | None:
         """What the snapshot says of an object; None when it says nothing."""
@@ -83,7 +103,9 @@ class Statuses:
             return None
         if ref.kind in {"Mesh", "PeerAuthentication"}:
             conditions, generation = _conditions(snapshot, ref)
-            count = {_COUNT: len(snapshot.pods)} if ref == Ref("Mesh", "", MESH_NAME) else {}
+            count = {}
+            if ref == MESH:
+                conditions, count = (*conditions, _kinds_read(self._feed.troubles())), {_COUNT: len(snapshot.pods)}
             return (conditions, count, generation), lambda stored, now: {
                 **stored,
                 **count,
@@ -102,18 +124,17 @@ class Statuses:
             "parents": merge_parents(stored.get("parents") or [], parents, generation=generation, now=now),
         }
 
-    def _job(self, ref: Ref, obj: Object, merge: Merge) -> Job:
-        api = str(obj.get("apiVersion", ""))
-
+    def _job(self, ref: Ref, merge: Merge) -> Job:
         async def write() -> None:
-            fresh = await self._cluster.get(path_of(api, _PLURALS[ref.kind], ref.namespace, ref.name))
+            api, plural = self._feed.api(ref.kind), kind_of(ref.kind).plural
+            fresh = await self._cluster.get(path_of(api, plural, ref.namespace, ref.name))
             stored = fresh.get("status") or {}
             now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             wanted = merge(stored, now)
             if wanted == stored:
                 return
             body = {"metadata": {"resourceVersion": fresh["metadata"]["resourceVersion"]}, "status": wanted}
-            await self._cluster.patch(path_of(api, _PLURALS[ref.kind], ref.namespace, ref.name, "status"), body)
+            await self._cluster.patch(path_of(api, plural, ref.namespace, ref.name, "status"), body)
 
         return write
 
@@ -135,6 +156,17 @@ def _conditions(snapshot: MeshSnapshot, ref: Ref) -> tuple[tuple[Condition, ...]
         type="Accepted", status=True, reason="Accepted", message="These settings hold in the whole mesh."
     )
     return (accepted, *told), snapshot.model.mesh.generation
+
+
+def _kinds_read(troubles: Iterable[tuple[str, str]]) -> Condition:
+    """Tell in the Mesh whether every kind is read."""
+    told = [f"{kind} cannot be read: {why}" for kind, why in sorted(troubles)]
+    words = "; ".join(told[:MAX_TROUBLES]) + (f"; and {len(told) - MAX_TROUBLES} more" if told[MAX_TROUBLES:] else "")
+    if not told:
+        return Condition(type="KindsRead", status=True, reason="Read", message="Every kind is read.")
+    return Condition(
+        type="KindsRead", status=False, reason="Unreadable", message=f"{words}. What was read before stays in force."
+    )
 
 
 def _problem(problems: Iterable[Problem], ref: Ref) -> Problem | None:

@@ -1,6 +1,6 @@
 """Webhook registrations keep the right CA bundle: the API server must trust the certificate this control plane serves with.
 
-In: the mutating and validating webhook configurations of this installation as kopf sees them, and the roots trusted now. Out: a patch, through the Writer, for
+In: the mutating and validating webhook configurations of this installation as the store knows them, and the roots trusted now. Out: a patch, through the Writer, for
 each configuration whose webhooks carry another bundle (a fresh install has none, an upgrade by Helm may take it away again). Configurations that are
 not this installation's are not looked at.
 """
@@ -12,13 +12,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from controlplane.kube.client import ApiError, Cluster, path_of
-from controlplane.write.writer import Writer
+from controlplane.feed.kinds import REGISTRATIONS, kind_of
+from controlplane.feed.objects import ObjectStore, Ref, ref_of
+from controlplane.kube.client import Cluster, path_of
+from controlplane.write.writer import Job, Writer
 
-PLURALS = {
-    "MutatingWebhookConfiguration": "mutatingwebhookconfigurations",
-    "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
-}
 _API = "admissionregistration.k8s.io/v1"
 _JSON_PATCH = "application/json-patch+json"
 
@@ -40,57 +38,44 @@ def decide(configuration: Mapping[str, Any], service: tuple[str, str], bundle: s
 
 
 class Webhooks:
-    """The configurations seen, and what is wanted of the Writer for those with a wrong bundle."""
+    """What is wanted of the Writer for configurations with a wrong bundle."""
 
-    def __init__(self, cluster: Cluster, writer: Writer, service: tuple[str, str], roots: Callable[[], str]) -> None:
+    def __init__(
+        self, cluster: Cluster, store: ObjectStore, writer: Writer, service: tuple[str, str], roots: Callable[[], str]
+    ) -> None:
         self._cluster = cluster
+        self._store = store
         self._writer = writer
         self._service = service
         self._roots = roots
-        self._seen: dict[tuple[str, str], Mapping[str, Any]] = {}
-        self._looked = False
 
     @property
     def settled(self) -> bool:
         """Whether every configuration there is carries the right bundle."""
-        return self._looked and not any(decide(one, self._service, self._roots()) for one in self._seen.values())
+        return not any(
+            decide(one, self._service, self._roots()) for kind in REGISTRATIONS for one in self._store.of(kind.name)
+        )
 
-    async def look(self) -> None:
-        """Read the configurations once, so that readiness need not wait for an event that may never come."""
-        for kind, plural in PLURALS.items():
-            try:
-                self.seen(kind, await self._cluster.get(path_of(_API, plural, name=self._service[1])))
-            except ApiError as error:
-                if error.code != 404:
-                    raise
-        self._looked = True
-
-    def seen(self, kind: str, configuration: Mapping[str, Any]) -> None:
-        """Look at a configuration as it is now."""
-        name = str((configuration.get("metadata") or {}).get("name", ""))
-        self._seen[kind, name] = configuration
-        self._check(kind, name)
-
-    def gone(self, kind: str, name: str) -> None:
-        """A configuration was deleted."""
-        self._seen.pop((kind, name), None)
-        self._writer.want(("webhook", kind, name), None)
+    def look(self, ref: Ref) -> None:
+        """Look at a configuration as the store knows it."""
+        configuration, bundle = self._store.get(ref.kind, "", ref.name), self._roots()
+        changes = decide(configuration, self._service, bundle) if configuration is not None and bundle else []
+        self._writer.want(("webhook", ref.kind, ref.name), self._job(ref) if changes else None)
 
     def roots_changed(self) -> None:
         """Look at all of them again."""
-        for kind, name in list(self._seen):
-            self._check(kind, name)
+        for kind in REGISTRATIONS:
+            for configuration in list(self._store.of(kind.name)):
+                self.look(ref_of(kind.name, configuration))
 
-    def _check(self, kind: str, name: str) -> None:
-        bundle = self._roots()
-        changes = decide(self._seen[kind, name], self._service, bundle) if bundle else []
-        if not changes:
-            self._writer.want(("webhook", kind, name), None)
-            return
+    def _job(self, ref: Ref) -> Job:
+        path = path_of(_API, kind_of(ref.kind).plural, name=ref.name)
 
         async def write() -> None:
-            path = path_of(_API, PLURALS[kind], name=name)
-            self._seen[kind, name] = await self._cluster.patch(path, changes, content=_JSON_PATCH)
-            log.info("%s %s: CA bundle written", kind, name)
+            configuration = self._store.get(ref.kind, "", ref.name)
+            changes = decide(configuration, self._service, self._roots()) if configuration is not None else []
+            if changes:
+                await self._cluster.patch(path, changes, content=_JSON_PATCH)
+                log.info("%s %s: CA bundle written", ref.kind, ref.name)
 
-        self._writer.want(("webhook", kind, name), write)
+        return write

@@ -302,18 +302,11 @@ async def test_kind_that_is_installed_later_is_picked_up() -> None:
     """Gateway API may come after Tulle."""
     async with kube_server() as kube:
         shop(kube)
-        later = {key: kind for key, kind in kube.kinds.items() if kind.plural == "httproutes"}
-        kube.kinds = {key: kind for key, kind in kube.kinds.items() if kind.plural != "httproutes"}
+        kind = next(kind for kind in kube.kinds.values() if kind.plural == "httproutes")
+        kube.undefine("httproutes")
         async with running(kube) as mesh:
-            kube.kinds |= later
+            kube.define(kind, "v1")
             kube.put(mo.route("all", {"backendRefs": [mo.to("api")]}))
-            kube.put(
-                {
-                    "kind": "CustomResourceDefinition",
-                    "metadata": {"name": "httproutes.gateway.networking.k8s.io"},
-                    "spec": {"group": "gateway.networking.k8s.io", "names": {"plural": "httproutes"}},
-                }
-            )
             await until(lambda: list(mesh.app.store.of("HTTPRoute")), 10)
 
 

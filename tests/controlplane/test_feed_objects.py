@@ -27,16 +27,15 @@ def test_only_what_differs_is_news() -> None:
 
 def test_status_of_a_route_is_news_for_its_writer_only() -> None:
     """What Tulle writes itself must not make it compile again."""
-    store, heard, statuses = ObjectStore(), [], []
+    store, heard = ObjectStore(), []
     store.listen(heard.append)
-    store.listen_status(statuses.append)
     store.apply("HTTPRoute", obj(spec={}, status={}))
     store.apply("HTTPRoute", obj(spec={}, status={"parents": [1]}))
     store.apply("Pod", obj(status={"podIP": ""}))
     store.apply("Pod", obj(status={"podIP": "1.2.3.4"}))
 
     assert [ref.kind for ref in heard] == ["HTTPRoute", "Pod", "Pod"]
-    assert statuses == [Ref("HTTPRoute", "n", "a")]
+    assert (store.get("HTTPRoute", "n", "a") or {})["status"] == {"parents": [1]}
 
 
 def test_removed_object_is_gone_and_told_once() -> None:
@@ -50,31 +49,18 @@ def test_removed_object_is_gone_and_told_once() -> None:
     assert heard == [Ref("Pod", "n", "a")]
 
 
-def test_replace_takes_away_what_is_not_listed() -> None:
+def test_whole_list_takes_away_what_is_not_on_it() -> None:
     """A relist finds what vanished while nobody watched."""
-    store = ObjectStore()
+    store, heard = ObjectStore(), []
     for name in ("a", "b"):
         store.apply("Pod", obj(name))
     store.apply("Node", obj("b", ""))
-    store.replace("Pod", [obj("b"), obj("c")])
+    store.listen(heard.append)
+    store.retain("Pod", {("n", "b"), ("n", "c")})
 
-    assert sorted(one["metadata"]["name"] for one in store.of("Pod")) == ["b", "c"]
+    assert [one["metadata"]["name"] for one in store.of("Pod")] == ["b"]
+    assert heard == [Ref("Pod", "n", "a")]
     assert store.count()["Node"] == 1
-
-
-def test_replace_does_not_undo_what_came_after_the_list_was_asked_for() -> None:
-    """A list under way is older than the events that arrive meanwhile."""
-    store = ObjectStore()
-    store.apply("HTTPRoute", obj("old", spec={"v": 1}))
-    store.apply("HTTPRoute", obj("going"))
-    mark = store.revision
-    store.apply("HTTPRoute", obj("old", spec={"v": 2}))
-    store.apply("HTTPRoute", obj("new"))
-    store.remove("HTTPRoute", "n", "going")
-    store.replace("HTTPRoute", [obj("old", spec={"v": 1}), obj("going")], since=mark)
-
-    assert sorted(one["metadata"]["name"] for one in store.of("HTTPRoute")) == ["new", "old"]
-    assert store.get("HTTPRoute", "n", "old") == obj("old", spec={"v": 2})
 
 
 def test_object_without_a_name_is_ignored() -> None:

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from controlplane.feed import reflector as module
+from controlplane.feed.kinds import kind_of
 from controlplane.feed.objects import ObjectStore
 from controlplane.feed.reflector import Reflector
-from controlplane.feed.shapes import FEED
 from controlplane.kube import client
 from controlplane.kube.client import ApiError, Cluster, path_of
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.waiting import until
 
-POD = next(kind for kind in FEED if kind.name == "Pod")
+POD = kind_of("Pod")
 
 
 def pod(name: str, ip: str = "10.0.0.1") -> dict[str, Any]:
@@ -48,7 +48,7 @@ async def following(kube: KubeServer) -> AsyncIterator[tuple[ObjectStore, Reflec
     reflector = Reflector(cluster, POD, store)
     task = asyncio.ensure_future(reflector.run())
     try:
-        await asyncio.wait_for(reflector.synced.wait(), 5)
+        await asyncio.wait_for(reflector.health.synced.wait(), 5)
         yield store, reflector
     finally:
         task.cancel()
@@ -146,7 +146,7 @@ async def test_failing_server_is_asked_again_with_pauses_and_logged_once(
         task = asyncio.ensure_future(reflector.run())
         await until(lambda: len(kube.requests) >= 4)
         kube.failing.clear()
-        await asyncio.wait_for(reflector.synced.wait(), 5)
+        await asyncio.wait_for(reflector.health.synced.wait(), 5)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

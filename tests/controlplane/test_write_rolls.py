@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from controlplane.feed.objects import ObjectStore
 from controlplane.kube.client import Cluster
 from controlplane.write import rolls as module
 from controlplane.write.rolls import Rolls
 from controlplane.write.writer import Writer
 from tests.controlplane.test_write_writer import INJECT, running, template_of, workload
+from tests.support.feeding import taken_in
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.waiting import until
 
@@ -36,13 +38,14 @@ class Fight:
         self.cluster = Cluster(kube.connection)
         self.writer = Writer()
         self.writer.lead(True)
-        self.rolls = Rolls(self.cluster, self.writer, frozenset())
+        self.store = ObjectStore()
+        self.rolls = Rolls(self.cluster, self.store, self.writer, frozenset())
 
     async def undo(self, word: str = "enabled") -> None:
         """The other writes its manifest, and the operator sees that."""
         given = workload(word)
         given["metadata"]["managedFields"] = [OTHER, SCALER]
-        self.rolls.seen("Deployment", self.kube.put(given))
+        self.rolls.look(taken_in(self.store, self.kube.put(given)))
         await until(lambda: not self.writer._jobs)
 
     @property

@@ -6,19 +6,32 @@ import copy
 from typing import Any
 
 from controlplane.compiler.passes import compile_mesh
-from controlplane.feed.objects import ObjectStore
-from controlplane.feed.sweep import Sweep
+from controlplane.feed.kinds import kind_of
+from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.ingest.assemble import ingest
 from controlplane.kube.client import Cluster
-from controlplane.operator.handlers import FED
 from controlplane.write.status import Statuses
 from controlplane.write.writer import Writer
 from tests.controlplane.test_write_writer import running
 from tests.support import meshobjects as mo
+from tests.support.feeding import listed
 from tests.support.kubeserver import GATEWAY, KubeServer, kube_server
 from tests.support.waiting import until
 
 FOREIGN = {"controllerName": "example.com/other", "parentRef": {"name": "gw"}, "conditions": []}
+
+
+class Served:
+    """A feed that reads every kind in its newest version, and some not at all."""
+
+    def __init__(self) -> None:
+        self.unread: dict[str, str] = {}
+
+    def api(self, kind: str, /) -> str:
+        return kind_of(kind).api(kind_of(kind).versions[0])
+
+    def troubles(self) -> list[tuple[str, str]]:
+        return list(self.unread.items())
 
 
 class Writing:
@@ -30,15 +43,14 @@ class Writing:
         self.store = ObjectStore()
         self.writer = Writer()
         self.writer.lead(True)
-        self.statuses = Statuses(self.cluster, self.store, self.writer)
-        self.sweep = Sweep(self.cluster, self.store)
+        self.feed = Served()
+        self.statuses = Statuses(self.cluster, self.store, self.writer, self.feed)
         for obj in mo.shop().held.values():
             self.store.apply(obj["kind"], obj)
 
-    async def look(self) -> None:
+    def look(self) -> None:
         """Read the routes as they are and tell the statuses."""
-        for watched in ("HTTPRoute", "PeerAuthentication", "Mesh"):
-            await self.sweep.one(next(w for w in FED if w.kind == watched))
+        listed(self.store, self.kube, "HTTPRoute", "PeerAuthentication", "Mesh")
         self.statuses.told(compile_mesh(ingest(self.store)))
 
     def parents(self, name: str) -> list[dict[str, Any]]:
@@ -57,9 +69,9 @@ async def test_route_is_told_and_told_only_once() -> None:
         w = Writing(kube)
         kube.put(mo.route("good", {"backendRefs": [mo.to("api")]}))
         async with running(w.writer):
-            await w.look()
+            w.look()
             await until(lambda: w.parents("good"))
-            await w.look()
+            w.look()
             await until(lambda: not w.writer._jobs)
         await w.cluster.close()
 
@@ -74,15 +86,15 @@ async def test_nothing_is_written_before_there_is_a_snapshot() -> None:
         w = Writing(kube)
         kube.put(mo.route("good", {"backendRefs": [mo.to("api")]}))
         async with running(w.writer):
-            await w.look()
+            w.look()
             await until(lambda: w.parents("good"))
         fresh = Writing(kube)
-        routes = next(watched for watched in FED if watched.kind == "HTTPRoute")
-        await fresh.sweep.one(routes)
+        listed(fresh.store, kube, "HTTPRoute")
         stored = copy.deepcopy(kube.get("httproutes", "shop", "good"))
         stored["status"]["parents"].append(FOREIGN)
         kube.put(stored)
-        await fresh.sweep.one(routes)
+        listed(fresh.store, kube, "HTTPRoute")
+        fresh.statuses.look(Ref("HTTPRoute", "shop", "good"))
         assert not fresh.writer._jobs
         await w.cluster.close()
         await fresh.cluster.close()
@@ -95,7 +107,7 @@ async def test_entries_of_other_controllers_stay_even_when_written_meanwhile() -
     async with kube_server() as kube:
         w = Writing(kube)
         kube.put(mo.route("shared", {"backendRefs": [mo.to("nobody")]}))
-        await w.look()
+        w.look()
         changed = kube.get("httproutes", "shop", "shared") or {}
         kube.put({**changed, "status": {"parents": [FOREIGN]}})
         async with running(w.writer):
@@ -108,16 +120,17 @@ async def test_entries_of_other_controllers_stay_even_when_written_meanwhile() -
 
 
 async def test_own_entry_that_somebody_took_away_is_written_again() -> None:
-    """A change of status alone wakes the writer."""
+    """A trigger has the status compared, whatever changed."""
     async with kube_server() as kube:
         w = Writing(kube)
         kube.put(mo.route("lost", {"backendRefs": [mo.to("api")]}))
         async with running(w.writer):
-            await w.look()
+            w.look()
             await until(lambda: w.parents("lost"))
-            await w.look()
+            w.look()
             kube.put({**(kube.get("httproutes", "shop", "lost") or {}), "status": {"parents": []}})
-            await w.sweep.one(FED[0])
+            listed(w.store, kube, "HTTPRoute")
+            w.statuses.look(Ref("HTTPRoute", "shop", "lost"))
             await until(lambda: w.parents("lost"))
         await w.cluster.close()
 
@@ -129,7 +142,7 @@ async def test_policy_that_cannot_be_read_says_so_in_its_status() -> None:
         kube.put(mo.peer_authentication("bad", "SOMETIMES"))
         kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
         async with running(w.writer):
-            await w.look()
+            w.look()
             await until(lambda: (kube.get("peerauthentications", "shop", "bad") or {}).get("status"))
             await until(lambda: (kube.get("meshes", "", "default") or {}).get("status"))
         await w.cluster.close()
@@ -146,13 +159,13 @@ async def test_entry_of_a_parent_that_is_no_longer_named_goes() -> None:
         w = Writing(kube)
         kube.put(mo.route("turned", {"backendRefs": [mo.to("api")]}))
         async with running(w.writer):
-            await w.look()
+            w.look()
             await until(lambda: w.parents("turned"))
             turned = kube.get("httproutes", "shop", "turned") or {}
             gateway = {"group": GATEWAY, "kind": "Gateway", "name": "g"}
             status = {"parents": [*turned["status"]["parents"], FOREIGN]}
             kube.put({**turned, "spec": {**turned["spec"], "parentRefs": [gateway]}, "status": status})
-            await w.look()
+            w.look()
             await until(lambda: w.parents("turned") == [FOREIGN])
         await w.cluster.close()
 
@@ -164,7 +177,7 @@ async def test_observed_generation_is_the_one_that_was_judged() -> None:
         kube.put(mo.peer_authentication("p", "STRICT"))
         kube.put(mo.peer_authentication("bad", "SOMETIMES"))
         kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
-        await w.look()
+        w.look()
         judged = compile_mesh(ingest(w.store))
         for kind, name in (("PeerAuthentication", "p"), ("PeerAuthentication", "bad"), ("Mesh", "default")):
             plural = {"Mesh": "meshes"}.get(kind, "peerauthentications")
@@ -189,13 +202,28 @@ async def test_observed_generation_is_the_one_that_was_judged() -> None:
     ]
 
 
-async def test_kinds_that_are_not_installed_have_no_objects() -> None:
-    """A cluster without Gateway API is swept all the same."""
+async def test_mesh_says_which_kinds_cannot_be_read_and_when_they_can_again() -> None:
+    """A conversion webhook that fails is somebody else's, and its effect on the mesh must be found."""
     async with kube_server() as kube:
-        kube.kinds = {key: kind for key, kind in kube.kinds.items() if kind.group != GATEWAY}
         w = Writing(kube)
-        async with running(w.sweep):
-            await until(w.sweep.synced.is_set)
+        kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
+
+        def read() -> dict[str, str]:
+            listed(w.store, kube, "Mesh")
+            told = ((kube.get("meshes", "", "default") or {}).get("status") or {}).get("conditions") or ()
+            return {c["status"]: c["message"] for c in told if c["type"] == "KindsRead"}
+
+        async with running(w.writer):
+            w.look()
+            await until(lambda: "True" in read())
+            w.feed.unread = {"HTTPRoute": "conversion webhook failed", "TLSRoute": "forbidden"}
+            w.statuses.look(Ref("Mesh", "", "default"))
+            said = await until(lambda: read().get("False"))
+            w.feed.unread = {}
+            w.statuses.counted()
+            await until(lambda: "True" in read())
         await w.cluster.close()
 
-    assert not list(w.store.of("HTTPRoute"))
+    assert said == (
+        "HTTPRoute cannot be read: conversion webhook failed; TLSRoute cannot be read: forbidden. What was read before stays in force."
+    )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.inject.refusal import BadAnnotationError
 from controlplane.inject.workload import template_change as decide
 from controlplane.kube.client import ApiError, Cluster
@@ -22,6 +23,7 @@ from controlplane.write.leader import Elector
 from controlplane.write.rolls import Rolls
 from controlplane.write.webhooks import Webhooks
 from controlplane.write.writer import Writer
+from tests.support.feeding import listed, taken_in
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.virtual import VirtualLoop
 from tests.support.waiting import until
@@ -99,18 +101,18 @@ def test_unknown_word_is_refused_by_name() -> None:
 async def test_annotated_deployment_is_rolled_in_and_out_again() -> None:
     """The whole way: seen, written, seen again, nothing left to do."""
     async with kube_server() as kube:
-        cluster, writer = Cluster(kube.connection), Writer()
-        rolls = Rolls(cluster, writer, frozenset({"tulle-system", "own"}))
+        cluster, store, writer = Cluster(kube.connection), ObjectStore(), Writer()
+        rolls = Rolls(cluster, store, writer, frozenset({"tulle-system", "own"}))
         writer.lead(True)
         async with running(writer):
-            rolls.seen("Deployment", kube.put(workload("enabled")))
+            rolls.look(taken_in(store, kube.put(workload("enabled"))))
             await until(lambda: writer.written == 1)
             assert template_of(kube).get(INJECT) == "enabled"
-            rolls.seen("Deployment", kube.get("deployments", "shop", "web") or {})
+            rolls.look(taken_in(store, kube.get("deployments", "shop", "web") or {}))
             writes = writer.written
             without = kube.get("deployments", "shop", "web") or {}
             without["metadata"]["annotations"] = {}
-            rolls.seen("Deployment", without)
+            rolls.look(taken_in(store, without))
             await until(lambda: INJECT not in template_of(kube))
         await cluster.close()
 
@@ -121,17 +123,17 @@ async def test_annotated_deployment_is_rolled_in_and_out_again() -> None:
 async def test_roll_is_made_from_the_workload_as_it_is_then() -> None:
     """What was seen may be old by the time it is written, and the event of what is new may be late."""
     async with kube_server() as kube:
-        cluster, writer = Cluster(kube.connection), Writer()
-        rolls = Rolls(cluster, writer, frozenset())
+        cluster, store, writer = Cluster(kube.connection), ObjectStore(), Writer()
+        rolls = Rolls(cluster, store, writer, frozenset())
         old = copy.deepcopy(kube.put(workload("enabled")))
         kube.put(workload("disabled"))
-        rolls.seen("Deployment", old)
+        rolls.look(taken_in(store, old))
         writer.lead(True)
         async with running(writer):
             await until(lambda: writer.written == 1)
         assert template_of(kube) == {INJECT: "disabled", BY: WEB}
         kube.delete("deployments", "shop", "web")
-        rolls.seen("Deployment", old)
+        rolls.look(taken_in(store, old))
         async with running(writer):
             await until(lambda: writer.written == 2)
         await cluster.close()
@@ -151,14 +153,14 @@ async def test_bad_word_is_logged_once_and_excluded_namespaces_are_left_alone(
 ) -> None:
     """A workload that is seen a hundred times complains once."""
     async with kube_server() as kube:
-        cluster, writer = Cluster(kube.connection), Writer()
-        rolls = Rolls(cluster, writer, frozenset({"tulle-system", "own"}))
+        cluster, store, writer = Cluster(kube.connection), ObjectStore(), Writer()
+        rolls = Rolls(cluster, store, writer, frozenset({"tulle-system", "own"}))
         for _ in range(3):
-            rolls.seen("Deployment", workload("yes"))
+            rolls.look(taken_in(store, workload("yes")))
         for excluded in ("tulle-system", "own"):
             own = workload("enabled")
             own["metadata"]["namespace"] = excluded
-            rolls.seen("Deployment", own)
+            rolls.look(taken_in(store, own))
         await cluster.close()
 
     assert len([r for r in caplog.records if "'yes'" in r.getMessage()]) == 1
@@ -423,8 +425,8 @@ async def test_ca_bundle_is_put_where_this_installation_is_called_and_nowhere_el
         return {"name": name, "clientConfig": {"service": {"namespace": namespace, "name": "tulle"}}}
 
     async with kube_server() as kube:
-        cluster, writer, roots = Cluster(kube.connection), Writer(), ["one"]
-        webhooks = Webhooks(cluster, writer, ("tulle-system", "tulle"), lambda: roots[0])
+        cluster, store, writer, roots = Cluster(kube.connection), ObjectStore(), Writer(), ["one"]
+        webhooks = Webhooks(cluster, store, writer, ("tulle-system", "tulle"), lambda: roots[0])
         kube.put(
             {
                 "kind": "MutatingWebhookConfiguration",
@@ -432,14 +434,19 @@ async def test_ca_bundle_is_put_where_this_installation_is_called_and_nowhere_el
                 "webhooks": [hook("a", "other"), hook("b", "tulle-system")],
             }
         )
+
+        def settled() -> bool:
+            listed(store, kube, "MutatingWebhookConfiguration")
+            return webhooks.settled
+
         writer.lead(True)
         async with running(writer):
-            await webhooks.look()
-            assert not webhooks.settled
-            await until(lambda: webhooks.settled)
+            assert not settled()
+            webhooks.look(Ref("MutatingWebhookConfiguration", "", "tulle"))
+            await until(settled)
             roots[0] = "two"
             webhooks.roots_changed()
-            await until(lambda: webhooks.settled)
+            await until(settled)
         await cluster.close()
         found = (kube.get("mutatingwebhookconfigurations", "", "tulle") or {})["webhooks"]
 

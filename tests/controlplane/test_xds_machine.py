@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.reads import Input, What, changed
 from controlplane.compiler.snapshot import MeshSnapshot
-from controlplane.feed.objects import ObjectStore
+from controlplane.feed.objects import ObjectStore, ref_of
 from controlplane.ingest.assemble import KINDS, ingest
 from controlplane.resources.build import Client, build, form, names
 from controlplane.resources.envoy import Resource
@@ -223,7 +223,9 @@ class Mesh(RuleBasedStateMachine):
     def listed_anew(self, kind: str, lost: int) -> None:
         """A broken watch: everything comes again, in another order, but what went meanwhile."""
         listed = copy.deepcopy(list(self.store.of(kind)))[::-1]
-        self._act(lambda: self.store.replace(kind, listed[lost:] if lost else listed))
+        kept = listed[lost:] if lost else listed
+        places = {(ref.namespace, ref.name) for ref in (ref_of(kind, one) for one in kept)}
+        self._act(lambda: ([self.store.apply(kind, one) for one in kept], self.store.retain(kind, places)))
         self._later(now=True)
 
     @rule()

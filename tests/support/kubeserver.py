@@ -11,7 +11,7 @@ import copy
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
@@ -69,10 +69,13 @@ KINDS = (
         kind="ValidatingWebhookConfiguration",
         namespaced=False,
     ),
+)
+CUSTOM = (
     Kind(group=GATEWAY, version="v1", plural="httproutes", kind="HTTPRoute"),
     Kind(group="tulle.dev", version="v1alpha1", plural="peerauthentications", kind="PeerAuthentication"),
     Kind(group="tulle.dev", version="v1alpha1", plural="meshes", kind="Mesh", namespaced=False),
 )
+TCP_ROUTE = Kind(group=GATEWAY, version="v1", plural="tcproutes", kind="TCPRoute")
 
 
 class KubeServer:
@@ -92,7 +95,38 @@ class KubeServer:
         """Paths that are not answered."""
         self.review: Callable[[str], Object] = lambda token: {"authenticated": False, "error": "unknown"}
         self.connection = Connection(server="")
+        self.forgetful = False
+        """Whether the rest of a list is gone when it is asked for."""
         self._watchers: set[asyncio.Queue[tuple[int, str, str, Object] | None]] = set()
+        for kind in CUSTOM:
+            self.define(kind, kind.version)
+
+    def define(self, kind: Kind, *versions: str, also: tuple[str, ...] = ()) -> None:
+        """Install a kind, or change the versions it is served in; those of `also` are defined and not served."""
+        self.kinds = {key: one for key, one in self.kinds.items() if one.plural != kind.plural}
+        for version in versions:
+            self.kinds[f"{kind.group}/{version}", kind.plural] = replace(kind, version=version)
+        listed = [{"name": name, "served": name in versions, "schema": {}} for name in (*versions, *also)]
+        self.put(
+            {
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": f"{kind.plural}.{kind.group}"},
+                "spec": {
+                    "group": kind.group,
+                    "scope": "Namespaced" if kind.namespaced else "Cluster",
+                    "names": {"plural": kind.plural, "kind": kind.kind},
+                    "versions": listed,
+                },
+                "status": {"conditions": [{"type": "Established", "status": "True"}]},
+            }
+        )
+
+    def undefine(self, plural: str) -> None:
+        """Uninstall a kind, and all objects of it; its watches end before they could tell."""
+        self.objects = {key: obj for key, obj in self.objects.items() if key[0] != plural}
+        kind = next(one for one in self.kinds.values() if one.plural == plural)
+        self.kinds = {key: one for key, one in self.kinds.items() if one.plural != plural}
+        self.delete("customresourcedefinitions", "", f"{plural}.{kind.group}")
 
     def put(self, obj: Object) -> Object:
         """Create or replace an object, as if somebody else did."""
@@ -114,6 +148,13 @@ class KubeServer:
         gone = self.objects.pop((plural, namespace, name))
         gone["metadata"]["resourceVersion"] = str(self.version)
         self._tell("DELETED", plural, gone)
+
+    def delete_unseen(self, plural: str, namespace: str, name: str) -> None:
+        """Delete an object while all watches are down, and compact: no watch will ever tell."""
+        self.version += 1
+        del self.objects[plural, namespace, name]
+        self.forget()
+        self.cut()
 
     def get(self, plural: str, namespace: str, name: str) -> Object | None:
         return self.objects.get((plural, namespace, name))
@@ -159,14 +200,11 @@ class KubeServer:
         return await self._object(request, kind, (kind.plural, namespace, rest[1]), rest[2] if len(rest) > 2 else "")
 
     def _discovery(self, path: str) -> web.Response:
-        groups = sorted({(kind.group, kind.version) for kind in self.kinds.values() if kind.group})
+        groups: dict[str, list[Object]] = {}
+        for group, version in sorted({(kind.group, kind.version) for kind in self.kinds.values() if kind.group}):
+            groups.setdefault(group, []).append({"groupVersion": f"{group}/{version}", "version": version})
         listed = [
-            {
-                "name": group,
-                "versions": [{"groupVersion": f"{group}/{version}", "version": version}],
-                "preferredVersion": {"groupVersion": f"{group}/{version}", "version": version},
-            }
-            for group, version in groups
+            {"name": group, "versions": versions, "preferredVersion": versions[0]} for group, versions in groups.items()
         ]
         if path == "/api":
             return web.json_response({"versions": ["v1"]})
@@ -200,14 +238,21 @@ class KubeServer:
             body["metadata"].setdefault("namespace", namespace)
             return web.json_response(self.put(body), status=201)
         name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        labels = dict(part.split("=") for part in request.query.get("labelSelector", "").split(",") if part)
 
         def wanted(obj: Object) -> bool:
             metadata = obj["metadata"]
-            return (not namespace or metadata.get("namespace") == namespace) and (not name or metadata["name"] == name)
+            return (
+                (not namespace or metadata.get("namespace") == namespace)
+                and (not name or metadata["name"] == name)
+                and labels.items() <= (metadata.get("labels") or {}).items()
+            )
 
         if "watch" in request.query:
             return await self._watch(request, kind, wanted)
         found = [obj for (plural, _, _), obj in sorted(self.objects.items()) if plural == kind.plural and wanted(obj)]
+        if self.forgetful and "continue" in request.query:
+            return _status(410, "Expired", "the provided continue parameter is too old")
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or len(found) or 1)
         more = {"continue": str(start + limit)} if start + limit < len(found) else {}
         items = [
@@ -218,6 +263,8 @@ class KubeServer:
 
     async def _watch(self, request: web.Request, kind: Kind, wanted: Callable[[Object], bool]) -> web.StreamResponse:
         since = int(request.query.get("resourceVersion") or 0)
+        if since > self.version:
+            return _status(504, "Timeout", f"Too large resource version: {since}, current: {self.version}")
         queue: asyncio.Queue[tuple[int, str, str, Object] | None] = asyncio.Queue()
         response = web.StreamResponse()
         response.content_type = "application/json"
@@ -234,7 +281,8 @@ class KubeServer:
                 queue.put_nowait(event)
         self._watchers.add(queue)
         try:
-            await send("BOOKMARK", {"kind": kind.kind, "metadata": {"resourceVersion": str(self.version)}})
+            if queue.empty():
+                await send("BOOKMARK", {"kind": kind.kind, "metadata": {"resourceVersion": str(self.version)}})
             while (event := await queue.get()) is not None:
                 if event[2] == kind.plural and wanted(event[3]):
                     await send(event[1], event[3])
@@ -247,7 +295,11 @@ class KubeServer:
     async def _object(self, request: web.Request, kind: Kind, key: tuple[str, str, str], sub: str) -> web.Response:
         old = self.objects.get(key)
         if request.method == "GET":
-            return web.json_response(old) if old else _status(404, "NotFound", f"{kind.plural} {key[2]!r} not found")
+            return (
+                web.json_response(old | {"apiVersion": kind.api})
+                if old
+                else _status(404, "NotFound", f"{kind.plural} {key[2]!r} not found")
+            )
         body = await request.json()
         if old is None:
             if request.content_type != "application/apply-patch+yaml":

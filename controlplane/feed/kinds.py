@@ -1,0 +1,158 @@
+"""The kinds Tulle reads: where each is found, in which versions it can be read, and which words of its metadata are kept.
+
+In: nothing. Out: `FEED`, all that goes into the store, by group; a kind of a CustomResourceDefinition may be absent, or served in any of several versions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from controlplane.feed import shapes
+from meshapi import names
+
+GATEWAY = "gateway.networking.k8s.io"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind the reflector follows."""
+
+    name: str
+    plural: str
+    shape: type[Any]
+    group: str = ""
+    versions: tuple[str, ...] = ("v1",)
+    """Those that can be read, the newest first."""
+    custom: bool = False
+    """Whether a CustomResourceDefinition says if and how it is served."""
+    vital: bool = True
+    """Whether serving without it would do harm: it is waited for, however long it takes."""
+    labels: frozenset[str] = frozenset()
+    annotations: frozenset[str] = frozenset()
+    """Which of them are read."""
+
+    @property
+    def definition(self) -> str:
+        """The name of its CustomResourceDefinition."""
+        return f"{self.plural}.{self.group}"
+
+    def api(self, version: str) -> str:
+        """Group and version, as paths have them."""
+        return f"{self.group}/{version}" if self.group else version
+
+    def plain(self, obj: Any) -> dict[str, Any]:
+        """Turn a decoded struct into the dict the store keeps: no version (it is no news), and only the words that are read."""
+        metadata = obj.metadata
+        metadata.resource_version = None
+        if isinstance(metadata, shapes.Worded):
+            metadata.labels = _kept(metadata.labels, self.labels)
+            metadata.annotations = _kept(metadata.annotations, self.annotations)
+        if isinstance(obj, shapes.Workload):
+            template = obj.spec.template.metadata if obj.spec and obj.spec.template else None
+            if template is not None:
+                template.labels = _kept(template.labels, _WORDS)
+                template.annotations = _kept(template.annotations, _WORDS)
+        kept: dict[str, Any] = msgspec.to_builtins(obj)
+        return kept
+
+
+def _kept(words: dict[str, str] | None, read: frozenset[str]) -> dict[str, str] | None:
+    return {word: words[word] for word in words if word in read} or None if words else None
+
+
+_WORDS = frozenset({names.INJECT, names.INJECTED_BY})
+_POD_LABELS = frozenset(
+    {
+        names.MESH_LABEL,
+        "app",
+        "app.kubernetes.io/name",
+        "version",
+        "app.kubernetes.io/version",
+        "pod-template-hash",
+        "rollouts-pod-template-hash",
+    }
+)
+_NODE_LABELS = frozenset({"topology.kubernetes.io/zone"})
+_OPAQUE = frozenset({names.OPAQUE_PORTS})
+_OWN_WORD = frozenset({names.INJECT})
+
+CLUSTER = (
+    Kind(name="Namespace", plural="namespaces", shape=shapes.Namespace, labels=_OWN_WORD, annotations=_OWN_WORD),
+    Kind(name="Node", plural="nodes", shape=shapes.Node, labels=_NODE_LABELS),
+    Kind(name="Service", plural="services", shape=shapes.Service, annotations=_OPAQUE),
+    Kind(
+        name="EndpointSlice",
+        group="discovery.k8s.io",
+        plural="endpointslices",
+        shape=shapes.EndpointSlice,
+        labels=frozenset({"kubernetes.io/service-name"}),
+    ),
+    Kind(
+        name="Pod",
+        plural="pods",
+        shape=shapes.Pod,
+        labels=_POD_LABELS,
+        annotations=_OPAQUE | {names.EXCLUDE_INBOUND_PORTS},
+    ),
+)
+"""What runs in the cluster."""
+
+ROUTES = tuple(
+    Kind(name=name, group=GATEWAY, plural=plural, versions=versions, shape=shapes.Configured, custom=True, vital=False)
+    for name, plural, versions in (
+        ("HTTPRoute", "httproutes", ("v1", "v1beta1")),
+        ("GRPCRoute", "grpcroutes", ("v1", "v1alpha2")),
+        ("TLSRoute", "tlsroutes", ("v1", "v1alpha3", "v1alpha2")),
+        ("TCPRoute", "tcproutes", ("v1", "v1alpha2")),
+    )
+)
+"""Gateway API's; without them traffic goes where Services say."""
+
+OWN = tuple(
+    Kind(name=name, group=names.GROUP, plural=plural, versions=("v1alpha1",), shape=shapes.Configured, custom=True)
+    for name, plural in (("Mesh", "meshes"), ("PeerAuthentication", "peerauthentications"))
+)
+"""Tulle's; a replica that did not know them would let in what they keep out."""
+
+CONFIGURED = (*ROUTES, *OWN)
+"""What users write for the mesh and are told about."""
+
+WORKLOADS = tuple(
+    Kind(name=name, group="apps", plural=plural, shape=shapes.Workload, annotations=_OWN_WORD, vital=False)
+    for name, plural in (("Deployment", "deployments"), ("StatefulSet", "statefulsets"), ("DaemonSet", "daemonsets"))
+)
+"""What may opt in by an annotation of its own; only who writes needs them."""
+
+REGISTRATIONS = tuple(
+    Kind(
+        name=f"{kind}WebhookConfiguration",
+        group="admissionregistration.k8s.io",
+        plural=f"{kind.lower()}webhookconfigurations",
+        shape=shapes.WebhookConfiguration,
+    )
+    for kind in ("Mutating", "Validating")
+)
+"""The installation's own webhook configurations, and no others: the role allows no more."""
+
+FEED = (*CLUSTER, *CONFIGURED, *WORKLOADS, *REGISTRATIONS)
+"""Everything that goes into the store."""
+
+DEFINITION = Kind(
+    name="CustomResourceDefinition",
+    group="apiextensions.k8s.io",
+    plural="customresourcedefinitions",
+    shape=shapes.Definition,
+)
+SECRET = Kind(name="Secret", plural="secrets", shape=shapes.Data)
+CONFIG_MAP = Kind(name="ConfigMap", plural="configmaps", shape=shapes.Data)
+
+
+def kind_of(name: str) -> Kind:
+    """Find a kind of the feed; raises KeyError."""
+    return _BY_NAME[name]
+
+
+_BY_NAME = {kind.name: kind for kind in FEED}
