@@ -41,7 +41,7 @@ def of_errors(first: Look, second: Look) -> list[Claim]:
         for word, count in sorted(errors.items()):
             if count > 0 and word not in ASKED_FOR:
                 of = max(asked, count)
-                told = f"{who(one, second)}: {count:.0f} of {of:.0f} requests {when}, {count / of:.1%}: {word}"
+                told = f"{who(one, second)}: {count:.0f} of {of:.0f} requests {word}, {count / of:.1%} {when}"
                 (slow if word in SLOW else bad).append(told)
     return [
         claim(

@@ -199,7 +199,7 @@ def test_errors_of_the_last_minute_are_told_by_workload_word_and_share() -> None
     owned = pod("web-1", ownerReferences=[{"kind": "StatefulSet", "name": "web", "controller": True}])
     look = replace(well(), pods=well().pods | {WEB: owned}, sidecars={WEB: kept(240, no_healthy_upstream=3)})
 
-    told = "shop/web-1 of StatefulSet/web: 3 of 240 requests in the last minute, 1.2%: no_healthy_upstream"
+    told = "shop/web-1 of StatefulSet/web: 3 of 240 requests no_healthy_upstream, 1.2% in the last minute"
     assert blamed(look, look) == [(FAILED, FAULT, told)]
     quiet = replace(look, sidecars={WEB: kept(240)})
     assert blamed(quiet, quiet) == []
@@ -210,7 +210,7 @@ def test_errors_of_a_sidecar_that_keeps_no_minute_are_counted_between_the_looks(
     before = replace(well(), sidecars={WEB: counted(100, upstream_reset=5)})
     after = replace(before, sidecars={WEB: counted(140, upstream_reset=5, no_healthy_upstream=3)})
 
-    told = "shop/web-1: 3 of 40 requests between the looks, 7.5%: no_healthy_upstream"
+    told = "shop/web-1: 3 of 40 requests no_healthy_upstream, 7.5% between the looks"
     assert blamed(before, after) == [(FAILED, FAULT, told)]
     assert blamed(after, after) == []
     assert blamed(after, before) == [], "a sidecar that began anew"
@@ -220,7 +220,7 @@ def test_errors_that_were_asked_for_are_nobody_s_fault() -> None:
     """A policy that denies works; an app slower than its route is looked at, not blamed on the mesh."""
     look = replace(well(), sidecars={WEB: kept(9, rbac_denied=4, request_timeout=1)})
 
-    told = "shop/web-1: 1 of 9 requests in the last minute, 11.1%: request_timeout"
+    told = "shop/web-1: 1 of 9 requests request_timeout, 11.1% in the last minute"
     assert blamed(look, look) == [(WARNING, "no request takes longer than its route allows", told)]
 
 
