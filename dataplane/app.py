@@ -149,6 +149,7 @@ class MeshSource:
         self.control = ControlPlane(mesh, self.credentials, self.session, runtime.dialer)
         overflow = runtime.metrics.events.of("destinations_overflow")
         self.discovery = Discovery(runtime.timers, runtime.clock, _Flushing(self), sidecar.engine.opened, overflow)
+        self.discovery.idle_seconds = sidecar.settings.idle_seconds
         runtime.tls.credentials = self.credentials
         runtime.discovery = sidecar.workers.discovery = self.discovery
         sidecar.ready = self._missing
@@ -279,7 +280,7 @@ async def until(sidecar: Sidecar, stop: asyncio.Event, work: list[Coroutine[None
 
 async def _sweep(workers: Workers, discovery: Discovery) -> None:
     while True:
-        await asyncio.sleep(SWEEP_SECONDS)
+        await asyncio.sleep(min(SWEEP_SECONDS, discovery.idle_seconds / 4))
         # What the others report now is for the next time; until then all they reported and used since counts as open.
         workers.survey()
         discovery.sweep()

@@ -29,7 +29,7 @@ ANSWER_SECONDS = 2.0
 WARM_SECONDS = 10.0
 """How long readiness waits for the destinations the control plane named at start."""
 IDLE_SECONDS = 600.0
-"""A destination without a connection that nobody asked for in this long is let go."""
+"""A destination without a connection that nobody asked for in this long is let go, where the settings say nothing else."""
 MOST = 20_000
 """Destinations kept; what a control plane lets one stream subscribe to is more than twice that."""
 _ROOM = 16
@@ -66,6 +66,7 @@ class Discovery:
         """Whether the control plane can be asked now, as far as is known: at the start nobody has tried."""
         self.most = MOST
         """Destinations kept at most."""
+        self.idle_seconds = IDLE_SECONDS
         self._timers = timers
         self._clock = clock
         self._subscriptions = subscriptions
@@ -158,7 +159,7 @@ class Discovery:
         now = self._now()
         for name in self._open() & self._used.keys():
             self._used[name] = now
-        self._let_go({name for name, used in self._used.items() if now - used > IDLE_SECONDS})
+        self._let_go({name for name, used in self._used.items() if now - used > self.idle_seconds})
 
     def _use(self, name: str, worker: int) -> None:
         fresh = name not in self._used

@@ -67,6 +67,8 @@ class Settings:
     inbound_port: int = names.INBOUND_PORT
     concurrency: int = 1
     drain_seconds: float = 25.0
+    idle_seconds: float = 600.0
+    """How long a destination that is not used is kept."""
     log_level: str = "info"
     access_log: str = ""
     """`json`, `text` or empty for none."""
@@ -99,6 +101,7 @@ def read(environment: Mapping[str, str], arguments: Sequence[str]) -> Settings:
         "admin_port": given.admin_port,
         "concurrency": _number(environment, names.ENV_CONCURRENCY, given.concurrency, 1, 64),
         "drain_seconds": float(_number(environment, names.ENV_DRAIN_SECONDS, 25, 0, 3600)),
+        "idle_seconds": float(_number(environment, names.ENV_IDLE_SECONDS, 600, 5, 86400)),
         "log_level": environment.get(names.ENV_LOG_LEVEL) or given.log_level,
         "access_log": given.access_log,
         "access_log_share": _number(environment, names.ENV_ACCESS_LOG_SHARE, 100, 0, 100) / 100,

@@ -62,6 +62,8 @@ PROXY_IMAGE: Final = "tulle.dev/proxy-image"
 """Image of the sidecar and its init container, instead of the mesh's: one of those the mesh's operator allows."""
 DRAIN_SECONDS: Final = "tulle.dev/drain-seconds"
 """How long connections may take to end when the pod stops, 0 to 3600."""
+IDLE_SECONDS: Final = "tulle.dev/idle-seconds"
+"""How long the sidecar keeps a destination its app does not use, 5 to 86400."""
 
 # --- ports ------------------------------------------------------------------------------------------------------------
 OUTBOUND_PORT: Final = 15001
@@ -129,6 +131,8 @@ ENV_CONCURRENCY: Final = "TULLE_CONCURRENCY"
 """Number of workers."""
 ENV_DRAIN_SECONDS: Final = "TULLE_DRAIN_SECONDS"
 """How long connections may take to end."""
+ENV_IDLE_SECONDS: Final = "TULLE_IDLE_SECONDS"
+"""How long a destination that is not used is kept."""
 ENV_ACCESS_LOG_SHARE: Final = "TULLE_ACCESS_LOG_SHARE"
 """Percent of requests that are logged where the access log is on; failed ones always are."""
 ENV_MEMORY_LIMIT: Final = "TULLE_MEMORY_LIMIT"

@@ -21,6 +21,7 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?\Z")
 _SCALE = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 _MAX_CONCURRENCY = 64
 _MAX_DRAIN = 3600
+_LEAST_IDLE, _MAX_IDLE, _IDLE = 5, 86400, 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class PodOptions:
     concurrency: int
     image: str
     drain_seconds: int
+    idle_seconds: int
     end_seconds: int
     """How long the sidecar may take from SIGTERM on."""
 
@@ -66,6 +68,7 @@ def read_options(annotations: Mapping[str, str], defaults: ProxyDefaults) -> Pod
             names.PROXY_IMAGE, (defaults.image, *sorted(defaults.allowed_images - {defaults.image})), defaults.image
         ),
         drain_seconds=drain,
+        idle_seconds=reader.number(names.IDLE_SECONDS, _LEAST_IDLE, _MAX_IDLE, _IDLE),
         end_seconds=drain,
     )
 

@@ -133,6 +133,7 @@ def _environment(options: PodOptions, settings: InjectSettings, workload: str, p
         names.ENV_LOG_LEVEL: options.log_level,
         names.ENV_CONCURRENCY: str(options.concurrency),
         names.ENV_DRAIN_SECONDS: str(options.end_seconds),
+        names.ENV_IDLE_SECONDS: str(options.idle_seconds),
     }
     fields = {
         names.ENV_POD: "metadata.name",

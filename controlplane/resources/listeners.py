@@ -79,8 +79,8 @@ def _chains(entry: PodEntry, port: int, protocol: Protocol, trust_domain: str) -
         return {**made, "transport_socket": tls.server(trust_domain, alpn)}
 
     if mode is not Mode.DISABLE:
-        if protocol.may_be_http:
-            yield secured("mesh-http", http, names.ALPN_H2, names.ALPN_HTTP1)
+        # Whatever is declared: callers say what they speak, and may not have heard of a change yet.
+        yield secured("mesh-http", http, names.ALPN_H2, names.ALPN_HTTP1)
         yield secured("mesh-tcp", tcp, names.ALPN_TCP)
     if mode is not Mode.STRICT:
         yield chain("app-tls", tcp, transport_protocol="tls")

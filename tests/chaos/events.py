@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from controlplane.ca.issuer import new_root
+from meshapi import names
 from tests.chaos.losses import read
 from tests.chaos.world import PARTY, SHOP, World, repeat
 from tests.support.cluster import ROOT, Kube
@@ -109,6 +110,16 @@ def kill_endpoint_while_away(world: World) -> None:
     assert len(world.ready(world.party, "echo")) == 1
     world.scale(world.system, "tulle", 1)
     world.rolled(world.party, "echo")
+
+
+def roll_what_is_idle(world: World) -> None:
+    """The caller's sidecar has let a destination go when its pod is another; it is called every eleven seconds."""
+    address = world.party.get("service", "quiet")["spec"]["clusterIP"]
+    config = f"/api/v1/namespaces/party/pods/caller:{names.PROXY_ADMIN_PORT}/proxy/config"
+    held = lambda: f'"outbound/{address}:8080"' in world.party("get", "--raw", config)  # noqa: E731
+    world.party.until(lambda: not held(), 20, "the end of an idle destination")
+    world.roll(world.party, "quiet")
+    world.served(("quiet",), each=2)
 
 
 def end_a_grpc_client(world: World) -> None:

@@ -199,6 +199,18 @@ class Http1Caller:
         expect(self.place, body)
 
 
+class OnceCaller(Http1Caller):
+    """A connection for each request."""
+
+    def once(self) -> None:
+        try:
+            super().once()
+        finally:
+            if self.connection is not None:
+                self.connection.close()
+            self.connection = None
+
+
 class Http2Caller:
     """One HTTP/2 connection, a stream after the other; a stream that a GOAWAY left out is asked again, as HTTP/2 has it."""
 
@@ -409,7 +421,7 @@ CALLERS = (
     ("lines", LineCaller, "echo:7000", 1.0),
     ("other", Http1Caller, "other:8080", 1.0),
     ("page", Http1Caller, "web.shop:8080", 4.0),
-    ("quiet", Http1Caller, "quiet:8080", float(os.environ.get("QUIET", "15")) / PAUSE),
+    ("quiet", OnceCaller, "quiet:8080", float(os.environ.get("QUIET", "11")) / PAUSE),
 )
 """Kind, class, place and how much longer than others it pauses."""
 

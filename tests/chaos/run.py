@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.losses import Failure, Tally, unexcused
+from tests.chaos.losses import Failure, unexcused
 from tests.chaos.table import Row
 from tests.chaos.world import World, failed
 
@@ -53,8 +53,7 @@ class Result:
 def happen(world: World, *rows: Row) -> Result:
     """Have rows happen together, and judge."""
     begin = time.monotonic()
-    world.heard()  # what came before is not this row's
-    told = Tally()
+    world.begin()
     problems: list[str] = []
     threads = [threading.Thread(target=_one, args=(world, row, problems)) for row in rows]
     for thread in threads:
@@ -63,10 +62,11 @@ def happen(world: World, *rows: Row) -> Result:
         thread.join()
     try:
         world.settled()
-        told.take(world.served())
+        world.served()
     except (AssertionError, OSError) as error:
         problems.append(f"afterwards: {_brief(error)}")
-        told.take(world.heard())
+        world.heard()
+    told = world.tally
     lost = unexcused(told.failures, [loss for row in rows for loss in row.fails])
     return Result(
         rows=rows,

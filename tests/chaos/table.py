@@ -127,6 +127,12 @@ TABLE = (
         holds=PLANE | APPS,
     ),
     Row(
+        name="an idle destination let go, and rolled",
+        event=events.roll_what_is_idle,
+        asserted="the sidecar had let it go (after 5 s, not 600); the next request is answered by the new pod",
+        holds=APPS,
+    ),
+    Row(
         name="gRPC clients inside ending pods",
         event=events.end_a_grpc_client,
         asserted="every call an ending pod makes until its app ends",

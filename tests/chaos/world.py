@@ -65,24 +65,33 @@ class World:
         self.system, self.shop, self.party = (
             Patient(kubeconfig=cluster.kubeconfig, namespace=name) for name in (SYSTEM, "shop", "party")
         )
+        self.tally = Tally()
+        """What the load has told since it was last begun anew."""
         self._lock = threading.Lock()
         self._read = 0
         self._sums: Counter[str] = Counter()
 
     # --- the load -----------------------------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Begin a new tally; what came before is no row's."""
+        self.heard()
+        with self._lock:
+            self.tally = Tally()
+
     def heard(self) -> Tally:
-        """What the load has told since this was last asked; fails while the API server is away."""
+        """What the load has told since this was last asked, by whomever; fails while the API server is away."""
         with self._lock:
             said = self.party("logs", "caller", "-c", "app", "--tail=-1").splitlines()
             done, failures = read(said[self._read :])
             self._read = len(said)
             new = Tally(done=done - self._sums if done else Counter(), failures=failures)
             self._sums = done or self._sums
+            self.tally.take(new)
             return new
 
     def served(self, kinds: tuple[str, ...] = KINDS, *, each: int = 5) -> Tally:
-        """Wait until every kind has been answered some times more; gives all that was told meanwhile, and fails where one is not."""
+        """Wait until every kind has been answered some times more; gives what was told meanwhile, and fails where one is not."""
         end = time.monotonic() + BACK
         told = Tally()
         while any(told.done[kind] < each for kind in kinds):

@@ -39,6 +39,7 @@ def test_every_annotation_is_followed() -> None:
             names.PROXY_CONCURRENCY: "2",
             names.PROXY_IMAGE: OTHER,
             names.DRAIN_SECONDS: "0",
+            names.IDLE_SECONDS: "30",
         },
         DEFAULTS,
     )
@@ -49,7 +50,8 @@ def test_every_annotation_is_followed() -> None:
     assert (options.cpu_request, options.cpu_limit) == ("200m", "2")
     assert (options.memory_request, options.memory_limit) == ("96Mi", "1Gi")
     assert (options.log_level, options.concurrency, options.drain_seconds) == ("debug", 2, 0)
-    assert options.image == OTHER
+    assert (options.image, options.idle_seconds) == (OTHER, 30)
+    assert read_options({}, DEFAULTS).idle_seconds == 600
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,7 @@ def test_every_annotation_is_followed() -> None:
         (names.PROXY_IMAGE, "two words"),
         (names.PROXY_IMAGE, "registry.example:5000/mesh/tulle"),
         (names.DRAIN_SECONDS, "1.5"),
+        (names.IDLE_SECONDS, "1"),
     ],
 )
 def test_bad_value_is_refused_by_name_value_and_what_is_allowed(name: str, value: str) -> None:

@@ -81,13 +81,13 @@ def test_inbound_chains_follow_the_mode(mode: str, expected: list[str]) -> None:
     ("port", "expected"),
     [
         ({"name": "http"}, {"mesh-http", "mesh-tcp", "app-tls", "plain-http"}),
-        ({"name": "tcp"}, {"mesh-tcp", "app-tls", "plain-tcp"}),
-        ({"name": "tls"}, {"mesh-tcp", "app-tls", "plain-tcp"}),
+        ({"name": "tcp"}, {"mesh-http", "mesh-tcp", "app-tls", "plain-tcp"}),
+        ({"name": "tls"}, {"mesh-http", "mesh-tcp", "app-tls", "plain-tcp"}),
         ({"name": "what"}, {"mesh-http", "mesh-tcp", "app-tls", "plain-http", "plain-tcp"}),
     ],
 )
 def test_inbound_chains_follow_the_declared_protocol(port: Object, expected: set[str]) -> None:
-    """A declared protocol is not looked for."""
+    """A declared protocol is not looked for. Sidecars say by ALPN what they speak: while a declaration changes, one says what it knew before."""
     snapshot = compiled(
         service("web", "10.96.0.1", {**port, "port": 80}),
         endpoint_slice("web", endpoint("web-1", "10.0.0.1"), ports={port["name"]: 8080}),

@@ -124,6 +124,17 @@ def test_idle_destination_is_let_go_and_asked_for_again(stage: Stage) -> None:
     assert stage.wanted == ["a", "a"]
 
 
+def test_idle_time_is_what_the_settings_say(stage: Stage) -> None:
+    """A workload that calls many destinations once may let them go sooner."""
+    stage.discovery.idle_seconds = 5.0
+    stage.discovery.touch("a")
+    stage.idle(5)
+    assert stage.dropped == []
+    stage.idle(1)
+
+    assert stage.dropped == ["a"]
+
+
 def test_open_connection_keeps_its_destination_however_long_it_is_quiet(stage: Stage) -> None:
     """No new connection touches it; it is in use all the same, and becomes idle when it ends."""
     stage.discovery.touch("a")

@@ -22,12 +22,14 @@ GOOD = {
 def test_injected_environment_is_read() -> None:
     """Identity, control plane and probes come out typed."""
     probes = {"/app-health/app/readyz": {"port": 8080, "path": "/ready", "headers": [["a", "b"]], "timeout": 2}}
-    found = read(GOOD | {"TULLE_APP_PROBES": json.dumps(probes), "TULLE_DRAIN_SECONDS": "7"}, [])
+    found = read(
+        GOOD | {"TULLE_APP_PROBES": json.dumps(probes), "TULLE_DRAIN_SECONDS": "7", "TULLE_IDLE_SECONDS": "30"}, []
+    )
 
     assert found.mesh is not None
     assert str(found.mesh.identity) == "spiffe://cluster.local/ns/shop/sa/web"
     assert (found.mesh.xds_host, found.mesh.xds_port) == ("tulle.tulle-system.svc", 15012)
-    assert found.drain_seconds == 7
+    assert (found.drain_seconds, found.idle_seconds) == (7, 30)
     probe = Probe(port=8080, path="/ready", headers=(("a", "b"),), timeout=2.0)
     assert dict(found.probes) == {"/app-health/app/readyz": probe}
 

@@ -33,6 +33,7 @@ SAME: Final = "a chain of the same kind lets it in"
 OTHER: Final = "what is there now speaks otherwise, or leads elsewhere"
 REFUSED: Final = "it would not be let in"
 UNKNOWN: Final = "the destination is not known any more"
+UNREAD: Final = "requests are looked at there now, and nobody looks into its bytes"
 UNTOLD: Final = "nobody says any more what this pod accepts"
 
 _VERDICTS: Final = {
@@ -40,6 +41,8 @@ _VERDICTS: Final = {
     OTHER: ENDS_CALMLY,
     REFUSED: ENDS_NOW,
     UNKNOWN: ENDS_CALMLY,
+    # Nobody can be told within them, so that to end them loses what is under way; Kubernetes goes on as well.
+    UNREAD: FOLLOWS,
     # The pod's object went before its processes: what arrives is served by the app for as long as both live.
     UNTOLD: FOLLOWS,
 }
@@ -88,14 +91,16 @@ def meets(chain: ChainTable, tables: Tables, stream: Stream, seen: Seen) -> tupl
         return REFUSED if tables.unknown_denied else UNKNOWN, chain
     port = (stream.target or stream.local)[1]
     if not seen.looked and listener.undecided(port):
-        return OTHER if _lets_in(listener, port, stream) else REFUSED, chain
+        return UNREAD if _lets_in(listener, port, stream) else REFUSED, chain
     newer = listener.match(port, seen.transport, seen.alpn, stream.server_name)
     if newer is None or admission.bars(newer, stream) or _proof(newer.tls) != _proof(chain.tls):
         return REFUSED, chain
     fits = newer.http == chain.http and (not newer.http or newer.codec in {"auto", seen.http} or not seen.http)
     if fits:
         return SAME, newer
-    return OTHER if newer.authorization is None else REFUSED, chain  # its requests could not be judged meanwhile
+    if newer.authorization is not None:
+        return REFUSED, chain  # its requests could not be judged meanwhile
+    return OTHER if chain.http else UNREAD, chain
 
 
 def judge_passed(target: tuple[str, int], tables: Tables, stream: Stream) -> int:

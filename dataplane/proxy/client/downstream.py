@@ -329,7 +329,7 @@ class HttpDownstream(Terms):
         self._end_timer = None
         if self.standing == standing.ENDS_CALMLY and not self.gone:
             self._end_soon("connection_outlived")
-            if self.busy:
+            if self.busy or not self.guest:  # the own app may ask in this very moment: it is told with that answer
                 self._end_timer = self.runtime.timers.after(CLOSE_IDLE_AFTER, self.shut)
             else:
                 self.shut()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.protocol.fields import get
+from dataplane.proxy.arrive.standing import FOLLOWS
 from dataplane.proxy.client.terms import Terms
 from dataplane.proxy.request import deadlines, errors, grpc_timeout, life, mirror
 from dataplane.proxy.request.life import after
@@ -191,7 +192,12 @@ class Routed(Sending):
             return
         cluster = target.found
         if target.found_in is not self.runtime.tables:
-            cluster = target.found = self.runtime.tables.clusters.get(target.cluster)
+            cluster = self.runtime.tables.clusters.get(target.cluster)
+            if cluster is None and self.client.standing != FOLLOWS:
+                cluster = (
+                    target.found
+                )  # it went with the destination; until its turn to end comes this connection has both
+            target.found = cluster
             target.found_in = self.runtime.tables
         if cluster is None:
             if target.cluster == INVALID:

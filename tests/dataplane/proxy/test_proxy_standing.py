@@ -31,6 +31,7 @@ from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
 from dataplane.proxy.arrive import standing
 from dataplane.proxy.relay.relay import Relay
+from dataplane.proxy.worker.runtime import CLOSE_IDLE_AFTER
 from dataplane.tables.compile import compile_tables
 from meshapi import xds
 from tests.dataplane.proxy.rig import MESH_TLS, Peer, Rig, Speaker, cluster, everything
@@ -132,6 +133,67 @@ def test_request_before_its_connections_turn_is_served_by_what_it_had(rig: MakeR
     r.servers[0].send(OK)
 
     assert b"connection: close" in client.read()
+    assert client.ended
+
+
+def test_request_before_its_connections_turn_is_served_though_the_service_went(rig: MakeRig) -> None:
+    """Its cluster goes with the listener; Kubernetes as well serves what is connected when a Service is deleted."""
+    r = rig(world(http()))
+    r.runtime.dice = lambda: 0.02
+    client = r.client()
+    served(r, client)
+    install(r, world(clusters=False))
+    assert served(r, client) == OK
+    client.send(GET)
+    answer_all(r)
+    r.run(0.4)
+    client.read()
+
+    assert client.ended
+
+
+def test_request_of_the_own_app_that_meets_its_connections_turn_is_served(rig: MakeRig) -> None:
+    """An idle connection that is closed under a request loses it: the app hears of the end with its next answer, and is shut out later."""
+    r = rig(world(http()))
+    r.runtime.captures = True
+    r.runtime.dice = lambda: 0.005
+    client, quiet = r.client(), r.client()
+    served(r, client)
+    install(r, world(tcp()))
+    r.run(0.2)
+    assert not client.ended
+    assert b"connection: close" in served(r, client)
+    assert client.ended
+    r.run(CLOSE_IDLE_AFTER)
+
+    assert quiet.ended
+
+
+def answer_all(r: Rig) -> None:
+    for server in r.servers:
+        if server.read():
+            server.send(OK)
+
+
+def test_opaque_bytes_go_on_where_their_port_is_declared_http(rig: MakeRig) -> None:
+    """Nobody can be told within them, and to end them loses what is under way."""
+    r = rig(world(tcp()))
+    r.runtime.dice = lambda: 0.005
+    client = relay(r)
+    install(r, world(http()))
+    r.run(0.2)
+    client.send(b"more")
+
+    assert r.servers[-1].read() == b"more"
+    assert not client.ended
+
+
+def test_opaque_bytes_do_not_go_on_where_requests_are_judged_now(rig: MakeRig) -> None:
+    """A rule that looks at requests cannot look at them."""
+    r = rig(world(tcp()))
+    client = relay(r)
+    install(r, world(http(authorization=(DENY_ALL,))))
+
     assert client.ended
 
 
