@@ -77,6 +77,14 @@ class DevCluster:
         """Give the next pod the address of the last that ended, or keep that as far off as possible."""
         self.order("addresses soon" if at_once else "addresses late")
 
+    def cut(self, address: str, port: int) -> None:
+        """Lose TCP between an address and a port in silence, until `mend`."""
+        self.order(f"cut {address} {port}")
+
+    def mend(self) -> None:
+        """Lose nothing any more."""
+        self.order("mend")
+
     def order(self, what: str) -> None:
         """Order an outage (`devcluster.outages`) and wait until it is there; raises ValueError where it cannot be."""
         if self._orders is None:

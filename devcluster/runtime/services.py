@@ -130,14 +130,22 @@ class ServiceRules:
         text = ruleset(targets(services, slices))
         if text == self._loaded:
             return
-        process = await asyncio.create_subprocess_exec(
-            "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        _, said = await process.communicate(text.encode())
-        if process.returncode:
-            _LOG.error("nft refused the services' rules: %s", said.decode().strip())
+        try:
+            await load_rules(text)
+        except OSError as refused:
+            _LOG.error("the services' rules: %s", refused)
             return
         self._loaded = text
+
+
+async def load_rules(text: str) -> None:
+    """Have the kernel take a ruleset as a whole; raises OSError with what nft says against it."""
+    process = await asyncio.create_subprocess_exec(
+        "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate(text.encode())
+    if process.returncode:
+        raise OSError(f"nft refused them: {said.decode().strip()}")
 
 
 _KINDS: Final = ("services", "endpointslices.discovery.k8s.io")

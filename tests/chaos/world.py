@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -28,6 +29,8 @@ PARTY = ("echo", "solo", "quiet")
 KINDS = ("http1", "http2", "unary", "stream", "lines", "other", "page")
 """What the load never pauses with; `quiet` it does on purpose."""
 HERE = Path(__file__).parent
+BROKEN = "tulle:broken"
+"""The image of a sidecar that refuses some of its configuration."""
 AWAY = 90.0
 """Seconds kubectl waits for the API server."""
 BACK = 60.0
@@ -219,11 +222,13 @@ def running(directory: Path, seed: int, *, full: bool) -> Iterator[World]:
     """Start a cluster, the mesh, the shop and the party, and give them when the load is served."""
     directory.mkdir(parents=True, exist_ok=True)
     images = directory / "images.json"
-    images.write_text(json.dumps(IMAGES))
+    images.write_text(
+        json.dumps({BROKEN: {"path": [broken(directory / "broken"), *IMAGES["tulle:*"]["path"]]}} | IMAGES)
+    )
     with DevCluster(directory, images=images) as cluster:
         world = World(cluster, random.Random(seed), full=full)
         world.party("apply", "--server-side", "-f", str(ROOT / "manifests" / "gateway-api"))
-        world.mesh.tulle("install", "--wait")
+        world.mesh.tulle("install", "--wait", "--set", f"proxy.allowedImages={{{BROKEN}}}")
         world.shop("apply", "-k", str(ROOT / "manifests" / "samples" / "shop"))
         world.shop("delete", "deployment", "load")
         world.party("create", "namespace", "party")
@@ -232,6 +237,28 @@ def running(directory: Path, seed: int, *, full: bool) -> Iterator[World]:
         world.party("wait", "--for=condition=Ready", "pod/caller", "--timeout=60s")
         world.served()
         yield world
+
+
+def broken(directory: Path) -> str:
+    """Make an image whose sidecar refuses the cluster it is told of for `echo`, as one that reads less than it is sent would."""
+    directory.mkdir()
+    program = directory / "tulle-proxy"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        "from dataplane.xds import decode\n"
+        "real = decode.decode_message\n"
+        "def decode_message(kind, message, notes=None):\n"
+        "    if kind.name == 'CLUSTER' and message.name == 'party/echo:8080':\n"
+        "        raise decode.RefusedError('this build does not read it')\n"
+        "    return real(kind, message, notes)\n"
+        "decode.decode_message = decode_message\n"
+        "from dataplane.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    program.chmod(0o755)
+    directory.chmod(0o755)
+    return str(directory)
 
 
 def party() -> list[dict[str, Any] | str]:

@@ -15,7 +15,7 @@ from devcluster.cluster import DevCluster
 from devcluster.runtime.logs import LogOptions
 from tests.support.cluster import IMAGES, Kube, KubectlError
 from tests.support.node import Node, in_node
-from tests.support.objects import READY, container, pod
+from tests.support.objects import READY, container, pod, service
 
 CAREFUL = (
     "import signal,sys,time\n"
@@ -116,3 +116,29 @@ def test_unknown_outage_is_refused_with_a_sentence(cluster: DevCluster) -> None:
     """Whoever asks for what there is not is told what there is."""
     with pytest.raises(ValueError, match="there are"):
         cluster.order("api sideways")
+    with pytest.raises(ValueError, match="does not appear to be an IPv4"):
+        cluster.order("cut nowhere 80")
+
+
+def test_cut_connection_is_lost_in_silence_until_it_is_mended(cluster: DevCluster) -> None:
+    """Nobody is told; what was sent meanwhile arrives late, as TCP has it."""
+    kube = Kube(kubeconfig=cluster.kubeconfig)
+    code = (
+        "import socket,time\n"
+        "while True:\n"
+        "  try: socket.create_connection(('server',80),0.2).close(); print('there',flush=True)\n"
+        "  except OSError as error: print(type(error).__name__,flush=True)\n"
+        "  time.sleep(0.1)\n"
+    )
+    ready = container(readinessProbe=READY)
+    kube.apply(pod("server", containers=[ready]), service("server"))
+    kube.apply(pod("asker", containers=[container(command=["python", "-c", code])]))
+
+    def last() -> str:
+        return (kube("logs", "asker", "--tail=1").split() or [""])[-1]
+
+    kube.until(lambda: last() == "there", 20)
+    cluster.cut(kube.get("pod", "server")["status"]["podIP"], 8080)
+    kube.until(lambda: last() == "TimeoutError", 10)
+    cluster.mend()
+    kube.until(lambda: last() == "there", 10)
