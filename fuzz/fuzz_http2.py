@@ -94,6 +94,10 @@ def note(out: list[Any], event: Event) -> None:
         out.append((event.code, event.counter))
     elif isinstance(event, Reset):
         out.append((event.stream, event.code))
+    elif isinstance(event, Data) and out and out[-1][:2] == ("data", event.stream) and not out[-1][3]:
+        out[-1] = ("data", event.stream, out[-1][2] + event.data, event.end)
+    elif isinstance(event, Data):
+        out.append(("data", event.stream, event.data, event.end))
     else:
         out.append(repr(event))
 

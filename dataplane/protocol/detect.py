@@ -7,15 +7,13 @@ the bytes are the beginning of something known. Refuses nothing: what is not kno
 from typing import Final
 
 from dataplane.protocol.chars import TOKEN
+from dataplane.protocol.http2.frames import PREFACE as PREFACE  # noqa: PLC0414 - who asks what speaks asks for it here
 
 NEED_MORE: Final = 0
 TLS: Final = 1
 HTTP1: Final = 2
 HTTP2: Final = 3
 OPAQUE: Final = 4
-
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What an HTTP/2 client sends first (RFC 9113, section 3.4)."""
 
 LONGEST_LINE: Final = 16 * 1024
 """A first line longer than this is no request line we would take."""

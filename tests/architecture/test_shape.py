@@ -20,7 +20,6 @@ LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
 WIDE_FUNCTIONS: dict[str, str] = {
     "dataplane/protocol/events.py:__init__": "a request line has eight parts, and the hot path makes one event for each request",
-    "dataplane/protocol/http2/connection.py:_frame": "a frame has six parts; a noun for them would be made for every frame",
 }
 
 

@@ -1,11 +1,14 @@
 cimport cython
 
-from dataplane.protocol.http2 cimport frames
-from dataplane.protocol.events cimport Goaway, RequestHead, Reset, ResponseHead
-from dataplane.protocol.hpack.encoder cimport Encoder
+from dataplane.protocol.events cimport RequestHead, ResponseHead
 from dataplane.protocol.fields cimport content_length, get
+from dataplane.protocol.hpack.encoder cimport Encoder
+from dataplane.protocol.http2 cimport frames
 from dataplane.protocol.http2.connection cimport Http2Connection
 from dataplane.protocol.http2.stream cimport Stream
+
+cdef int _HEADER_BYTES, _END_STREAM, _IDLE, _THEY_SEND
+cdef long _MAX_STREAM
 
 cdef class Http2Client(Http2Connection):
     cdef long _next
@@ -15,10 +18,10 @@ cdef class Http2Client(Http2Connection):
     cpdef object expect(self, long streams)
     cpdef object goaway(self)
     cpdef object shutdown(self)
-    cdef bint _idle(self, long stream) except -1
-    @cython.locals(entry=Stream, head=ResponseHead)
-    cdef object _section_read(self, long stream, list fields, bint last, list events)
-    cdef bint _data_allowed(self, Stream entry, Py_ssize_t size, bint last, list events) except -1
-    cdef bint _costs(self, long code) except -1
-    @cython.locals(last=long, entry=Stream)
-    cdef object _goaway_frame(self, bytes payload, list events)
+    @cython.locals(events=list, fields=list)
+    cpdef list receive(self, bytes data)
+    @cython.locals(entry=Stream)
+    cdef object _head(self, long stream, list fields, bint last, list events)
+    @cython.locals(head=ResponseHead)
+    cdef object _response(self, Stream entry, list fields, bint last, list events)
+    cdef object _malformed(self, Stream entry, str reason, list events)

@@ -1,44 +1,75 @@
 cimport cython
 
-from dataplane.protocol.http2 cimport frames
-from dataplane.protocol.events cimport Data, Event, Reset, Trailers
+from dataplane.protocol.events cimport Goaway, Pong, SettingsChanged, Trailers, Writable
 from dataplane.protocol.hpack.decoder cimport Decoder
-from dataplane.protocol.http2.control cimport Http2Control
+from dataplane.protocol.http2 cimport frames, pieces, states
+from dataplane.protocol.http2.endings cimport Endings
+from dataplane.protocol.http2.flood cimport Flood
+from dataplane.protocol.http2.inflow cimport Inflow
+from dataplane.protocol.http2.outflow cimport Outflow
+from dataplane.protocol.http2.reader cimport FrameReader
 from dataplane.protocol.http2.rules cimport Section
 from dataplane.protocol.http2.stream cimport Stream
+from dataplane.protocol.http2.streams cimport Streams
+from dataplane.protocol.http2.writer cimport FrameWriter
 
-cdef int _CONTINUATION, _DATA, _END_HEADERS, _END_STREAM, _HEADERS, _HEADER_BYTES, _MAX_FRAME, _PADDED, _PRIORITIZED, _RST_STREAM, _SETTINGS, _WINDOW_UPDATE
-cdef int _PIECE
-cdef Py_ssize_t _MERGED
+cdef int _DATA, _END_STREAM, _HEADERS, _RST_STREAM, _WINDOW_UPDATE
+cdef int _THEY_SEND, _WE_SEND, _TAKE, _NEVER
+cdef long long _MAX_WINDOW
 
-cdef class Http2Connection(Http2Control):
+cdef class Http2Connection:
+    cdef object _limits
+    cdef FrameReader _reader
+    cdef FrameWriter _writer
+    cdef Flood _flood
+    cdef Streams _streams
+    cdef Inflow _inflow
+    cdef Outflow _outflow
+    cdef Endings _endings
     cdef Decoder _decoder
     cdef Section _section
-    cdef list _fragment
-    cdef bint _fragment_end
-    cdef long _fragment_stream
-    cdef Py_ssize_t _fragments
-    cdef Py_ssize_t _preface
+    cdef double _healed
+    cdef long _pings
+    cdef public double now
+    cdef readonly bint peer_connect
+    cdef readonly long peer_streams
+    cdef readonly bint write_eof
 
-    @cython.locals(events=list, n=cython.Py_ssize_t, pos=cython.Py_ssize_t, p="const unsigned char*",
-                   length=cython.Py_ssize_t, start=cython.Py_ssize_t, stream=long)
-    cpdef list receive(self, bytes data)
     cpdef bint heading(self) except -1
+    cpdef bytes output(self)
+    cpdef bint unread(self, Py_ssize_t waiting) except -1
     @cython.locals(entry=Stream)
+    cpdef Py_ssize_t pending(self, long stream) except -1
+    @cython.locals(entry=Stream)
+    cpdef bint full(self, long stream, Py_ssize_t most) except -1
+    @cython.locals(entry=Stream)
+    cpdef object send_data(self, long stream, bytes data, bint end)
+    @cython.locals(entry=Stream)
+    cpdef object send_trailers(self, long stream, list headers)
+    @cython.locals(entry=Stream)
+    cpdef object reset(self, long stream, long code)
+    @cython.locals(entry=Stream)
+    cpdef object consumed(self, long stream, Py_ssize_t size)
+    cpdef object ping(self, bytes data)
     cpdef list receive_eof(self)
-    cdef Py_ssize_t _read_preface(self, bytes data, list events) except -1
-    cdef object _frame(self, int kind, int flags, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
-    @cython.locals(length=cython.Py_ssize_t, last=bint, padding=cython.Py_ssize_t, entry=Stream, size=cython.Py_ssize_t)
-    cdef object _data_frame(self, int flags, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
-    cdef bint _data_allowed(self, Stream entry, Py_ssize_t size, bint last, list events) except -1
-    @cython.locals(need=cython.Py_ssize_t, padding=cython.Py_ssize_t, last=bint)
-    cdef object _headers_frame(self, int flags, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
-    cdef object _continuation_frame(self, int flags, long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
-    @cython.locals(fields=list)
-    cdef object _field_section(self, long stream, bint last, bytes data, Py_ssize_t pos, Py_ssize_t end, list events)
-    cdef object _section_read(self, long stream, list fields, bint last, list events)
-    cdef object _read_trailers(self, Stream entry, list fields, bint last, list events)
-    cdef object _received_end(self, Stream entry)
-
-@cython.locals(event=Event, before=Data)
-cdef bint _merged(long stream, bytes data, Py_ssize_t pos, Py_ssize_t end, bint last, list events) except -1
+    @cython.locals(passed=double)
+    cdef object _feed(self, bytes data)
+    @cython.locals(reader=FrameReader, kind=int)
+    cdef list _next_head(self, list events)
+    @cython.locals(stream=long, entry=Stream, worth=int, size=cython.Py_ssize_t, last=bint)
+    cdef object _data_frame(self, FrameReader reader, list events)
+    @cython.locals(entry=Stream, fields=list)
+    cdef list _head_frame(self, FrameReader reader, list events)
+    cdef object _trailers(self, Stream entry, list fields, bint last, list events)
+    @cython.locals(stream=long, entry=Stream, code=long, early=bint)
+    cdef object _reset_frame(self, FrameReader reader, list events)
+    @cython.locals(stream=long, entry=Stream, step="long long", code=long)
+    cdef object _window_frame(self, FrameReader reader, list events)
+    @cython.locals(kind=int, stream=long, payload=bytes, ack=bint, last=long)
+    cdef object _control_frame(self, FrameReader reader, list events)
+    @cython.locals(before=long, code=long)
+    cdef object _settings_frame(self, bytes payload, list events)
+    cdef long _apply(self, int key, long long value) except -1
+    @cython.locals(entry=Stream)
+    cdef object _pump(self, list events)
+    cdef object _proceed(self, Stream entry, list events)

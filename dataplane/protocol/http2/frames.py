@@ -1,9 +1,12 @@
-"""The frame layer of HTTP/2 (RFC 9113, sections 4 and 6): types, flags, settings, and the nine bytes before a payload.
+"""The frame layer of HTTP/2 (RFC 9113, sections 4 and 6): types, flags, and the nine bytes before a payload.
 
 In: numbers. Out: bytes. Refuses nothing: what is written here was decided by the codec.
 """
 
 from typing import Final
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client sends before its first frame (section 3.4)."""
 
 DATA: Final = 0x0
 HEADERS: Final = 0x1
@@ -28,18 +31,9 @@ MAX_FRAME: Final = 16384
 DEFAULT_WINDOW: Final = 65535
 MAX_WINDOW: Final = 2**31 - 1
 
-HEADER_TABLE_SIZE: Final = 0x1
-ENABLE_PUSH: Final = 0x2
-MAX_CONCURRENT_STREAMS: Final = 0x3
-INITIAL_WINDOW_SIZE: Final = 0x4
-MAX_FRAME_SIZE: Final = 0x5
-MAX_HEADER_LIST_SIZE: Final = 0x6
-ENABLE_CONNECT_PROTOCOL: Final = 0x8
-
 SETTINGS_ACK: Final = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"
 
-
-_SCRATCH = bytearray(9)
+_SCRATCH = bytearray(13)
 
 
 def put_header(target: bytearray, length: int, kind: int, flags: int, stream: int) -> None:
@@ -64,20 +58,33 @@ def header(length: int, kind: int, flags: int, stream: int) -> bytes:
     return bytes(p[:9])
 
 
-def settings(values: list[tuple[int, int]]) -> bytes:
-    """Return a SETTINGS frame."""
-    payload = b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in values)
-    return header(len(payload), SETTINGS, 0, 0) + payload
+def _of_four(kind: int, stream: int, number: int) -> bytes:
+    """Return a frame whose payload is one number."""
+    target = _SCRATCH
+    put_header(target, 4, kind, 0, stream)
+    p = target
+    p[9] = (number >> 24) & 255
+    p[10] = (number >> 16) & 255
+    p[11] = (number >> 8) & 255
+    p[12] = number & 255
+    return bytes(p[:13])
+
+
+def number(data: bytes, pos: int) -> int:
+    """Read a number of 32 bits that stands at `pos`."""
+    p = data
+    top = p[pos]
+    return (top << 24) | (p[pos + 1] << 16) | (p[pos + 2] << 8) | p[pos + 3]
 
 
 def window_update(stream: int, size: int) -> bytes:
     """Return a WINDOW_UPDATE frame."""
-    return header(4, WINDOW_UPDATE, 0, stream) + size.to_bytes(4, "big")
+    return _of_four(WINDOW_UPDATE, stream, size)
 
 
 def rst_stream(stream: int, code: int) -> bytes:
     """Return a RST_STREAM frame."""
-    return header(4, RST_STREAM, 0, stream) + code.to_bytes(4, "big")
+    return _of_four(RST_STREAM, stream, code)
 
 
 def goaway(last_stream: int, code: int, why: bytes) -> bytes:

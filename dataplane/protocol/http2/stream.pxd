@@ -1,7 +1,9 @@
+cdef int _OPEN
+
 cdef class Stream:
     cdef public long id
-    cdef public bint receive_open
-    cdef public bint send_open
+    cdef public int state
+    cdef public bint headed
     cdef public bint final
     cdef public bint bodyless
     cdef public bint tunnel

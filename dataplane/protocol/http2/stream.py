@@ -1,33 +1,36 @@
-"""One HTTP/2 stream: which side is still open, its two windows, and what waits for the peer's window.
+"""One HTTP/2 stream: where it is in its life, its two windows, and what waits for the peer's.
 
-In: sizes and pieces from the codec. Out: fields the codec reads. Refuses nothing; the rules are `connection`'s.
+In: sizes and pieces from the codec's parts. Out: fields they read. Refuses nothing; the rules are `states`' and `connection`'s.
 """
 
 from collections import deque
 
 from dataplane.protocol.events import Headers
+from dataplane.protocol.http2 import states
+
+_OPEN = states.OPEN
 
 
 class Stream:
-    """The state of a stream that is not idle and not closed (RFC 9113, section 5.1)."""
+    """A stream from its first head to its end."""
 
     __slots__ = (
         "blocked",
         "bodyless",
         "end_queued",
         "final",
+        "headed",
         "id",
         "offset",
         "opened",
         "pending",
         "queue",
         "receive_left",
-        "receive_open",
         "receive_window",
         "returned",
         "send_left",
-        "send_open",
         "send_window",
+        "state",
         "trailers",
         "tunnel",
         "unconsumed",
@@ -35,8 +38,10 @@ class Stream:
 
     def __init__(self, number: int, send_window: int, receive_window: int) -> None:
         self.id = number
-        self.receive_open = True
-        self.send_open = True
+        self.state = _OPEN
+        """One of `states`; in a table of streams never IDLE nor CLOSED."""
+        self.headed = False
+        """The peer's head has been read: what comes now is its body."""
         self.final = False
         """The final response head has passed (either way)."""
         self.bodyless = False
@@ -44,7 +49,7 @@ class Stream:
         self.tunnel = False
         """A CONNECT that was not refused: either side may end before the other."""
         self.receive_left = -1
-        """Body bytes still to come by Content-Length; -1 when it was not told."""
+        """Body bytes still to come, where that is known; else -1."""
         self.send_left = -1
         self.receive_window = receive_window
         self.send_window = send_window

@@ -3,6 +3,7 @@
 import pytest
 
 from dataplane.protocol import detect
+from dataplane.protocol.http2.frames import PREFACE
 
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
@@ -13,8 +14,8 @@ KNOWN = [
     (b"PUT /x HTTP/9.9\r\n", detect.HTTP1),
     (b"PROPFIND /dav HTTP/1.1\n", detect.HTTP1),
     (b"CONNECT a:443 HTTP/1.1\r\n", detect.HTTP1),
-    (detect.PREFACE, detect.HTTP2),
-    (detect.PREFACE + b"\0\0\0", detect.HTTP2),
+    (PREFACE, detect.HTTP2),
+    (PREFACE + b"\0\0\0", detect.HTTP2),
     (HELLO, detect.TLS),
     (b"\x16\x02\x01\x02\x00\x01", detect.OPAQUE),
     (b"\x16\x03\x03\x00\x40\x02", detect.OPAQUE),

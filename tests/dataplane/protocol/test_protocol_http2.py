@@ -28,8 +28,9 @@ from dataplane.protocol.events import (
 )
 from dataplane.protocol.hpack.encoder import Encoder
 from dataplane.protocol.http2 import frames
+from dataplane.protocol.http2 import settings as http2_settings
 from dataplane.protocol.http2.client import Http2Client
-from dataplane.protocol.http2.connection import PREFACE
+from dataplane.protocol.http2.frames import PREFACE
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 
@@ -81,7 +82,7 @@ def raw_headers(
 def greeted() -> Http2Server:
     """A server that has seen the preface and SETTINGS."""
     server = Http2Server(Limits())
-    server.receive(PREFACE + frames.settings([]))
+    server.receive(PREFACE + http2_settings.frame([]))
     server.output()
     return server
 
@@ -237,7 +238,7 @@ def test_bytes_a_connection_holds_do_not_grow_with_its_streams() -> None:
 def test_stream_is_full_earlier_on_a_connection_that_is() -> None:
     """What waits for a peer is bounded over all of its streams; whoever is stopped is told when to go on."""
     client = Http2Client(Limits(connection_window=1 << 20))
-    client.receive(frames.settings([]))
+    client.receive(http2_settings.frame([]))
     streams = [client.send_request(head(b"POST"), False) for _ in range(10)]
     written = 0
     for stream in streams * 10:
@@ -418,7 +419,11 @@ FATAL = {
     "interrupted section": (True, raw_headers(1, GET, 0) + frames.ping(b"12345678", 0), codes.PROTOCOL_ERROR),
     "push promise": (True, frames.header(4, frames.PUSH_PROMISE, 4, 1) + b"\0\0\0\2", codes.PROTOCOL_ERROR),
     "bad compression": (True, frames.header(1, frames.HEADERS, 5, 1) + b"\xff", codes.COMPRESSION_ERROR),
-    "bad settings": (True, frames.settings([(frames.INITIAL_WINDOW_SIZE, 2**31)]), codes.FLOW_CONTROL_ERROR),
+    "bad settings": (
+        True,
+        http2_settings.frame([(http2_settings.INITIAL_WINDOW_SIZE, 2**31)]),
+        codes.FLOW_CONTROL_ERROR,
+    ),
     "cut settings": (True, frames.header(5, frames.SETTINGS, 0, 0) + b"12345", codes.FRAME_SIZE_ERROR),
     "padding too long": (True, frames.header(2, frames.HEADERS, 13, 1) + b"\x05\x00", codes.PROTOCOL_ERROR),
 }
@@ -440,7 +445,7 @@ def test_broken_connection_ends_with_goaway_and_a_failure(settled: bool, data: b
 
 FLOODS = {
     "ping": (frames.ping(b"12345678", 0), "http2_control_flood"),
-    "settings": (frames.settings([]), "http2_control_flood"),
+    "settings": (http2_settings.frame([]), "http2_control_flood"),
     "priority": (frames.header(5, frames.PRIORITY, 0, 1) + b"\0\0\0\0\0", "http2_control_flood"),
     "unknown": (frames.header(0, 99, 0, 0), "http2_control_flood"),
     "window": (frames.window_update(0, 1), "http2_window_flood"),
@@ -556,7 +561,7 @@ def test_any_requests_arrive_whole_however_the_bytes_are_cut(
 def test_any_frames_end_in_events_never_in_an_exception(sequence: list[tuple[int, int, int, bytes]]) -> None:
     """Whatever frames come, the codec answers by events and its state stays countable."""
     for codec in (greeted(), Http2Client(Limits())):
-        codec.receive(frames.settings([]))
+        codec.receive(http2_settings.frame([]))
         if isinstance(codec, Http2Client):
             codec.send_request(head(b"POST"), False)
         for kind, flags, stream, payload in sequence:
