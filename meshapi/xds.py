@@ -57,6 +57,9 @@ TRANSPORT_MATCH = "envoy.transport_socket_match"
 MESH_MATCH = "tulle.dev/mesh"
 """Endpoint metadata key (in TRANSPORT_MATCH) and value "true" of endpoints that speak mesh TLS."""
 
+_LONGEST_PORT = 5
+"""Digits of a port."""
+
 # ADS and CA methods, as gRPC paths.
 ADS_DELTA = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 ADS_SOTW = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
@@ -103,13 +106,21 @@ def service_cluster(namespace: str, service: str, port: int) -> ResourceName:
     return ResourceName(f"{namespace}/{service}:{port}")
 
 
+def port_of(text: str) -> int | None:
+    """Read a port as names have it; None for what is none, or is written otherwise (`080`, digits of other scripts)."""
+    if not text.isascii() or not text.isdigit() or len(text) > _LONGEST_PORT or str(int(text)) != text:
+        return None
+    return int(text)
+
+
 def parse_service_cluster(name: str) -> tuple[str, str, int]:
     """Return (namespace, service, port) of a service port's name; raises BadNameError."""
     namespace, _, rest = name.partition("/")
     service, _, port = rest.partition(":")
-    if not namespace or not service or not port.isdigit() or "/" in rest:
+    number = port_of(port)
+    if not namespace or not service or number is None or "/" in rest:
         raise BadNameError(f"{name!r} is not of the form <namespace>/<service>:<port>")
-    return namespace, service, int(port)
+    return namespace, service, number
 
 
 def consumer_routes(namespace: str, service: str, port: int, client_namespace: str) -> ResourceName:

@@ -14,6 +14,7 @@ from typing import Any
 
 _DURATION = re.compile(r"(?:\d{1,5}(?:h|m|s|ms)){1,4}\Z")
 _PART = re.compile(r"(\d+)(ms|h|m|s)")
+_PORT = re.compile(r"[0-9]{1,5}\Z")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -136,6 +137,6 @@ def port_list(raw: str) -> frozenset[int]:
     ports: set[int] = set()
     for part in raw.split(","):
         low, _, high = part.strip().partition("-")
-        if low.isdecimal() and (not high or high.isdecimal()):
+        if _PORT.match(low) and (not high or _PORT.match(high)):
             ports.update(range(max(int(low), 1), min(int(high or low), 65535) + 1))
     return frozenset(ports)

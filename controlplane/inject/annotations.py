@@ -18,6 +18,7 @@ from meshapi import names
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?\Z")
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _SCALE = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 _MAX_CONCURRENCY = 64
 _MAX_DRAIN = 3600
@@ -99,7 +100,7 @@ class _Reader:
     def ports(self, name: str) -> tuple[int, ...]:
         found = []
         for item in self._items(name):
-            if not (item.isascii() and item.isdigit() and 0 < int(item) < 65536):
+            if not (_NUMBER.match(item) and 0 < int(item) < 65536):
                 raise BadAnnotationError(
                     name, self._annotations[name], "port numbers from 1 to 65535 with commas between"
                 )
@@ -125,7 +126,7 @@ class _Reader:
 
     def number(self, name: str, low: int, high: int, default: int) -> int:
         raw = self._annotations.get(name, str(default))
-        if not (raw.isascii() and raw.isdigit() and low <= int(raw) <= high):
+        if not (_NUMBER.match(raw) and low <= int(raw) <= high):
             raise BadAnnotationError(name, raw, f"a whole number from {low} to {high}")
         return int(raw)
 

@@ -169,9 +169,10 @@ def parse_grpc_name(name: str) -> PortKey | None:
     """Read `<service>.<namespace>[.svc[.<cluster domain>]]:<port>`."""
     host, _, port = name.rpartition(":")
     parts = host.split(".")
-    if len(parts) < 2 or not port.isdecimal() or (len(parts) > 2 and parts[2] != "svc"):
+    number = xds.port_of(port)
+    if len(parts) < 2 or number is None or (len(parts) > 2 and parts[2] != "svc"):
         return None
-    return PortKey(parts[1], parts[0], int(port))
+    return PortKey(parts[1], parts[0], number)
 
 
 def _cluster(seen: Reads, name: str, client: Client) -> Any:
@@ -179,8 +180,8 @@ def _cluster(seen: Reads, name: str, client: Client) -> Any:
         return clusters.passthrough()
     if name.startswith("inbound:"):
         own = seen.pod(Key(client.namespace, client.pod))
-        number = name.removeprefix("inbound:")
-        return clusters.inbound(int(number), own.protocol(int(number))) if own and number.isdecimal() else None
+        number = xds.port_of(name.removeprefix("inbound:"))
+        return clusters.inbound(number, own.protocol(number)) if own and number is not None else None
     if name.startswith("pod/"):
         pod, port = _pod_by_name(seen, name)
         return clusters.upstream(_to_pod(pod, port, seen.trust_domain()), grpc=client.grpc) if pod else None
@@ -245,14 +246,14 @@ def _pod_endpoint(entry: PodEntry, port: int) -> Endpoint:
 
 
 def _routes(seen: Reads, name: str, client: Client) -> Any:
-    port_name, _, consumer = name.partition("@")
+    port_name, mark, consumer = name.partition("@")
     key = PortKey(*xds.parse_service_cluster(port_name))
     service = seen.service(Key(key.namespace, key.service))
     declared = service.port(key.port) if service else None
     if declared is None or not declared.protocol.may_be_http:
         return None
     traffic = seen.traffic(key)
-    if consumer:
+    if mark:
         if traffic is None or consumer not in traffic.consumers:
             return None
         return routeconfig.routes(name, key.cluster, traffic.consumers[consumer], client.contract)

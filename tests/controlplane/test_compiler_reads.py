@@ -141,6 +141,7 @@ def test_incremental_is_the_same_as_from_scratch(order: list[int]) -> None:
 
         assert snapshot == step(objects)
         assert snapshot.problems() == []
+        assert snapshot.faults == {}
 
 
 def test_nothing_changed_changes_no_input() -> None:

@@ -56,6 +56,19 @@ def test_opaque_annotation_beats_every_declaration() -> None:
     assert model.services[Key("shop", "db")].ports[0].protocol is Protocol.TCP
 
 
+def test_digits_without_end_are_no_ports() -> None:
+    """Whoever may annotate a Service could else have every pass begin from nothing: that is what follows a fault of ours."""
+    many = "9" * 5000
+    annotated = {"tulle.dev/opaque-ports": f"{many},80,1-{many}"}
+    model = ingest(
+        Objects(service("db", "10.96.0.1", HTTP, **annotated), pod("db-1", "10.0.0.1", annotations=annotated))
+    )
+
+    assert model.faults == {}
+    assert model.services[Key("shop", "db")].ports[0].protocol is Protocol.TCP
+    assert model.pods[Key("shop", "db-1")].opaque == {80}
+
+
 def test_only_tcp_ports_are_read() -> None:
     """The mesh does not carry UDP."""
     ports: list[dict[str, Any]] = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53}]
@@ -407,4 +420,6 @@ def test_no_object_whatsoever_raises(kind: str, metadata: Any, spec: Any) -> Non
     objects = shop()
     objects.apply(raw, endpoint_slice("x"))
 
-    assert compile_mesh(ingest(objects)).problems() == []
+    snapshot = compile_mesh(ingest(objects))
+    assert snapshot.faults == {}  # what raises is caught, and told there
+    assert snapshot.problems() == []

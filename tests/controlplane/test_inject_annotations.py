@@ -62,6 +62,8 @@ def test_every_annotation_is_followed() -> None:
         (names.EXCLUDE_INBOUND_PORTS, "70000"),
         (names.EXCLUDE_INBOUND_PORTS, "0"),
         (names.EXCLUDE_INBOUND_PORTS, "²"),
+        (names.EXCLUDE_INBOUND_PORTS, "9" * 5000),
+        (names.PROXY_CONCURRENCY, "9" * 5000),
         (names.EXCLUDE_OUTBOUND_CIDRS, "10.0.0.0/99"),
         (names.EXCLUDE_OUTBOUND_CIDRS, "10.0.0.1/8"),
         (names.OPAQUE_PORTS, "x"),

@@ -37,7 +37,9 @@ OTHER = Client(namespace="other", pod="x-1")
 def compiled(*more: Object) -> MeshSnapshot:
     objects = shop()
     objects.apply(*more)
-    return compile_mesh(ingest(objects), roots=b"roots")
+    snapshot = compile_mesh(ingest(objects), roots=b"roots")
+    assert snapshot.faults == {}
+    return snapshot
 
 
 def built(snapshot: MeshSnapshot, type_: Type, name: str, client: Client = WEB_1) -> Any:
@@ -432,10 +434,17 @@ def test_grpc_library_gets_an_api_listener_without_what_it_refuses() -> None:
         (Type.CLUSTER, "shop/nobody:80"),
         (Type.CLUSTER, "invalid"),
         (Type.CLUSTER, "inbound:x"),
+        (Type.CLUSTER, "inbound:080"),
+        (Type.CLUSTER, "inbound:٣"),
+        (Type.CLUSTER, "inbound:" + "9" * 5000),
+        (Type.CLUSTER, "shop/web:080"),
+        (Type.CLUSTER, "shop/web:" + "9" * 5000),
+        (Type.CLUSTER, "shop/web:²"),
         (Type.CLUSTER, "pod/shop/api-2:80"),
         (Type.ENDPOINTS, "shop/web:81"),
         (Type.ENDPOINTS, "x"),
         (Type.ROUTES, "shop/web:81"),
+        (Type.ROUTES, "shop/web:80@"),
         (Type.ROUTES, ""),
         (Type.SECRET, "identity"),
     ],
@@ -443,6 +452,16 @@ def test_grpc_library_gets_an_api_listener_without_what_it_refuses() -> None:
 def test_name_that_does_not_exist_is_nothing(type_: Type, name: str) -> None:
     """Another pod's inbound listener among them: it is nobody else's business."""
     assert build(compiled(), type_, name, WEB_1) is None
+
+
+def test_name_a_grpc_library_may_not_have_meant_has_no_routes() -> None:
+    """Digits without end are no port, and no defect."""
+    client = Client(namespace="shop", pod="web-1", grpc=True)
+
+    for port in ("9" * 5000, "٣", "080"):
+        resource = build(compiled(), Type.LISTENER, f"web.shop:{port}", client)
+        assert resource is not None
+        assert b"shop/web:80" not in resource.body
 
 
 def test_resources_depend_on_the_client_only_where_they_say_so() -> None:
