@@ -121,6 +121,8 @@ class _Reader:
     def _either(self, kind: str | None, value: Any, where: str) -> Condition:
         """Read what can stand for both."""
         if kind == "any":
+            if not value:
+                raise RefusedError(f"{where}: any is false, which holds for nobody; leave the condition out")
             return Condition()
         if kind in {"header", "url_path"} and not self._requests:
             raise RefusedError(f"{where}: {kind} needs a request, and these rules are for connections")

@@ -100,6 +100,8 @@ METADATA = {"filter": "f", "path": [{"key": "k"}], "value": {"present_match": Tr
         ({"rules": rules({"url_path": {"path": {"safe_regex": {"regex": "("}}}})}, "no regular expression"),
         ({"rules": rules({"destination_ip": {"address_prefix": "10.0.0", "prefix_len": 8}})}, "no address range"),
         ({"rules": rules({})}, "a condition by nothing"),
+        ({"rules": rules({"any": False})}, "policy p, permissions: any is false"),
+        ({"rules": rules(ANY, {"not_id": {"any": False}})}, "policy p, principals: any is false"),
         ({"rules": {"policies": {"p": {"permissions": [ANY]}}}}, "policy p, principals: an empty list"),
         ({"shadow_rules": rules({"metadata": METADATA})}, "shadow rules, policy p"),
         ({"matcher": {}}, "matcher is not supported"),
