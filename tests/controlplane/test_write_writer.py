@@ -324,8 +324,13 @@ class SlowApi:
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
 
-    def seen_by(self, loop: VirtualLoop, trouble: Callable[[float], float | None]) -> Any:
-        """Give a client; `trouble` says at a time how long an answer takes, or None for a refused connection."""
+    def seen_by(
+        self,
+        loop: VirtualLoop,
+        trouble: Callable[[float], float | None],
+        late: Callable[[float], float] = lambda _: 0.0,
+    ) -> Any:
+        """Give a client; `trouble` says at a time how long a request takes, or None for a refused connection; `late` how long the answer of a write that was done."""
 
         async def pass_through() -> None:
             wait = trouble(loop.time() - 1000)
@@ -346,8 +351,9 @@ class SlowApi:
             held, given = self.lease or {}, body.get("metadata", {}).get("resourceVersion")
             if given != held.get("metadata", {}).get("resourceVersion"):
                 raise ApiError(409, "Conflict", "modified")
-            self.lease = body | {"metadata": {"resourceVersion": str(int(given or 0) + 1)}}
-            return self.lease
+            done = self.lease = body | {"metadata": {"resourceVersion": str(int(given or 0) + 1)}}
+            await asyncio.sleep(late(loop.time() - 1000))
+            return done
 
         return SimpleNamespace(get=get, create=write, update=write)
 
@@ -375,6 +381,34 @@ def test_two_never_lead_whatever_the_network_does(seed: int) -> None:
             await asyncio.sleep(5)
             async with running(two):
                 await asyncio.sleep(120)
+
+    loop.run_until_complete(scenario())
+    loop.close()
+
+    assert both == []
+    assert led == {one, two}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_term_of_a_renewal_that_is_answered_late_counts_from_before_it_was_sent(seed: int) -> None:
+    """The others saw it when it was done, and count from then; the last answer comes seven seconds after that."""
+    dice = random.Random(seed)
+    last = 20.0 + dice.random()
+    loop, api, both, led = VirtualLoop(), SlowApi(), [], set()
+    one = Elector(
+        api.seen_by(loop, lambda now: 0.0 if now < last + 2 else None, lambda now: 7.4 if now > last else 0.0),
+        *("ns", "l", "one"),
+    )
+    two = Elector(api.seen_by(loop, lambda _: dice.random() / 10), "ns", "l", "two")
+    for elector in (one, two):
+        elector.listen(lambda _: both.append(loop.time()) if one.leading and two.leading else None)
+        elector.listen(lambda leading, name=elector: led.add(name) if leading else None)  # type: ignore[misc]
+
+    async def scenario() -> None:
+        async with running(one):
+            await asyncio.sleep(5)
+            async with running(two):
+                await asyncio.sleep(60)
 
     loop.run_until_complete(scenario())
     loop.close()
