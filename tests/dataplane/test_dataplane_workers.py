@@ -18,11 +18,11 @@ import pytest
 
 import dataplane.app
 from dataplane.admin import Request
-from dataplane.config import Endpoints, SidecarConfig
+from dataplane.config import Endpoints
 from dataplane.finding import Finding, Found
 from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
-from dataplane.worker import Worker, keeping
+from dataplane.worker import Worker
 from dataplane.workers import Workers, summed
 from tests.dataplane.proxy.rig import config
 from tests.dataplane.test_dataplane_app import App, Sidecar, app  # noqa: F401 - a fixture
@@ -228,16 +228,22 @@ def test_worker_that_dies_takes_the_sidecar_with_it(pair: Sidecar) -> None:
         socket.create_connection(("127.0.0.1", pair.port), 2)
 
 
-def test_push_that_changes_one_noun_renews_no_other_in_a_further_worker() -> None:
+async def test_push_that_changes_one_noun_renews_no_other_in_a_further_worker(
+    two: tuple[dataplane.app.Sidecar, Worker],
+) -> None:
     """What comes over the line is a copy of everything; open connections and pools hear of what differs alone."""
-    before = keeping(config(), SidecarConfig())
-    tables = compile_tables(before)
-    pushed = replace(config(), endpoints={"another": Endpoints(name="another", endpoints=())})
-    copied = pickle.loads(pickle.dumps(pushed))
-    now = keeping(copied, before)
-    compiled = compile_tables(now, tables)
+    first, worker = two
+    unbound = {name: replace(one, bind=False) for name, one in config().listeners.items()}
+    before = replace(config(), listeners=unbound)
+    pushed = replace(before, endpoints={"another": Endpoints(name="another", endpoints=())})
+    first.workers.install(before)
+    await first.workers.ask("serving")
+    tables = worker._engine.runtime.tables
+    first.workers.install(pushed)
+    await first.workers.ask("serving")
+    now = worker._engine.runtime.tables
 
-    assert now == pushed
-    assert compiled.listeners == tables.listeners
-    assert not compiled.renewed
-    assert compile_tables(copied, tables).renewed  # else it would show nothing
+    assert now.config == pushed
+    assert now.listeners == tables.listeners
+    assert not now.renewed
+    assert compile_tables(pickle.loads(pickle.dumps(pushed)), tables).renewed  # else it would show nothing
