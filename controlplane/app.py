@@ -18,16 +18,19 @@ from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import grpc.aio
+import msgspec
 from aiohttp import web
 
-from controlplane import admin, reports
+from controlplane import admin, replicas, reports
 from controlplane.ca.access import identified
+from controlplane.ca.changing import RootChange, Step
+from controlplane.ca.rootchange import Stage
 from controlplane.ca.service import Certificates, Issuing, ca_handlers
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Caller, Tokens
 from controlplane.ca.trust import Trust
 from controlplane.feed.feed import Feed
-from controlplane.feed.kinds import CONFIG_MAP, CONFIGURED, REGISTRATIONS, SECRET, WORKLOADS
+from controlplane.feed.kinds import CONFIGURED, REGISTRATIONS, WORKLOADS
 from controlplane.feed.namespaces import Namespaces
 from controlplane.feed.objects import ObjectStore
 from controlplane.feed.reflector import Reflector
@@ -43,6 +46,7 @@ from controlplane.kube.connect import Connection
 from controlplane.operator.reconciler import Look, Reconciler
 from controlplane.operator.thread import Operator
 from controlplane.places import Places
+from controlplane.replicas import Replicas, Statement
 from controlplane.settings import Settings
 from controlplane.write.leader import Elector
 from controlplane.write.rolls import Rolls
@@ -53,6 +57,8 @@ from controlplane.xds.callers import PodCallers
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.server import Hub, build_server
 from controlplane.xds.source import Source
+from meshapi import xds
+from meshapi.xds import Type
 
 LINGER_SECONDS = 2.0
 RETRY_SECONDS = 1.0
@@ -107,9 +113,13 @@ class App:
             self.trust, self._identify, self.places.of, self.certificates, settings.certificate_seconds
         )
         self.own = [
-            Reflector(self.cluster, kind, self.trust, within=(settings.namespace, name))
-            for kind, name in ((CONFIG_MAP, self.trust.bundle_name), (SECRET, settings.ca_secret))
+            Reflector(self.cluster, source.kind, source, within=(settings.namespace, source.name))
+            for source in self.trust.sources()
         ]
+        self.replicas = Replicas(settings, self.store, lambda: self.trust.roots_pem, self._statement)
+        self.root_change = RootChange(
+            self.trust, self.store, self.replicas.heard, self._want_root_change, settings.certificate_seconds
+        )
 
     def _make_distribution(self, settings: Settings) -> None:
         self.feed = Feed(self.cluster, self.store, settings.service)
@@ -168,7 +178,14 @@ class App:
     ) -> None:
         """Learn everything once, then serve."""
         await self._learn()
-        serving: tuple[Part, ...] = (self.publisher, self.operator, self.reconciler, self.serving)
+        serving: tuple[Part, ...] = (
+            self.publisher,
+            self.operator,
+            self.reconciler,
+            self.serving,
+            self.replicas,
+            self.root_change,
+        )
         running.extend(group.create_task(part.run()) for part in serving)
         await self.publisher.published.wait()
         await self._serve(stack)
@@ -215,7 +232,10 @@ class App:
             patterns=lambda obj: refused_patterns(Cursor(obj)),
             count=self._count_admission,
         )
-        runner = await webhook.serve(face, tls=self.serving.context, host=settings.host, port=settings.webhook_port)
+        pages = {replicas.PATH: lambda: msgspec.json.encode(self._statement())}
+        runner = await webhook.serve(
+            face, tls=self.serving.context, host=settings.host, port=settings.webhook_port, pages=pages
+        )
         stack.push_async_callback(runner.cleanup)
         self.ports["webhook"] = port_of(runner)
 
@@ -228,6 +248,18 @@ class App:
             ends.append(self.server.stop(seconds + 1.0))
         await asyncio.gather(*ends)
 
+    def _statement(self) -> Statement:
+        """What this replica tells the others of itself."""
+        current = self.source.snapshot.roots == self.trust.roots_pem.encode()
+        telling = current and self.trust.record.stage is Stage.TRUST
+        up_to_date = (s for s in self.hub.streams if not s.conversation.behind(Type.SECRET, xds.TRUST_BUNDLE))
+        return Statement(
+            pod=self.settings.pod,
+            trusts=sorted(self.trust.trusts),
+            signs=self.trust.used.signer if self.trust.used else "",
+            acknowledged=[(s.peer.namespace, s.peer.pod) for s in up_to_date] if telling else [],
+        )
+
     def _parts(self) -> reports.Parts:
         return reports.Parts(
             elector=self.elector,
@@ -237,6 +269,7 @@ class App:
             source=self.source,
             publisher=self.publisher,
             trust=self.trust,
+            root_change=self.root_change,
             certificates=self.certificates,
             issuing=self.issuing,
             tokens=self.tokens,
@@ -268,8 +301,12 @@ class App:
         self.writer.want(("issuer",), make)
         self.writer.want(("trust bundle",), write)
 
+    def _want_root_change(self, step: Step | None) -> None:
+        self.writer.want(("root change",), None if step is None else lambda: self.trust.keep(self.cluster, *step))
+
     def _roots_changed(self) -> None:
         self._want_authority()
+        self.root_change.look()
         self.webhooks.roots_changed()
         self.publisher.touch()
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.admin import Json, Report, Sample
+from controlplane.ca.changing import RootChange
+from controlplane.ca.rootchange import Stage
 from controlplane.ca.service import Certificates, Issuing
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Tokens
@@ -43,6 +45,7 @@ class Parts:
     source: Source
     publisher: Publisher
     trust: Trust
+    root_change: RootChange
     certificates: Certificates
     issuing: Issuing
     tokens: Tokens
@@ -107,9 +110,7 @@ def samples(parts: Parts) -> Iterator[Sample]:
         "Age of the oldest write that is wanted and not done; only the leader writes.",
     )
     yield _total("tulle_operator_restarts_total", parts.operator.restarts, "Times kopf was started anew.")
-    if parts.trust.issuer is not None:
-        left = parts.trust.issuer.certificate.not_valid_after_utc.timestamp() - time.time()
-        yield _gauge("tulle_issuer_seconds", left, "Seconds until the certificate that signs those of workloads ends.")
+    yield from _roots(parts)
     if parts.serving.expires is not None:
         left = parts.serving.expires.timestamp() - time.time()
         yield _gauge("tulle_serving_certificate_seconds", left, "Seconds until the control plane's certificate ends.")
@@ -118,11 +119,24 @@ def samples(parts: Parts) -> Iterator[Sample]:
     yield _gauge("process_max_resident_memory_bytes", usage.ru_maxrss * 1024, "Most memory resident so far.")
 
 
+def _roots(parts: Parts) -> Iterator[Sample]:
+    for stage in Stage:
+        current = float(stage is parts.trust.record.stage)
+        yield _gauge("tulle_root_change", current, "1 for the stage a change of roots is in.", stage=stage.value)
+    if parts.trust.issuer is not None:
+        left = parts.trust.issuer.certificate.not_valid_after_utc.timestamp() - time.time()
+        yield _gauge("tulle_issuer_seconds", left, "Seconds until the certificate that signs those of workloads ends.")
+
+
 def _bounds(parts: Parts) -> Iterator[Sample]:
     hub = parts.hub
     for bounded in (hub.opening, hub.held, hub.names, parts.issuing.budgets, parts.tokens.budgets):
-        words = "Times a pod or node would have had more than its part."
-        yield _total("tulle_bound_refusals_total", bounded.refused, words, bound=bounded.what)
+        yield _total(
+            "tulle_bound_refusals_total",
+            bounded.refused,
+            "Times a pod or node would have had more than its part.",
+            bound=bounded.what,
+        )
 
 
 def _of_the_cluster(parts: Parts) -> Iterator[Sample]:
@@ -199,6 +213,13 @@ def authority(parts: Parts) -> Json:
         "issuer_began_at": certificate.not_valid_before_utc.isoformat() if certificate else None,
         "issuer_expires_at": certificate.not_valid_after_utc.isoformat() if certificate else None,
         "issuer_refused": trust.refused or None,
+        "roots_refused": trust.roots_refused or None,
+        "to_remember": sorted(trust.to_remember),
+        "root_change": {
+            "stage": trust.record.stage.value,
+            "since": dt.datetime.fromtimestamp(trust.record.since, dt.UTC).isoformat(timespec="seconds"),
+            "waiting": parts.root_change.waiting(),
+        },
         "certificate_seconds": parts.certificate_seconds,
     }
 

@@ -56,6 +56,8 @@ class Settings:
     ca_secret: str = "tulle-ca"  # noqa: S105 - the name of a Secret
     ca_create: bool = True
     """Make the CA Secret when it is not there; false when the user brings one (TULLE_CA_CREATE)."""
+    ca_roots_config_map: str = ""
+    """ConfigMap beside the control plane with further roots to trust, which others own (TULLE_CA_ROOTS_CONFIG_MAP)."""
     certificate_seconds: int = 24 * 3600
     """Life of a workload's certificate (TULLE_CERTIFICATE_SECONDS); a shorter one than the least cannot be renewed calmly."""
     kubeconfig: Path | None = None
@@ -156,6 +158,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         trust_domain=trust_domain,
         ca_secret=read.text("TULLE_CA_SECRET", "tulle-ca"),
         ca_create=read.word("TULLE_CA_CREATE", "true", ("true", "false")) == "true",
+        ca_roots_config_map=read.text("TULLE_CA_ROOTS_CONFIG_MAP", ""),
         certificate_seconds=read.number(
             "TULLE_CERTIFICATE_SECONDS", 24 * 3600, names.LEAST_CERTIFICATE_SECONDS, 30 * 24 * 3600
         ),

@@ -34,6 +34,8 @@ STATUS: Final = "tulle.dev/status"
 """On an injected pod: JSON of what was injected (version, containers, volumes)."""
 SKIPPED: Final = "tulle.dev/skipped"
 """On a pod that asked for a sidecar and did not get one: the reason, in a sentence."""
+ROOT_CHANGE: Final = "tulle.dev/root-change"
+"""On the Secret with the issuer in use: JSON of how far a change of roots has come; written by the control plane alone."""
 MESH_LABEL: Final = "tulle.dev/mesh"
 """Label `tulle.dev/mesh=enabled` on every injected pod: its endpoints speak mesh TLS."""
 

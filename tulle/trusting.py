@@ -32,9 +32,10 @@ def of_trust(first: Look, second: Look, trust: Object | None, hooks: Sequence[Ob
     """Claim that everybody trusts the same roots, and that what is signed by them lasts."""
     roots = _trusted(second)
     return [
-        *_roots(trust, roots),
+        *_roots(trust, _remembered(second)),
         _replicas(first, second),
         *_issuer(second),
+        *_change(first, second),
         _bundles(hooks, roots),
         _sidecars(first, second),
         *_certificates(first, second),
@@ -49,6 +50,46 @@ def _trusted(look: Look) -> frozenset[str]:
     """Roots every replica trusts, by fingerprint; none where no replica says."""
     told = [_fingerprints(str(one.get("roots") or "")) for one in _authorities(look).values()]
     return frozenset.intersection(*told) if told else frozenset()
+
+
+def _remembered(look: Look) -> frozenset[str]:
+    """Roots that are to be remembered, by fingerprint: all that are trusted but those that others lend."""
+    told = [frozenset(one["to_remember"]) for one in _authorities(look).values() if "to_remember" in one]
+    return frozenset.intersection(*told) if told else _trusted(look)
+
+
+def _change(first: Look, second: Look) -> list[Claim]:
+    """A change of roots goes by itself; what holds it up in both looks is told."""
+    waits, lent = both(_waits(first), _waits(second)), both(_lent(first), _lent(second))
+    return [
+        claim(
+            not waits,
+            "no change of roots is held up",
+            detail=some([waits[one] for one in sorted(waits)], "; "),
+            advice="the old root signs until all have acknowledged the new one; a pod that cannot connect must be made anew: kubectl rollout restart",
+            otherwise=WARNING,
+        ),
+        claim(
+            not lent,
+            "the roots that others lend can be used",
+            detail="; ".join(f"{replica}: {why}" for replica, why in sorted(lent.items())),
+            advice="correct the ConfigMap that ca.rootsConfigMap names; what it held last stays trusted",
+        ),
+    ]
+
+
+def _waits(look: Look) -> dict[tuple[str, str], str]:
+    """What a change waits for, as any replica sees it."""
+    found = {}
+    for one in _authorities(look).values():
+        change = one.get("root_change") or {}
+        for who_ in change.get("waiting") or ():
+            found[change["stage"], who_] = f"stage {change['stage']} waits for {who_}"
+    return found
+
+
+def _lent(look: Look) -> dict[str, str]:
+    return {replica: one["roots_refused"] for replica, one in _authorities(look).items() if one.get("roots_refused")}
 
 
 def _roots(trust: Object | None, trusted: frozenset[str]) -> list[Claim]:

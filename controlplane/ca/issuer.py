@@ -23,6 +23,9 @@ from meshapi import names
 ROOT_YEARS = 10
 CLOCKS_DIFFER = dt.timedelta(seconds=names.BACKDATED_SECONDS)
 CHAIN, KEY, ROOT, ROOTS = "tls.crt", "tls.key", "ca.crt", "roots"
+MAX_LENT = 32 * 1024
+"""Bytes of roots from a ConfigMap; they travel in an environment variable of every pod (decision 0002)."""
+_BEGIN = "-----BEGIN CERTIFICATE-----"
 UNREADABLE = (
     ValueError,
     TypeError,
@@ -86,6 +89,32 @@ def parse_bundle(text: str) -> tuple[x509.Certificate, ...]:
 def bundle_in(data: Mapping[str, str]) -> tuple[x509.Certificate, ...]:
     """Read the further roots a Secret may carry under `roots`; raises BadIssuerError."""
     return _certificates(data, ROOTS)
+
+
+def lent_in(data: Mapping[str, str]) -> tuple[x509.Certificate, ...]:
+    """Read the roots a ConfigMap of somebody else's holds, under whatever keys; raises BadIssuerError."""
+    found: list[x509.Certificate] = []
+    for key in sorted(data):
+        if _BEGIN in data[key]:
+            found += _roots_under(key, data[key])
+    if not found:
+        raise BadIssuerError("it holds no certificate; put roots there, PEM, under any key of its data")
+    size = len(pem(found))
+    if size > MAX_LENT:
+        raise BadIssuerError(f"it holds {size} bytes of certificates, more than the {MAX_LENT} a pod's spec can carry")
+    return tuple(found)
+
+
+def _roots_under(key: str, text: str) -> tuple[x509.Certificate, ...]:
+    try:
+        found = tuple(x509.load_pem_x509_certificates(text.encode()))
+        for certificate in found:
+            _may_sign(certificate)
+    except BadIssuerError:
+        raise BadIssuerError(f"a certificate under its key {key} may not sign others, so it is no root") from None
+    except UNREADABLE as error:
+        raise BadIssuerError(f"what it holds under its key {key} cannot be read as certificates: {error}") from error
+    return found
 
 
 def from_secret(data: Mapping[str, str], *, now: dt.datetime) -> Issuer:

@@ -1,9 +1,10 @@
-"""Keep the issuer and the roots as the cluster has them, and tell who depends on them when they change.
+"""Keep issuers and roots as the cluster has them, and tell who depends on them when they change.
 
-In: the Secret with the issuer and the ConfigMap with roots trusted before, from reflectors; `found` from the leader, who makes what is
-missing. Out: `issuer`, `roots_pem`, and a call to each listener on change. All roots seen and not over stay trusted, so that an issuer can
-be replaced while certificates of the former are still out, and a ConfigMap that is gone or spoiled is written again; a root nobody uses may be taken out of it by
-hand. A Secret nobody can use, by a trial of it too, is logged once and the last good issuer stays.
+In: from reflectors, the Secret with the issuer that was brought (or made), the Secret with the issuer in use and how far a change of roots has come
+(`rootchange.py`), the ConfigMap with roots trusted so far, and one of others' with more of them. Out: `issuer`, which signs, `roots_pem`, and a call to each
+listener on change. An issuer under a root that is in use signs at once; one under another root when everybody trusts that. Roots seen and not over stay
+trusted until a change drops them; a ConfigMap that is gone or spoiled is written again. What nobody can use, an issuer by a trial of it too, is logged once, and
+the last good one stays.
 """
 
 from __future__ import annotations
@@ -11,24 +12,57 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from controlplane.ca import issuer as issuers
-from controlplane.ca import trial
+from controlplane.ca import rootchange, trial
 from controlplane.ca.issuer import BadIssuerError, Issuer
-from controlplane.feed.kinds import CONFIG_MAP, SECRET
+from controlplane.ca.rootchange import Record, Roots, Stage
+from controlplane.feed.kinds import CONFIG_MAP, SECRET, Kind
 from controlplane.kube.client import APPLY_PATCH, ApiError, Cluster, path_of
 from controlplane.settings import Settings
 from meshapi import names
 
+_MANAGED = {"app.kubernetes.io/managed-by": "tulle"}
+
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An issuer with the Secret's data it was read from."""
+
+    issuer: Issuer
+    data: dict[str, str]
+
+    @property
+    def roots(self) -> Roots:
+        """Fingerprints of its roots."""
+        return fingerprints(self.issuer.roots)
+
+    @property
+    def signer(self) -> str:
+        """Fingerprint of the certificate that signs."""
+        return fingerprint(self.issuer.certificate)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Name a certificate."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def fingerprints(certificates: Iterable[x509.Certificate]) -> Roots:
+    """Name certificates."""
+    return frozenset(map(fingerprint, certificates))
+
+
 class Trust:
-    """The mesh's issuer, as a sink of two reflectors."""
+    """The mesh's issuers and roots, as a sink of reflectors."""
 
     def __init__(self, settings: Settings, now: Callable[[], dt.datetime]) -> None:
         self._settings = settings
@@ -38,9 +72,19 @@ class Trust:
         self._written: frozenset[x509.Certificate] = frozenset()
         """What the ConfigMap holds now; nothing when it is gone or spoiled."""
         self._extra: tuple[x509.Certificate, ...] = ()
-        self.issuer: Issuer | None = None
+        self._lent: tuple[x509.Certificate, ...] = ()
+        """Roots of the ConfigMap that others own; trusted for as long as it has them, and not remembered."""
+        self.brought: Held | None = None
+        """The issuer that is wanted."""
+        self.kept: Held | None = None
+        """The issuer in use, as it is kept."""
+        self.record = Record()
+        """How far a change of roots has come."""
+        self._signed = ""
         self.refused = ""
         """Why the Secret as it is now cannot be used; empty when it can."""
+        self.roots_refused = ""
+        """Why the ConfigMap of others as it is now cannot be used."""
         self.roots_pem = ""
         self.ready = asyncio.Event()
         """Set once there is an issuer."""
@@ -50,100 +94,248 @@ class Trust:
         """The ConfigMap that remembers roots."""
         return f"{self._settings.service}-trust"
 
+    @property
+    def kept_name(self) -> str:
+        """The Secret that keeps the issuer in use."""
+        return f"{self._settings.service}-signing"
+
+    @property
+    def used(self) -> Held | None:
+        """The issuer that signs: the one in use, until one under another root may."""
+        if self.brought is None or self.kept is None:
+            return self.brought or self.kept
+        return self.kept if rootchange.another(self.brought.roots, self.kept.roots) else self.brought
+
+    @property
+    def issuer(self) -> Issuer | None:
+        """The issuer that signs; None while there is none."""
+        used = self.used
+        return used.issuer if used else None
+
+    @property
+    def trusts(self) -> Roots:
+        """Fingerprints of the roots this replica trusts now."""
+        return fingerprints(issuers.parse_bundle(self.roots_pem))
+
+    @property
+    def remembered(self) -> Roots:
+        """Fingerprints of the roots the ConfigMap holds now."""
+        return fingerprints(self._written)
+
+    @property
+    def to_remember(self) -> Roots:
+        """Fingerprints of the roots the ConfigMap is to hold."""
+        return fingerprints(self._memory())
+
+    def sources(self) -> list[Source]:
+        """Give what is to be followed, in this control plane's namespace."""
+        lent = self._settings.ca_roots_config_map
+        maps = [self.bundle_name, *([lent] if lent else [])]
+        secrets = (self._settings.ca_secret, self.kept_name)
+        return [Source(CONFIG_MAP, name, self) for name in maps] + [Source(SECRET, name, self) for name in secrets]
+
     def listen(self, listener: Callable[[], None]) -> None:
         """Call back when issuer or roots change."""
         self._listeners.append(listener)
 
     def apply(self, kind: str, obj: dict[str, Any]) -> None:
-        """Take in the Secret or the ConfigMap as it is now."""
+        """Take in a Secret or a ConfigMap as it is now."""
         name, data = obj["metadata"]["name"], obj.get("data") or {}
         try:
             if kind == SECRET.name and name == self._settings.ca_secret:
-                issuer = issuers.from_secret(data, now=self.now())
-                trial.prove(issuer, self._settings.trust_domain, self._settings.dns_names, now=self.now())
+                self.brought = self._proved(data)
                 self._extra = issuers.bundle_in(data)
                 self.refused = ""
-                changed = self.issuer is None or self.issuer.certificate != issuer.certificate
-                self.issuer = issuer
-                self._settle(changed=changed)
-            elif kind == CONFIG_MAP.name and name == self.bundle_name:
+            elif kind == SECRET.name and name == self.kept_name:
+                self._take_kept(obj, data)
+            elif name == self.bundle_name:
                 self._written = frozenset()
                 roots = issuers.parse_bundle(data.get(issuers.ROOTS, ""))
                 self._written, self._bundle = frozenset(roots), roots or self._bundle
-                self._settle(changed=False)
+            elif name == self._settings.ca_roots_config_map:
+                self._lent = issuers.lent_in(data)
+                self.roots_refused = ""
         except BadIssuerError as error:
             log.error("%s %s/%s cannot be used: %s", kind, self._settings.namespace, name, error)  # noqa: TRY400 - a sentence
-            if kind == CONFIG_MAP.name:
-                self._settle(changed=False)
-            else:
+            if name == self._settings.ca_secret:
                 self.refused = str(error)
+            elif name == self._settings.ca_roots_config_map:
+                self.roots_refused = str(error)
+        self._settle()
+
+    def _proved(self, data: dict[str, str]) -> Held:
+        issuer = issuers.from_secret(data, now=self.now())
+        trial.prove(issuer, self._settings.trust_domain, self._settings.dns_names, now=self.now())
+        return Held(issuer=issuer, data=data)
+
+    def _take_kept(self, obj: dict[str, Any], data: dict[str, str]) -> None:
+        self.record = _recorded(obj, self.record)
+        self.kept = self._proved(data)
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
-        """What was removed does not stop the mesh: the last issuer stays until there is another, and the roots are written again."""
-        log.warning("%s %s/%s was removed; going on with what it held", kind, namespace, name)
-        if kind == SECRET.name:
-            self.refused = "it was removed: a replica that starts anew has no issuer"
-        if kind == CONFIG_MAP.name:
-            self._written = frozenset()
-            self._settle(changed=False)
+        """What was removed does not stop the mesh: the last issuer stays until there is another, and what is ours is written again.
 
-    def retain(self, kind: str, places: set[tuple[str, str]]) -> None:
-        """Take in that a list held the Secret or the ConfigMap, or did not."""
-        held, name = {
-            SECRET.name: (self.issuer is not None and not self.refused, self._settings.ca_secret),
-            CONFIG_MAP.name: (bool(self._written), self.bundle_name),
-        }[kind]
-        if held and not places:
+        But whoever removes the issuer in use has the one that was brought sign at once.
+        """
+        log.warning("%s %s/%s was removed; going on with what it held", kind, namespace, name)
+        if name == self._settings.ca_secret:
+            if self.kept is not None:
+                self.brought = None
+            # Where the leader makes one it is made again, of the issuer in use.
+            again = self.kept is not None and self._settings.ca_create
+            self.refused = "" if again else _REMOVED if self.kept is None else _REMOVED_IN_USE
+        elif name == self.kept_name:
+            self.kept, self.record = None, Record()
+        elif name == self.bundle_name:
+            self._written = frozenset()
+        elif name == self._settings.ca_roots_config_map:
+            self.roots_refused = "it was removed: what it held stays trusted until a replica starts anew"
+        self._settle(changed=True)
+
+    def absent(self, kind: str, name: str) -> None:
+        """Take in that a whole list did not hold something: it was removed meanwhile, or never there."""
+        held = {
+            self._settings.ca_secret: self.brought is not None and not self.refused,
+            self.kept_name: self.kept is not None,
+            self.bundle_name: bool(self._written),
+            self._settings.ca_roots_config_map: bool(self._lent) and not self.roots_refused,
+        }
+        if held[name]:
             self.remove(kind, self._settings.namespace, name)
 
     def missing(self) -> bool:
-        """Tell whether the leader should make an issuer."""
-        return self.issuer is None and self._settings.ca_create
+        """Tell whether the leader should make an issuer's Secret."""
+        return self.brought is None and not self.refused and self._settings.ca_create
 
     def bundle_behind(self) -> bool:
-        """Tell whether the ConfigMap lacks a root that is trusted."""
-        return self.issuer is not None and not self._written >= set(self._trusted())
+        """Tell whether the ConfigMap lacks a root that is trusted, or has one that is to go."""
+        return self.issuer is not None and (
+            not self._written >= set(self._memory()) or bool(self._going(self._written))
+        )
 
     async def make(self, cluster: Cluster) -> None:
-        """Make the issuer's Secret; another replica may have been faster."""
+        """Make the issuer's Secret, of the issuer in use where there is one; another replica may have been faster."""
         namespace, name = self._settings.namespace, self._settings.ca_secret
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/tls",
-            "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "tulle"}},
-            "data": issuers.new_root(self._settings.trust_domain, now=self.now()),
-        }
+        data = self.kept.data if self.kept else issuers.new_root(self._settings.trust_domain, now=self.now())
         try:
-            await cluster.create(path_of("v1", "secrets", namespace), secret)
-            log.info("made a root for trust domain %s in Secret %s/%s", self._settings.trust_domain, namespace, name)
+            await cluster.create(path_of("v1", "secrets", namespace), self._secret(name, data))
+            what = "found the issuer in use" if self.kept else "made a root"
+            log.info("%s for trust domain %s: Secret %s/%s", what, self._settings.trust_domain, namespace, name)
         except ApiError as error:
             if error.code != 409:
                 raise
 
-    async def write_bundle(self, cluster: Cluster) -> None:
-        """Write the trusted roots where later replicas find them."""
+    async def keep(self, cluster: Cluster, held: Held, record: Record) -> None:
+        """Keep the issuer in use and how far a change has come; raises ApiError, 409 when somebody was faster."""
         namespace = self._settings.namespace
+        secret = self._secret(self.kept_name, held.data)
+        secret["metadata"]["annotations"] = {names.ROOT_CHANGE: record.dumps()}
+        path = path_of("v1", "secrets", namespace, self.kept_name)
+        before, known = self.record, self.kept
+        try:
+            fresh = await cluster.get(path)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            await cluster.create(path_of("v1", "secrets", namespace), secret)
+            return
+        if known is None or fresh.get("data") != known.data or _recorded(fresh, before) != before:
+            raise ApiError(
+                409, "Conflict", f"Secret {namespace}/{self.kept_name} is not as it was when this was decided"
+            )
+        secret["metadata"]["resourceVersion"] = fresh["metadata"]["resourceVersion"]
+        await cluster.patch(path, secret, content=APPLY_PATCH, manager=names.FIELD_MANAGER)
+
+    async def write_bundle(self, cluster: Cluster) -> None:
+        """Write the trusted roots where later replicas find them; what somebody else wrote meanwhile stays."""
+        namespace = self._settings.namespace
+        path = path_of("v1", "configmaps", namespace, self.bundle_name)
+        metadata: dict[str, Any] = {"name": self.bundle_name, "namespace": namespace}
+        try:
+            fresh = await cluster.get(path)
+            metadata["resourceVersion"] = fresh["metadata"]["resourceVersion"]
+            there = issuers.parse_bundle((fresh.get("data") or {}).get(issuers.ROOTS, ""))
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            there = ()
+        except BadIssuerError:
+            there = ()
+        going = self._going(there)
+        roots = issuers.union([one for one in there if one not in going], self._memory(), now=self.now())
         config_map = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": self.bundle_name, "namespace": namespace},
-            "data": {issuers.ROOTS: issuers.pem(self._trusted())},
+            "metadata": metadata,
+            "data": {issuers.ROOTS: issuers.pem(roots)},
         }
-        path = path_of("v1", "configmaps", namespace, self.bundle_name)
         await cluster.patch(path, config_map, content=APPLY_PATCH, manager=names.FIELD_MANAGER)
 
-    def _trusted(self) -> tuple[x509.Certificate, ...]:
-        roots = self.issuer.roots if self.issuer else ()
-        # What is remembered first: so replicas whose issuers differ for a while (the Secret's name was changed) agree on the text.
-        return issuers.union(self._bundle, roots, self._extra, now=self.now())
+    def _secret(self, name: str, data: dict[str, str]) -> dict[str, Any]:
+        metadata: dict[str, Any] = {"name": name, "namespace": self._settings.namespace, "labels": _MANAGED}
+        return {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data}
 
-    def _settle(self, *, changed: bool) -> None:
-        trusted = issuers.pem(self._trusted())
-        if not changed and trusted == self.roots_pem and not self.bundle_behind():
+    def _going(self, roots: Iterable[x509.Certificate]) -> set[x509.Certificate]:
+        """Which of some roots are to be trusted no more."""
+        if self.record.stage is not Stage.DROP:
+            return set()
+        staying = {*self._extra, *(root for held in self._holds() for root in held.issuer.roots)}
+        return {root for root in roots if fingerprint(root) in self.record.old} - staying
+
+    def _holds(self) -> list[Held]:
+        return [held for held in (self.kept, self.brought) if held is not None]
+
+    def _memory(self) -> tuple[x509.Certificate, ...]:
+        """The roots that are to be remembered."""
+        going = self._going(self._bundle)
+        # What is remembered first: so replicas whose issuers differ for a while (the Secret's name was changed) agree on the text.
+        bundle = [root for root in self._bundle if root not in going]
+        return issuers.union(bundle, *(held.issuer.roots for held in self._holds()), self._extra, now=self.now())
+
+    def _settle(self, *, changed: bool = False) -> None:
+        trusted = issuers.pem(issuers.union(self._memory(), self._lent, now=self.now()))
+        used = self.used
+        signed = used.signer if used else ""
+        if not changed and signed == self._signed and trusted == self.roots_pem and not self.bundle_behind():
             return
-        self.roots_pem = trusted
-        if self.issuer is not None:
+        self._signed, self.roots_pem = signed, trusted
+        if used is not None:
             self.ready.set()
         for listener in self._listeners:
             listener()
+
+
+class Source:
+    """One object the trust is made of; the sink of its reflector."""
+
+    def __init__(self, kind: Kind, name: str, trust: Trust) -> None:
+        self.kind = kind
+        self.name = name
+        self._trust = trust
+
+    def apply(self, kind: str, obj: dict[str, Any], /) -> None:
+        """It is there, or changed."""
+        self._trust.apply(kind, obj)
+
+    def remove(self, kind: str, namespace: str, name: str, /) -> None:
+        """It was removed."""
+        self._trust.remove(kind, namespace, name)
+
+    def retain(self, kind: str, places: set[tuple[str, str]], /) -> None:
+        """A list held it, or did not."""
+        if not places:
+            self._trust.absent(kind, self.name)
+
+
+def _recorded(secret: dict[str, Any], before: Record) -> Record:
+    """Read the record beside an issuer; one that somebody spoiled is as it was before, and written again with the next step."""
+    said = (secret["metadata"].get("annotations") or {}).get(names.ROOT_CHANGE)
+    try:
+        return Record.loads(said) if said else Record()
+    except ValueError as error:
+        log.error("%s; going on with %s", error, before.stage.value)  # noqa: TRY400 - a sentence
+        return before
+
+
+_REMOVED = "it was removed: a replica that starts anew has no issuer"
+_REMOVED_IN_USE = "it was removed: the issuer in use goes on signing"

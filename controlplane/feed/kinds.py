@@ -146,7 +146,7 @@ DEFINITION = Kind(
     plural="customresourcedefinitions",
     shape=shapes.Definition,
 )
-SECRET = Kind(name="Secret", plural="secrets", shape=shapes.Data)
+SECRET = Kind(name="Secret", plural="secrets", shape=shapes.Data, annotations=frozenset({names.ROOT_CHANGE}))
 CONFIG_MAP = Kind(name="ConfigMap", plural="configmaps", shape=shapes.Data)
 
 

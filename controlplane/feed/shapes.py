@@ -308,5 +308,5 @@ class Definition(_Shape):
 class Data(_Shape):
     """A Secret or ConfigMap of the control plane's own."""
 
-    metadata: Meta
+    metadata: Worded
     data: Texts = None

@@ -232,6 +232,13 @@ def _handler(face: Webhook, hook: str, decide: Decide) -> Callable[[web.Request]
     return handle
 
 
+def _page(page: Callable[[], bytes]) -> Callable[[web.Request], Any]:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(body=page(), content_type="application/json")
+
+    return handle
+
+
 async def _answer(face: Webhook, hook: str, decide: Decide, request: Request) -> web.Response:
     """Decide and answer; the one place where a fault of our own is caught."""
     try:
@@ -251,9 +258,19 @@ def _because(verdict: Verdict) -> str:
     return f": {verdict.refusal}" if verdict.refusal else ""
 
 
-async def serve(face: Webhook, *, tls: ssl.SSLContext | None, port: int, host: str | None = None) -> web.AppRunner:
-    """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it."""
-    runner = web.AppRunner(build_app(face), access_log=None, shutdown_timeout=5.0, logger=ServerLog("webhook"))
+async def serve(
+    face: Webhook,
+    *,
+    tls: ssl.SSLContext | None,
+    port: int,
+    host: str | None = None,
+    pages: Mapping[str, Callable[[], bytes]] | None = None,
+) -> web.AppRunner:
+    """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it; `pages` are JSON served beside the webhooks."""
+    app = build_app(face)
+    for path, page in (pages or {}).items():
+        app.router.add_get(path, _page(page))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, logger=ServerLog("webhook"))
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls).start()

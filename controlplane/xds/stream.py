@@ -110,6 +110,14 @@ class Conversation:
                 self._keep(type_, subscription)
         return out
 
+    def behind(self, type_: Type, name: str) -> bool:
+        """Tell whether the client has not acknowledged a resource it is subscribed to as it is now."""
+        subscription = self.subscriptions.get(type_)
+        if subscription is None or name not in subscription.names:
+            return True
+        known, current = subscription.progress.get(name), self._catalogue.fetch(type_, name)
+        return known is None or current is None or known.acked != current.version
+
     def close(self) -> None:
         """The stream is over."""
         self._catalogue.close()

@@ -29,7 +29,8 @@ class FakeApi:
         found = self.answers.get(where.path)
         if found is None:
             return 404, {"kind": "Status", "message": f"{where.path} not found"}
-        return 200, found(query) if callable(found) else found
+        said = found(query) if callable(found) else found
+        return (404, {"kind": "Status", "message": f"{where.path} not found"}) if said is None else (200, said)
 
     def write_kubeconfig(self, port: int) -> None:
         self.kubeconfig.write_text(

@@ -286,14 +286,35 @@ def trusted(look: Look, roots: str, *, hook: str | None = None, remembered: str 
 
 def signed(roots: str, *, held: str = "", life: float = 3650, left: float = 3000, **more: Any) -> Look:
     """A mesh with an issuer of so many days."""
-    authority = {
+    said = Said(config=config(roots=held or roots))
+    told = signed_by(roots, life=life, left=left) | more
+    return replace(well(), snapshots={"tulle-0": snapshot(**told)}, sidecars={WEB: said})
+
+
+def signed_by(roots: str, *, life: float = 3650, left: float = 3000) -> Object:
+    """What a replica says of its authority."""
+    return {
         "roots": roots,
         "issuer_began_at": (NOW + dt.timedelta(days=left - life)).isoformat(),
         "issuer_expires_at": (NOW + dt.timedelta(days=left)).isoformat(),
         "certificate_seconds": 86400,
     }
-    said = Said(config=config(roots=held or roots))
-    return replace(well(), snapshots={"tulle-0": snapshot(**authority | more)}, sidecars={WEB: said})
+
+
+def test_change_of_roots_that_is_held_up_names_whom_it_waits_for(roots: tuple[str, str]) -> None:
+    """And roots that others lend, or do not."""
+    change = {"stage": "trust", "since": "2026-01-01T00:00:00Z", "waiting": ["pod shop/web-1"]}
+    held_up = signed(roots[0], root_change=change)
+    moving = replace(
+        held_up, snapshots={"tulle-0": snapshot(**signed_by(roots[0]) | {"root_change": change | {"waiting": []}})}
+    )
+    lent = signed(roots[0], roots_refused="it holds no certificate")
+    remembers = signed("".join(roots), to_remember=[])
+
+    assert trusted(held_up, roots[0]) == {"no change of roots is held up": "stage trust waits for pod shop/web-1"}
+    assert failing(trusting.of_trust(held_up, moving, {"data": {"roots": roots[0]}}, ())) == {}
+    assert trusted(lent, roots[0]) == {"the roots that others lend can be used": "tulle-0: it holds no certificate"}
+    assert trusted(remembers, "".join(roots), remembered=roots[0]) == {}
 
 
 def test_stale_bundle_is_found_wherever_it_lies(roots: tuple[str, str]) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from tulle import helm, output
+from meshapi import names
+from tulle import helm, output, stranding
 from tulle.cli import Target
 from tulle.kube import Kube, KubeError
 from tulle.lookup import SYSTEM_SELECTOR, is_ready
@@ -20,6 +21,7 @@ from tulle.output import Failure
 
 MADE_BY = {"app.kubernetes.io/managed-by": "tulle-cli"}
 """On a namespace this command made, so that `uninstall` takes it away again."""
+_NAMED = 5
 _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/"
 CONFIGURATIONS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 
@@ -58,6 +60,8 @@ def install(target: Target, /, **options: Any) -> None:
         "dry_run": options["dry_run"],
     }
     deadline = time.monotonic() + options["timeout"]
+    if not options["dry_run"] and options["form"] == "text":
+        warn_of_stranding(kube, target.system)
     try:
         if options["dry_run"]:
             click.echo(helm.call("install", timeout=options["timeout"], **question)["manifest"])
@@ -71,12 +75,50 @@ def install(target: Target, /, **options: Any) -> None:
     if options["wait"]:
         with output.progress("the webhooks know the control plane"):
             await_webhooks(kube, deadline)
+        if options["form"] == "text":
+            tell_stranded(kube, target.system)
     if options["form"] == "json":
         output.as_json({"revision": answer["revision"], "status": answer["status"], "namespace": target.system})
         return
     click.echo(
         f"Tulle is installed (revision {answer['revision']}). Next: kubectl annotate deployment <name> tulle.dev/inject=enabled"
     )
+
+
+def warn_of_stranding(kube: Kube, system: str) -> None:
+    """Say, before another root is made, whose sidecars would not trust it; nothing where the authority they trust is there."""
+    if kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust") is not None:
+        return
+    found = stranding.stranded(_meshed(kube), "")
+    if found:
+        click.echo(
+            f"{output.WARNING} there are sidecars of {_some(found)}, and the roots they trust are not in namespace {system}. "
+            "Unless Secret tulle-ca has one of them they will not trust this control plane, and calls fail as workloads roll; they must be made anew.",
+            err=True,
+        )
+
+
+def tell_stranded(kube: Kube, system: str) -> None:
+    """Say whose sidecars do not trust the control plane that is there now, and how to make them anew."""
+    trust = kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust") or {}
+    found = stranding.stranded(_meshed(kube), "".join((trust.get("data") or {}).values()))
+    if found:
+        click.echo(
+            f"{output.WARNING} sidecars were made with other roots than this control plane has. Make them anew:",
+            err=True,
+        )
+        for line in stranding.remedies(found):
+            click.echo(f"    {line}", err=True)
+
+
+def _some(workloads: list[tuple[str, str]]) -> str:
+    named = [f"{namespace}/{workload}" for namespace, workload in workloads[:_NAMED]]
+    more = len(workloads) - _NAMED
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+def _meshed(kube: Kube) -> list[dict[str, Any]]:
+    return kube.items("/api/v1/pods", labelSelector=f"{names.MESH_LABEL}={names.ENABLED}")
 
 
 def why_not_ready(kube: Kube, system: str) -> str:

@@ -1,0 +1,139 @@
+"""Carry a change of roots on: what the replicas say, held against the stages (`rootchange.py`), and the next step wanted of the leader.
+
+In: the trust, the replicas' statements, and the pods of the mesh. Out: at most one step for the Writer to do, looked for each second; `waiting` says whom a change waits
+for. A pod that was made before everybody trusted the new root counts until its sidecar has acknowledged it, connected or not, or until it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from controlplane.ca import rootchange
+from controlplane.ca.rootchange import Facts, Record, Stage
+from controlplane.ca.trust import Held, Trust
+from controlplane.feed.objects import ObjectStore
+from controlplane.replicas import Statement
+from meshapi import names
+
+EVERY_SECONDS = 1.0
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+Step = tuple[Held, Record]
+"""The issuer to keep, and the record beside it."""
+
+
+class RootChange:
+    """One replica's part in a change of roots; every replica looks, the leader's wishes are done."""
+
+    def __init__(
+        self,
+        trust: Trust,
+        store: ObjectStore,
+        heard: Callable[[], Mapping[str, Statement | None]],
+        want: Callable[[Step | None], None],
+        life: float,
+    ) -> None:
+        self._trust = trust
+        self._store = store
+        self._heard = heard
+        self._want = want
+        self._life = life
+        self._wanted: Step | None = None
+        self._begun = False
+
+    async def run(self) -> None:
+        """Look each second, until cancelled; to be called when every pod has been listed, for one that is not known would hold up nothing."""
+        self._begun = True
+        while True:
+            self.look()
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def look(self) -> None:
+        """Want the next step, if there is one."""
+        step = self._next() if self._begun else None
+        if not _same(step, self._wanted):
+            self._wanted = step
+            self._want(step)
+
+    def _next(self) -> Step | None:
+        trust = self._trust
+        kept, brought = trust.kept, trust.brought
+        if kept is None:
+            return (brought, Record()) if brought is not None else None
+        record = rootchange.advanced(self._facts(kept))
+        if record is None:
+            # Another issuer under the same roots signs already, and is kept in place of the last.
+            same = brought is not None and brought.data != kept.data and trust.used is brought
+            return (brought, trust.record) if same and brought is not None else None
+        signing = brought if record.stage is Stage.SIGN and brought is not None else kept
+        return signing, record
+
+    def _facts(self, kept: Held) -> Facts:
+        trust = self._trust
+        wanted = trust.brought.roots if trust.brought else frozenset()
+        said = self._heard()
+        return Facts(
+            now=trust.now().timestamp(),
+            wanted=wanted,
+            signing=kept.roots,
+            record=trust.record,
+            announced=all(one is not None and wanted <= set(one.trusts) for one in said.values()),
+            acknowledged=not any(self._unacknowledged(said)),
+            signed=all(one is not None and one.signs == kept.signer for one in said.values()),
+            bundle=trust.remembered,
+            life=self._life,
+        )
+
+    def waiting(self) -> list[str]:
+        """Say whom a change waits for, in words; empty when it waits for nobody."""
+        trust, said = self._trust, self._heard()
+        wanted = trust.brought.roots if trust.brought else frozenset()
+        match trust.record.stage:
+            case Stage.ANNOUNCE | Stage.TRUST:
+                silent = [
+                    f"replica {name}" for name, one in said.items() if one is None or not wanted <= set(one.trusts)
+                ]
+                return silent + list(self._unacknowledged(said)) if trust.record.stage is Stage.TRUST else silent
+            case Stage.SIGN if trust.kept is not None:
+                signer = trust.kept.signer
+                return [f"replica {name}" for name, one in said.items() if one is None or one.signs != signer]
+        return []
+
+    def _unacknowledged(self, said: Mapping[str, Statement | None]) -> Iterator[str]:
+        """Name the pods that carry a sidecar, were made before all knew the new root, and have not acknowledged it."""
+        record = self._trust.record
+        if record.stage is not Stage.TRUST:
+            return
+        done = {tuple(place) for one in said.values() if one is not None for place in one.acknowledged}
+        for pod in self._store.of("Pod"):
+            metadata = pod["metadata"]
+            place = (metadata.get("namespace", ""), metadata["name"])
+            if place not in done and _has_sidecar(pod) and _created(metadata) <= record.since:
+                yield f"pod {place[0]}/{place[1]}"
+
+
+def _same(one: Step | None, other: Step | None) -> bool:
+    """Tell whether two steps are one, wanted at two times: a wish keeps its place in the Writer's back-off."""
+    if one is None or other is None:
+        return one is other
+    return one[0] is other[0] and replace(one[1], since=0.0) == replace(other[1], since=0.0)
+
+
+def _has_sidecar(pod: Mapping[str, Any]) -> bool:
+    spec = pod.get("spec") or {}
+    containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    has = any(container.get("name") == names.PROXY_CONTAINER for container in containers)
+    return has and (pod.get("status") or {}).get("phase") not in _ENDED
+
+
+def _created(metadata: Mapping[str, Any]) -> float:
+    """When a pod was made, in whole seconds of Unix time; long ago when it does not say."""
+    try:
+        return dt.datetime.fromisoformat(str(metadata.get("creationTimestamp"))).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,104 @@
+"""What the replicas of the control plane tell each other: what each trusts and signs with, and which sidecars have acknowledged that.
+
+In: the store, which knows their pods; what this one would say. Out: the last `Statement` of each, None for one that has not been heard of late. They are asked every
+two seconds over HTTPS, at the port of the webhooks and by the certificate every replica serves with, so nobody else is believed. Refuses nothing: who does not
+answer is not heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+
+import aiohttp
+import msgspec
+
+from controlplane.feed.objects import ObjectStore
+from controlplane.settings import Settings
+
+PATH = "/replica"
+EVERY_SECONDS = 2.0
+PATIENCE = 2.0
+STALE_SECONDS = 10.0
+_ENDED = frozenset({"Succeeded", "Failed"})
+_APP = "app.kubernetes.io/name"
+
+log = logging.getLogger(__name__)
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica's word."""
+
+    pod: str
+    trusts: list[str] = []
+    """Fingerprints of the roots it trusts and hands out."""
+    signs: str = ""
+    """Fingerprint of the certificate it signs with."""
+    acknowledged: list[tuple[str, str]] = []
+    """Namespace and pod of the sidecars that have acknowledged these roots; told only while roots change."""
+
+
+class Replicas:
+    """The other replicas, asked again and again."""
+
+    def __init__(
+        self, settings: Settings, store: ObjectStore, roots: Callable[[], str], own: Callable[[], Statement]
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._roots = roots
+        self._own = own
+        self._heard: dict[str, tuple[float, Statement]] = {}
+        self._context: tuple[str, ssl.SSLContext] | None = None
+
+    def heard(self) -> Mapping[str, Statement | None]:
+        """Give each replica's last word, this one's as of now; a replica whose pod is there counts until it is gone."""
+        own, now = self._own(), asyncio.get_running_loop().time()
+        said: dict[str, Statement | None] = {}
+        for name, _ in self._others():
+            at, statement = self._heard.get(name, (0.0, None))
+            said[name] = statement if statement is not None and now - at < STALE_SECONDS else None
+        return {**said, own.pod: own}
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        connector = aiohttp.TCPConnector(limit_per_host=1)
+        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
+            while True:
+                others = dict(self._others())
+                self._heard = {name: said for name, said in self._heard.items() if name in others}
+                await asyncio.gather(*(self._ask(session, name, ip) for name, ip in others.items() if ip))
+                await asyncio.sleep(EVERY_SECONDS)
+
+    async def _ask(self, session: aiohttp.ClientSession, name: str, ip: str) -> None:
+        host = f"[{ip}]" if ":" in ip else ip
+        url = f"https://{host}:{self._settings.webhook_port}{PATH}"
+        try:
+            request = session.get(url, ssl=self._trusting(), server_hostname=self._settings.dns_names[0])
+            async with request as answer:
+                answer.raise_for_status()
+                said = msgspec.json.decode(await answer.read(), type=Statement)
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+            log.debug("replica %s at %s was not heard: %s", name, ip, error)
+            return
+        if said.pod == name:
+            self._heard[name] = (asyncio.get_running_loop().time(), said)
+
+    def _others(self) -> Iterator[tuple[str, str]]:
+        """Name the pods of the other replicas, with their addresses."""
+        for pod in self._store.of("Pod"):
+            metadata = pod["metadata"]
+            if metadata.get("namespace") != self._settings.namespace or metadata["name"] == self._settings.pod:
+                continue
+            status = pod.get("status") or {}
+            if (metadata.get("labels") or {}).get(_APP) == "tulle" and status.get("phase") not in _ENDED:
+                yield metadata["name"], str(status.get("podIP") or "")
+
+    def _trusting(self) -> ssl.SSLContext:
+        roots = self._roots()
+        if self._context is None or self._context[0] != roots:
+            self._context = (roots, ssl.create_default_context(cadata=roots))
+        return self._context[1]

@@ -1,0 +1,245 @@
+"""Roots of a running control plane: changed in stages, lent by others, found again after a reinstall."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime as dt
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controlplane.ca.issuer import from_secret, new_root, pem
+from controlplane.ca.rootchange import Stage
+from meshapi import xds
+from meshapi.xds import Type
+from tests.controlplane.test_app_run import LOCAL, Running, running, shop
+from tests.support import meshobjects as mo
+from tests.support.adsserver import DeltaClient
+from tests.support.kubeserver import KubeServer, kube_server
+from tests.support.ports import free_ports
+from tests.support.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often."""
+    monkeypatch.setattr("controlplane.ca.changing.EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("controlplane.replicas.EVERY_SECONDS", 0.05)
+
+
+def injected(name: str, ip: str, made: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    """A pod with a sidecar."""
+    pod = mo.pod(name, ip, creationTimestamp=made)
+    pod["spec"]["initContainers"] = [{"name": "tulle-proxy"}]
+    return pod
+
+
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def bring(kube: KubeServer, name: str = "tulle-ca") -> str:
+    """Put another issuer into the Secret; returns its root, PEM."""
+    data = new_root("cluster.local", now=now())
+    kube.put({"kind": "Secret", "metadata": {"name": name, "namespace": "tulle-system"}, "data": data})
+    return pem(from_secret(data, now=now()).roots)
+
+
+def lend(kube: KubeServer, **data: str) -> None:
+    kube.put({"kind": "ConfigMap", "metadata": {"name": "lent", "namespace": "tulle-system"}, "data": data})
+
+
+def signing(mesh: Running) -> str:
+    issuer = mesh.app.trust.issuer
+    assert issuer is not None
+    return pem(issuer.roots)
+
+
+def remembered(kube: KubeServer) -> str:
+    return str((kube.get("configmaps", "tulle-system", "tulle-trust") or {"data": {}})["data"].get("roots", ""))
+
+
+async def stage(mesh: Running, wanted: Stage) -> None:
+    await until(lambda: mesh.app.trust.record.stage is wanted, 10)
+
+
+async def waiting(mesh: Running) -> list[str]:
+    found: list[str] = json.loads((await mesh.admin("/snapshot"))[1])["authority"]["root_change"]["waiting"]
+    return found
+
+
+async def settled(mesh: Running) -> None:
+    """The issuer in use is kept."""
+    await until(lambda: mesh.app.trust.kept is not None)
+
+
+async def test_another_root_signs_when_every_sidecar_has_acknowledged_it_and_the_old_one_goes_a_life_later() -> None:
+    """Trust everywhere, sign, outlive, drop; each as soon as it may and not before."""
+    async with kube_server() as kube:
+        shop(kube)
+        kube.put(injected("web-1", "10.0.0.1"))
+        async with running(kube) as mesh, mesh.channel() as channel:
+            await settled(mesh)
+            old = signing(mesh)
+            client = DeltaClient(channel)
+            await client.ask(Type.SECRET, xds.TRUST_BUNDLE)
+            new = bring(kube)
+            pushed = await client.receive()
+            await stage(mesh, Stage.TRUST)
+            assert new in str(pushed.resources[0].resource.value.decode("latin-1"))
+            assert await waiting(mesh) == ["pod shop/web-1"]
+            assert signing(mesh) == old
+            await client.send(pushed.type_url, response_nonce=pushed.nonce)
+            await stage(mesh, Stage.OUTLIVE)
+            assert signing(mesh) == new
+            assert remembered(kube) == old + new
+            later = now() + dt.timedelta(seconds=LOCAL.certificate_seconds + 301)
+            mesh.app.trust.now = lambda: later
+            await stage(mesh, Stage.STEADY)
+            assert remembered(kube) == mesh.app.trust.roots_pem == new
+
+
+async def test_pod_that_is_not_connected_holds_up_a_change_until_it_is_gone() -> None:
+    """It could never connect again. One that is made later has the new root in its spec and holds up nothing."""
+    async with kube_server() as kube:
+        shop(kube)
+        kube.put(injected("web-1", "10.0.0.1"))
+        async with running(kube) as mesh:
+            await settled(mesh)
+            old = signing(mesh)
+            new = bring(kube)
+            await stage(mesh, Stage.TRUST)
+            young = (now() + dt.timedelta(seconds=60)).isoformat()
+            kube.put(injected("young-1", "10.0.0.9", young))
+            await until(lambda: mesh.app.store.get("Pod", "shop", "young-1"))
+            assert (await waiting(mesh), signing(mesh)) == (["pod shop/web-1"], old)
+            kube.delete("pods", "shop", "web-1")
+            await stage(mesh, Stage.OUTLIVE)
+            assert signing(mesh) == new
+
+
+async def test_replica_that_starts_in_the_middle_of_a_change_goes_on_with_it() -> None:
+    """The issuer in use is kept beside the one that was brought, else the old key would be gone with the memory of the last replica."""
+    async with kube_server() as kube:
+        shop(kube)
+        kube.put(injected("web-1", "10.0.0.1"))
+        async with running(kube) as mesh:
+            await settled(mesh)
+            old = signing(mesh)
+            bring(kube)
+            await stage(mesh, Stage.TRUST)
+        async with running(kube, replace(LOCAL, pod="tulle-2")) as mesh:
+            assert signing(mesh) == old
+            assert mesh.app.trust.record.stage is Stage.TRUST
+            kube.delete("pods", "shop", "web-1")
+            await stage(mesh, Stage.OUTLIVE)
+            assert signing(mesh) != old
+
+
+async def test_root_that_is_taken_back_never_signs() -> None:
+    """Somebody brought the wrong Secret and puts the old one back before the change has gone through."""
+    async with kube_server() as kube:
+        shop(kube)
+        kube.put(injected("web-1", "10.0.0.1"))
+        async with running(kube) as mesh:
+            await settled(mesh)
+            before = kube.get("secrets", "tulle-system", "tulle-ca") or {}
+            old = signing(mesh)
+            bring(kube)
+            await stage(mesh, Stage.TRUST)
+            kube.put(before)
+            await stage(mesh, Stage.OUTLIVE)
+            assert signing(mesh) == old
+
+
+async def test_another_replica_must_trust_and_sign_too() -> None:
+    """The leader hears each of them at its own address; one that is not heard holds the change up."""
+    (port,) = free_ports(1)
+    both = {"webhook_port": port}
+    async with kube_server() as kube:
+        shop(kube)
+        for name, ip in (("tulle", "127.0.0.1"), ("tulle-2", "127.0.0.2"), ("tulle-3", "127.0.0.3")):
+            labels = {"app.kubernetes.io/name": "tulle"}
+            kube.put(mo.pod(name, ip, namespace="tulle-system", mesh=False, labels=labels))
+        second = replace(LOCAL, pod="tulle-2", host="127.0.0.2", **both)
+        async with running(kube, replace(LOCAL, **both)) as one, running(kube, second) as two:
+            await settled(one)
+            bring(kube)
+            await stage(one, Stage.ANNOUNCE)
+            await until(lambda: one.app.root_change.waiting() == ["replica tulle-3"])
+            kube.delete("pods", "tulle-system", "tulle-3")
+            await stage(one, Stage.OUTLIVE)
+            assert signing(one) == signing(two)
+
+
+async def test_issuer_is_found_again_when_its_secret_is_gone() -> None:
+    """A new root would strand every sidecar there is; the issuer in use is put back."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            await settled(mesh)
+            old = signing(mesh)
+            kube.delete("secrets", "tulle-system", "tulle-ca")
+            await until(lambda: kube.get("secrets", "tulle-system", "tulle-ca"))
+            assert mesh.app.trust.refused == ""
+        kube.delete("secrets", "tulle-system", "tulle-ca")
+        async with running(kube, replace(LOCAL, pod="tulle-2")) as mesh:
+            await until(lambda: kube.get("secrets", "tulle-system", "tulle-ca"))
+            assert signing(mesh) == old
+
+
+async def test_issuer_in_use_that_is_removed_lets_the_one_that_was_brought_sign_at_once() -> None:
+    """For a hurry: who revokes an issuer does not wait for anybody."""
+    async with kube_server() as kube:
+        shop(kube)
+        kube.put(injected("web-1", "10.0.0.1"))
+        async with running(kube) as mesh:
+            await settled(mesh)
+            new = bring(kube)
+            await stage(mesh, Stage.TRUST)
+            kube.delete("secrets", "tulle-system", "tulle-signing")
+            await until(lambda: signing(mesh) == new)
+            await until(lambda: kube.get("secrets", "tulle-system", "tulle-signing"))
+
+
+async def test_roots_others_lend_are_trusted_while_they_are_lent_and_not_remembered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """cert-manager owns the Secret, so further roots need a place of their own."""
+    lent = base64.b64decode(new_root("cluster.local", now=now())["ca.crt"]).decode()
+    async with kube_server() as kube:
+        shop(kube)
+        lend(kube, **{"bundle.pem": f"# of the other cluster\n{lent}"})
+        async with running(kube, replace(LOCAL, ca_roots_config_map="lent")) as mesh:
+            await settled(mesh)
+            own = signing(mesh)
+            assert mesh.app.trust.roots_pem == own + lent
+            assert remembered(kube) == own
+            lend(kube, note="nothing here")
+            await until(lambda: mesh.app.trust.roots_refused)
+            assert mesh.app.trust.roots_pem == own + lent
+            words = "ConfigMap tulle-system/lent cannot be used: it holds no certificate; put roots there, PEM, under any key"
+            assert words in caplog.text
+            other = base64.b64decode(new_root("cluster.local", now=now())["ca.crt"]).decode()
+            lend(kube, a=other)
+            await until(lambda: mesh.app.trust.roots_pem == own + other)
+            assert (await _authority(mesh))["roots_refused"] is None
+
+
+async def _authority(mesh: Running) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((await mesh.admin("/snapshot"))[1])["authority"]
+    return found
+
+
+async def test_replica_says_nothing_to_who_is_not_one() -> None:
+    """There is nothing secret in a statement; it is served by the mesh's own certificate, which is how replicas know it."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            reader, writer = await asyncio.open_connection("127.0.0.1", mesh.app.ports["webhook"])
+            writer.write(b"GET /replica HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b"trusts" not in await reader.read(1000)
+            writer.close()

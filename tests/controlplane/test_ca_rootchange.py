@@ -1,0 +1,334 @@
+"""Roots change under a mesh that lives: nobody ever meets a certificate under a root it does not trust, and the old root goes in the end.
+
+The machine has replicas that see late, restart and lead in turn, sidecars that connect, push, renew and start late, and users who change their mind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from controlplane.ca.rootchange import (
+    CLOCKS_DIFFER,
+    TRANSITIONS,
+    Event,
+    Facts,
+    Record,
+    Stage,
+    advanced,
+    another,
+    trusted,
+)
+from tests.support.machines import bounded
+
+LIFE = 1000.0
+ROOTS = ("a", "b", "c")
+
+
+@dataclass
+class Sidecar:
+    roots: frozenset[str]
+    made: float
+    replica: int | None = None
+    signed_by: str = ""
+    until: float = 0.0
+    acknowledged: frozenset[str] = frozenset()
+    """The bundle it has acknowledged on the stream it has now."""
+
+
+@dataclass
+class Replica:
+    wanted: str
+    signing: str
+    record: Record
+    bundle: frozenset[str]
+    said: dict[str, Any] = field(default_factory=dict)
+    """What the others heard of it last."""
+
+    @property
+    def trusts(self) -> frozenset[str]:
+        return trusted(self.record, frozenset({self.wanted}), frozenset({self.signing}), self.bundle)
+
+    @property
+    def signs(self) -> str:
+        return self.signing if another(frozenset({self.wanted}), frozenset({self.signing})) else self.wanted
+
+
+class Changing(RuleBasedStateMachine):
+    """A mesh of three replicas and some sidecars."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.wanted, self.signing, self.record, self.bundle = "a", "a", Record(), frozenset({"a"})
+        self.replicas = [self.started() for _ in range(3)]
+        self.sidecars = [Sidecar(frozenset({"a"}), 0.0) for _ in range(2)]
+        self.leader = 0
+        self.used = {"a"}
+
+    def started(self) -> Replica:
+        """A replica reads what there is before it serves."""
+        one = Replica(self.wanted, self.signing, self.record, self.bundle)
+        self.bundle |= one.trusts - self.dropping()
+        one.bundle = self.bundle
+        return one
+
+    def dropping(self) -> frozenset[str]:
+        return self.record.old if self.record.stage is Stage.DROP else frozenset()
+
+    @rule(root=st.sampled_from(ROOTS))
+    def user_brings_an_issuer(self, root: str) -> None:
+        self.wanted = root
+
+    @rule(index=st.integers(0, 2), what=st.sampled_from(("wanted", "signing", "bundle")))
+    def replica_sees(self, index: int, what: str) -> None:
+        one = self.replicas[index]
+        if what == "wanted":
+            one.wanted = self.wanted
+        elif what == "signing":
+            one.signing, one.record = self.signing, self.record
+        else:
+            one.bundle = self.bundle
+
+    @rule(index=st.integers(0, 2))
+    def replica_restarts(self, index: int) -> None:
+        for sidecar in self.sidecars:
+            if sidecar.replica == index:
+                sidecar.replica = None
+        self.replicas[index] = self.started()
+
+    @rule(index=st.integers(0, 2))
+    def another_leads(self, index: int) -> None:
+        self.leader = index
+
+    @rule(index=st.integers(0, 2))
+    def pod_is_made(self, index: int) -> None:
+        """With the roots its replica trusts now in its spec."""
+        self.now += 1
+        self.sidecars.append(Sidecar(self.replicas[index].trusts, self.now))
+
+    @precondition(lambda self: self.sidecars)
+    @rule(number=st.integers(0, 30), index=st.integers(0, 2))
+    def sidecar_connects(self, number: int, index: int) -> None:
+        """It must trust who serves, and gets a certificate if it has none that lasts."""
+        sidecar = self.sidecars[number % len(self.sidecars)]
+        sidecar.replica, sidecar.acknowledged = index, frozenset()
+        if sidecar.until <= self.now:
+            self.renew(sidecar)
+
+    @precondition(lambda self: self.sidecars)
+    @rule(number=st.integers(0, 30))
+    def sidecar_takes_what_is_pushed(self, number: int) -> None:
+        sidecar = self.sidecars[number % len(self.sidecars)]
+        if sidecar.replica is not None:
+            sidecar.roots = sidecar.acknowledged = self.replicas[sidecar.replica].trusts
+
+    @precondition(lambda self: self.sidecars)
+    @rule(number=st.integers(0, 30))
+    def sidecar_is_cut_off(self, number: int) -> None:
+        self.sidecars[number % len(self.sidecars)].replica = None
+
+    @precondition(lambda self: self.sidecars)
+    @rule(number=st.integers(0, 30))
+    def pod_goes(self, number: int) -> None:
+        del self.sidecars[number % len(self.sidecars)]
+
+    @rule(index=st.integers(0, 2))
+    def others_hear_of_a_replica(self, index: int) -> None:
+        one = self.replicas[index]
+        mine = [sidecar for sidecar in self.sidecars if sidecar.replica == index]
+        one.said = {
+            "trusts": one.trusts,
+            "signs": one.signs,
+            "up to date": [id(sidecar) for sidecar in mine if sidecar.acknowledged == one.trusts],
+        }
+
+    @rule(seconds=st.sampled_from((1.0, LIFE / 3, LIFE + CLOCKS_DIFFER)))
+    def time_passes(self, seconds: float) -> None:
+        """Sidecars renew at half of a life where they can; a change that needs long waits for them, not the other way round."""
+        self.now += seconds
+        for sidecar in self.sidecars:
+            if sidecar.replica is not None and sidecar.until - self.now <= LIFE / 2:
+                self.renew(sidecar)
+
+    @rule()
+    def leader_acts(self) -> None:
+        self.now += 1
+        lead = self.replicas[self.leader]
+        facts = self.facts(lead)
+        following = advanced(facts)
+        # A write goes by the version that was read: a leader that is behind conflicts and reads again.
+        if following is not None and (lead.signing, lead.record) == (self.signing, self.record):
+            if following.stage is Stage.SIGN:
+                self.signing = lead.wanted
+                self.used |= {self.signing}
+            self.record = following
+            self.used |= following.new
+            lead.signing, lead.record = self.signing, self.record
+        if lead.trusts != self.bundle and lead.bundle == self.bundle:
+            self.bundle = lead.bundle = lead.trusts
+
+    @rule(
+        brought=st.sampled_from((None, *ROOTS)),
+        but=st.tuples(*(st.sampled_from((None, 0, 1)) for _ in range(3))),
+        made=st.sampled_from((None, 0, 1)),
+        seconds=st.sampled_from((0, 1, LIFE / 3, LIFE + CLOCKS_DIFFER)),
+        times=st.integers(1, 8),
+    )
+    def all_but_one_of_each_get_on(
+        self, brought: str | None, but: tuple[int | None, ...], made: int | None, seconds: float, times: int
+    ) -> None:
+        """Most of the time things work, so changes get somewhere; and somebody may change his mind on the way."""
+        if made is not None:
+            self.pod_is_made(made)
+        for _ in range(times):
+            self.a_moment(*but)
+            self.every_sidecar_trusts_every_replica()
+            self.sidecars_trust_each_other()
+        self.wanted = brought or self.wanted
+        if seconds:
+            self.time_passes(seconds)
+
+    def a_moment(self, late: int | None, away: int | None, unheard: int | None) -> None:
+        for index in {0, 1, 2} - {late}:
+            for what in ("wanted", "signing", "bundle"):
+                self.replica_sees(index, what)
+        for number, sidecar in enumerate(self.sidecars):
+            if number != away:
+                if sidecar.replica is None:
+                    self.sidecar_connects(number, number % 3)
+                self.sidecar_takes_what_is_pushed(number)
+        for index in {0, 1, 2} - {unheard}:
+            self.others_hear_of_a_replica(index)
+        self.leader_acts()
+
+    def facts(self, lead: Replica) -> Facts:
+        wanted = frozenset({lead.wanted})
+        said = [one.said for one in self.replicas]
+        fresh = {number for one in said for number in one.get("up to date", ())}
+        behind = [s for s in self.sidecars if id(s) not in fresh and s.made <= lead.record.since]
+        return Facts(
+            now=self.now,
+            wanted=wanted,
+            signing=frozenset({lead.signing}),
+            record=lead.record,
+            announced=all(wanted <= one.get("trusts", frozenset()) for one in said),
+            acknowledged=not behind,
+            signed=all(one.get("signs") == lead.signing for one in said),
+            bundle=self.bundle,
+            life=LIFE,
+        )
+
+    def renew(self, sidecar: Sidecar) -> None:
+        assert sidecar.replica is not None
+        sidecar.signed_by, sidecar.until = self.replicas[sidecar.replica].signs, self.now + LIFE
+
+    @invariant()
+    def every_sidecar_trusts_every_replica(self) -> None:
+        for sidecar in self.sidecars:
+            for one in self.replicas:
+                assert one.signs in sidecar.roots, (one, sidecar)
+
+    @invariant()
+    def sidecars_trust_each_other(self) -> None:
+        valid = {sidecar.signed_by for sidecar in self.sidecars if sidecar.until > self.now}
+        for sidecar in self.sidecars:
+            assert valid <= sidecar.roots, (valid, sidecar)
+
+    def teardown(self) -> None:
+        """When everybody is heard, connected and has renewed, what was wanted last signs and nothing else is trusted."""
+        for turn in range(15):
+            for index in range(3):
+                for what in ("wanted", "signing", "bundle"):
+                    self.replica_sees(index, what)
+            for number in range(len(self.sidecars)):
+                self.sidecar_connects(number, turn % 3)
+                self.sidecar_takes_what_is_pushed(number)
+            for index in range(3):
+                self.others_hear_of_a_replica(index)
+            self.leader_acts()
+            self.time_passes(LIFE + CLOCKS_DIFFER)
+        assert (self.signing, self.record.stage) == (self.wanted, Stage.STEADY)
+        assert self.bundle & self.used == {self.wanted}  # a root no leader ever took up stays remembered
+
+
+Changing.TestCase.settings = bounded(200, 60)
+test_nobody_meets_a_certificate_it_does_not_trust = Changing.TestCase
+
+
+def test_every_event_of_a_stage_has_its_place_in_the_table() -> None:
+    """What can happen in a stage leads somewhere, and each stage is left."""
+    assert {stage for stage, _ in TRANSITIONS} == set(Stage)
+    assert {event for _, event in TRANSITIONS} == set(Event)
+
+
+def test_record_is_read_as_it_was_written() -> None:
+    """It lies in an annotation, where anybody may have written."""
+    record = Record(stage=Stage.OUTLIVE, since=12.5, new=frozenset({"c"}), old=frozenset({"b", "a"}), life=60.0)
+
+    assert Record.loads(record.dumps()) == record
+    for bad in ("", "[]", "{}", record.dumps().replace("outlive", "odd")):
+        with pytest.raises(ValueError, match="cannot be read"):
+            Record.loads(bad)
+
+
+def facts(record: Record, wanted: str, signing: str, **more: Any) -> Facts:
+    given = {
+        "now": 5000.0,
+        "announced": True,
+        "acknowledged": True,
+        "signed": True,
+        "bundle": frozenset("abc"),
+        "life": LIFE,
+    }
+    return Facts(record=record, wanted=frozenset(wanted), signing=frozenset(signing), **given | more)
+
+
+def at(stage: Stage, *, new: str = "", old: str = "", since: float = 4000.0) -> Record:
+    return Record(stage=stage, since=since, new=frozenset(new), old=frozenset(old), life=LIFE)
+
+
+@pytest.mark.parametrize(
+    ("known", "following"),
+    [
+        (facts(at(Stage.STEADY), "a", "a"), None),
+        (facts(at(Stage.STEADY), "", "a"), None),
+        (facts(at(Stage.STEADY), "b", "a"), (Stage.ANNOUNCE, "b", "")),
+        (facts(at(Stage.ANNOUNCE, new="b"), "b", "a", announced=False), None),
+        (facts(at(Stage.ANNOUNCE, new="b"), "b", "a", acknowledged=False), (Stage.TRUST, "b", "")),
+        (facts(at(Stage.TRUST, new="b"), "b", "a", acknowledged=False), None),
+        (facts(at(Stage.TRUST, new="b"), "b", "a", announced=False), None),
+        (facts(at(Stage.TRUST, new="b"), "c", "a"), (Stage.ANNOUNCE, "c", "b")),
+        (facts(at(Stage.TRUST, new="b"), "a", "a"), (Stage.OUTLIVE, "", "b")),
+        (facts(at(Stage.TRUST, new="b", old="c"), "b", "a"), (Stage.SIGN, "", "ac")),
+        (facts(at(Stage.SIGN, old="a"), "b", "b", signed=False), None),
+        (facts(at(Stage.SIGN, old="a"), "b", "b"), (Stage.OUTLIVE, "", "a")),
+        (facts(at(Stage.OUTLIVE, old="a"), "b", "b", now=4000 + LIFE + CLOCKS_DIFFER - 1), None),
+        (facts(at(Stage.OUTLIVE, old="a"), "b", "b", now=4000 + LIFE + CLOCKS_DIFFER), (Stage.DROP, "", "a")),
+        (facts(at(Stage.OUTLIVE, old="a"), "a", "b"), (Stage.ANNOUNCE, "a", "")),
+        (facts(at(Stage.DROP, old="a"), "b", "b"), None),
+        (facts(at(Stage.DROP, old="a"), "b", "b", bundle=frozenset("b")), (Stage.STEADY, "", "")),
+    ],
+)  # fmt: skip
+def test_stage_follows_from_what_is_known_and_from_nothing_else(
+    known: Facts, following: tuple[Stage, str, str] | None
+) -> None:
+    """Each line is a state, what the leader knows in it, and the next state with what is made known and what is to go."""
+    after = advanced(known)
+
+    said = None if after is None else (after.stage, "".join(sorted(after.new)), "".join(sorted(after.old)))
+    assert said == following
+    assert after is None or after.since == known.now
+
+
+def test_root_in_use_or_wanted_is_trusted_whatever_the_bundle_says() -> None:
+    """And one that is to go is not any more, unless it is wanted again."""
+    drop = at(Stage.DROP, old="ac")
+
+    assert trusted(drop, frozenset("b"), frozenset("b"), frozenset("abc")) == frozenset("b")
+    assert trusted(drop, frozenset("a"), frozenset("b"), frozenset()) == frozenset("ab")
+    assert trusted(at(Stage.OUTLIVE, old="a"), frozenset("b"), frozenset("b"), frozenset("ab")) == frozenset("ab")
