@@ -74,6 +74,7 @@ MODULES = [
     "dataplane/net/outlet.py",
     "dataplane/net/receiver.py",
     "dataplane/net/stream.py",
+    "dataplane/net/openssl.pyx",
     "dataplane/net/tls_engine.pyx",
     "dataplane/net/tls_stream.py",
     "dataplane/net/splice.py",

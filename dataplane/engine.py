@@ -134,7 +134,7 @@ class Engine:
 
     def _hold(self, held: bool) -> None:
         for listener in self._traffic():
-            listener.hold(held)
+            listener.pause(held)
 
     def log_requests(self, form: str) -> None:
         """Write a line for each request (`json`, `text`), or none."""

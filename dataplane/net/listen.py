@@ -40,7 +40,7 @@ class ListenLimits:
 class Listener(Pollable):
     """One listening socket."""
 
-    __slots__ = ("_accepted", "_held", "_limits", "_resting", "_socket", "address", "refused", "sources", "taken")
+    __slots__ = ("_accepted", "_limits", "_paused", "_resting", "_socket", "address", "refused", "sources", "taken")
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Listener(Pollable):
         self._accepted = accepted
         self._limits = limits or ListenLimits()
         self._resting = False
-        self._held = False
+        self._paused = False
         name = listening.getsockname()
         self.address: tuple[str, int] = (name[0], name[1])
         self.taken = 0
@@ -66,7 +66,7 @@ class Listener(Pollable):
 
     def ready(self, mask: int) -> None:  # noqa: ARG002 - of Pollable; only IN is watched
         """Take what waits, up to the share of a batch; the kernel reports the rest again."""
-        if self._resting or self._held:
+        if self._resting or self._paused:
             return
         kernel = self.poller.kernel
         for _ in range(ACCEPTS):
@@ -111,15 +111,15 @@ class Listener(Pollable):
         else:
             self.sources.pop(peer[0], None)
 
-    def hold(self, held: bool) -> None:
+    def pause(self, paused: bool) -> None:
         """Leave connections to wait in the kernel for now, or take them again."""
-        self._held = held
+        self._paused = paused
         if not self._resting:
             self._watch()
 
     def _watch(self) -> None:
         if self._socket.fileno() >= 0:
-            self.poller.kernel.change(self.fd, 0 if self._held else IN)
+            self.poller.kernel.change(self.fd, 0 if self._paused else IN)
 
     def close(self) -> None:
         """Take no more; what was taken goes on."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from dataplane.config import Secret, StringMatch, TlsContext
-from dataplane.net.tls_engine import Engine, prepare
+from dataplane.net.tls_engine import TlsEngine, prepare
 from meshapi.patterns import pattern
 
 _KEPT = 256
@@ -64,9 +64,9 @@ class ServerTls:
         self._dns: tuple[StringMatch, ...] = ()
         self._identity = ""
 
-    def begin(self) -> Engine:
+    def begin(self) -> TlsEngine:
         """Make the TLS state of a connection."""
-        return Engine(self.context, self.server_side, self.server_name)
+        return TlsEngine(self.context, self.server_side, self.server_name)
 
     def judge(self, certificate: Mapping[str, Any] | None) -> tuple[str, str]:
         """Name the peer by its URI, and say why it is refused (empty when it is not)."""

@@ -1,34 +1,24 @@
+from dataplane.net.openssl cimport Ciphertext, Ends
 from dataplane.net.system cimport Kernel
 
-cdef struct Flow:
-    const char* data
-    Py_ssize_t left
-    char* out
-    Py_ssize_t begin
-    Py_ssize_t used
-    Py_ssize_t room
-    bint batching
-
-cdef class Engine:
+cdef class TlsEngine:
     cdef readonly bint direct
     cdef readonly str error
     cdef readonly bint ended
     cdef readonly Py_ssize_t waiting
     cdef readonly Py_ssize_t taken
-    cdef Flow _flow
-    cdef void* _raw
-    cdef void* _rbio
-    cdef void* _wbio
+    cdef Ciphertext _ciphertext
+    cdef Ends _ends
     cdef bint _large
     cdef object _ssl
     cdef object _incoming
     cdef object _outgoing
-    cdef bytes _held
+    cdef bytes _source
 
     cpdef object take(self, Kernel kernel, Py_ssize_t size)
-    cpdef object hold(self, bytes data)
+    cpdef object read_from(self, bytes data)
     cpdef object keep(self)
-    cdef bint _holding(self)
+    cdef bint _unread(self)
     cdef bint _advance(self) except -1
     cpdef int handshake(self) except -2
     cpdef bytes read(self)

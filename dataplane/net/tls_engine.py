@@ -1,6 +1,6 @@
 """The TLS state of one connection, without a socket of its own; `tls_engine.pyx` beside this is its compiled twin.
 
-In: ciphertext just received (`take`) or read earlier (`hold`), plaintext to send. Out: records of plaintext by `read`, and
+In: ciphertext just received (`take`) or read earlier (`read_from`), plaintext to send. Out: records of plaintext by `read`, and
 ciphertext handed to the kernel by `seal` and `send`. Refuses what OpenSSL refuses: `error` then says why. Neither
 direction keeps more than a few records; what the kernel did not take at once is `waiting`.
 """
@@ -20,14 +20,14 @@ _BATCH = 65536
 _SLICE = 16384
 
 
-class Engine:
+class TlsEngine:
     """One side of a TLS connection."""
 
     def __init__(self, context: ssl.SSLContext, server_side: bool, server_name: str | None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
-        self._held = b""
+        self._source = b""
         self._at = 0
         self._rest = b""
         self.direct = False
@@ -44,31 +44,31 @@ class Engine:
 
     def take(self, kernel: Kernel, size: int) -> None:  # noqa: ARG002 - the compiled twin needs it
         """Read from what the kernel's buffer holds now; whoever stops reading early must `keep`."""
-        self.hold(kernel.filled)
+        self.read_from(kernel.filled)
 
-    def hold(self, data: bytes) -> None:
+    def read_from(self, data: bytes) -> None:
         """Read from these bytes."""
-        self._held = data
+        self._source = data
         self._at = 0
 
     def keep(self) -> None:
         """Make what is left to read our own, before the kernel's buffer is used again."""
 
     @property
-    def holding(self) -> bool:
+    def unread(self) -> bool:
         """Whether there is ciphertext left to read."""
-        return self._at < len(self._held) or self._incoming.pending > 0
+        return self._at < len(self._source) or self._incoming.pending > 0
 
     def _advance(self) -> bool:
         """Feed the next slice, so that no buffer of the TLS library grows with a burst."""
-        size = len(self._held)
+        size = len(self._source)
         if self._at >= size:
             return False
         end = min(self._at + _SLICE, size)
-        self._incoming.write(memoryview(self._held)[self._at : end])
+        self._incoming.write(memoryview(self._source)[self._at : end])
         self._at = end
         if end == size:
-            self._held = b""
+            self._source = b""
             self._at = 0
         return True
 

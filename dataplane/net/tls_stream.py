@@ -48,7 +48,7 @@ class TlsStream(Stream):
         self._readable = bool(known & IN) or bool(first)
         self._last = bool(known & RDHUP)
         self._timer = self.poller.timers.after(HANDSHAKE_SECONDS, self._too_late)
-        self._engine.hold(first)
+        self._engine.read_from(first)
         self._repeat()
 
     # --- handshake ----------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class TlsStream(Stream):
         kernel = poller.kernel
         engine = self._engine
         self.seen = poller.now
-        if engine.holding and not self._open_records():
+        if engine.unread and not self._open_records():
             return
         reads = _READS
         while reads and (self._reading or self._handshaking) and self.open:

@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 from dataplane.net.system import Kernel
-from dataplane.net.tls_engine import DONE, FAILED, MORE, Engine
+from dataplane.net.tls_engine import DONE, FAILED, MORE, TlsEngine
 from tests.support.certs import Authority
 from tests.support.net import connected_pair
 from tests.support.openssl import ask_for_new_keys, limit_fragments
@@ -24,7 +24,7 @@ class End:
     """One engine on one socket."""
 
     def __init__(self, context: ssl.SSLContext, sock: socket.socket, *, server: bool) -> None:
-        self.engine = Engine(context, server, None)
+        self.engine = TlsEngine(context, server, None)
         self.sock = sock
         self.kernel = Kernel()
 
@@ -38,7 +38,7 @@ class End:
         while (size := self.kernel.fill(self.sock.fileno())) > 0:
             data = self.kernel.filled
             for at in range(0, size, piece or size):
-                self.engine.hold(data[at : at + (piece or size)])
+                self.engine.read_from(data[at : at + (piece or size)])
                 while (plain := self.engine.read()) is not None:
                     got += plain
         return got
@@ -196,7 +196,7 @@ def test_forged_record_is_an_error() -> None:
     assert server.kernel.fill(server.sock.fileno()) > 0
     data = bytearray(server.kernel.filled)
     data[-1] ^= 1
-    server.engine.hold(bytes(data))
+    server.engine.read_from(bytes(data))
 
     assert server.engine.read() is None
     assert "decryption failed" in server.engine.error.replace("_", " ").lower()
@@ -208,7 +208,7 @@ def test_garbage_is_no_handshake() -> None:
     server_context, _ = contexts()
     near, far = connected_pair()
     server = End(server_context, far, server=True)
-    server.engine.hold(b"GET / HTTP/1.1\r\n\r\n")
+    server.engine.read_from(b"GET / HTTP/1.1\r\n\r\n")
 
     assert server.engine.handshake() == FAILED
     assert server.engine.error
@@ -230,7 +230,7 @@ class Foreign:
         for _ in range(3):
             with suppress(ssl.SSLWantReadError):
                 self.tls.do_handshake()
-            self.server.engine.hold(self.outgoing.read())
+            self.server.engine.read_from(self.outgoing.read())
             self.server.engine.handshake()
             self.server.flush()
             with suppress(BlockingIOError):
@@ -269,7 +269,7 @@ def test_answers_to_new_keys_wait_to_be_sent() -> None:
     client = Foreign()
     for _ in range(2):  # OpenSSL answers before it reads or writes on
         ask_for_new_keys(client.tls)
-        client.server.engine.hold(client.outgoing.read())
+        client.server.engine.read_from(client.outgoing.read())
         assert client.server.engine.read() is None
 
     assert client.server.engine.waiting > 0
@@ -278,11 +278,11 @@ def test_answers_to_new_keys_wait_to_be_sent() -> None:
 
 COLLECTED = """
 import gc, ssl
-from dataplane.net.tls_engine import Engine
+from dataplane.net.tls_engine import TlsEngine
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 context.check_hostname = False
 gc.disable()
-engine = Engine(context, False, None)
+engine = TlsEngine(context, False, None)
 cycle = [engine]
 cycle.append(cycle)
 del engine, cycle
