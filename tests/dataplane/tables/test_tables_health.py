@@ -197,6 +197,17 @@ def test_health_outlives_a_push_and_ends_with_the_endpoint() -> None:
     assert picked(again.clusters["c"]) == {"a", "b", "d"}
 
 
+def test_failure_after_a_push_is_heard() -> None:
+    """The new table shares what the endpoints it kept report to."""
+    before = compile_tables(config("a", "b", "d"))
+    picked(before.clusters["c"])
+    after = compile_tables(config("a", "b", "d", "e"), before).clusters["c"]
+    picked(after)
+    fail(after, "a")
+
+    assert picked(after) == {"b", "d", "e"}
+
+
 names = st.sampled_from("abcdef")
 
 
