@@ -19,10 +19,11 @@ APPLY_PATCH = "application/apply-patch+yaml"
 CHUNK = 500
 MAX_LINE = 16 * 1024 * 1024
 """No object of Kubernetes comes near; a longer line of a watch is not one."""
+_BAD_GATEWAY = 502
 
 
 class ApiError(Exception):
-    """The API server said no; `code` and `reason` are its own, `retry_after` the seconds it asks for (0 when it does not)."""
+    """The API server said no, or something that is no answer; `code` and `reason` are its own, `retry_after` the seconds it asks for (0 when it does not)."""
 
     def __init__(self, code: int, reason: str, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -71,26 +72,20 @@ class Cluster:
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Read one object (or one page of a list)."""
-        found: dict[str, Any] = msgspec.json.decode(await self.request("GET", path, params=params))
-        return found
+        return _object(await self.request("GET", path, params=params), f"GET {path}")
 
     async def create(self, path: str, body: Any) -> dict[str, Any]:
         """POST an object."""
-        made: dict[str, Any] = msgspec.json.decode(await self.request("POST", path, body=body))
-        return made
+        return _object(await self.request("POST", path, body=body), f"POST {path}")
 
     async def update(self, path: str, body: Any) -> dict[str, Any]:
         """PUT an object; a stale resourceVersion is a 409."""
-        made: dict[str, Any] = msgspec.json.decode(await self.request("PUT", path, body=body))
-        return made
+        return _object(await self.request("PUT", path, body=body), f"PUT {path}")
 
     async def patch(self, path: str, body: Any, *, content: str = MERGE_PATCH, manager: str = "") -> dict[str, Any]:
         """Change an object; with APPLY_PATCH and a manager this is server-side apply."""
         params = {"fieldManager": manager, "force": "true"} if content == APPLY_PATCH else {}
-        made: dict[str, Any] = msgspec.json.decode(
-            await self.request("PATCH", path, params=params, body=body, content=content)
-        )
-        return made
+        return _object(await self.request("PATCH", path, params=params, body=body, content=content), f"PATCH {path}")
 
     async def pages(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
         """Read a list in chunks; each item is one page, undecoded."""
@@ -99,8 +94,11 @@ class Cluster:
             page = await self.request(
                 "GET", path, params={**(params or {}), "limit": str(CHUNK), **({"continue": token} if token else {})}
             )
+            try:
+                token = msgspec.json.decode(page, type=_Page).metadata.continue_
+            except msgspec.MsgspecError as error:
+                raise ApiError(_BAD_GATEWAY, "BadAnswer", f"the answer to GET {path} is no list: {error}") from error
             yield page
-            token = msgspec.json.decode(page, type=_Page).metadata.continue_
             if not token:
                 return
 
@@ -143,6 +141,14 @@ class _Page(msgspec.Struct):
 class _Status(msgspec.Struct):
     reason: str = ""
     message: str = ""
+
+
+def _object(payload: bytes, what: str) -> dict[str, Any]:
+    """Read an object; what is none was said by somebody on the way, and is an error like any other."""
+    try:
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ApiError(_BAD_GATEWAY, "BadAnswer", f"the answer to {what} is no object: {error}") from error
 
 
 def _error(response: aiohttp.ClientResponse, payload: bytes) -> ApiError:

@@ -108,6 +108,9 @@ class Writer:
                 await job()
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             self._postpone(key, job, error)
+        except Exception as error:  # the supervisor of one job
+            log.exception("a defect keeps %s from being written", _label(key))
+            self._postpone(key, job, error)
         else:
             self.written += 1
             self._done(key, job)

@@ -294,6 +294,27 @@ async def test_refusal_is_told_once_and_its_age_is_seen(caplog: pytest.LogCaptur
     ]
 
 
+async def test_defect_in_one_job_keeps_no_other_from_being_done(caplog: pytest.LogCaptureFixture) -> None:
+    """It would end the leader, and then the next one."""
+    writer, done = Writer(), asyncio.Event()
+
+    async def broken() -> None:
+        raise KeyError("spec")
+
+    async def write() -> None:
+        done.set()
+
+    writer.lead(True)
+    async with running(writer):
+        writer.want("a", broken)
+        await until(lambda: writer.failed == 1)
+        writer.want("b", write)
+        await asyncio.wait_for(done.wait(), 10)
+        assert list(writer._jobs) == ["a"]
+
+    assert "KeyError: 'spec'" in caplog.text
+
+
 async def test_write_under_way_ends_with_the_term() -> None:
     """Whoever leads no longer writes no longer, not even what has begun; the job stays for the next term."""
     writer = Writer()
