@@ -1,0 +1,173 @@
+"""A lean Kubernetes API over loopback: lists in pages, watches, a few small objects that are written, TokenReview.
+
+In: a `World`. Out: an HTTP server that a control plane finds by KUBECONFIG. Watches are never ended by it; it refuses what it does not know with 404. It checks
+nothing, and says of every token that it is good: `<namespace>.<pod>.<account>` is what one looks like here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from benchmarks.control.world import GROUPS, World
+from meshapi import names
+
+Object = dict[str, Any]
+
+
+class Api:
+    """The HTTP face of a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer whatever is asked."""
+        path = request.path
+        if path == "/version":
+            return web.json_response({"major": "1", "minor": "36"})
+        if path == "/apis/authentication.k8s.io/v1/tokenreviews":
+            return web.json_response({"status": _reviewed((await request.json())["spec"]["token"])}, status=201)
+        parts = path.strip("/").split("/")
+        api, rest = ("v1", parts[2:]) if parts[0] == "api" else ("/".join(parts[1:3]), parts[3:])
+        if not rest:
+            return _discovery(path)
+        namespace = ""
+        if rest[0] == "namespaces" and len(rest) > 2:
+            namespace, rest = rest[1], rest[2:]
+        plural = rest[0]
+        if plural not in GROUPS.get(api, {}):
+            return _status(404, "NotFound", f"there is no {plural} of {api}")
+        if len(rest) > 1:
+            return await self._one(request, plural, namespace, rest[1])
+        if request.method == "POST":
+            body = await request.json()
+            body["metadata"].setdefault("namespace", namespace)
+            return _json(self._world.put(plural, body), 201)
+        only = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+        if "watch" in request.query:
+            return await self._watch(request, plural, only)
+        return self._list(request, api, plural, only)
+
+    def _list(self, request: web.Request, api: str, plural: str, only: str) -> web.Response:
+        keys = [key for key in self._world.keys(plural) if not only or key[1] == only]
+        start = int(request.query.get("continue") or 0)
+        limit = int(request.query.get("limit") or len(keys) or 1)
+        items = b",".join(self._world.written(plural, key) for key in keys[start : start + limit])
+        token = f'"continue":"{start + limit}",' if start + limit < len(keys) else ""
+        kind = GROUPS[api][plural][0]
+        head = f'{{"kind":"{kind}List","apiVersion":"{api}","metadata":{{{token}"resourceVersion":"{self._world.version}"}},"items":['
+        return web.Response(body=head.encode() + items + b"]}", content_type="application/json")
+
+    async def _watch(self, request: web.Request, plural: str, only: str) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_type = "application/json"
+        await response.prepare(request)
+        since = int(request.query.get("resourceVersion") or 0)
+        with self._world.watched(plural, since) as queue, contextlib.suppress(ConnectionError):
+            while True:
+                name, line = await queue.get()
+                if not only or name == only:
+                    await response.write(line)
+        return response
+
+    async def _one(self, request: web.Request, plural: str, namespace: str, name: str) -> web.Response:
+        old = self._world.get(plural, namespace, name)
+        if request.method == "GET":
+            return _json(old) if old is not None else _status(404, "NotFound", f"{plural} {name!r} not found")
+        body = await request.json()
+        if request.method == "PUT" or old is None:
+            body["metadata"].setdefault("namespace", namespace)
+            return _json(self._world.put(plural, body))
+        if isinstance(body, list):
+            return _json(self._world.put(plural, _stepped(old, body)))
+        given = body.get("metadata", {}).get("resourceVersion")
+        if given and given != old["metadata"]["resourceVersion"]:
+            return _status(409, "Conflict", "the object has been modified")
+        return _json(self._world.put(plural, _merged(old, body)))
+
+
+def _reviewed(token: str) -> Object:
+    namespace, pod, account = token.split(".")
+    extra = {"authentication.kubernetes.io/pod-name": [pod]}
+    user = {"username": f"system:serviceaccount:{namespace}:{account}", "extra": extra}
+    return {"authenticated": True, "audiences": [names.TOKEN_AUDIENCE], "user": user}
+
+
+def _discovery(path: str) -> web.Response:
+    if path == "/api":
+        return web.json_response({"versions": ["v1"]})
+    groups = sorted(api for api in GROUPS if "/" in api)
+    listed = [
+        {
+            "name": api.partition("/")[0],
+            "versions": [{"groupVersion": api, "version": api.partition("/")[2]}],
+            "preferredVersion": {"groupVersion": api, "version": api.partition("/")[2]},
+        }
+        for api in groups
+    ]
+    if path == "/apis":
+        return web.json_response({"groups": listed})
+    named = path.removeprefix("/apis/").removeprefix("/api/")
+    for one in listed:
+        if one["name"] == named:
+            return web.json_response(one)
+    if named not in GROUPS:
+        return _status(404, "NotFound", f"there is no {named}")
+    verbs = ["get", "list", "watch", "create", "update", "patch", "delete"]
+    resources = [
+        {"name": plural, "singularName": kind.lower(), "namespaced": namespaced, "kind": kind, "verbs": verbs}
+        for plural, (kind, namespaced) in GROUPS[named].items()
+    ]
+    return web.json_response({"groupVersion": named, "resources": resources})
+
+
+def _stepped(old: Object, steps: list[Object]) -> Object:
+    """Apply a JSON patch that adds and replaces; its tests are taken as passed."""
+    new = copy.deepcopy(old)
+    for step in steps:
+        if step["op"] == "test":
+            continue
+        at: Any = new
+        *path, last = step["path"].strip("/").split("/")
+        for part in path:
+            at = at[int(part)] if isinstance(at, list) else at[part]
+        at[last] = step["value"]
+    return new
+
+
+def _merged(old: Any, patch: Any) -> Any:
+    if not isinstance(patch, Mapping):
+        return patch
+    new = dict(old) if isinstance(old, Mapping) else {}
+    for key, value in patch.items():
+        new[key] = _merged(new.get(key), value)
+    return {key: value for key, value in new.items() if value is not None}
+
+
+def _json(obj: Object, status: int = 200) -> web.Response:
+    return web.Response(body=json.dumps(obj).encode(), status=status, content_type="application/json")
+
+
+def _status(code: int, reason: str, message: str) -> web.Response:
+    return _json({"kind": "Status", "code": code, "reason": reason, "message": message}, code)
+
+
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[str]:
+    """Serve on a free port of the loopback; gives the URL."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", Api(world).handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

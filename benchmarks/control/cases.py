@@ -1,0 +1,235 @@
+"""What is measured at one size of a cluster, figure by figure.
+
+In: a `Size` and how long to measure. Out: figures by the names of `FIGURES`. CPU is that of the control plane's whole process, kopf's thread and gRPC's included, less what it uses
+when nothing happens; time is from the moment a change is handed to the watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+import aiohttp
+
+from benchmarks.control import synthetic
+from benchmarks.control.api import serving
+from benchmarks.control.fleet import SHARERS, Fleet, cluster_of, fleet, places, shared_services
+from benchmarks.control.plane import Plane, plane
+from benchmarks.control.synthetic import Size
+from benchmarks.control.world import World
+from benchmarks.measure import percentile
+
+LARGE = 1_000
+"""Endpoints of the large Service; it is the last one."""
+PACE = 0.05
+"""Seconds between changes: each is a pass of its own."""
+STORM_PACE = 1 / 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much of everything."""
+
+    changes: int = 150
+    streams: int = 2_000
+    concerned: int = 1_000
+    """Streams of the measure of latency."""
+    rest_seconds: float = 6.0
+    storm_seconds: float = 20.0
+
+
+QUICK = Plan(changes=60, streams=400, concerned=400, rest_seconds=3.0, storm_seconds=6.0)
+
+
+class Bench:
+    """One control plane over one world, and its figures."""
+
+    def __init__(self, world: World, plane: Plane, fleet: Fleet, plan: Plan) -> None:
+        self._world = world
+        self._plane = plane
+        self._fleet = fleet
+        self._plan = plan
+        self._rest = 0.0
+        """CPU seconds a second when nothing happens."""
+        self.figures: dict[str, float] = {}
+
+    async def run(self) -> dict[str, float]:
+        """Measure everything."""
+        await self._start()
+        await self._changes()
+        await self._streams()
+        await self._latency()
+        await self._storm()
+        await self._back()
+        return self.figures
+
+    async def _start(self) -> None:
+        figures = self.figures
+        figures["start_to_ready_s"] = await self._plane.start()
+        figures["first_snapshot_s"] = await self._plane.metric("tulle_snapshot_seconds_total")
+        await self._quiet()
+        figures["rss_first_mb"] = self._plane.megabytes()
+
+    async def _quiet(self) -> None:
+        """Let it come to rest, and see what that costs."""
+        await asyncio.sleep(3)
+        before, began = self._plane.cpu(), time.monotonic()
+        await asyncio.sleep(self._plan.rest_seconds)
+        self._rest = (self._plane.cpu() - before) / (time.monotonic() - began)
+        self.figures["rest_share"] = self._rest
+
+    async def _cost(self, acts: Iterable[Callable[[], float]], pace: float = PACE) -> float:
+        """CPU milliseconds a change, without what rest costs."""
+        await asyncio.sleep(0.5)
+        before, began, count = self._plane.cpu(), time.monotonic(), 0
+        for count, act in enumerate(acts, 1):  # noqa: B007 - counted
+            act()
+            await asyncio.sleep(pace)
+        await asyncio.sleep(0.7)
+        return 1000 * (self._plane.cpu() - before - self._rest * (time.monotonic() - began)) / count
+
+    async def _changes(self) -> None:
+        world, figures, count = self._world, self.figures, self._plan.changes
+        most = world.size.services
+        few = max(count // 3, 10)
+        figures["flip_ms"] = await self._cost(lambda n=n: world.flip(n % (most // 2)) for n in range(count))
+        figures["flip_of_1000_ms"] = await self._cost(lambda n=n: world.flip(most - 1, n % 10) for n in range(few))
+        figures["unread_ms"] = await self._cost(lambda n=n: world.unread(n % most, 0) for n in range(count))
+        figures["unrelated_ms"] = await self._cost(lambda n=n: world.beat(n % synthetic.NODES) for n in range(count))
+        figures["new_pod_ms"] = await self._cost(lambda n=n: world.new_pod(n % (most // 2)) for n in range(few))
+        figures["new_service_ms"] = await self._cost(lambda n=n: world.new_service(most + n) for n in range(few))
+        figures["route_edit_ms"] = await self._cost(
+            lambda n=n: world.edit_route(n % world.size.routes) for n in range(few)
+        )
+
+    def _roots(self) -> str:
+        ((_, name),) = [key for key in self._world.keys("configmaps") if "trust" in key[1]]
+        found = self._world.get("configmaps", "tulle-system", name)
+        assert found is not None
+        return next(iter(found["data"].values()))  # type: ignore[no-any-return]
+
+    async def _streams(self) -> None:
+        """Open the streams; then what a change costs for each sidecar told."""
+        figures, count = self.figures, min(self._plan.streams, self._world.size.pods // synthetic.MESH_EVERY)
+        wanted = list(places(self._world.size, count))
+        began = time.monotonic()
+        await self._fleet.connect(self._plane.xds, self._roots(), wanted)
+        figures["streams"] = count
+        figures["connect_s"] = time.monotonic() - began
+        await self._quiet()
+        figures["rss_streams_mb"] = self._plane.megabytes()
+        shared = shared_services(count)
+        few = max(self._plan.changes // 3, 10)
+        told = await self._cost((lambda n=n: self._world.flip(shared[n % len(shared)]) for n in range(few)), 0.1)
+        figures["flip_told_50_ms"] = told
+        figures["told_each_ms"] = (told - figures["flip_ms"]) / SHARERS
+
+    async def _latency(self) -> None:
+        """From a change to the last sidecar told: twenty changes a second that each concern fifty, and one that concerns all."""
+        world, shared = self._world, shared_services(int(self.figures["streams"]))
+        await self._fleet.collect()
+        sent: dict[str, list[float]] = {}
+        for n in range(self._plan.changes):
+            service = shared[n % len(shared)]
+            sent.setdefault(cluster_of(service), []).append(world.flip(service))
+            await asyncio.sleep(0.05)
+        last = await self._last_told(sent, SHARERS)
+        self.figures["latency_50_p50_ms"] = percentile(last, 0.5)
+        self.figures["latency_50_p99_ms"] = percentile(last, 0.99)
+        all_ = []
+        for _ in range(5):
+            began = world.flip(0)
+            await asyncio.sleep(2)
+            all_ += await self._last_told({cluster_of(0): [began]}, int(self.figures["streams"]))
+        self.figures["latency_all_ms"] = percentile(all_, 0.5)
+
+    async def _last_told(self, sent: dict[str, list[float]], sharers: int) -> list[float]:
+        """Milliseconds from each change until the last of its subscribers had it; raises AssertionError when one was not told."""
+        await asyncio.sleep(1.5)
+        came = await self._fleet.collect()
+        found = []
+        for name, changes in sent.items():
+            for at, until in zip(changes, [*changes[1:], float("inf")], strict=True):
+                times = [one for one in came.get(name, ()) if at <= one < until]
+                if len(times) != sharers:
+                    raise AssertionError(f"a change of {name} was told {len(times)} times and not {sharers}")
+                found.append(1000 * (max(times) - at))
+        return found
+
+    async def _storm(self) -> None:
+        """Sixty changes a second, and admission meanwhile."""
+        world, plan = self._world, self._plan
+        shared = shared_services(int(self.figures["streams"]))
+        stop = asyncio.Event()
+        asking = asyncio.ensure_future(self._admission(stop))
+        before, began, n = self._plane.cpu(), time.monotonic(), 0
+        while (at := time.monotonic()) < began + plan.storm_seconds:
+            # A third concerns Services that somebody uses, as in a mesh that talks to a third of its cluster.
+            world.flip(shared[n % len(shared)] if n % 3 == 0 else len(shared) + 1 + n % (world.size.services // 3))
+            n += 1
+            await asyncio.sleep(max(0.0, began + n * STORM_PACE - at))
+        seconds = time.monotonic() - began
+        self.figures["storm_changes_s"] = n / seconds
+        self.figures["storm_share"] = (self._plane.cpu() - before) / seconds
+        stop.set()
+        answered = await asking
+        self.figures["storm_admission_p99_ms"] = percentile(answered, 0.99)
+        self.figures["storm_admissions_s"] = len(answered) / seconds
+        self.figures["loop_lag_longest_ms"] = 1000 * await self._plane.metric("tulle_loop_lag_longest_seconds")
+        self.figures["gc_longest_ms"] = 1000 * await self._plane.metric("tulle_gc_longest_seconds")
+
+    async def _admission(self, stop: asyncio.Event) -> list[float]:
+        """Ask the webhook ten times a second; milliseconds until each answer."""
+        found = []
+        connector = aiohttp.TCPConnector(ssl=_unchecked())
+        async with aiohttp.ClientSession(connector=connector) as session:
+            url = f"https://127.0.0.1:{self._plane.webhook}/inject"
+            while not stop.is_set():
+                began = time.monotonic()
+                try:
+                    async with session.post(url, data=synthetic.review(len(found)), headers=_JSON) as answer:
+                        answer.raise_for_status()
+                        await answer.read()
+                    found.append(1000 * (time.monotonic() - began))
+                except aiohttp.ClientConnectionError:
+                    pass  # not serving yet, after a restart
+                await asyncio.sleep(max(0.0, 0.1 - (time.monotonic() - began)))
+        return found
+
+    async def _back(self) -> None:
+        """All sidecars back after the control plane was killed, and admission meanwhile."""
+        await self._plane.kill()
+        self.figures["restart_ready_s"] = await self._plane.start()
+        stop = asyncio.Event()
+        asking = asyncio.ensure_future(self._admission(stop))
+        began = time.monotonic()
+        await self._fleet.settled()
+        self.figures["back_s"] = time.monotonic() - began
+        stop.set()
+        self.figures["back_admission_p99_ms"] = percentile(await asking, 0.99)
+        await asyncio.sleep(3)
+        self.figures["rss_back_mb"] = self._plane.megabytes()
+
+
+_JSON = {"content-type": "application/json"}
+
+
+def _unchecked() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+async def measured(size: Size, plan: Plan, tell: Callable[[str], Awaitable[None] | None]) -> dict[str, float]:
+    """Measure one size."""
+    world = World(size)
+    world.grow(size.services - 1, LARGE)
+    async with serving(world) as url, plane(url) as process, fleet() as sidecars:
+        bench = Bench(world, process, sidecars, plan)
+        try:
+            return await bench.run()
+        finally:
+            tell(" ".join(f"{name}={value:.3g}" for name, value in bench.figures.items()))
