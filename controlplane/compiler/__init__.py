@@ -1,9 +1,11 @@
 """Model to mesh snapshot: decided once for all sidecars, and again only where something changed.
 
 passes.py      compile_mesh(): the passes, in order
-memo.py        a pass's results with what they were made of
+keyed.py       one pass over the keys that a change concerns
+indexes.py     what a change concerns
 snapshot.py    MeshSnapshot, whole and checked
 services.py    who serves what, where
+owners.py      whose each address is
 policies.py    the mTLS mode of each pod and port
 attach.py      which routes apply to which port, for whom
 precedence.py  routes merged into rows, in final order

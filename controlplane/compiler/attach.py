@@ -1,12 +1,12 @@
 """Which routes apply to which Service port, and for which clients.
 
-In: routes and Services. Out: for each port and class of clients (the producer's routes for all, or one consumer namespace's own) the routes
+In: a Service, and the routes that name it. Out: for each port and class of clients (the producer's routes for all, or one consumer namespace's own) the routes
 that apply, oldest first, and for each route and parent a verdict. Of several kinds on one port and class only one applies (GEP-1294).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.compiler.snapshot import PortKey
@@ -42,13 +42,15 @@ class Attachments:
     verdicts: dict[tuple[RouteKey, int], Verdict] = field(default_factory=dict)
 
 
-def attach(routes: Mapping[RouteKey, Route], services: Mapping[Key, Service]) -> Attachments:
-    """Decide for all routes."""
+def attach(key: Key, service: Service | None, routes: Iterable[Route]) -> Attachments:
+    """Decide for one Service, whether it is there or not, and all routes that name it as their parent."""
     result = Attachments()
     claims: dict[Place, dict[str, list[tuple[Route, int]]]] = {}
-    for route in sorted(routes.values(), key=lambda one: (one.created, one.key.namespace, one.key.name)):
+    for route in sorted(routes, key=lambda one: (one.created, one.key.namespace, one.key.name)):
         for index, parent in enumerate(route.parents):
-            ports, verdict = _ports(route, parent, services.get(parent.key))
+            if parent.key != key:
+                continue
+            ports, verdict = _ports(route, parent, service)
             result.verdicts[route.key, index] = verdict
             if not ports:
                 continue

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from controlplane.compiler.attach import Attachments, Verdict
+from controlplane.compiler.attach import Verdict
 from controlplane.compiler.policies import BYPASSED
 from controlplane.compiler.precedence import Services, Unresolved, backends_of, resolve
 from controlplane.compiler.snapshot import Condition, ParentStatus
-from controlplane.model.meta import RouteKey
 from controlplane.model.traffic import Route
 from meshapi.names import CONTROLLER_NAME
 
@@ -30,16 +29,6 @@ def route_status(route: Route, verdicts: Sequence[Verdict], services: Services) 
         conditions = (accepted, *(shared if verdict.accepted else shared[:1]))
         told.append(ParentStatus(reference=parent.reference, conditions=conditions))
     return tuple(told)
-
-
-def route_statuses(
-    routes: Mapping[RouteKey, Route], attachments: Attachments, services: Services
-) -> dict[RouteKey, tuple[ParentStatus, ...]]:
-    """Tell all routes."""
-    return {
-        key: route_status(route, [attachments.verdicts[key, i] for i in range(len(route.parents))], services)
-        for key, route in routes.items()
-    }
 
 
 def _resolved(route: Route, services: Services) -> Condition:

@@ -1,200 +1,291 @@
 """Model to snapshot: the passes, in order.
 
 In: a model, and the snapshot made before it. Out: a `MeshSnapshot`, in which everything that did not change is the very same object as
-before. Pure and total: any model compiles, and a fault in one key leaves its last form and is told of in `faults`.
+before. Each pass makes what the changes concern by the indexes, and hands on what came out another one. Pure and total: any model compiles,
+and a fault in one key leaves its last form and is told of in `faults`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
 
-from controlplane.compiler.attach import PRODUCER, attach
-from controlplane.compiler.conditions import route_statuses
-from controlplane.compiler.memo import Memo
-from controlplane.compiler.policies import compile_policies, policy_statuses
-from controlplane.compiler.precedence import backends_of, merge
-from controlplane.compiler.reads import differing
-from controlplane.compiler.services import Policies, compile_pods, compile_services
+from controlplane.compiler.attach import PRODUCER, Verdict, attach
+from controlplane.compiler.conditions import route_status
+from controlplane.compiler.indexes import Indexes
+from controlplane.compiler.keyed import Faults, remade
+from controlplane.compiler.owners import Claim, Claims
+from controlplane.compiler.policies import Reach, Scopes, Standing, bypassed, scopes_of, standing, unreadable
+from controlplane.compiler.precedence import merge
+from controlplane.compiler.services import compile_pod, compile_service
 from controlplane.compiler.snapshot import (
+    Condition,
     MeshSnapshot,
     ParentStatus,
     PodEntry,
+    PodPolicy,
     PortKey,
     PortRoutes,
     PortTraffic,
     ServiceEntry,
 )
-from controlplane.model.mesh import Model
+from controlplane.model.mesh import MESH_NAME, Model
 from controlplane.model.meta import Key, RouteKey
+from controlplane.model.steps import Steps, finished
+from controlplane.model.table import Table
+from controlplane.model.traffic import Route
 
-T = TypeVar("T")
 V = TypeVar("V")
-Traffic = Mapping[PortKey, PortTraffic]
-Statuses = Mapping[RouteKey, tuple[ParentStatus, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attached:
+    """What all routes come to at one Service."""
+
+    traffic: Mapping[PortKey, PortTraffic]
+    verdicts: Mapping[tuple[RouteKey, int], Verdict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Works:
+    """What the passes of one snapshot leave for those of the next."""
+
+    scopes: Scopes = field(default_factory=Scopes)
+    indexes: Indexes = field(default_factory=Indexes)
+    policies: Table[Key, PodPolicy] = field(default_factory=Table)
+    standings: Table[str, Standing] = field(default_factory=Table)
+    attached: Table[Key, _Attached] = field(default_factory=Table)
+    service_claims: Claims = field(default_factory=Claims)
+    pod_claims: Claims = field(default_factory=Claims)
+    faults: Faults = field(default_factory=Faults)
 
 
 def compile_mesh(model: Model, previous: MeshSnapshot | None = None, *, roots: bytes = b"") -> MeshSnapshot:
     """Compile a model; `roots` are the certificates (PEM) trusted now."""
-    before = previous or MeshSnapshot()
-    faults: dict[str, Exception] = dict(model.faults)
-    memos = {name: _next(previous, name) for name in ("policies", "services", "pods", "routes")}
-    # A pass whose inputs are the ones of before is left out; after a fault none is, since what failed is to be tried again.
-    same = _same(model, previous)
-    policies = before.policies
-    if {"pods", "authentications", "mesh", "trust_domain", *_targeted(model)} <= same:
-        memos["policies"].carry()
-    else:
-        policies = compile_policies(model, memos["policies"])
-    services = _services(model, previous, policies, memos["services"], same)
-    pods = _pods(model, previous, services, policies, memos["pods"])
-    traffic, statuses = _kept(
-        faults,
-        "routes",
-        lambda: _compile_traffic(model, previous, memos["routes"]),
-        (before.traffic, before.route_statuses),
+    return finished(compiling(model, previous, roots=roots))
+
+
+def compiling(model: Model, previous: MeshSnapshot | None = None, *, roots: bytes = b"") -> Steps[MeshSnapshot]:
+    """Do the same step by step."""
+    if previous is None or previous.works is None or previous.trust_domain != model.trust_domain:
+        previous = MeshSnapshot(trust_domain=model.trust_domain, works=_Works())
+    yield
+    passes = _Passes(model, previous)
+    policies = yield from passes.policies()
+    services = yield from passes.services(policies)
+    pods = yield from passes.pods(policies, services)
+    attached, traffic, statuses = yield from passes.routes()
+    standings, told = yield from passes.standings()
+    works = passes.works
+    service_claims = works.service_claims.after(
+        Claim(key, was.service.ips if was else (), now.service.ips if now else ())
+        for key, was, now in services.differing(previous.services)
     )
-    told = before.policy_statuses
-    if not {"pods", "authentications", "mesh", "services", "problems", *_targeted(model)} <= same:
-        told = _kept(faults, "the status of policies", lambda: policy_statuses(model), told)
-    for name, memo in memos.items():
-        memo.close()
-        faults |= {f"{name} {key}": fault for key, fault in memo.faults.items()}
+    pod_claims = works.pod_claims.after(
+        Claim(
+            key,
+            was.pod.ips if was else (),
+            now.pod.ips if now else (),
+            was.pod.created if was else "",
+            now.pod.created if now else "",
+        )
+        for key, was, now in pods.differing(previous.pods)
+    )
     return MeshSnapshot(
         trust_domain=model.trust_domain,
         roots=roots,
         mesh=model.mesh,
         services=services,
-        service_ips=before.service_ips if "services" in same else _service_ips(services),
+        service_ips=service_claims.owners,
         pods=pods,
-        pod_ips=before.pod_ips if pods is before.pods else _pod_ips(pods),
+        pod_ips=pod_claims.owners,
         traffic=traffic,
         route_statuses=statuses,
         policy_statuses=told,
         user_problems=model.problems,
-        policies=policies,
         model=model,
-        memos=memos,
-        faults=faults,
+        works=replace(
+            works,
+            scopes=passes.scopes,
+            indexes=passes.indexes,
+            policies=policies,
+            standings=standings,
+            attached=attached,
+            service_claims=service_claims,
+            pod_claims=pod_claims,
+            faults=passes.faults,
+        ),
+        faults={**model.faults, **passes.faults.told()},
     )
 
 
-_PARTS = ("pods", "nodes", "services", "slices", "authentications", "mesh", "problems", "trust_domain")
+class _Passes:
+    """The passes over one model; each is given what those before it made."""
+
+    def __init__(self, model: Model, before: MeshSnapshot) -> None:
+        self._model = model
+        self._before = before
+        self._old = before.model
+        self.works = cast("_Works", before.works)
+        self.faults = Faults()
+        self.indexes = self.works.indexes.after(self._old, model)
+        same = model.authentications is self._old.authentications
+        self.scopes = self.works.scopes if same else scopes_of(model.authentications)
+        self._pods = _changed(self._old.pods, model.pods)
+        self._services = _changed(self._old.services, model.services)
+        self._slices = list(model.slices.differing(self._old.slices))
+        self._retargeted = self._behind_targets()
+        self._reach = Reach(model=model, scopes=self.scopes, indexes=self.indexes)
+        self._remoded = model.mesh.mode is not self._old.mesh.mode
+
+    def policies(self) -> Steps[Table[Key, PodPolicy]]:
+        """Decide for the pods that changed, those of namespaces whose policies did, and those that came or went behind a Service that is targeted."""
+        model = self._model
+        only = set(self._pods)
+        if self._remoded:
+            only |= model.pods.keys()
+        for key in _changed(self._old.authentications, model.authentications):
+            only.update(self.indexes.pods_in.get(key.namespace, ()))
+        only |= self._retargeted
+        only |= {*self.works.faults.keys("policies")}
+        return (yield from remade("policies", self.works.policies, only, self._reach.policy, self.faults))
+
+    def services(self, policies: Table[Key, PodPolicy]) -> Steps[Table[Key, ServiceEntry]]:
+        """Compile Services: those whose own object, slices, pods, pods' policies or nodes changed."""
+        model, indexes, before = self._model, self.indexes, self._before.services
+        only = set(self._services)
+        for _, was, now in self._slices:
+            only |= {one.service for one in (was, now) if one is not None}
+        for pod in self._moved(policies):
+            only |= {model.slices[one].service for one in indexes.slices_with.get(pod, ())}
+        only |= {*self._rezoned(), *self.works.faults.keys("services")}
+
+        def make(key: Key) -> ServiceEntry | None:
+            service = model.services.get(key)
+            if service is None:
+                return None
+            slices = [model.slices[one] for one in indexes.slices_of.get(key, ())]
+            return compile_service(service, slices, model, policies, before.get(key))
+
+        return (yield from remade("services", before, only, make, self.faults))
+
+    def pods(self, policies: Table[Key, PodPolicy], services: Table[Key, ServiceEntry]) -> Steps[Table[Key, PodEntry]]:
+        """Compile mesh pods: those that changed, whose policy did, or that serve other ports than before."""
+        model, indexes = self._model, self.indexes
+        only = self._moved(policies)
+        for _, was, now in services.differing(self._before.services):
+            old, new = was.backing if was else {}, now.backing if now else {}
+            only |= {pod for pod in old.keys() | new.keys() if old.get(pod) != new.get(pod)}
+        only |= {*self.works.faults.keys("pods")}
+
+        def make(key: Key) -> PodEntry | None:
+            policy = policies.get(key)
+            if policy is None:
+                return None
+            behind = {model.slices[one].service for one in indexes.slices_with.get(key, ())}
+            entries = (services.get(one) for one in behind)
+            served = [at for entry in entries if entry for at in entry.backing.get(key, ())]
+            return compile_pod(model.pods[key], policy, served, model.trust_domain)
+
+        return (yield from remade("pods", self._before.pods, only, make, self.faults))
+
+    def routes(
+        self,
+    ) -> Steps[tuple[Table[Key, _Attached], Table[PortKey, PortTraffic], Table[RouteKey, tuple[ParentStatus, ...]]]]:
+        """Attach the routes of the Services that changed, of those a changed route names, and of those whose routes lead to a changed Service."""
+        model, indexes, works = self._model, self.indexes, self.works
+        told: set[RouteKey] = set()
+        only = set(self._services)
+        for key, was, now in model.routes.differing(self._old.routes):
+            told.add(key)
+            only |= {parent.key for route in (was, now) if route is not None for parent in route.parents}
+        for service in self._services:
+            for key in indexes.routes_to.get(service, ()):
+                told.add(key)
+                only |= {parent.key for parent in model.routes[key].parents}
+        only |= {*works.faults.keys("routes")}
+
+        def make(key: Key) -> _Attached | None:
+            on = indexes.routes_on.get(key)
+            return _attached(key, [model.routes[one] for one in on], model) if on else None
+
+        attached = yield from remade("routes", works.attached, only, make, self.faults)
+        traffic: dict[PortKey, PortTraffic | None] = {}
+        for _, before, after in attached.differing(works.attached):
+            traffic |= dict.fromkeys(before.traffic) if before else {}
+            traffic |= after.traffic if after else {}
+        for service in only:
+            told |= indexes.routes_on.get(service, frozenset())
+        told |= {*works.faults.keys("route statuses")}
+
+        def tell(key: RouteKey) -> tuple[ParentStatus, ...] | None:
+            route = model.routes.get(key)
+            if route is None:
+                return None
+            verdicts = [attached[parent.key].verdicts[key, n] for n, parent in enumerate(route.parents)]
+            return route_status(route, verdicts, model.services)
+
+        statuses = yield from remade("route statuses", self._before.route_statuses, told, tell, self.faults)
+        return attached, self._before.traffic.after(traffic), statuses
+
+    def standings(self) -> Steps[tuple[Table[str, Standing], Table[Key, tuple[Condition, ...]]]]:
+        """Tell the policies of namespaces in which a pod or policy changed, or a Service or slice that one may target."""
+        model, works = self._model, self.works
+        policies = _changed(self._old.authentications, model.authentications)
+        only = {key.namespace for key in (*self._pods, *policies, *self._retargeted)}
+        targeted = self.scopes.services | works.scopes.services
+        only |= {key.namespace for key in self._services if key in targeted}
+        if self._remoded:
+            only |= {*self.indexes.pods_in, *self.scopes.members}
+        only |= {*works.faults.keys("policy statuses")}
+        make = lambda namespace: standing(namespace, self._reach)  # noqa: E731 - looked up where tests plant
+        standings = yield from remade("policy statuses", works.standings, only, make, self.faults)
+        told: dict[Key, tuple[Condition, ...] | None] = {}
+        if model.problems is not self._old.problems:
+            told |= dict.fromkeys(unreadable(self._old.problems))
+        for _, before, after in standings.differing(works.standings):
+            told |= dict.fromkeys(before.told) if before else {}
+            told |= after.told if after else {}
+        told |= unreadable(model.problems)
+        if standings is not works.standings:
+            told[Key("", MESH_NAME)] = bypassed(standings.values()) or None
+        return standings, self._before.policy_statuses.after(told)
+
+    def _behind_targets(self) -> set[Key]:
+        """Pods of the slices that changed, of Services that a policy targets."""
+        targeted = self.scopes.services | self.works.scopes.services
+        slices = (one for _, was, now in self._slices for one in (was, now) if one is not None) if targeted else ()
+        return {end.pod for one in slices if one.service in targeted for end in one.endpoints if end.pod}
+
+    def _moved(self, policies: Table[Key, PodPolicy]) -> set[Key]:
+        """Pods that changed, or whose policy did."""
+        return self._pods | _changed(self.works.policies, policies)
+
+    def _rezoned(self) -> Iterator[Key]:
+        """Name Services with an endpoint that says no zone of its own on a node whose zone is another one now."""
+        nodes = {
+            key.name
+            for key, was, now in self._model.nodes.differing(self._old.nodes)
+            if (was.zone if was else "") != (now.zone if now else "")
+        }
+        if nodes:
+            for one in self._model.slices.values():
+                if any(not end.zone and end.node in nodes for end in one.endpoints):
+                    yield one.service
 
 
-def _targeted(model: Model) -> tuple[str, ...]:
-    """The part of the model that policies depend on only where one targets a Service."""
-    policies = model.authentications.values()
-    return ("slices",) if any(target.kind == "Service" for one in policies for target in one.targets) else ()
+def _changed(old: Table[Key, V], new: Table[Key, V]) -> set[Key]:
+    return {key for key, _, _ in new.differing(old)}
 
 
-def _same(model: Model, previous: MeshSnapshot | None) -> set[str]:
-    """Which parts of the model are those the snapshot before was compiled from."""
-    if previous is None or previous.faults:
-        return set()
-    return {part for part in _PARTS if getattr(model, part) is getattr(previous.model, part)}
-
-
-def _services(
-    model: Model, previous: MeshSnapshot | None, policies: Policies, memo: Memo[Any, Any], same: set[str]
-) -> Mapping[Key, ServiceEntry]:
-    """Compile Services: those whose own object, slices, pods or their policies changed and no other; all of them when a node did."""
-    if previous is None or not {"nodes", "trust_domain"} <= same:
-        return compile_services(model, policies, memo)
-    memo.carry()
-    old = previous.model
-    only = {key for key, _, _ in differing(old.services, model.services)}
-    for _, was, now in differing(old.slices, model.slices):
-        only |= {one.service for one in (was, now) if one is not None}
-    moved = _moved(model, previous, policies)
-    if moved:
-        only |= {one.service for one in model.slices.values() if any(end.pod in moved for end in one.endpoints)}
-    entries = compile_services(model, policies, memo, only)
-    return _merged(previous.services, entries, only)
-
-
-def _pods(
-    model: Model,
-    previous: MeshSnapshot | None,
-    services: Mapping[Key, ServiceEntry],
-    policies: Policies,
-    memo: Memo[Any, Any],
-) -> Mapping[Key, PodEntry]:
-    """Compile mesh pods: those that changed, whose policy did, or that serve other ports than before."""
-    if previous is None or previous.faults or model.trust_domain != previous.trust_domain:
-        return compile_pods(model, services, policies, memo)
-    memo.carry()
-    only = _moved(model, previous, policies)
-    for _, was, now in differing(previous.services, services):
-        only |= {pod for pod, _, _ in {*(was.backing if was else ())} ^ {*(now.backing if now else ())}}
-    return _merged(previous.pods, compile_pods(model, services, policies, memo, only) if only else {}, only)
-
-
-def _moved(model: Model, previous: MeshSnapshot, policies: Policies) -> set[Key]:
-    """Pods that changed, or whose policy did."""
-    pods = {key for key, _, _ in differing(previous.model.pods, model.pods)}
-    return pods | {key for key, _, _ in differing(previous.policies, policies)}
-
-
-def _merged(before: Mapping[Key, V], made: Mapping[Key, V], only: Collection[Key]) -> Mapping[Key, V]:
-    """Put what was made into what there was; the very same where nothing differs."""
-    if all(made.get(key) is before.get(key) for key in only):
-        return before
-    return {**{key: value for key, value in before.items() if key not in only}, **made}
-
-
-def _service_ips(services: Mapping[Key, ServiceEntry]) -> dict[str, Key]:
-    return _owners((key, entry.service.ips, "") for key, entry in services.items())
-
-
-def _pod_ips(pods: Mapping[Key, PodEntry]) -> dict[str, Key]:
-    return _owners((key, entry.pod.ips, entry.pod.created) for key, entry in pods.items())
-
-
-def _owners(claims: Iterable[tuple[Key, tuple[str, ...], str]]) -> dict[str, Key]:
-    """Whose each address is: where one was reused while its former owner is still to be seen, the newer one's, in whatever order they came."""
-    owners: dict[str, tuple[str, Key]] = {}
-    for key, ips, created in claims:
-        for ip in ips:
-            owners[ip] = max(owners.get(ip, ("", key)), (created, key))
-    return {ip: key for ip, (_, key) in owners.items()}
-
-
-def _next(previous: MeshSnapshot | None, name: str) -> Memo[Any, Any]:
-    return Memo(cast("Memo[Any, Any] | None", previous.memos.get(name) if previous else None))
-
-
-def _kept(faults: dict[str, Exception], what: str, make: Callable[[], T], last: T) -> T:
-    """Make what has no keys of its own; after a fault the last one stays."""
-    try:
-        return make()
-    except Exception as error:  # noqa: BLE001 - the supervisor of one pass
-        faults[what] = error
-        return last
-
-
-def _compile_traffic(model: Model, previous: MeshSnapshot | None, memo: Memo[Any, Any]) -> tuple[Traffic, Statuses]:
-    if (
-        previous
-        and not previous.faults
-        and model.routes is previous.model.routes
-        and model.services is previous.model.services
-    ):
-        # Endpoints and pods come and go all the time and no route depends on them.
-        memo.entries.update(cast("Memo[Any, Any]", previous.memos["routes"]).entries)
-        return previous.traffic, previous.route_statuses
-    attachments = attach(model.routes, model.services)
+def _attached(key: Key, routes: Iterable[Route], model: Model) -> _Attached:
+    """Attach and merge the routes of one Service."""
+    attachments = attach(key, model.services.get(key), routes)
     producers: dict[PortKey, PortRoutes] = {}
     consumers: dict[PortKey, dict[str, PortRoutes]] = {}
-    for (port, client), routes in attachments.routes.items():
-        backends = [model.services.get(backend.key) for route in routes for backend in backends_of(route)]
-        merged: PortRoutes | None = memo.get(
-            (port, client),
-            (*routes, *backends),
-            lambda r=routes: merge(r[0].key.kind, r, model.services),  # type: ignore[misc]
-        )
-        if merged is None:
-            continue
+    for (port, client), claims in attachments.routes.items():
+        merged = merge(claims[0].key.kind, claims, model.services)
         if client == PRODUCER:
             producers[port] = merged
         else:
@@ -203,4 +294,4 @@ def _compile_traffic(model: Model, previous: MeshSnapshot | None, memo: Memo[Any
         port: PortTraffic(producer=producers.get(port), consumers=consumers.get(port, {}))
         for port in producers.keys() | consumers.keys()
     }
-    return traffic, route_statuses(model.routes, attachments, model.services)
+    return _Attached(traffic=traffic, verdicts=attachments.verdicts)

@@ -8,8 +8,7 @@ that `changed` must tell of, and tests/controlplane/test_xds_machine.py judges t
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Hashable, Iterable, Iterator
 
 from controlplane.compiler.snapshot import (
     Endpoint,
@@ -23,9 +22,7 @@ from controlplane.compiler.snapshot import (
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.meta import Key
 from controlplane.model.services import Service
-
-K = TypeVar("K")
-V = TypeVar("V")
+from controlplane.model.table import differing
 
 
 class What(enum.Enum):
@@ -159,16 +156,3 @@ def _ports(key: Key, old: ServiceEntry | None, new: ServiceEntry | None) -> Iter
 
 def _at(entry: ServiceEntry | None, port: int) -> PortEndpoints | None:
     return entry.ports.get(port) if entry else None
-
-
-def differing(old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[tuple[K, V | None, V | None]]:
-    """Tell where two mappings differ, and what each has there."""
-    if old is new:
-        return
-    for key, before in old.items():
-        after = new.get(key)
-        if after is not before and after != before:
-            yield key, before, after
-    for key, after in new.items():
-        if key not in old:
-            yield key, None, after

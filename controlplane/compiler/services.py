@@ -1,14 +1,13 @@
 """Who serves what, where: the endpoints of each Service port, and mesh pods as they are reached by their own address.
 
-In: the model, and each pod's policy. Out: `ServiceEntry` by Service and `PodEntry` by mesh pod. An endpoint counts when it is ready;
+In: a Service with its slices, or a mesh pod with what it serves; the model, and each pod's policy. Out: `ServiceEntry` or `PodEntry`. An endpoint counts when it is ready;
 terminating ones only while there is no ready one (Kubernetes' own rule for ClusterIPs, KEP-1669). Refuses nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from controlplane.compiler.memo import Memo
 from controlplane.compiler.snapshot import Endpoint, PodEntry, PodPolicy, PortEndpoints, ServiceEntry
 from controlplane.model.mesh import Model
 from controlplane.model.meta import Key
@@ -19,17 +18,6 @@ from meshapi.identity import BadIdentityError, Identity
 Policies = Mapping[Key, PodPolicy]
 
 
-def slices_by_service(model: Model, services: Collection[Key]) -> dict[Key, list[EndpointSlice]]:
-    """Group the slices of some Services, in a fixed order."""
-    grouped: dict[Key, list[EndpointSlice]] = {}
-    for one in model.slices.values():
-        if one.service in services:
-            grouped.setdefault(one.service, []).append(one)
-    for group in grouped.values():
-        group.sort(key=lambda one: one.key)
-    return grouped
-
-
 def identity_of(pod: Pod, trust_domain: str) -> str:
     """Tell a pod's SPIFFE URI; empty when its names cannot be one."""
     try:
@@ -38,53 +26,32 @@ def identity_of(pod: Pod, trust_domain: str) -> str:
         return ""
 
 
-def compile_services(
-    model: Model, policies: Policies, memo: Memo[Key, ServiceEntry], only: Collection[Key] | None = None
-) -> dict[Key, ServiceEntry]:
-    """Compile each Service whose own object, slices, pods, policies or nodes changed; of `only` these, where no other can have."""
-    wanted = model.services.keys() if only is None else only
-    grouped = slices_by_service(model, wanted)
-    entries = {}
-    for key in wanted:
-        service = model.services.get(key)
-        if service is None:
-            memo.forget(key)
-            continue
-        slices = grouped.get(key, [])
-        endpoints = [endpoint for one in slices for endpoint in one.endpoints]
-        pods = [model.pods.get(endpoint.pod) if endpoint.pod else None for endpoint in endpoints]
-        inputs = (
-            service,
-            model.trust_domain,
-            *slices,
-            *pods,
-            *(policies.get(pod.key) if pod else None for pod in pods),
-            *(None if endpoint.zone else model.nodes.get(Key("", endpoint.node)) for endpoint in endpoints),
-        )
-        entry = memo.get(
-            key,
-            inputs,
-            lambda s=service, g=slices: _entry(s, g, model, policies),  # type: ignore[misc]
-        )
-        if entry is not None:
-            entries[key] = entry
-    return entries
-
-
-def _entry(service: Service, slices: Iterable[EndpointSlice], model: Model, policies: Policies) -> ServiceEntry:
+def compile_service(
+    service: Service, slices: Iterable[EndpointSlice], model: Model, policies: Policies, before: ServiceEntry | None
+) -> ServiceEntry:
+    """Decide who serves a Service, port by port; endpoints that are what they were stay the same objects."""
+    listed = sorted(slices, key=lambda one: one.key)
     ports: dict[int, PortEndpoints] = {}
-    backing: set[tuple[Key, int, Protocol]] = set()
+    backing: dict[Key, set[tuple[int, Protocol]]] = {}
     for port in service.ports:
-        found = [pair for one in slices for pair in _at_port(one, port) if _known(pair[0].pod, model, policies)]
+        found = [pair for one in listed for pair in _at_port(one, port) if _known(pair[0].pod, model, policies)]
         usable = [pair for pair in found if pair[0].ready and not pair[0].terminating]
         usable = usable or [pair for pair in found if pair[0].serving and pair[0].terminating]
-        made = {(e.address, number): _endpoint(e, number, model, policies) for e, number in usable}
+        last = before.ports.get(port.port) if before else None
+        kept = {(end.address, end.port): end for end in last.endpoints} if last else {}
+        made: dict[tuple[str, int], Endpoint] = {}
+        for end, number in usable:
+            at = end.address, number
+            new, old = _endpoint(end, number, model, policies), kept.get(at)
+            made[at] = old if old == new and old is not None else new
         endpoints = tuple(made[address] for address in sorted(made))
-        identities = tuple(sorted({e.identity for e in endpoints if e.identity}))
+        identities = tuple(sorted({one.identity for one in endpoints if one.identity}))
         ports[port.port] = PortEndpoints(endpoints=endpoints, identities=identities)
-        backing.update((e.pod, number, port.protocol) for e, number in found if e.pod)
-    order = sorted(backing, key=lambda one: (one[0], one[1], one[2].value))
-    return ServiceEntry(service=service, ports=ports, backing=tuple(order))
+        for end, number in found:
+            if end.pod:
+                backing.setdefault(end.pod, set()).add((number, port.protocol))
+    ordered = {key: tuple(sorted(at, key=lambda one: (one[0], one[1].value))) for key, at in backing.items()}
+    return ServiceEntry(service=service, ports=ports, backing=ordered)
 
 
 def _known(pod: Key | None, model: Model, policies: Policies) -> bool:
@@ -123,37 +90,9 @@ def _endpoint(raw: SliceEndpoint, port: int, model: Model, policies: Policies) -
     )
 
 
-def compile_pods(
-    model: Model,
-    services: Mapping[Key, ServiceEntry],
-    policies: Policies,
-    memo: Memo[Key, PodEntry],
-    only: Collection[Key] | None = None,
-) -> dict[Key, PodEntry]:
-    """Compile each mesh pod, or of `only` these: its identity, its policy, its known ports and what they speak."""
-    wanted = policies.keys() if only is None else only
-    served: dict[Key, list[tuple[int, Protocol]]] = {}
-    for service in services.values():
-        for key, port, protocol in service.backing:
-            if key in wanted:
-                served.setdefault(key, []).append((port, protocol))
-    entries = {}
-    for key in wanted:
-        policy = policies.get(key)
-        if policy is None:
-            memo.forget(key)
-            continue
-        pod, behind = model.pods[key], served.get(key, [])
-        entry = memo.get(
-            key,
-            (pod, policy, behind, model.trust_domain),
-            lambda p=pod, q=policy, s=behind: PodEntry(  # type: ignore[misc]
-                pod=p, identity=identity_of(p, model.trust_domain), policy=q, ports=_known_ports(p, s)
-            ),
-        )
-        if entry is not None:
-            entries[key] = entry
-    return entries
+def compile_pod(pod: Pod, policy: PodPolicy, served: Iterable[tuple[int, Protocol]], trust_domain: str) -> PodEntry:
+    """Decide a mesh pod: its identity, its policy, its known ports and what they speak."""
+    return PodEntry(pod=pod, identity=identity_of(pod, trust_domain), policy=policy, ports=_known_ports(pod, served))
 
 
 def _known_ports(pod: Pod, served: Iterable[tuple[int, Protocol]]) -> tuple[tuple[int, Protocol], ...]:

@@ -14,6 +14,7 @@ from controlplane.model.mesh import MeshSettings, Model
 from controlplane.model.meta import Key, Problem, RouteKey
 from controlplane.model.security import Mode
 from controlplane.model.services import Protocol, Service
+from controlplane.model.table import Table
 from controlplane.model.traffic import Headers, Match, Redirect, Retry, Rewrite
 from controlplane.model.workloads import Pod
 from meshapi import xds
@@ -64,8 +65,8 @@ class ServiceEntry:
 
     service: Service
     ports: Mapping[int, PortEndpoints] = field(default_factory=dict)
-    backing: tuple[tuple[Key, int, Protocol], ...] = ()
-    """Pods behind it, with the port they serve it on."""
+    backing: Mapping[Key, tuple[tuple[int, Protocol], ...]] = field(default_factory=dict)
+    """Pods behind it, with the ports they serve it on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,19 +194,18 @@ class MeshSnapshot:
     roots: bytes = b""
     """PEM of all roots trusted now."""
     mesh: MeshSettings = field(default_factory=MeshSettings)
-    services: Mapping[Key, ServiceEntry] = field(default_factory=dict)
-    service_ips: Mapping[str, Key] = field(default_factory=dict)
-    pods: Mapping[Key, PodEntry] = field(default_factory=dict)
+    services: Table[Key, ServiceEntry] = field(default_factory=Table)
+    service_ips: Table[str, Key] = field(default_factory=Table)
+    pods: Table[Key, PodEntry] = field(default_factory=Table)
     """Mesh pods only."""
-    pod_ips: Mapping[str, Key] = field(default_factory=dict)
-    traffic: Mapping[PortKey, PortTraffic] = field(default_factory=dict)
-    route_statuses: Mapping[RouteKey, tuple[ParentStatus, ...]] = field(default_factory=dict)
-    policy_statuses: Mapping[Key, tuple[Condition, ...]] = field(default_factory=dict)
+    pod_ips: Table[str, Key] = field(default_factory=Table)
+    traffic: Table[PortKey, PortTraffic] = field(default_factory=Table)
+    route_statuses: Table[RouteKey, tuple[ParentStatus, ...]] = field(default_factory=Table)
+    policy_statuses: Table[Key, tuple[Condition, ...]] = field(default_factory=Table)
     user_problems: tuple[Problem, ...] = ()
     """Mistakes in users' objects, for the log and their status."""
-    policies: Mapping[Key, PodPolicy] = field(default_factory=dict, compare=False, repr=False)
     model: Model = field(default_factory=Model, compare=False, repr=False)
-    memos: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+    works: object = field(default=None, compare=False, repr=False)
     """How it was made; only the passes look inside."""
     faults: Mapping[str, Exception] = field(default_factory=dict, compare=False, repr=False)
     """What could not be made for a defect of ours and stands in its last form, by what it is."""

@@ -1,7 +1,7 @@
 """All objects to one model, each object read once.
 
 In: the raw objects by kind, and the model made before. Out: a `Model`; nouns of objects that did not change are the same objects
-as before, and so is the mapping of a kind in which nothing changed, which is how the compiler knows what to leave alone. Refuses
+as before, and the table of a kind knows what is another one, which is how the compiler knows what to leave alone. Refuses
 nothing: what cannot be read becomes a `Problem` and the rest goes on.
 """
 
@@ -17,6 +17,8 @@ from controlplane.ingest.reading import Cursor, UnreadableError
 from controlplane.ingest.routes import read_route
 from controlplane.model.mesh import MESH_NAME, MeshSettings, Model
 from controlplane.model.meta import Key, Problem, RouteKey
+from controlplane.model.steps import SLICE, Steps, finished
+from controlplane.model.table import Table
 from controlplane.model.traffic import ROUTE_KINDS, Route
 
 KINDS = ("Node", "Pod", "Service", "EndpointSlice", *ROUTE_KINDS, "PeerAuthentication", "Mesh")
@@ -32,11 +34,7 @@ class Objects(Protocol):
         """All objects of a kind."""
 
 
-_UNREAD = object()
-"""Stands for the raw object where reading it failed, so that it is read again."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Seen(Generic[Noun]):
     """One raw object and what it was read as."""
 
@@ -50,13 +48,14 @@ class _Seen(Generic[Noun]):
 class _Read(Generic[Noun]):
     """One kind, read."""
 
-    seen: Mapping[Key, _Seen[Noun]] = field(default_factory=dict)
-    nouns: Mapping[Key, Noun] = field(default_factory=dict)
-    troubles: Mapping[Key, _Seen[Noun]] = field(default_factory=dict)
+    seen: Table[Key, _Seen[Noun]] = field(default_factory=Table)
+    nouns: Table[Key, Noun] = field(default_factory=Table)
+    troubles: Table[Key, _Seen[Noun]] = field(default_factory=Table)
     """Those with a problem or a fault."""
 
 
-Changes = Mapping[str, Mapping[Key, Mapping[str, Any] | None]]
+Raw = Mapping[str, Any]
+Changes = Mapping[str, Mapping[Key, Raw | None]]
 """By kind and key the objects that changed, as they are now: None for what is gone."""
 
 
@@ -71,14 +70,24 @@ def ingest(
 
     Who knows which those are says so with `changes`, and no other object is looked at but what could not be read for a fault.
     """
+    return finished(ingesting(objects, previous, trust_domain=trust_domain, changes=changes))
+
+
+def ingesting(
+    objects: Objects,
+    previous: Model | None = None,
+    *,
+    trust_domain: str = "cluster.local",
+    changes: Changes | None = None,
+) -> Steps[Model]:
+    """Do the same step by step."""
     memo = previous.memo if previous else {}
     read: dict[str, _Read[Any]] = {}
     for kind in KINDS:
         old = cast("_Read[Any]", memo.get(kind) or _Read())
-        if changes is None or previous is None or any(one.fault for one in old.troubles.values()):
-            read[kind] = _read_kind(kind, objects.of(kind), old)
-        else:
-            read[kind] = _read_changes(kind, changes.get(kind, {}), old)
+        found = _changes_of(objects.of(kind), old) if changes is None or previous is None else changes.get(kind, {})
+        again = {key: cast("Raw", one.raw) for key, one in old.troubles.items() if one.fault}
+        read[kind] = yield from _read(kind, {**again, **found}, old)
     troubles = [(kind, key, one) for kind, of in read.items() for key, one in of.troubles.items()]
     problems = tuple(sorted(one.problem for _, _, one in troubles if one.problem))
     faults = {f"{kind} {key}": one.fault for kind, key, one in troubles if one.fault}
@@ -98,16 +107,14 @@ def ingest(
     )
 
 
-def _routes(read: Mapping[str, _Read[Any]], previous: Model | None) -> Mapping[RouteKey, Route]:
-    """Put the kinds of routes into one mapping; the same one as before when no kind changed."""
-    kinds = [read[kind] for kind in ROUTE_KINDS]
-    if previous and all(_nouns(previous.memo.get(kind)) is read[kind].nouns for kind in ROUTE_KINDS):
-        return previous.routes
-    return {route.key: route for one in kinds for route in one.nouns.values()}
-
-
-def _nouns(read: object) -> object:
-    return read.nouns if isinstance(read, _Read) else None
+def _routes(read: Mapping[str, _Read[Any]], previous: Model | None) -> Table[RouteKey, Route]:
+    """Put the kinds of routes into one table."""
+    news: dict[RouteKey, Route | None] = {}
+    for kind in ROUTE_KINDS:
+        old = cast("_Read[Route]", (previous.memo.get(kind) if previous else None) or _Read())
+        for key, _, route in read[kind].nouns.differing(old.nouns):
+            news[RouteKey(kind, key.namespace, key.name)] = route
+    return (previous.routes if previous else Table()).after(news)
 
 
 _READERS: Mapping[str, Callable[[Cursor], Any]] = {
@@ -121,47 +128,37 @@ _READERS: Mapping[str, Callable[[Cursor], Any]] = {
 }
 
 
-def _read_kind(kind: str, objects: Iterable[Mapping[str, Any]], old: _Read[Any]) -> _Read[Any]:
-    seen: dict[Key, _Seen[Any]] = {}
-    changed = False
+def _changes_of(objects: Iterable[Raw], old: _Read[Any]) -> dict[Key, Raw | None]:
+    """Find out what changed where nobody says so."""
+    found: dict[Key, Raw | None] = {}
+    there = set()
     for raw in objects:
         key = _key(raw)
-        if not key.name:
-            continue
-        before = old.seen.get(key)
-        seen[key] = now = _seen(kind, key, raw, before)
-        changed = changed or _news(before, now)
-    if not changed and len(seen) == len(old.seen):
-        # Same nouns; only the raw objects behind them are remembered anew, which costs nothing when there are none.
-        return old if all(seen[key] is old.seen[key] for key in seen) else _Read(seen, old.nouns, _troubles(seen))
-    return _Read(seen, {key: one.noun for key, one in seen.items() if one.noun is not None}, _troubles(seen))
+        if key.name:
+            there.add(key)
+            before = old.seen.get(key)
+            if before is None or before.raw is not raw:
+                found[key] = raw
+    return found | {key: None for key in old.seen if key not in there}
 
 
-def _read_changes(kind: str, changes: Mapping[Key, Mapping[str, Any] | None], old: _Read[Any]) -> _Read[Any]:
-    """Read only what changed."""
+def _read(kind: str, changes: Mapping[Key, Raw | None], old: _Read[Any]) -> Steps[_Read[Any]]:
+    """Read what changed."""
     if not changes:
         return old
-    seen, nouns, troubles = dict(old.seen), dict(old.nouns), dict(old.troubles)
-    changed = False
-    for key, raw in changes.items():
-        before = seen.pop(key, None)
-        troubles.pop(key, None)
-        nouns.pop(key, None)
-        if raw is None:
-            changed = changed or before is not None
-            continue
-        seen[key] = now = _seen(kind, key, raw, before)
-        changed = changed or _news(before, now)
-        if now.noun is not None:
-            nouns[key] = now.noun
-        if now.problem or now.fault:
-            troubles[key] = now
-    return _Read(seen, nouns if changed else old.nouns, troubles)
+    seen: dict[Key, _Seen[Any] | None] = {}
+    for number, (key, raw) in enumerate(changes.items()):
+        seen[key] = None if raw is None else _seen(kind, key, raw, old.seen.get(key))
+        if number % SLICE == SLICE - 1:
+            yield
+    nouns = {key: one.noun if one else None for key, one in seen.items()}
+    troubles = {key: one if one and (one.problem or one.fault) else None for key, one in seen.items()}
+    return _Read(old.seen.after(seen), old.nouns.after(nouns), old.troubles.after(troubles))
 
 
 def _seen(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:
     """Read an object, unless it is the one that was read before."""
-    if before is not None and before.raw is raw:
+    if before is not None and before.raw is raw and before.fault is None:
         return before
     now = _attempt(kind, key, raw, before)
     if before is not None and now.noun == before.noun:
@@ -170,20 +167,12 @@ def _seen(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None
     return now
 
 
-def _news(before: _Seen[Any] | None, now: _Seen[Any]) -> bool:
-    return before is None or now.noun is not before.noun or now.problem != before.problem
-
-
-def _troubles(seen: Mapping[Key, _Seen[Any]]) -> dict[Key, _Seen[Any]]:
-    return {key: one for key, one in seen.items() if one.problem or one.fault}
-
-
 def _attempt(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:
     """Read one object. A fault of ours is that object's alone: what it was read as before stays, and the next pass tries again."""
     try:
         return _read_one(kind, key, raw)
     except Exception as error:  # noqa: BLE001 - the supervisor of one object
-        return _Seen(_UNREAD, before.noun if before else None, before.problem if before else None, error)
+        return _Seen(raw, before.noun if before else None, before.problem if before else None, error)
 
 
 def _key(raw: Mapping[str, Any]) -> Key:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from controlplane.model.meta import Key, Problem, RouteKey
 from controlplane.model.security import Mode, PeerAuthentication
 from controlplane.model.services import EndpointSlice, Service
+from controlplane.model.table import Table
 from controlplane.model.traffic import Route
 from controlplane.model.workloads import Node, Pod
 
@@ -32,16 +33,16 @@ class MeshSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """Everything the mesh knows. A mapping that did not change is the same object as in the model before."""
+    """Everything the mesh knows. A table that did not change is the same object as in the model before, and one that did knows in what."""
 
     trust_domain: str = "cluster.local"
     mesh: MeshSettings = MeshSettings()
-    nodes: Mapping[Key, Node] = field(default_factory=dict)
-    pods: Mapping[Key, Pod] = field(default_factory=dict)
-    services: Mapping[Key, Service] = field(default_factory=dict)
-    slices: Mapping[Key, EndpointSlice] = field(default_factory=dict)
-    routes: Mapping[RouteKey, Route] = field(default_factory=dict)
-    authentications: Mapping[Key, PeerAuthentication] = field(default_factory=dict)
+    nodes: Table[Key, Node] = field(default_factory=Table)
+    pods: Table[Key, Pod] = field(default_factory=Table)
+    services: Table[Key, Service] = field(default_factory=Table)
+    slices: Table[Key, EndpointSlice] = field(default_factory=Table)
+    routes: Table[RouteKey, Route] = field(default_factory=Table)
+    authentications: Table[Key, PeerAuthentication] = field(default_factory=Table)
     problems: tuple[Problem, ...] = ()
     faults: Mapping[str, Exception] = field(default_factory=dict, compare=False, repr=False)
     """Objects that a defect of ours keeps from being read, by kind and key; their last nouns stay."""
