@@ -26,6 +26,8 @@ class Sample:
     labels: Mapping[str, str]
     kind: str = "gauge"
     help: str = ""
+    suffix: str = ""
+    """What a histogram's number adds to the name of its metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ def render(samples: Iterable[Sample]) -> str:
     for name, family in families.items():
         lines.append(f"# HELP {name} {family[0].help}")
         lines.append(f"# TYPE {name} {family[0].kind}")
-        lines.extend(f"{name}{_labels(sample.labels)} {sample.value:.10g}" for sample in family)
+        lines.extend(f"{name}{sample.suffix}{_labels(sample.labels)} {sample.value:.10g}" for sample in family)
     return "\n".join(lines) + "\n"
 
 

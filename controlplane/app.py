@@ -48,6 +48,7 @@ from controlplane.operator.thread import Operator
 from controlplane.places import Places
 from controlplane.replicas import Replicas, Statement
 from controlplane.settings import Settings
+from controlplane.timing import Collector, LoopLag
 from controlplane.write.leader import Elector
 from controlplane.write.rolls import Rolls
 from controlplane.write.status import Statuses
@@ -55,6 +56,7 @@ from controlplane.write.webhooks import Webhooks
 from controlplane.write.writer import Writer
 from controlplane.xds.callers import PodCallers
 from controlplane.xds.publisher import Publisher
+from controlplane.xds.selfcheck import SelfCheck
 from controlplane.xds.server import Hub, build_server
 from controlplane.xds.source import Source
 from meshapi import xds
@@ -98,6 +100,8 @@ class App:
         self._make_writers(settings, connection)
         self.kubelets = Kubelets(self.store)
         self._server_knows = False
+        self.lag = LoopLag()
+        self.collector = Collector()
         self.admissions: dict[tuple[str, str], int] = {}
         self.draining = False
         self.server: grpc.aio.Server | None = None
@@ -131,12 +135,13 @@ class App:
             trust_domain=settings.trust_domain,
             roots=lambda: self.trust.roots_pem,
         )
+        self.selfcheck = SelfCheck(self.store, self.publisher, self.source)
 
     def _make_writers(self, settings: Settings, connection: Connection) -> None:
         own = (settings.namespace, settings.service)
         self.rolls = Rolls(self.cluster, self.store, self.writer, settings.untouched)
         self.webhooks = Webhooks(self.cluster, self.store, self.writer, own, lambda: self.trust.roots_pem)
-        self.statuses = Statuses(self.cluster, self.store, self.writer, self.feed)
+        self.statuses = Statuses(self.cluster, self.store, self.writer, self.feed, lambda: self.selfcheck.found)
         looks: dict[str, Look] = {
             **{kind.name: self.rolls.look for kind in WORKLOADS},
             **{kind.name: self.statuses.look for kind in CONFIGURED},
@@ -153,6 +158,8 @@ class App:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`, then drain."""
         async with contextlib.AsyncExitStack() as stack:
+            self.collector.watch()
+            stack.callback(self.collector.unwatch)
             stack.push_async_callback(self.cluster.close)
             stack.push_async_callback(self._lease.close)
             stack.callback(self.issuing.close)
@@ -163,7 +170,7 @@ class App:
             self.ports["admin"] = port_of(runner)
             async with asyncio.TaskGroup() as group:
                 electing = group.create_task(self.elector.run(), name="elector")
-                learning: tuple[Part, ...] = (self.writer, *self.own, self.feed)
+                learning: tuple[Part, ...] = (self.lag, self.writer, *self.own, self.feed)
                 running = [group.create_task(part.run()) for part in learning]
                 running.append(group.create_task(self._start(stack, group, running), name="start"))
                 await stop.wait()
@@ -180,6 +187,7 @@ class App:
         await self._learn()
         serving: tuple[Part, ...] = (
             self.publisher,
+            self.selfcheck,
             self.operator,
             self.reconciler,
             self.serving,
@@ -277,6 +285,9 @@ class App:
             serving=self.serving,
             writer=self.writer,
             operator=self.operator,
+            selfcheck=self.selfcheck,
+            lag=self.lag,
+            collector=self.collector,
             admissions=self.admissions,
             missing=self.missing,
         )

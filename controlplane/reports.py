@@ -23,9 +23,11 @@ from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.feed.feed import Feed
 from controlplane.feed.objects import ObjectStore
 from controlplane.operator.thread import Operator
+from controlplane.timing import Collector, Histogram, LoopLag
 from controlplane.write.leader import Elector
 from controlplane.write.writer import Writer
 from controlplane.xds.publisher import Publisher
+from controlplane.xds.selfcheck import SelfCheck
 from controlplane.xds.server import Hub, Stream
 from controlplane.xds.source import Source
 from controlplane.xds.subscription import Subscription
@@ -54,6 +56,9 @@ class Parts:
     serving: Serving
     writer: Writer
     operator: Operator
+    selfcheck: SelfCheck
+    lag: LoopLag
+    collector: Collector
     admissions: Mapping[tuple[str, str], int]
     """Reviews answered, by webhook and outcome."""
     missing: Callable[[], list[str]]
@@ -84,16 +89,8 @@ def samples(parts: Parts) -> Iterator[Sample]:
         )
     for what in sorted({*map(str, parts.source.broken), *parts.source.snapshot.faults})[:MAX_BROKEN]:
         yield _gauge("tulle_broken", 1, "What a defect keeps from being made; its last form stays.", what=what)
-    figures, hub, book = parts.publisher.figures, parts.hub, parts.certificates
-    yield _total("tulle_xds_pushes_total", hub.pushes, "Responses sent because something changed.")
-    yield _total("tulle_xds_nacks_total", hub.nacked, "Responses a client refused.")
-    yield _total("tulle_xds_denied_total", hub.denied, "Streams refused.")
-    yield from _bounds(parts)
-    yield _total("tulle_xds_encoded_total", parts.source.encoded, "Resources encoded.")
-    yield _total("tulle_snapshots_total", figures.snapshots, "Snapshots made.")
-    yield _total("tulle_snapshot_failures_total", figures.failures, "Snapshots that could not be made.")
-    yield _total("tulle_snapshot_seconds_total", figures.seconds, "Time spent making snapshots.")
-    yield _gauge("tulle_snapshot_last_seconds", figures.last_seconds, "Time the last snapshot took.")
+    yield from _distribution(parts)
+    book = parts.certificates
     yield _total("tulle_certificates_issued_total", book.issued, "Certificates issued.")
     yield _total("tulle_certificates_refused_total", book.refused, "Requests for certificates refused.")
     for (hook, outcome), count in sorted(parts.admissions.items()):
@@ -114,6 +111,7 @@ def samples(parts: Parts) -> Iterator[Sample]:
     if parts.serving.expires is not None:
         left = parts.serving.expires.timestamp() - time.time()
         yield _gauge("tulle_serving_certificate_seconds", left, "Seconds until the control plane's certificate ends.")
+    yield from _timings(parts)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     yield _total("process_cpu_seconds_total", usage.ru_utime + usage.ru_stime, "CPU time used.")
     yield _gauge("process_max_resident_memory_bytes", usage.ru_maxrss * 1024, "Most memory resident so far.")
@@ -126,6 +124,19 @@ def _roots(parts: Parts) -> Iterator[Sample]:
     if parts.trust.issuer is not None:
         left = parts.trust.issuer.certificate.not_valid_after_utc.timestamp() - time.time()
         yield _gauge("tulle_issuer_seconds", left, "Seconds until the certificate that signs those of workloads ends.")
+
+
+def _distribution(parts: Parts) -> Iterator[Sample]:
+    figures, hub = parts.publisher.figures, parts.hub
+    yield _total("tulle_xds_pushes_total", hub.pushes, "Responses sent because something changed.")
+    yield _total("tulle_xds_nacks_total", hub.nacked, "Responses a client refused.")
+    yield _total("tulle_xds_denied_total", hub.denied, "Streams refused.")
+    yield from _bounds(parts)
+    yield _total("tulle_xds_encoded_total", parts.source.encoded, "Resources encoded.")
+    yield _total("tulle_snapshots_total", figures.snapshots, "Snapshots made.")
+    yield _total("tulle_snapshot_failures_total", figures.failures, "Snapshots that could not be made.")
+    yield _total("tulle_snapshot_seconds_total", figures.seconds, "Time spent making snapshots.")
+    yield _gauge("tulle_snapshot_last_seconds", figures.last_seconds, "Time the last snapshot took.")
 
 
 def _bounds(parts: Parts) -> Iterator[Sample]:
@@ -157,6 +168,33 @@ def _gauge(name: str, value: float, words: str, **labels: str) -> Sample:
 
 def _total(name: str, value: float, words: str, **labels: str) -> Sample:
     return Sample(name=name, value=value, labels=labels, kind="counter", help=words)
+
+
+def _timings(parts: Parts) -> Iterator[Sample]:
+    """How long what nobody may wait for takes, and what was found wrong."""
+    yield from _histogram(
+        "tulle_change_acknowledged_seconds", parts.hub.acknowledged, "From a change seen to each acknowledgement of it."
+    )
+    yield from _histogram("tulle_loop_lag_seconds", parts.lag.late, "How late the loop wakes who asked to be woken.")
+    yield _gauge("tulle_loop_lag_longest_seconds", parts.lag.late.longest, "Longest so far.")
+    yield from _histogram(
+        "tulle_gc_pause_seconds", parts.collector.pauses, "Collections, during which everything waits."
+    )
+    yield _gauge("tulle_gc_pause_longest_seconds", parts.collector.pauses.longest, "Longest so far.")
+    check = parts.selfcheck
+    yield _total(
+        "tulle_self_check_keys_total", check.looked, "Keys compared with what their objects give from nothing."
+    )
+    yield _total(
+        "tulle_self_check_stale_total", check.stale, "Keys that were stale, and were made anew: a defect of Tulle."
+    )
+
+
+def _histogram(name: str, found: Histogram, words: str) -> Iterator[Sample]:
+    for bound, count in found.buckets():
+        yield Sample(name=name, value=count, labels={"le": bound}, kind="histogram", help=words, suffix="_bucket")
+    yield Sample(name=name, value=found.sum, labels={}, kind="histogram", help=words, suffix="_sum")
+    yield Sample(name=name, value=found.count, labels={}, kind="histogram", help=words, suffix="_count")
 
 
 def _place(stream: Stream) -> tuple[str, str]:

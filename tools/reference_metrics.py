@@ -41,8 +41,13 @@ def metrics() -> str:
     poller.close()
     loop.close()
     plane = [
-        (f"`{inside[0]}`", "counter" if kind == "_total" else "gauge", str(inside[-1]), ", ".join(keywords))
-        for kind in ("_gauge", "_total")
+        (
+            f"`{inside[0]}`",
+            {"_gauge": "gauge", "_total": "counter", "_histogram": "histogram"}[kind],
+            str(inside[-1]),
+            "le" if kind == "_histogram" else ", ".join(keywords),
+        )
+        for kind in ("_gauge", "_total", "_histogram")
         for inside, keywords in calls("controlplane/reports.py", kind)
     ]
     head = ("metric", "kind", "meaning", "labels")

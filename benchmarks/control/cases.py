@@ -179,7 +179,7 @@ class Bench:
         self.figures["storm_admission_p99_ms"] = percentile(answered, 0.99)
         self.figures["storm_admissions_s"] = len(answered) / seconds
         self.figures["loop_lag_longest_ms"] = 1000 * await self._plane.metric("tulle_loop_lag_longest_seconds")
-        self.figures["gc_longest_ms"] = 1000 * await self._plane.metric("tulle_gc_longest_seconds")
+        self.figures["gc_longest_ms"] = 1000 * await self._plane.metric("tulle_gc_pause_longest_seconds")
 
     async def _admission(self, stop: asyncio.Event) -> list[float]:
         """Ask the webhook ten times a second; milliseconds until each answer."""

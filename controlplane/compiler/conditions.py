@@ -18,6 +18,8 @@ from controlplane.model.traffic import Route
 from meshapi.names import CONTROLLER_NAME
 
 MAX_PARENTS = 32
+DEFECTIVE = "Defective"
+"""The condition of a Mesh whose control plane found something stale; there only then."""
 
 
 def route_status(route: Route, verdicts: Sequence[Verdict], services: Services) -> tuple[ParentStatus, ...]:
@@ -49,6 +51,12 @@ def _partially_invalid(route: Route) -> tuple[Condition, ...]:
     return (Condition(type="PartiallyInvalid", status=True, reason="UnsupportedValue", message=message),)
 
 
+def defective(stale: Sequence[str]) -> Condition:
+    """Tell that a self-check found something stale."""
+    message = f"Found stale and made anew: {', '.join(stale)}. This is a defect of Tulle; its log says more."
+    return Condition(type=DEFECTIVE, status=True, reason="StaleKeys", message=message)
+
+
 def merge_conditions(
     stored: Iterable[Mapping[str, Any]], ours: Iterable[Condition], *, generation: int, now: str
 ) -> list[dict[str, Any]]:
@@ -77,7 +85,7 @@ def merge_conditions(
     return merged
 
 
-_OWN_TYPES = frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid", BYPASSED})
+_OWN_TYPES = frozenset({"Accepted", "ResolvedRefs", "PartiallyInvalid", BYPASSED, DEFECTIVE})
 """Types that are ours to take away when they no longer hold."""
 
 

@@ -78,20 +78,7 @@ def compiling(model: Model, previous: MeshSnapshot | None = None, *, roots: byte
     attached, traffic, statuses = yield from passes.routes()
     standings, told = yield from passes.standings()
     works = passes.works
-    service_claims = works.service_claims.after(
-        Claim(key, was.service.ips if was else (), now.service.ips if now else ())
-        for key, was, now in services.differing(previous.services)
-    )
-    pod_claims = works.pod_claims.after(
-        Claim(
-            key,
-            was.pod.ips if was else (),
-            now.pod.ips if now else (),
-            was.pod.created if was else "",
-            now.pod.created if now else "",
-        )
-        for key, was, now in pods.differing(previous.pods)
-    )
+    service_claims, pod_claims = passes.claims(services, pods)
     return MeshSnapshot(
         trust_domain=model.trust_domain,
         roots=roots,
@@ -251,6 +238,25 @@ class _Passes:
         if standings is not works.standings:
             told[Key("", MESH_NAME)] = bypassed(standings.values()) or None
         return standings, self._before.policy_statuses.after(told)
+
+    def claims(self, services: Table[Key, ServiceEntry], pods: Table[Key, PodEntry]) -> tuple[Claims, Claims]:
+        """Find out whose each address is, of Services and of pods."""
+        works, before = self.works, self._before
+        of_services = works.service_claims.after(
+            Claim(key, was.service.ips if was else (), now.service.ips if now else ())
+            for key, was, now in services.differing(before.services)
+        )
+        of_pods = works.pod_claims.after(
+            Claim(
+                key,
+                was.pod.ips if was else (),
+                now.pod.ips if now else (),
+                was.pod.created if was else "",
+                now.pod.created if now else "",
+            )
+            for key, was, now in pods.differing(before.pods)
+        )
+        return of_services, of_pods
 
     def _behind_targets(self) -> set[Key]:
         """Pods of the slices that changed, of Services that a policy targets."""

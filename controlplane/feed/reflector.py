@@ -21,6 +21,7 @@ from controlplane.feed.kinds import Kind
 from controlplane.feed.objects import ref_of
 from controlplane.feed.shapes import Meta
 from controlplane.kube.client import ApiError, Cluster, path_of
+from controlplane.timing import Collector
 
 WATCH_SECONDS = 280
 SILENCE_SECONDS = 150.0
@@ -126,6 +127,7 @@ class Reflector:
                 page: Any = msgspec.json.decode(raw, type=self._page)
                 version = page.metadata.resource_version
                 objects.extend(self._kind.plain(obj) for obj in page.items)
+                Collector.keep()
         except ApiError as error:
             if error.code == 410:
                 raise _GoneError from error

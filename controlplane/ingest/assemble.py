@@ -7,7 +7,7 @@ nothing: what cannot be read becomes a `Problem` and the rest goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -107,6 +107,27 @@ def ingesting(
     )
 
 
+class _Raws(Mapping[Key, Raw]):
+    """The raw objects of a kind that a model was read from."""
+
+    def __init__(self, read: _Read[Any]) -> None:
+        self._seen = read.seen
+
+    def __getitem__(self, key: Key) -> Raw:
+        return cast("Raw", self._seen[key].raw)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._seen)
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+
+def raw_of(model: Model, kind: str) -> Mapping[Key, Raw]:
+    """The raw objects of a kind that a model was read from, by key."""
+    return _Raws(cast("_Read[Any]", model.memo.get(kind) or _Read()))
+
+
 def _routes(read: Mapping[str, _Read[Any]], previous: Model | None) -> Table[RouteKey, Route]:
     """Put the kinds of routes into one table."""
     news: dict[RouteKey, Route | None] = {}
@@ -170,7 +191,7 @@ def _seen(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None
 def _attempt(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:
     """Read one object. A fault of ours is that object's alone: what it was read as before stays, and the next pass tries again."""
     try:
-        return _read_one(kind, key, raw)
+        return _read_one(kind, key, raw, before)
     except Exception as error:  # noqa: BLE001 - the supervisor of one object
         return _Seen(raw, before.noun if before else None, before.problem if before else None, error)
 
@@ -189,10 +210,14 @@ def _generation(raw: Mapping[str, Any]) -> int:
         return 0
 
 
-def _read_one(kind: str, key: Key, raw: Mapping[str, Any]) -> _Seen[Any]:
+def _read_one(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:
     try:
         # Objects from a list carry no kind of their own.
-        noun = _READERS[kind](Cursor({**raw, "kind": kind}))
+        cursor = Cursor({**raw, "kind": kind})
+        if kind == "EndpointSlice" and before is not None and before.fault is None:
+            noun = read_slice(cursor, before.raw, before.noun)
+        else:
+            noun = _READERS[kind](cursor)
     except UnreadableError as error:
         problem = Problem(
             kind=kind,

@@ -6,6 +6,8 @@ Refuses shapes the API server would not let in, with UnreadableError.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from controlplane.ingest.protocols import protocol_of
 from controlplane.ingest.reading import Cursor, canonical_ip, port_list
 from controlplane.model.meta import Key
@@ -106,8 +108,11 @@ def read_service(raw: Cursor) -> Service | None:
     return Service(key=key_of(raw), ips=ips, external=external, ports=ports)
 
 
-def read_slice(raw: Cursor) -> EndpointSlice | None:
-    """Read an EndpointSlice; one of no Service, or of names instead of addresses, is of no use."""
+def read_slice(raw: Cursor, before: object = None, last: EndpointSlice | None = None) -> EndpointSlice | None:
+    """Read an EndpointSlice; one of no Service, or of names instead of addresses, is of no use.
+
+    Of the raw object it was read from before, and what that was read as, endpoints that are the same are taken over: of a hundred one flips.
+    """
     key = key_of(raw)
     service = raw.at("metadata").texts("labels").get(_SLICE_SERVICE, "")
     if not service or raw.text("addressType", "IPv4") not in {"IPv4", "IPv6"}:
@@ -115,13 +120,29 @@ def read_slice(raw: Cursor) -> EndpointSlice | None:
     ports = tuple(
         (port.text("name"), port.port("port")) for port in raw.items("ports") if port.text("protocol", "TCP") == "TCP"
     )
-    endpoints = (_endpoint(one, key.namespace) for one in raw.items("endpoints"))
+    known = _known(before, last, key)
+    endpoints = (known(one) or _endpoint(one, key.namespace) for one in raw.items("endpoints"))
     return EndpointSlice(
         key=key,
         service=Key(key.namespace, service),
         ports=ports,
         endpoints=tuple(one for one in endpoints if one is not None),
     )
+
+
+def _known(before: object, last: EndpointSlice | None, key: Key) -> Callable[[Cursor], SliceEndpoint | None]:
+    """Look up an endpoint by its raw form among those that were read before."""
+    listed = before.get("endpoints") if isinstance(before, Mapping) else None
+    if last is None or last.key != key or not isinstance(listed, list) or len(listed) != len(last.endpoints):
+        return lambda _: None
+    by_address = {str(raw["addresses"]): (raw, read) for raw, read in zip(listed, last.endpoints, strict=True)}
+
+    def known(one: Cursor) -> SliceEndpoint | None:
+        addresses = one.value.get("addresses") if isinstance(one.value, Mapping) else None
+        raw, read = by_address.get(str(addresses), (None, None))
+        return read if raw == one.value else None
+
+    return known
 
 
 def _endpoint(raw: Cursor, namespace: str) -> SliceEndpoint | None:

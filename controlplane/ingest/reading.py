@@ -7,6 +7,7 @@ absent ones have defaults.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from typing import Any
 _DURATION = re.compile(r"(?:\d{1,5}(?:h|m|s|ms)){1,4}\Z")
 _PART = re.compile(r"(\d+)(ms|h|m|s)")
 _PORT = re.compile(r"[0-9]{1,5}\Z")
+_KEPT = 65_536
+"""Addresses whose form is remembered: the same ones come with each change of their slice."""
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -117,6 +120,7 @@ def _is_text(value: object) -> bool:
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
+@functools.lru_cache(_KEPT)
 def canonical_ip(raw: str) -> str:
     """Write an address the one way names use it; empty when it is none."""
     try:

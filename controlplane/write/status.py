@@ -8,10 +8,10 @@ entries survive. Nothing is written that is there already.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from controlplane.compiler.conditions import merge_conditions, merge_parents
+from controlplane.compiler.conditions import defective, merge_conditions, merge_parents
 from controlplane.compiler.snapshot import Condition, MeshSnapshot
 from controlplane.feed.kinds import CONFIGURED, kind_of
 from controlplane.feed.objects import Object, ObjectStore, Ref, ref_of
@@ -20,6 +20,7 @@ from controlplane.model.mesh import MESH_NAME
 from controlplane.model.meta import Key, Problem, RouteKey
 from controlplane.write.writer import Job, Writer
 
+_KINDS = frozenset(kind.name for kind in CONFIGURED)
 _COUNT = "proxies"
 COUNT_SECONDS = 3.0
 MAX_TROUBLES = 3
@@ -42,7 +43,16 @@ class Served(Protocol):
 class Statuses:
     """What is wanted of the Writer for objects whose status is not what the snapshot says."""
 
-    def __init__(self, cluster: Cluster, store: ObjectStore, writer: Writer, feed: Served) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: ObjectStore,
+        writer: Writer,
+        feed: Served,
+        stale: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._stale = stale
+        """What a self-check found to be stale."""
         self._cluster = cluster
         self._store = store
         self._writer = writer
@@ -50,19 +60,25 @@ class Statuses:
         """None until there is one: before, nothing is known of any object, and what a status says stays."""
         self._settled: dict[Ref, tuple[object, Object]] = {}
         """What was compared last: the told conditions, and the raw object by identity."""
+        self._changed: set[Ref] = set()
+        """Objects that are not what they were when the last snapshot was told."""
         self._feed = feed
+        store.listen(self._noted)
 
     def told(self, snapshot: MeshSnapshot) -> None:
-        """Compare everything with a new snapshot."""
-        self._snapshot = snapshot
-        live: set[Ref] = set()
-        for kind in CONFIGURED:
-            for obj in self._store.of(kind.name):
-                ref = ref_of(kind.name, obj)
-                live.add(ref)
-                self._compare(ref, obj)
-        for ref in [ref for ref in self._settled if ref not in live]:
-            self._gone(ref)
+        """Compare what a new snapshot says of an object where it, or the object, is another than before."""
+        before, self._snapshot = self._snapshot, snapshot
+        changed, self._changed = self._changed, set()
+        if before is None:
+            changed.update(ref_of(kind.name, obj) for kind in CONFIGURED for obj in self._store.of(kind.name))
+        else:
+            changed |= _differing(before, snapshot)
+        for ref in changed:
+            self.look(ref)
+
+    def _noted(self, ref: Ref) -> None:
+        if ref.kind in _KINDS:
+            self._changed.add(ref)
 
     def look(self, ref: Ref) -> None:
         """Compare one object with the last snapshot, as the store knows it."""
@@ -105,7 +121,13 @@ class Statuses:
             conditions, generation = _conditions(snapshot, ref)
             count = {}
             if ref == MESH:
-                conditions, count = (*conditions, _kinds_read(self._feed.troubles())), {_COUNT: len(snapshot.pods)}
+                found = self._stale()
+                conditions = (
+                    *conditions,
+                    _kinds_read(self._feed.troubles()),
+                    *((defective(found),) if found else ()),
+                )
+                count = {_COUNT: len(snapshot.pods)}
             return (conditions, count, generation), lambda stored, now: {
                 **stored,
                 **count,
@@ -137,6 +159,20 @@ class Statuses:
             await self._cluster.patch(path_of(api, plural, ref.namespace, ref.name, "status"), body)
 
         return write
+
+
+def _differing(old: MeshSnapshot, new: MeshSnapshot) -> set[Ref]:
+    """Name the objects that are told something else now; the Mesh is told how many pods there are."""
+    found = {Ref(*key) for key, _, _ in new.route_statuses.differing(old.route_statuses)}
+    found |= {Ref(*key) for key, _, _ in new.model.routes.differing(old.model.routes)}
+    policies = [
+        *(key for key, _, _ in new.policy_statuses.differing(old.policy_statuses)),
+        *(key for key, _, _ in new.model.authentications.differing(old.model.authentications)),
+    ]
+    found |= {Ref("PeerAuthentication" if key.namespace else "Mesh", *key) for key in policies}
+    problems = {*old.user_problems} ^ {*new.user_problems} if old.user_problems is not new.user_problems else ()
+    found |= {Ref(one.kind, one.namespace, one.name) for one in problems if one.kind in _KINDS}
+    return found | {MESH}
 
 
 def _conditions(snapshot: MeshSnapshot, ref: Ref) -> tuple[tuple[Condition, ...], int]:

@@ -1,7 +1,7 @@
 """Store to snapshot to streams, after each burst of changes.
 
 In: changes of the store and of the roots. Out: a new snapshot in the `Source`, which tells its streams what changed, and the snapshot to whoever listens (status). The arrows in
-between are pure; here is only when they run. Problems in users' objects are logged once, when they come up. It refuses nothing: a fault in a pass
+between are pure; here is only when they run: a slice at a time, and what they make is seen at their end. Problems in users' objects are logged once, when they come up. It refuses nothing: a fault in a pass
 is logged with its trace, the last good snapshot goes on being served, and the next change tries again.
 """
 
@@ -10,21 +10,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.compiler.passes import compile_mesh
+from controlplane.compiler.passes import compiling
 from controlplane.compiler.reads import changed
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.feed.objects import ObjectStore, Ref
-from controlplane.ingest.assemble import ingest
+from controlplane.ingest.assemble import KINDS, ingesting
 from controlplane.model.mesh import Model
 from controlplane.model.meta import Key, Problem
+from controlplane.model.steps import Steps, finished
+from controlplane.timing import Collector
 from controlplane.xds.debounce import Debounce
+from controlplane.xds.pace import in_slices
 from controlplane.xds.source import Source
 
 URGENT = frozenset({"EndpointSlice", "Pod", "Service"})
+_READ = frozenset(KINDS)
+"""The store holds what others read as well."""
+MANY = 1000
+"""Changes of which most will live as long as the cluster does: a list was read."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +60,8 @@ class Publisher:
         self._model: Model | None = None
         self._changed: set[Ref] = set()
         """What changed since the last snapshot."""
+        self._taken: set[Ref] = set()
+        """What changed for the one that is being made."""
         self._problems: frozenset[Problem] = frozenset()
         self._listeners: list[Callable[[MeshSnapshot], None]] = []
         self.figures = Figures()
@@ -71,10 +81,10 @@ class Publisher:
     async def run(self) -> None:
         """Publish now, and after each burst of changes, until cancelled."""
         clock = asyncio.get_running_loop().time
-        self._attempt(clock)
+        await self._attempt(clock)
         while True:
             await self._until_due(clock)
-            self._attempt(clock)
+            await self._attempt(clock)
 
     async def _until_due(self, clock: Callable[[], float]) -> None:
         while (due := self._debounce.due) is None or due > clock():
@@ -84,39 +94,73 @@ class Publisher:
                     await self._wake.wait()
 
     def _noted(self, ref: Ref) -> None:
+        if ref.kind not in _READ:
+            return
         self._changed.add(ref)
         self._debounce.note(asyncio.get_running_loop().time(), urgent=ref.kind in URGENT)
         self._wake.set()
 
-    def _attempt(self, clock: Callable[[], float]) -> None:
-        """Publish; the supervisor of the pure passes."""
-        self._debounce.taken()
-        began = clock()
+    async def _attempt(self, clock: Callable[[], float]) -> None:
+        """Publish, a slice at a time; the supervisor of the pure passes."""
+        seen = self._debounce.taken() or clock()
+        taken = self._taken = self._changed
+        self._changed = set()
+        large = len(taken) >= MANY
+        work = 0.0
         try:
-            self._publish()
+            made, work = await in_slices(self._making(taken), Collector.keep if large else _nothing)
+            began = time.perf_counter()
+            self._swap(*made, seen)
+            work += time.perf_counter() - began
         except Exception:
+            self._changed |= taken
             self.figures.failures += 1
             log.exception("compiling the mesh failed; the snapshot before it goes on being served")
-        self.figures.last_seconds = clock() - began
-        self.figures.seconds += self.figures.last_seconds
+        self._taken = set()
+        self.figures.last_seconds = work
+        self.figures.seconds += work
+        self._debounce.spent(clock(), work)
+        if large:
+            Collector.settle()
 
-    def _publish(self) -> None:
+    def anew(self) -> None:
+        """Have everything read and compiled from nothing, for what there is cannot be trusted."""
+        self._model = None
+        self.touch()
+
+    def waiting(self, ref: Ref) -> bool:
+        """Tell whether a change of an object is known that the snapshot does not hold yet."""
+        return ref in self._changed or ref in self._taken
+
+    def publish(self) -> None:
+        """Publish now, in one piece; for who cannot wait and has no loop to hold up."""
+        taken, self._changed = self._changed, set()
+        self._swap(*finished(self._making(taken)), 0.0)
+
+    def _making(self, taken: Iterable[Ref]) -> Steps[tuple[Model, MeshSnapshot]]:
+        """Make the next snapshot; nobody sees it yet."""
+        before, roots = self._source.snapshot if self._model else None, self._roots().encode()
+        changes = self._changes(taken)
+        model = yield from ingesting(self._store, self._model, trust_domain=self._trust_domain, changes=changes)
+        snapshot = yield from compiling(model, before, roots=roots)
+        return model, snapshot
+
+    def _swap(self, model: Model, snapshot: MeshSnapshot, seen: float) -> None:
+        """Serve a snapshot, of whose changes the first was seen then."""
         before = self._source.snapshot
-        model = ingest(self._store, self._model, trust_domain=self._trust_domain, changes=self._changes())
-        snapshot = compile_mesh(model, before, roots=self._roots().encode())
         self._model = model
-        self._changed.clear()
-        self._source.replace(snapshot, changed(before, snapshot))
+        self._source.replace(snapshot, changed(before, snapshot), seen)
         self.figures.snapshots += 1
         self.published.set()
-        self._complain(frozenset(snapshot.user_problems))
+        if snapshot.user_problems is not before.user_problems:
+            self._complain(frozenset(snapshot.user_problems))
         self._report(before.faults, snapshot.faults)
         for listener in self._listeners:
             listener(snapshot)
 
-    def _changes(self) -> dict[str, dict[Key, Mapping[str, Any] | None]]:
+    def _changes(self, taken: Iterable[Ref]) -> dict[str, dict[Key, Mapping[str, Any] | None]]:
         changes: dict[str, dict[Key, Mapping[str, Any] | None]] = {}
-        for ref in self._changed:
+        for ref in taken:
             key = Key(ref.namespace, ref.name)
             changes.setdefault(ref.kind, {})[key] = self._store.get(ref.kind, ref.namespace, ref.name)
         return changes
@@ -131,3 +175,7 @@ class Publisher:
         for problem in sorted(problems - self._problems):
             log.warning("%s", problem)
         self._problems = problems
+
+
+def _nothing() -> None:
+    """Between the slices of a small pass."""

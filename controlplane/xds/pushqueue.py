@@ -19,11 +19,15 @@ class PushQueue:
 
     def __init__(self) -> None:
         self._pending: set[Key] = set()
+        self.seen = 0.0
+        """When the oldest of what is pending, or was taken last, was seen."""
         self._ended = False
         self._some = asyncio.Event()
 
-    def add(self, keys: Iterable[Key]) -> None:
-        """Merge changed resources into the pending push."""
+    def add(self, keys: Iterable[Key], seen: float = 0.0) -> None:
+        """Merge changed resources into the pending push; `seen` is when the change behind them was, by the loop's clock."""
+        if not self._pending:
+            self.seen = seen
         self._pending.update(keys)
         if self._pending:
             self._some.set()

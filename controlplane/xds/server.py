@@ -20,8 +20,10 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from controlplane.bounds import NAMES, STREAMS, FullError, Shares, Who
 from controlplane.ca.access import Denied, Identify, authorization_of
+from controlplane.timing import Histogram
 from controlplane.xds import messages
 from controlplane.xds.callers import Callers, Peer
+from controlplane.xds.pace import Pace
 from controlplane.xds.pushqueue import Key, PushQueue
 from controlplane.xds.stream import Catalogue, Conversation, Nack
 from meshapi import xds
@@ -51,7 +53,7 @@ log = logging.getLogger(__name__)
 class ResourceSource(Protocol):
     """What the hub needs of the mesh: a catalogue for each peer, and somebody to tell what peers use."""
 
-    def catalogue(self, peer: Peer, tell: Callable[[Iterable[Key]], None]) -> Catalogue:
+    def catalogue(self, peer: Peer, tell: Callable[[Iterable[Key], float], None]) -> Catalogue:
         """Give the catalogue of a peer's view, which tells what of it has changed."""
 
     def joined(self, peer: Peer) -> None:
@@ -88,6 +90,10 @@ class Stream:
         """The client says what it has to say of itself."""
         self.peer = self.peer.told(node)
 
+    def settled(self, seen: float) -> None:
+        """A change is acknowledged."""
+        self._hub.acknowledged.observe(asyncio.get_running_loop().time() - seen)
+
     def refused(self, nack: Nack) -> None:
         """A response was refused: logged once, shown until the next."""
         self._hub.nacked += 1
@@ -120,6 +126,9 @@ class Hub:
         self.held = Shares("streams", STREAMS)
         self.names = Shares("subscribed names", NAMES)
         self._empty = asyncio.Event()
+        self._pace = Pace()
+        self.acknowledged = Histogram()
+        """From a change seen to its acknowledgement by a stream."""
         self.draining = False
         self.pushes = 0
         self.nacked = 0
@@ -245,6 +254,7 @@ class Hub:
         raw = first
         while raw is not EOF:
             async with turn:
+                await self._pace.turn()
                 answers = stream.conversation.received(raw)
                 for message in answers:
                     await context.write(message)
@@ -253,8 +263,10 @@ class Hub:
     async def _push(self, stream: Stream, context: Any, turn: asyncio.Lock) -> None:
         while (keys := await stream.queue.take()) is not None:
             async with turn:
-                for message in stream.conversation.push(keys):
-                    self.pushes += 1
+                await self._pace.turn()
+                told = stream.conversation.push(keys, stream.queue.seen)
+                self.pushes += len(told)
+                for message in told:
                     await context.write(message)
 
 

@@ -27,6 +27,9 @@ from meshapi.xds import Type
 
 _GRPC_AGENT = "grpc"
 
+Tell = Callable[[Iterable[Key], float], None]
+"""Told what changed, and when the change behind it was seen."""
+
 log = logging.getLogger(__name__)
 
 
@@ -62,8 +65,8 @@ class Source:
         self._cells: dict[tuple[Key, Client], Cell] = {}
         self._readers: dict[Input, set[Cell]] = {}
 
-    def replace(self, snapshot: MeshSnapshot, changed: Iterable[Input]) -> None:
-        """Serve from this snapshot on; what read something that changed is built anew when it is asked for."""
+    def replace(self, snapshot: MeshSnapshot, changed: Iterable[Input], seen: float = 0.0) -> None:
+        """Serve from this snapshot on; what read something that changed is built anew when it is asked for. `seen` is when the changes were."""
         self.snapshot = snapshot
         stale = set(self.broken)
         for one in changed:
@@ -73,9 +76,9 @@ class Source:
             cell.stale = True
         for cell in stale:
             for view in cell.holders:
-                view.tell((cell.key,))
+                view.tell((cell.key,), seen)
 
-    def catalogue(self, peer: Peer, tell: Callable[[Iterable[Key]], None]) -> View:
+    def catalogue(self, peer: Peer, tell: Tell) -> View:
         """Give the view of a peer."""
         client = Client(
             namespace=peer.namespace,
@@ -119,6 +122,21 @@ class Source:
         if cell.stale:
             self._build(cell)
         return cell.value
+
+    def fresh(self) -> list[Cell]:
+        """All cells whose value holds."""
+        return [cell for cell in self._cells.values() if not cell.stale]
+
+    def doubtful(self, cell: Cell) -> bool:
+        """Build a cell anew, and tell its streams where it was another one than what they were sent."""
+        before = cell.value
+        self._forget(cell)
+        self._build(cell)
+        if cell.stale or cell.value == before:
+            return False
+        for view in cell.holders:
+            view.tell((cell.key,), 0.0)
+        return True
 
     def sizes(self) -> dict[str, int]:
         """How much is remembered, for metrics."""
@@ -178,7 +196,7 @@ def _workload(peer: Peer) -> tuple[str, str]:
 class View:
     """What one client may see, and holds of it; a `stream.Catalogue`."""
 
-    def __init__(self, source: Source, client: Client, tell: Callable[[Iterable[Key]], None]) -> None:
+    def __init__(self, source: Source, client: Client, tell: Tell) -> None:
         self._source = source
         self.client = client
         self.tell = tell

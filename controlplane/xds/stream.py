@@ -60,6 +60,9 @@ class StreamListener(Protocol):
     def refused(self, nack: Nack) -> None:
         """A response was refused."""
 
+    def settled(self, seen: float) -> None:
+        """A change that was seen then is acknowledged."""
+
     def introduced(self, node: messages.Node) -> None:
         """The client said who it is, or said it anew."""
 
@@ -72,6 +75,8 @@ class Conversation:
         self._delta = delta
         self._listener = listener
         self.subscriptions: dict[Type, Subscription] = {}
+        self._seen = 0.0
+        """When the change was seen that is being told; 0 where an answer is."""
 
     def received(self, raw: bytes) -> list[bytes]:
         """Take a request; raises BadRequestError."""
@@ -88,6 +93,8 @@ class Conversation:
             self._listener.refused(Nack(type=type_, names=tuple(refused), sentence=ask.error))
         known, covered = set(ask.known), subscription.wildcard
         answer = subscription.ask(ask)
+        if subscription.settled:
+            self._listener.settled(subscription.settled)
         if subscription.dropped or (covered and not subscription.wildcard):
             self._keep(type_, subscription)
         if subscription.added or subscription.dropped:
@@ -99,12 +106,14 @@ class Conversation:
         names = self._spread(type_, subscription, answer) | (known if WILDCARD in answer else set())
         return self._delta_messages(type_, subscription, names, asked=answer - {WILDCARD}, always=WILDCARD in answer)
 
-    def push(self, keys: Iterable[Key]) -> list[bytes]:
-        """Say what of the changed resources concerns this stream."""
+    def push(self, keys: Iterable[Key], seen: float = 0.0) -> list[bytes]:
+        """Say what of the changed resources concerns this stream; `seen` is when the change behind them was."""
+        self._seen = seen
         changed: dict[Type, set[str]] = {}
         for type_, name in keys:
             changed.setdefault(type_, set()).add(name)
         out = self._push_delta(changed) if self._delta else self._push_world(changed)
+        self._seen = 0.0
         for type_, subscription in self.subscriptions.items():
             if subscription.wildcard and WILDCARD in changed.get(type_, ()):
                 self._keep(type_, subscription)
@@ -198,7 +207,7 @@ class Conversation:
             return []
         out = []
         for batch in messages.portions(found):
-            nonce = subscription.sent({one.name: one.version for one in batch}, gone)
+            nonce = subscription.sent({one.name: one.version for one in batch}, gone, self._seen)
             out.append(messages.delta_response(type_, nonce, batch, gone))
             gone = []
         return out
@@ -209,7 +218,7 @@ class Conversation:
         found = self._fetched(type_, wanted)
         held = {one.name: one.version for one in found}
         dropped = set(subscription.progress) - held.keys() if whole else set()
-        return messages.world_response(type_, subscription.sent(held, dropped), found)
+        return messages.world_response(type_, subscription.sent(held, dropped, self._seen), found)
 
     def _spread(self, type_: Type, subscription: Subscription, names: set[str]) -> set[str]:
         """Replace the wildcard by what it covers."""

@@ -60,6 +60,10 @@ class Subscription:
         self._named = False
         self._nonce = 0
         self._inflight: dict[str, dict[str, str]] = {}
+        self._seen: dict[str, float] = {}
+        """By nonce, when the change was seen that a response was sent for."""
+        self.settled = 0.0
+        """When the change was seen that the last request acknowledges; 0 where it acknowledges none."""
 
     def ask(self, request: Ask) -> set[str]:
         """Take a request; return the names (WILDCARD among them for everything) that must be answered now."""
@@ -92,16 +96,18 @@ class Subscription:
         seen = self.progress.get(name)
         return seen is None or seen.sent != version
 
-    def sent(self, resources: Mapping[str, str], removed: Iterable[str] = ()) -> str:
-        """Note a response going out ({name: version}, and names told to be gone); returns its nonce."""
+    def sent(self, resources: Mapping[str, str], removed: Iterable[str] = (), seen: float = 0.0) -> str:
+        """Note a response going out ({name: version}, names told to be gone, and when the change was seen); returns its nonce."""
         self._nonce += 1
         nonce = str(self._nonce)
+        if seen:
+            self._seen[nonce] = seen
         for name, version in resources.items():
-            seen = self.progress.get(name)
-            if seen is None:
+            progress = self.progress.get(name)
+            if progress is None:
                 self.progress[name] = Progress(version)
             else:
-                seen.sent = version
+                progress.sent = version
             self.missing.discard(name)
         for name in removed:
             self.progress.pop(name, None)
@@ -109,11 +115,14 @@ class Subscription:
                 self.missing.add(name)
         self._inflight[nonce] = dict(resources)
         if len(self._inflight) > MAX_INFLIGHT:
-            self._inflight.pop(next(iter(self._inflight)))
+            oldest = next(iter(self._inflight))
+            del self._inflight[oldest]
+            self._seen.pop(oldest, None)
         return nonce
 
     def _acknowledge(self, request: Ask) -> None:
         batch = self._inflight.pop(request.nonce, None)
+        self.settled = self._seen.pop(request.nonce, 0.0) if request.error is None else 0.0
         if batch is None:
             return
         refused = set(self._named_in(batch, request.error))

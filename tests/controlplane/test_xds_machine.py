@@ -141,7 +141,7 @@ class Mesh(RuleBasedStateMachine):
 
     def _publish(self) -> None:
         self.waiting = False
-        self._act(self.publisher._publish)
+        self._act(self.publisher.publish)
         fresh = compile_mesh(ingest(self.store), roots=self.roots.encode())
         if fresh != self.fresh:
             self.truths.clear()

@@ -30,7 +30,7 @@ class Told:
 
     def __init__(self, source: Source, who: Peer) -> None:
         self.keys: set[tuple[Type, str]] = set()
-        self.view = source.catalogue(who, self.keys.update)
+        self.view = source.catalogue(who, lambda keys, _: self.keys.update(keys))
 
 
 def view_of(source: Source, who: Peer) -> View:
@@ -244,7 +244,7 @@ def test_envoys_share_what_their_wildcards_cover() -> None:
     source = Source()
     source.replace(compile_mesh(ingest(mo.shop()), roots=b"r"), ())
     views = [
-        source.catalogue(Peer(namespace="shop", pod=pod, identity="x", user_agent="envoy"), list)
+        source.catalogue(Peer(namespace="shop", pod=pod, identity="x", user_agent="envoy"), lambda *_: None)
         for pod in ("web-1", "api-1")
     ]
     for type_ in (Type.ENDPOINTS, Type.ROUTES, Type.SECRET):

@@ -51,7 +51,7 @@ class Served:
         self.publish()
 
     def publish(self) -> None:
-        self.publisher._publish()
+        self.publisher.publish()
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ class Subscriber:
         self.busy = False
         self._source = source
         source.joined(self.peer)
-        view = source.catalogue(self.peer, self.pending.update)
+        view = source.catalogue(self.peer, lambda keys, _: self.pending.update(keys))
         self.client = view.client
         self.conversation = Conversation(view, delta=self.delta, listener=self)
         if not self.delta:
@@ -115,6 +115,9 @@ class Subscriber:
 
     def refused(self, nack: object) -> None:
         raise AssertionError(nack)
+
+    def settled(self, seen: float) -> None:
+        """Acknowledgements are no news here."""
 
     def introduced(self, node: object) -> None:
         raise AssertionError(node)

@@ -1,0 +1,95 @@
+"""How long things take that nobody may wait for: the loop held, the collector at work, a change until it is acknowledged.
+
+In: seconds. Out: `Histogram`s and longest values for `/metrics`. `LoopLag` asks to be woken twenty times a second and sees how late that is; `Collector` hears of each collection and keeps what
+will live long out of the next ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from bisect import bisect_left
+from collections.abc import Iterator
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the buckets, seconds."""
+WAKE_SECONDS = 0.05
+
+
+class Histogram:
+    """Durations, counted by bucket; and the longest."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+        self.longest = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+        self.longest = max(self.longest, seconds)
+
+    @property
+    def count(self) -> int:
+        """How many were counted."""
+        return sum(self._counts)
+
+    def buckets(self) -> Iterator[tuple[str, int]]:
+        """By upper bound, as Prometheus writes it, how many were not longer."""
+        total = 0
+        for bound, count in zip((*BOUNDS, float("inf")), self._counts, strict=True):
+            total += count
+            yield (f"{bound:g}" if bound != float("inf") else "+Inf"), total
+
+
+class LoopLag:
+    """How late the loop wakes who asked to be woken."""
+
+    def __init__(self) -> None:
+        self.late = Histogram()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + WAKE_SECONDS
+            await asyncio.sleep(WAKE_SECONDS)
+            self.late.observe(max(clock() - due, 0.0))
+
+
+class Collector:
+    """The garbage collector, which stops everything while it looks at what it tracks."""
+
+    def __init__(self) -> None:
+        self.pauses = Histogram()
+        self._began = 0.0
+
+    def watch(self) -> None:
+        """Hear of every collection from now on."""
+        gc.callbacks.append(self._heard)
+
+    def unwatch(self) -> None:
+        """Hear of no more."""
+        gc.callbacks.remove(self._heard)
+
+    @staticmethod
+    def keep() -> None:
+        """Leave all there is now out of later collections, in no time: what a list is read into lives on, and would be looked at again and again while it grows."""
+        gc.freeze()
+
+    @staticmethod
+    def settle() -> None:
+        """Leave all there is now out of later collections: after a list was read, most of it lives as long as the cluster does.
+
+        Objects that end are freed as always, by their counts; only cycles among what is here now would stay, so the young ones are looked through first.
+        """
+        gc.collect(1)
+        gc.freeze()
+
+    def _heard(self, phase: str, _: object) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+        else:
+            self.pauses.observe(time.perf_counter() - self._began)
