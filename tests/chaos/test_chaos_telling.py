@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from controlplane.ca.issuer import ROOT_YEARS, new_root
 from meshapi import names
 from tests.chaos.world import BROKEN, World
 from tests.support.cluster import Kube
-from tests.support.mesh import ask, is_injected
+from tests.support.mesh import is_injected
 from tests.support.objects import Object, container, pod
 
 pytestmark = pytest.mark.timeout(180)
@@ -45,8 +46,7 @@ def told(world: World) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def mended(world: World) -> Iterator[None]:
-    """Begin and end with a mesh that is well."""
-    world.settled()
+    """End with a mesh that is well."""
     yield
     world.cluster.mend()
     world.settled()
@@ -97,10 +97,13 @@ def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stal
     world.cluster.cut(plane, API_PORT)
     world.party.apply(fresh())
     world.party("patch", "configmap", "tulle-trust", "-n", "tulle-system", "-p", json.dumps({"data": spoilt(before)}))
-    assert ask(world.party, "caller", "http://fresh:8080/")[0][0] == 200, "it passes through"
+    command = world.party.command("exec", "caller", "-c", "app", "--", "python", "-c", ASK_ON)
+    asking = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         found = told(world)
     finally:
+        asking.kill()
+        asking.wait()
         world.cluster.mend()
         world.party("delete", "service", "fresh")
 
@@ -109,6 +112,13 @@ def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stal
     assert "party/caller: party/fresh:8080 has vanished for it" in found[HOLDS]
     assert "is stale" in found["the bundle remembers every root that is trusted"]
     world.system.until(lambda: roots(world).strip() != spoilt(before)["roots"].strip(), 60, "the bundle of before")
+
+
+ASK_ON = (
+    "import time,urllib.request as u\n"
+    "for _ in range(60): assert u.urlopen('http://fresh:8080/').status==200; time.sleep(0.5)\n"
+)
+"""Passes through, and keeps the destination in use for half a minute."""
 
 
 def fresh() -> Object:

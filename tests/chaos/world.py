@@ -175,11 +175,19 @@ class World:
         return wanted <= known
 
     def settled(self) -> None:
-        """Wait until everything runs that should, and every sidecar is connected."""
-        self.rolled(self.system, "tulle")
-        self.rolled(self.shop, *SHOP)
-        self.rolled(self.party, *PARTY)
+        """Wait until everything runs that should, nothing ends any more, and every sidecar is connected."""
+        self.party.until(lambda: not self._unsettled(), 120, "the end of every rollout")
         self.party.until(self.connected, 60, "connection of every sidecar")
+
+    def _unsettled(self) -> list[str]:
+        """Name the Deployments that are not yet what they should be."""
+        found = []
+        for one in self.system.get("deployments", "-A")["items"]:
+            spec, status, metadata = one["spec"], one.get("status") or {}, one["metadata"]
+            counts = {status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")}
+            if status.get("observedGeneration") != metadata["generation"] or counts != {spec["replicas"]}:
+                found.append(metadata["name"])
+        return found
 
     @staticmethod
     def injected(kube: Kube) -> list[str]:
