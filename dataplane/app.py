@@ -228,6 +228,10 @@ class _Flushing:
         """Tell what is known of a listener."""
         return self._source.session.find(name)
 
+    def held(self) -> tuple[int, int]:
+        """Count names."""
+        return self._source.session.held()
+
 
 async def run(settings: Settings, ends: list[socket.socket]) -> None:
     """Run a sidecar until it is told to end; raises StartError."""

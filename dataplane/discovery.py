@@ -11,11 +11,12 @@ hears `ASKED`, and the connection passes through as plain Kubernetes.
 | idle | else, and the control plane is there to be asked again | at the next sweep |
 | kept | else: the control plane is away. That time does not count | never |
 
-Whatever it is, at most `MOST` are kept: the least recently used goes first, of those that are not open if there are any.
+Whatever it is, at most `MOST` are kept, and what they lead to is no more than `MOST_HELD`: the least recently used goes first, of those that are not open if there are any.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Protocol
@@ -32,6 +33,8 @@ IDLE_SECONDS = 600.0
 """A destination without a connection that nobody asked for in this long is let go, where the settings say nothing else."""
 MOST = 20_000
 """Destinations kept; what a control plane lets one stream subscribe to is more than twice that."""
+MOST_HELD = (90_000, 45_000)
+"""Names held of all types of resources, and of one: a route table may lead to any number of clusters. The control plane bears 100,000 and 50,000."""
 _ROOM = 16
 """Share of them let go at once when there is no room, so that looking for them costs little a destination."""
 
@@ -50,6 +53,9 @@ class Subscriptions(Protocol):
     def find(self, name: str) -> Finding:
         """Tell what is known of a listener now."""
 
+    def held(self) -> tuple[int, int]:
+        """Count the names subscribed to, and to be: of all types, and of the one that has most."""
+
 
 class Discovery:
     """The destinations this workload uses, and who waits for one."""
@@ -67,6 +73,7 @@ class Discovery:
         self.most = MOST
         """Destinations kept at most."""
         self.idle_seconds = IDLE_SECONDS
+        self.most_held = MOST_HELD
         self._timers = timers
         self._clock = clock
         self._subscriptions = subscriptions
@@ -141,7 +148,9 @@ class Discovery:
                 self._answer(name, ASKED)
 
     def changed(self) -> None:
-        """The configuration changed: answer who waited for what is known now."""
+        """The configuration changed: let go of what is too much, answer who waited for what is known now."""
+        while self._used and any(map(operator.gt, self._subscriptions.held(), self.most_held)):
+            self._make_room()
         for name in list(self._waiting):
             finding = self._subscriptions.find(name)
             if finding.found is not Found.ASKED:
@@ -174,7 +183,7 @@ class Discovery:
     def _make_room(self) -> None:
         open_ = self._open()
         ranked = sorted((name in open_, used, name) for name, used in self._used.items())
-        gone = {name for _, _, name in ranked[: self.most // _ROOM + 1]}
+        gone = {name for _, _, name in ranked[: len(ranked) // _ROOM + 1]}
         self._overflow.value += len(gone)
         self._let_go(gone)
 

@@ -48,7 +48,7 @@ class Session(Protocol):
         """Begin on a new stream; returns what to send."""
 
     def receive(self, raw: bytes) -> list[bytes]:
-        """Take a response; returns what to send."""
+        """Take a response; returns the answer to it."""
 
     def pending(self) -> list[bytes]:
         """Return subscription changes to send since the last call."""

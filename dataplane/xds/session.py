@@ -115,6 +115,11 @@ class Session:
             case _:
                 return ASKED
 
+    def held(self) -> tuple[int, int]:
+        """Count the names subscribed to, and to be: of all types, and of the one that has most."""
+        counts = [len(names) for names in self._needed.values()]
+        return sum(counts), max(counts)
+
     def connected(self) -> list[bytes]:
         """Begin on a new stream; returns what to send."""
         self._streaming = True
@@ -140,7 +145,7 @@ class Session:
         return requests
 
     def receive(self, raw: bytes) -> list[bytes]:
-        """Take a response; returns what to send."""
+        """Take a response; returns the answer to it. What it leads to is asked for by `pending`, once it is known what of it is kept."""
         try:
             response = protos.message(_DISCOVERY + "DeltaDiscoveryResponse").FromString(raw)
             type_ = Type(response.type_url)
@@ -159,7 +164,7 @@ class Session:
             log.warning("refused from the control plane: %s", sentence)
             # INVALID_ARGUMENT (google.rpc.Code)
             fields["error_detail"] = {"code": 3, "message": sentence}
-        return [self._request(**fields), *self.pending()]
+        return [self._request(**fields)]
 
     def _apply(self, type_: Type, response: Any) -> list[str]:
         """Take in each resource by itself; return the sentences about those that were refused."""

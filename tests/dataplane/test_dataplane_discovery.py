@@ -29,6 +29,8 @@ class Stage:
         self.now = 1000.0
         self.known: dict[str, Finding] = {}
         self.wanted: list[str] = []
+        self.leads: dict[str, int] = {}
+        """To how many names of a type a destination leads."""
         self.dropped: list[str] = []
         self.open: set[str] = set()
         self.timers: list[Timer] = []
@@ -49,6 +51,10 @@ class Stage:
 
     def find(self, name: str) -> Finding:
         return self.known.get(name, ASKED)
+
+    def held(self) -> tuple[int, int]:
+        counts = [self.leads.get(name, 1) for name in set(self.wanted) - set(self.dropped)]
+        return 2 * sum(counts), sum(counts)
 
     def ask(self, *names: str) -> None:
         for name in names:
@@ -254,3 +260,24 @@ def test_who_waits_for_what_is_let_go_is_answered() -> None:
 
     assert stage.told == [ASKED]
     assert stage.dropped == ["a"]
+
+
+@pytest.mark.parametrize("bound", [(1000, 25), (50, 1000)])
+def test_destinations_that_lead_to_too_much_let_the_least_recently_used_go(bound: tuple[int, int]) -> None:
+    """What is held is bounded, not what it is reached by: one route table may name a thousand clusters."""
+    stage = Stage(most=100)
+    stage.discovery.most_held = bound
+    stage.open = {"a"}
+    for name in ("a", "b", "c"):
+        stage.now += 1
+        stage.ask(name)
+    stage.leads["c"] = 20
+    stage.known = dict.fromkeys(("a", "b", "c"), KNOWN)
+    stage.discovery.changed()
+    assert stage.dropped == []
+    stage.leads["a"] = 10
+    stage.discovery.changed()
+
+    assert stage.dropped == ["b", "c"]
+    assert stage.discovery.names == {"a"}
+    assert stage.overflow.value == 2

@@ -68,7 +68,7 @@ class Ads:
                 for name, (version, body) in resources.items()
             ],
         )
-        self.answer(self.session.receive(response.SerializeToString()))
+        self.answer([*self.session.receive(response.SerializeToString()), *self.session.pending()])
 
     def _send(self, type_: Type, names: set[str]) -> int:
         found = {}

@@ -45,7 +45,7 @@ class Wire:
             body = protos.from_dict(type_.url.rpartition("/")[2], value).SerializeToString()
             name = value.get("name") or value["cluster_name"]
             response.resources.add(name=name, version=version, resource={"type_url": type_.url, "value": body})
-        return self.take(self.session.receive(response.SerializeToString()))
+        return self.take([*self.session.receive(response.SerializeToString()), *self.session.pending()])
 
     def want(self, name: str) -> list[Any]:
         self.session.want(name)
@@ -415,3 +415,22 @@ def test_nothing_is_said_while_there_is_no_stream() -> None:
     assert session.pending() == []
     assert len(session.connected()) == 2
     assert session.pending() == []
+
+
+def test_what_a_response_leads_to_is_asked_for_once_it_is_known_what_of_it_is_kept(wire: Wire) -> None:
+    """Else the names of a route table that is let go at once would be asked for, beyond what the control plane bears."""
+    wire.want("outbound/10.96.0.1:80")
+    before = wire.session.held()
+    response = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(type_url=Type.LISTENER.url, nonce="1")
+    body = protos.from_dict(Type.LISTENER.url.rpartition("/")[2], tcp_listener("outbound/10.96.0.1:80", "c"))
+    response.resources.add(
+        name="outbound/10.96.0.1:80",
+        version="1",
+        resource={"type_url": Type.LISTENER.url, "value": body.SerializeToString()},
+    )
+    (answer,) = wire.session.receive(response.SerializeToString())
+    assert wire.session.held() == (before[0] + 1, before[1])
+    wire.session.drop({"outbound/10.96.0.1:80"})
+
+    assert [asked([one]) for one in wire.take([answer, *wire.session.pending()])] == [{}, {}]
+    assert wire.session.held() == (before[0] - 1, before[1] - 1)
