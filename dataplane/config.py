@@ -223,6 +223,8 @@ class TcpFilter:
 
     targets: tuple[Target, ...]
     idle_timeout: float = 3600.0
+    life: float = 0.0
+    """How long a connection may live at most; 0 is no bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,3 +356,7 @@ class SidecarConfig:
     clusters: dict[str, Cluster] = field(default_factory=dict)
     endpoints: dict[str, Endpoints] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
+    refused_routes: dict[str, str] = field(default_factory=dict)
+    """Route tables that came and could not be used, of which there is no form in force: why, as the control plane was told."""
+    refused_clusters: dict[str, str] = field(default_factory=dict)
+    """The same of clusters."""

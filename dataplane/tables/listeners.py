@@ -107,6 +107,7 @@ class ChainTable:
     def _compile_tcp(self, noun: TcpFilter) -> None:
         self.targets = [TargetRow(target) for target in noun.targets if target.weight > 0]
         self.idle = noun.idle_timeout
+        self.life = noun.life
 
     @property
     def patience(self) -> float:

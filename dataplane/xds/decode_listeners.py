@@ -199,4 +199,5 @@ def _tcp(config: Any, where: str) -> TcpFilter:
     return TcpFilter(
         targets=targets,
         idle_timeout=seconds(config, "idle_timeout", 3600.0),
+        life=seconds(config, "max_downstream_connection_duration", 0.0),
     )

@@ -216,7 +216,7 @@ class Session:
             found = settling.chosen(root) if root in self._roots else {}
             left |= self._enforces.put(root, found.keys())
             chosen |= found
-        self.config = enforced(self.config, chosen, self._enforces.unused(left))
+        self.config = self._told(enforced(self.config, chosen, self._enforces.unused(left)))
         settling = Settling(self._held, self.config)
         left = set(roots - self._roots)
         for root in roots:
@@ -230,6 +230,14 @@ class Session:
             self._needed[type_].discard(name)
             self._held[type_].forget(name)
             self._stirred.add(type_)
+
+    def _told(self, config: SidecarConfig) -> SidecarConfig:
+        """Say why there is nothing in force where something was refused."""
+        routes = self._held[Type.ROUTES].unusable(config.routes)
+        clusters = self._held[Type.CLUSTER].unusable(config.clusters)
+        if routes == config.refused_routes and clusters == config.refused_clusters:
+            return config
+        return replace(config, refused_routes=routes, refused_clusters=clusters)
 
     def _subscription(self, type_: Type, fresh: set[str], stale: set[str]) -> list[bytes]:
         """Write a change of subscriptions in requests of bearable size; versions go with the first of a type on a stream, and what they leave out is sent anew."""

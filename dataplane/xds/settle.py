@@ -55,6 +55,10 @@ class Held:
         """Everything of which anything was said."""
         return {*self.nouns, *self.absent, *self.refused}
 
+    def unusable(self, in_force: Mapping[str, object]) -> dict[str, str]:
+        """Tell of which names something came, and nothing that could be used, and why."""
+        return {name: words for name, words in self.refused.items() if name not in in_force}
+
     def take(self, name: str, noun: Noun, version: str, lost: str = "") -> None:
         """A good form came. Equal content keeps the old noun, so what is compiled from it stays as well.
 

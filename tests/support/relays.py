@@ -31,8 +31,8 @@ from dataplane.tables.listeners import ChainTable
 from tests.support.net import Heard, Net, net
 
 
-def tcp(*targets: str, idle: float = 3600.0) -> TcpFilter:
-    return TcpFilter(targets=tuple(Target(cluster=name) for name in targets or ("app",)), idle_timeout=idle)
+def tcp(*targets: str, idle: float = 3600.0, life: float = 0.0) -> TcpFilter:
+    return TcpFilter(targets=tuple(Target(cluster=name) for name in targets or ("app",)), idle_timeout=idle, life=life)
 
 
 def chain(name: str, filter_: TcpFilter | HttpFilter, tls: TlsContext | None = None, **match: Any) -> FilterChain:

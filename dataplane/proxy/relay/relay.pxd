@@ -17,11 +17,13 @@ cdef class Relay(Ends):
     cdef readonly bint reached
     cdef ChainTable _chain
     cdef ClusterTable _cluster
+    cdef str _refused
     cdef EndpointSlot _slot
     cdef list _tried
     cdef bytes _first
     cdef object _waiter
     cdef double _idle
+    cdef Timer _life
     cdef Timer _timer
     cdef Timer _turn
     cdef public object seen
@@ -57,3 +59,4 @@ cdef class Relay(Ends):
     cdef object _leave_slot(self)
     @cython.locals(client=Stream, server=Stream)
     cpdef object _look_idle(self)
+    cpdef object _outlive(self)

@@ -56,6 +56,8 @@ class Relay(Ends):
         "_cluster",
         "_first",
         "_idle",
+        "_life",
+        "_refused",
         "_slot",
         "_timer",
         "_tried",
@@ -81,12 +83,16 @@ class Relay(Ends):
         self.reached = False
         self._chain = chain
         self._cluster: ClusterTable | None = None
+        self._refused = ""
+        """Why the control plane's word about the cluster could not be used."""
         self._slot: EndpointSlot | None = None
         self._tried: list[EndpointSlot] = []
         self._first = b""
         self._waiter: Waiter | None = None
         self._idle = IDLE_SECONDS if chain is None else chain.idle
         self._timer: Timer | None = None
+        self._life: Timer | None = None
+        """When the time is up that a client's connection may live."""
         self.seen: Seen = standing.UNSEEN
         """What the client's first bytes showed."""
         self._turn: Timer | None = None
@@ -130,12 +136,14 @@ class Relay(Ends):
         stream.receiver = self.client
         # Nothing is read that could not be handed on; a reset is told all the same.
         stream.pause()
+        if self._chain is not None and self._chain.life > 0:
+            self._life = self.runtime.timers.after(self._chain.life, self._outlive)
 
     def _connect(self) -> None:
         """Dial the next endpoint, or give up."""
         slot = self._choose()
         if slot is None:
-            self._fail("no endpoint to connect to")
+            self._fail(self._refused or "no endpoint to connect to")
             return
         cluster = self._cluster
         if cluster is not None and not cluster.circuit.may_connect():
@@ -165,6 +173,8 @@ class Relay(Ends):
         if self._cluster is None:
             row = self._chain.choose(random.random())  # noqa: S311 - shares of traffic, no secret
             self._cluster = None if row is None else self.runtime.tables.clusters.get(row.cluster)
+            if row is not None and self._cluster is None:
+                self._refused = self.runtime.tables.config.refused_clusters.get(row.cluster, "")
         cluster = self._cluster
         if cluster is None or len(self._tried) >= self.runtime.bounds.connect_tries:
             return None
@@ -251,6 +261,8 @@ class Relay(Ends):
         waiter = self._waiter
         self.over = True
         self.runtime.relaying.discard(self)
+        if self._life is not None:
+            self._life.cancel()
         if waiter is not None:
             self._waiter = None
             waiter.server_failed()
@@ -264,8 +276,9 @@ class Relay(Ends):
         """Account for the end, once."""
         self.over = True
         self.runtime.relaying.discard(self)
-        if self._turn is not None:
-            self._turn.cancel()
+        for timer in (self._turn, self._life):
+            if timer is not None:
+                timer.cancel()
         self._leave_slot()
         series = self.client.series
         if series is not None:
@@ -322,6 +335,12 @@ class Relay(Ends):
         if self._judged() != standing.FOLLOWS:
             self.runtime.metrics.events.of("connection_outlived").value += 1
             self._cut()
+
+    def _outlive(self) -> None:
+        """The connection is as old as it may become."""
+        self._life = None
+        self.runtime.metrics.events.of("connection_life_ended").value += 1
+        self._cut()
 
     def _cut(self) -> None:
         """Reset both ends: nobody can be told within bytes that are not looked into."""

@@ -6,6 +6,7 @@ trailers-only response (HTTP 200 with `grpc-status`), as the gRPC protocol has i
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from dataplane.protocol.events import Headers
@@ -16,6 +17,11 @@ PERMISSION_DENIED: Final = 7
 UNIMPLEMENTED: Final = 12
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
+
+_UNSAID = re.compile(rb"[^ -$&-~]")
+"""What is percent-encoded in `grpc-message` (gRPC over HTTP/2, "Status-Message")."""
+_LONGEST = 500
+"""Characters of a sentence about configuration that clients are told."""
 
 
 class Refusal:
@@ -39,7 +45,7 @@ class Refusal:
         self.grpc_headers: Headers = [
             _field(b"content-type", b"application/grpc"),
             _field(b"grpc-status", b"%d" % grpc_status),
-            _field(b"grpc-message", b"%s: %s" % (word.encode(), sentence.encode().replace(b"%", b"%25"))),
+            _field(b"grpc-message", b"%s: %s" % (word.encode(), _UNSAID.sub(_percent, sentence.encode()))),
             named,
         ]
 
@@ -55,18 +61,33 @@ class Refusal:
         """Return the same refusal with what was wrong at its end, where that is known."""
         if not reason:
             return self
-        sentence = self.body.decode().rstrip(".\n")
-        return Refusal(self.word, self.status, self.flag, f"{sentence}: {reason}.", self.grpc_status)
+        return Refusal(self.word, self.status, self.flag, f"{_sentence(self).rstrip('.')}: {reason}.", self.grpc_status)
 
     def at(self, status: int) -> Refusal:
         """Return the same refusal with a status the route asks for."""
         if status == self.status:
             return self
-        return Refusal(self.word, status, self.flag, self.body.decode().rstrip("\n"), self.grpc_status)
+        return Refusal(self.word, status, self.flag, _sentence(self), self.grpc_status)
+
+
+def _sentence(refusal: Refusal) -> str:
+    return refusal.body.decode().rstrip("\n")
+
+
+def _percent(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]
 
 
 def _field(name: bytes, value: bytes) -> tuple[bytes, bytes, bytes]:
     return (name, value, name)
+
+
+def lacking(refusal: Refusal, sentence: str | None) -> Refusal:
+    """Say of what is not there why it was refused, where that is known: with the sentence the control plane was told."""
+    if sentence is None:
+        return refusal
+    said = Refusal(REFUSED_CONFIGURATION.word, refusal.status, refusal.flag, _sentence(REFUSED_CONFIGURATION))
+    return said.because(sentence[:_LONGEST])
 
 
 NO_ROUTE: Final = Refusal(
@@ -77,6 +98,9 @@ NO_ROUTE_TABLE: Final = Refusal(
 )
 NO_CLUSTER: Final = Refusal(
     "cluster_not_found", 503, flags.NO_CLUSTER, "The route names a backend that does not exist."
+)
+REFUSED_CONFIGURATION: Final = Refusal(
+    "refused_configuration", 503, flags.NO_CLUSTER, "What the control plane sent for this cannot be used."
 )
 INVALID_BACKEND: Final = Refusal(
     "backend_not_found", 500, flags.NO_CLUSTER, "The route's backend does not resolve.", UNAVAILABLE

@@ -120,6 +120,9 @@ def _chain(listener: ListenerTable) -> ChainTable | None:
 def _routed(tables: Tables, chain: ChainTable, head: RequestHead, now: float) -> dict[str, Any]:
     routes: RouteIndex | None = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
     if routes is None:
+        why = tables.config.refused_routes.get(chain.route_name)
+        if why is not None:
+            return {"outcome": f"503 refused_configuration: {why}"}
         return {"outcome": f"503 route_table_missing: the routes {chain.route_name} have not arrived yet"}
     row = routes.match(head)
     if row is None:
@@ -160,7 +163,8 @@ def _targets(tables: Tables, rows: list[TargetRow], now: float) -> list[dict[str
             "endpoints": [],
         }
         if cluster is None:
-            target["problem"] = "the backend does not exist (or has not arrived)"
+            why = tables.config.refused_clusters.get(row.cluster)
+            target["problem"] = f"refused: {why}" if why else "the backend does not exist (or has not arrived)"
         elif cluster.original:
             target["original_destination"] = True
         else:

@@ -164,7 +164,8 @@ class Routed(Sending):
         routes = self.client.routes()
         if routes is None:
             self.client.come_anew()
-            self.refuse(errors.NO_ROUTE_TABLE)
+            why = self.runtime.tables.config.refused_routes.get(self.client.chain.route_name)
+            self.refuse(errors.lacking(errors.NO_ROUTE_TABLE, why))
             return
         row = routes.match(self.head)
         if row is None:
@@ -204,7 +205,8 @@ class Routed(Sending):
                 self.refuse(errors.INVALID_BACKEND)
             else:
                 self.client.come_anew()
-                self.refuse(errors.NO_CLUSTER.at(row.not_found_status))
+                why = self.runtime.tables.config.refused_clusters.get(target.cluster)
+                self.refuse(errors.lacking(errors.NO_CLUSTER, why).at(row.not_found_status))
             return
         self.cluster = cluster
         if row.mirrors:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
+from dataclasses import replace
 
 import pytest
 
 from dataplane.config import CircuitLimits, Endpoint
 from dataplane.proxy.relay import relay
+from dataplane.tables.compile import compile_tables
 from tests.support.certs import Authority
 from tests.support.net import Echo, Heard
 from tests.support.relays import Proxy, chain, listener, proxy, tcp
@@ -170,6 +173,43 @@ async def test_idle_relay_is_closed_after_its_time() -> None:
         assert await asyncio.wait_for(loop.sock_recv(client, 1), 5) == b""
 
         assert loop.time() - start > 0.2
+
+
+async def test_relay_ends_when_its_connection_is_as_old_as_it_may_become() -> None:
+    """However much goes through it (`max_downstream_connection_duration`); a reset, for it is no end of what was sent."""
+    async with proxy() as p:
+        p.install(listener("relay", chain("tcp", tcp(life=0.15))), app=p.net.serve(Echo))
+        client = p.net.connect(p.listen("relay"))
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+
+        async def talk() -> None:
+            while True:
+                await loop.sock_sendall(client, b"x")
+                await asyncio.wait_for(loop.sock_recv(client, 1), 5)
+
+        with pytest.raises(ConnectionResetError):
+            await talk()
+        assert 0.1 < loop.time() - start < 3
+        assert p.runtime.metrics.events.of("connection_life_ended").value == 1
+        await p.quiet()
+
+
+async def test_client_is_told_in_the_log_what_was_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes have no place for a sentence."""
+    async with proxy() as p:
+        port = relay_to(p, 1)
+        tables = p.runtime.tables
+        config = replace(
+            tables.config, clusters={}, refused_clusters={"app": "cluster app: health_checks is not supported"}
+        )
+        p.runtime.install(compile_tables(config, tables))
+        client = p.net.connect(port)
+        with caplog.at_level(logging.INFO, "tulle.proxy"), pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(client, 1)
+
+        assert "was reset: cluster app: health_checks is not supported" in caplog.text
+        await p.quiet()
 
 
 async def test_relay_leads_to_a_mesh_endpoint_through_mutual_tls() -> None:

@@ -16,6 +16,7 @@ from dataplane.config import (
     Redirect,
     Route,
     RouteMatch,
+    SidecarConfig,
     Target,
 )
 from dataplane.tables.compile import compile_tables
@@ -61,6 +62,33 @@ def test_response_headers_are_changed(rig: MakeRig) -> None:
     assert client.read() == b"HTTP/1.1 200 OK\r\nServer: mesh\r\ncontent-length: 0\r\n\r\n"
 
 
+SENTENCE = "cluster c: outlier_detection is not supported"
+
+
+@pytest.mark.parametrize(
+    ("noun", "status"),
+    [
+        (replace(config(), routes={}, refused_routes={"r": SENTENCE}), b"503"),
+        (
+            replace(config(everything(forward("nobody", not_found_status=500))), refused_clusters={"nobody": SENTENCE}),
+            b"500",
+        ),
+    ],
+    ids=["route table", "cluster"],
+)
+def test_what_was_refused_is_answered_with_the_sentence_of_its_refusal(
+    rig: MakeRig, noun: SidecarConfig, status: bytes
+) -> None:
+    """Not that it has not arrived, or does not exist: whoever looks at the answer need not look into a log."""
+    r = rig(noun)
+    client = r.client().send(get())
+    answer = client.read()
+
+    assert answer.startswith(b"HTTP/1.1 %s " % status)
+    assert b"x-tulle-error: refused_configuration" in answer
+    assert answer.endswith(f"What the control plane sent for this cannot be used: {SENTENCE}.\n".encode())
+
+
 @pytest.mark.parametrize(
     ("noun", "status", "word"),
     [
@@ -79,7 +107,7 @@ def test_what_cannot_be_forwarded_is_answered_with_a_reason(
     r = rig(noun)
     answer = r.client().send(get()).read()
 
-    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.startswith(b"HTTP/1.1 %s " % status)
     assert b"x-tulle-error: " + word in answer
     assert answer.endswith(b".\n")
     assert r.dialer.dials == []

@@ -11,6 +11,7 @@ from dataplane.xds.decode import decode_message
 from dataplane.xds.reading import RefusedError
 from meshapi import protos
 from meshapi.xds import Type
+from tests.dataplane.xds.test_xds_decode import listener, tcp
 
 EXTENSIONS = "type.googleapis.com/envoy.extensions."
 MANAGER = EXTENSIONS + "filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -234,3 +235,10 @@ def test_word_that_nobody_retries_on_is_refused(word: str) -> None:
     """By name."""
     with pytest.raises(RefusedError, match=f"retrying on {word} is not supported"):
         route(retry_policy={"retry_on": f"5xx,{word}"})
+
+
+def test_tcp_proxys_fields_are_read() -> None:
+    """How long it may be silent, and how old it may become."""
+    found = read(Type.LISTENER, listener(tcp(idle_timeout="1s", max_downstream_connection_duration="2s")))
+
+    assert (found.chains[0].filter.idle_timeout, found.chains[0].filter.life) == (1.0, 2.0)

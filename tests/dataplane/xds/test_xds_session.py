@@ -434,3 +434,20 @@ def test_what_a_response_leads_to_is_asked_for_once_it_is_known_what_of_it_is_ke
 
     assert [asked([one]) for one in wire.take([answer, *wire.session.pending()])] == [{}, {}]
     assert wire.session.held() == (before[0] - 1, before[1] - 1)
+
+
+def test_sentence_of_a_refusal_is_in_the_configuration_until_there_is_a_form_that_can_be_used(wire: Wire) -> None:
+    """Requests that need it are answered with it. One of a newer form is not: the old one is in force."""
+    wire.want("outbound/10.96.0.1:80")
+    wire.send(Type.LISTENER, tcp_listener("outbound/10.96.0.1:80", "c"))
+    bad = {**eds("c"), "outlier_detection": {"consecutive_5xx": 1}}
+    wire.send(Type.CLUSTER, bad)
+    first = wire.session.config
+    assert first.refused_clusters == {"c": "cluster c: outlier_detection is not supported"}
+    wire.send(Type.CLUSTER, eds("c"))
+    wire.send(Type.ENDPOINTS, endpoints("c", "10.0.0.1"))
+    assert wire.session.config.refused_clusters == {}
+    wire.send(Type.CLUSTER, bad)
+
+    assert wire.session.config.refused_clusters == {}
+    assert list(wire.session.config.clusters) == ["c"]
