@@ -85,6 +85,11 @@ async def large(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def spelt(_: web.Request) -> web.Response:
+    """Answer with a phrase and a spelling of its own."""
+    return web.Response(reason="Quite So", headers={"X-Odd-Case": "1"})
+
+
 async def chat(request: web.Request) -> web.WebSocketResponse:
     """Say everything twice."""
     socket_ = web.WebSocketResponse()
@@ -99,6 +104,7 @@ async def _serve_web(port: int, ready: threading.Event, stop: asyncio.Event) -> 
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/echo", echo)
     app.router.add_get("/large", large)
+    app.router.add_get("/spelt", spelt)
     app.router.add_get("/chat", chat)
     app.router.add_route("*", "/{rest:.*}", told)
     runner = web.AppRunner(app)

@@ -54,6 +54,16 @@ def test_curl_gets_the_apps_answer(mesh: Pair, flag: str, version: str) -> None:
     assert {"host", "user-agent", "accept", "x-odd-case", "x-forwarded-proto", "x-request-id"} == names
 
 
+def test_spelling_of_http1_ends_at_the_second_sidecar(mesh: Pair) -> None:
+    """HTTP/2 between them has neither reason phrases nor capitals: said in forwarding.md, and no more lost than that."""
+    said = json.loads(curl(mesh, "/", "-H", "X-Odd-Case: As It Is"))
+    lines = curl(mesh, "/spelt", "-i").split(b"\r\n")
+
+    assert ["x-odd-case", "As It Is"] in said["headers"]
+    assert lines[0] == b"HTTP/1.1 200 OK"
+    assert b"x-odd-case: 1" in lines
+
+
 def test_large_body_passes_whole_both_ways(mesh: Pair, tmp_path: Path) -> None:
     """Eight megabytes up and the same down, at the same time."""
     body = bytes(range(256)) * 32768
