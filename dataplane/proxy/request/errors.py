@@ -121,6 +121,12 @@ REQUESTS_FULL: Final = Refusal(
     flags.OVERFLOW,
     "The service has as many requests in flight as it may.",
 )
+WAITED: Final = Refusal(
+    "connection_wait_timeout",
+    503,
+    flags.OVERFLOW,
+    "The service has as many connections as it may have, and none became free in the time connecting may take.",
+)
 OVERLOADED: Final = Refusal("overloaded", 503, flags.SHED, "The sidecar has more to do than it can.")
 UPSTREAM_ENDED: Final = Refusal(
     "upstream_connection_ended", 503, flags.CONNECTION_ENDED, "The server closed the connection before it answered."

@@ -19,7 +19,7 @@ from dataplane.proxy.request.deadlines import Deadlines
 from dataplane.proxy.request.life import AstrayError, after
 from dataplane.proxy.request.notes import ORIGINAL, PEER, strip_own
 from dataplane.proxy.request.replay import Replay
-from dataplane.proxy.server.pool import HTTP1, HTTP2, OVERFLOW, UPGRADE, Pool, pool_of
+from dataplane.proxy.server.pool import HTTP1, HTTP2, OVERFLOW, UPGRADE, WAITED, Pool, pool_of
 from dataplane.proxy.server.upstream import HttpUpstream
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables import endpoints
@@ -238,6 +238,8 @@ class Sending(Call):
         self.connect_tries += 1
         if reason == OVERFLOW:
             self.refuse(errors.PENDING_FULL)
+        elif reason == WAITED:
+            self.refuse(errors.WAITED)
         elif self.connect_tries < self.runtime.bounds.connect_tries and not self.cluster.original:
             self.again(elsewhere=True)
         else:

@@ -22,6 +22,8 @@ cdef class Pool(Owner):
     cdef public list idle
     cdef public list connections
     cdef public object pending
+    cdef object _since
+    cdef object _expiry
     cdef HttpUpstream _current
     cdef public Circuit circuit
     cdef object _cluster
@@ -32,6 +34,10 @@ cdef class Pool(Owner):
     cdef HttpUpstream _usable(self)
     @cython.locals(circuit=Circuit)
     cdef object _wait(self, Call call)
+    cdef Call _next(self)
+    cdef object _watch(self)
+    @cython.locals(call=Call, now=double, since=double)
+    cpdef object _expire(self)
     @cython.locals(circuit=Circuit)
     cdef object _dial_enough(self)
     cdef object _offer(self, HttpUpstream connection)

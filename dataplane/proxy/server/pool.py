@@ -2,6 +2,7 @@
 
 In: calls by `acquire`. Out: `Call.connected` with a connection, at once or later, or `Call.unconnected`. Refuses calls
 beyond the cluster's pending bound, and opens no connection beyond its bound unless it has none. HTTP/2 opens another connection when the peer's stream limit is reached.
+Nobody waits longer than connecting may take: where no connection may be opened, that is how long one has to become free.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import deque
 
 from dataplane.config import TlsContext
 from dataplane.net import reasons
+from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
 from dataplane.proxy.request.call import Call
 from dataplane.proxy.server import conduct
@@ -27,6 +29,7 @@ _HTTP2 = HTTP2
 
 OVERFLOW = "overflow"
 FAILED = "failed"
+WAITED = "waited"
 
 
 class Pool(Owner):
@@ -35,6 +38,8 @@ class Pool(Owner):
     __slots__ = (
         "_cluster",
         "_current",
+        "_expiry",
+        "_since",
         "circuit",
         "connecting",
         "connections",
@@ -67,6 +72,10 @@ class Pool(Owner):
         """HTTP/1 connections without a request; the last used is used first."""
         self.connections: list[HttpUpstream] = []
         self.pending: deque[Call] = deque()
+        self._since: deque[float] = deque()
+        """When each of them began to wait."""
+        self._expiry: Timer | None = None
+        """When the first of them has waited long enough, where no connection may be opened for it."""
         self._current: HttpUpstream | None = None
         self.circuit = cluster.circuit
         self._cluster = cluster.noun
@@ -104,8 +113,33 @@ class Pool(Owner):
             call.unconnected(OVERFLOW, "too many requests wait for a connection")
             return
         self.pending.append(call)
+        self._since.append(self.runtime.clock())
         circuit.pending += 1
         self._dial_enough()
+
+    def _next(self) -> Call:
+        """Take out who has waited longest."""
+        self.circuit.pending -= 1
+        self._since.popleft()
+        return self.pending.popleft()
+
+    def _watch(self) -> None:
+        """Look when the first that waits has waited long enough."""
+        if self._expiry is None:
+            left = self._since[0] + self.timeout - self.runtime.clock()
+            self._expiry = self.runtime.timers.after(max(left, 0.0), self._expire)
+
+    def _expire(self) -> None:
+        """Tell who waited too long; the others' time is looked at again."""
+        self._expiry = None
+        now = self.runtime.clock()
+        late = [self._next() for since in list(self._since) if now - since >= self.timeout]
+        for call in late:
+            if not call.over:
+                self.runtime.metrics.events.of("connection_wait_timeouts").value += 1
+                call.unconnected(WAITED, f"no connection became free in {self.timeout:g} s")
+        if self.pending:
+            self._watch()
 
     def prepare(self) -> None:
         """Have a connection before a call needs it."""
@@ -123,7 +157,8 @@ class Pool(Owner):
     def forget(self, call: Call) -> None:
         """The call gave up waiting."""
         if call in self.pending:
-            self.pending.remove(call)
+            at = self.pending.index(call)
+            del self.pending[at], self._since[at]
             self.circuit.pending -= 1
 
     # --- dialling -----------------------------------------------------------------------------------------------------
@@ -134,6 +169,7 @@ class Pool(Owner):
         while self.connecting < wanted:
             if self.connections and not circuit.may_connect():
                 self.runtime.metrics.events.of("connections_overflow").value += 1
+                self._watch()
                 return
             if not self._dial():
                 return
@@ -196,8 +232,7 @@ class Pool(Owner):
     def _serve(self, connection: HttpUpstream) -> None:
         pending = self.pending
         while pending and connection.usable():
-            call = pending.popleft()
-            self.circuit.pending -= 1
+            call = self._next()
             if not call.over:
                 call.connected(connection)
 
@@ -226,8 +261,7 @@ class Pool(Owner):
         for _ in range(failing):
             if not pending:
                 return
-            call = pending.popleft()
-            self.circuit.pending -= 1
+            call = self._next()
             if not call.over:
                 call.unconnected(FAILED, detail)
 

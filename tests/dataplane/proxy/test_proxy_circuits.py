@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from dataplane.config import CircuitLimits, RetryPolicy
+import pytest
+
+from dataplane.config import AppProtocol, CircuitLimits, RetryPolicy
+from dataplane.protocol.http2.server import Http2Server
+from dataplane.protocol.limits import Limits
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import flags
-from tests.dataplane.proxy.rig import Peer, Rig, cluster, config, everything, forward
+from tests.dataplane.proxy.rig import Peer, Rig, Speaker, cluster, config, everything, forward
 
 MakeRig = Callable[..., Rig]
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -76,6 +80,46 @@ def test_connections_are_bounded_but_every_endpoint_may_have_one(rig: MakeRig) -
 
     assert [client.read() for client in clients] == [OK] * 4
     assert len(r.dialer.dials) == 2
+
+
+@pytest.mark.parametrize("protocol", [AppProtocol.HTTP1, AppProtocol.HTTP2])
+def test_wait_for_a_connection_ends_when_connecting_would_have(rig: MakeRig, protocol: AppProtocol) -> None:
+    """The route has no time-out, and a long answer may take for ever; who came later waits on for its own time."""
+    only = replace(cluster("10.1.0.1"), limits=CircuitLimits(max_connections=1), connect_timeout=0.3, protocol=protocol)
+    r = rig(config(clusters=(only,)))
+    first = r.client().send(GET)
+    if protocol is AppProtocol.HTTP2:
+        Speaker(r.servers[0], Http2Server(Limits(concurrent_streams=1))).pump()
+    second = r.client().send(GET)
+    r.run(0.15)
+    third = r.client().send(GET)
+    r.run(0.2)
+    assert (told(second.read()), third.read()) == (b"connection_wait_timeout", b"")
+    assert circuit(r) == (2, 1, 1, 0)
+    r.run(0.2)
+
+    assert told(third.read()) == b"connection_wait_timeout"
+    assert r.runtime.metrics.events.of("connection_wait_timeouts").value == 2
+    assert first.read() == b""
+    assert circuit(r) == (1, 0, 1, 0)
+
+
+def test_connection_that_becomes_free_in_time_serves_who_waits(rig: MakeRig) -> None:
+    """Also one that gave up before its time is no more than gone."""
+    only = replace(cluster("10.1.0.1"), limits=CircuitLimits(max_connections=1), connect_timeout=0.3)
+    r = rig(config(clusters=(only,)))
+    first = r.client().send(GET)
+    gone = r.client().send(GET)
+    r.run(0.1)
+    second = r.client().send(GET)
+    lose(r, gone)
+    r.servers[0].send(OK)
+    assert first.read() == OK
+    r.servers[0].send(OK)
+    r.run(0.5)
+
+    assert second.read() == OK
+    assert r.runtime.metrics.events.of("connection_wait_timeouts").value == 0
 
 
 def test_counts_survive_a_push_and_new_bounds_reach_what_is_there(rig: MakeRig) -> None:
