@@ -23,7 +23,7 @@ class Bounds:
     replay_bytes: int = 64 * 1024
     """Request body bytes kept so a request the server never saw can be sent again."""
     pending_bytes: int = 256 * 1024
-    """Bytes waiting for a peer before the other side is no longer read."""
+    """Bytes waiting for a peer before the other side is no longer read; what is below the `low_watermark` of `protocol` counts as that."""
     interim_responses: int = 100
     """Informational responses (1xx) to one request."""
     copy_seconds: float = 15.0

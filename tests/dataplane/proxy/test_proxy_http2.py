@@ -307,9 +307,10 @@ def test_stream_limit_of_a_server_opens_another_connection(rig: MakeRig) -> None
     assert len(server(r, 1).events(RequestHead)) == 1
 
 
-def test_slow_reader_slows_the_server(rig: MakeRig) -> None:
-    """The windows are not opened beyond what the client took: memory stays bounded."""
-    r = rig(h2_config())
+@pytest.mark.parametrize("bound", [0, 1000, 32 * 1024, 256 * 1024])
+def test_slow_reader_slows_the_server(rig: MakeRig, bound: int) -> None:
+    """The windows are not opened beyond what the client took: memory stays bounded, and all arrives however small the bound is."""
+    r = rig(h2_config(), pending_bytes=bound)
     slow = Speaker(r.client(http2=True), Http2Client(Limits(stream_window=65535)))
     slow.pump()
     slow.codec.send_request(head(), True)
@@ -333,9 +334,10 @@ def test_slow_reader_slows_the_server(rig: MakeRig) -> None:
     assert got == 200 * 16384
 
 
-def test_slow_server_slows_the_client(rig: MakeRig) -> None:
+@pytest.mark.parametrize("bound", [0, 1000, 256 * 1024])
+def test_slow_server_slows_the_client(rig: MakeRig, bound: int) -> None:
     """The same the other way: the client's window stays shut while the server does not read."""
-    r = rig(h2_config())
+    r = rig(h2_config(), pending_bytes=bound)
     c = client(r)
     stream = c.do("send_request", head(b"POST", end=False), False)
     s = server(r)
