@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -23,7 +24,9 @@ from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsContexts
 from dataplane.net.tls_stream import TlsStream
 from dataplane.protocol.events import RequestHead
+from dataplane.protocol.http1 import connection
 from dataplane.protocol.http1.client import Http1Client
+from dataplane.protocol.http1.connection import Http1Connection
 from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
@@ -461,3 +464,27 @@ class HttpMachine(Flowing):
 
 HttpMachine.TestCase.settings = bounded(600, 40)
 TestHttp = HttpMachine.TestCase
+
+
+@pytest.mark.skipif(connection.__file__.endswith(".so"), reason="what is compiled cannot be taken apart")
+def test_machine_finds_an_upload_that_stops_where_a_read_ended_inside_a_chunk_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It hung a 200 MB upload once in 43; with its repair taken out the laws do not hold."""
+    script(HttpMachine())
+    monkeypatch.setattr(Http1Connection, "held", property(lambda self: len(self._buffer)))
+
+    with pytest.raises(AssertionError, match="everybody reads, and bytes lie before the proxy"):
+        script(HttpMachine())
+
+
+def script(machine: HttpMachine) -> None:
+    """What the machine comes to by itself."""
+    machine.start(212_992, False, False)
+    machine.call(-1, -1)
+    machine.cut(0, 1, 1)
+    try:
+        machine.settle()
+        machine.moving()
+    finally:
+        machine.teardown()
