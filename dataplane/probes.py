@@ -7,13 +7,18 @@ request goes to the app directly (the sidecar's own traffic is not captured), at
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
+import urllib.parse
 from collections.abc import Mapping
 
 from dataplane.admin import Answer, Request, text
 from dataplane.settings import Probe
 
 _HEAD_LIMIT = 16 * 1024
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})\b")
+_IN_TARGET = "/?#[]@!$&'()*+,;=:%-._~"
+"""What stands in a path as it is; the rest is escaped, as the kubelet does."""
 _OWNED = frozenset(("host", "connection", "user-agent", "accept"))
 
 
@@ -45,20 +50,30 @@ class Probes:
                 return text("the app takes connections")
             writer.write(_request(probe, self._address))
             await writer.drain()
-            line = (await reader.readuntil(b"\n")).split(b" ", 2)
-            if len(line) < 2 or not line[1].strip().isdigit():
-                raise ValueError("the answer is no HTTP")
-            status = int(line[1])
+            status = await _status(reader)
             # The kubelet takes 200 to 399 for success; a redirect of the app's must not send it elsewhere.
             return text(f"the app answered {status}", 200 if 200 <= status < 400 else status)
         finally:
             writer.close()
 
 
+async def _status(reader: asyncio.StreamReader) -> int:
+    """Read the status of the answer; interim ones come before it (RFC 9110, section 15.2)."""
+    while True:
+        found = _STATUS.match(await reader.readuntil(b"\n"))
+        if found is None:
+            raise ValueError("the answer is no HTTP")
+        status = int(found[1])
+        if status >= 200:
+            return status
+        while (await reader.readuntil(b"\n")).strip():
+            continue
+
+
 def _request(probe: Probe, address: str) -> bytes:
     headers = {name.lower(): value for name, value in probe.headers}
     host = headers.get("host") or f"{f'[{address}]' if ':' in address else address}:{probe.port}"
-    lines = [f"GET {probe.path} HTTP/1.1", f"Host: {host}", "Connection: close"]
+    lines = [f"GET {urllib.parse.quote(probe.path, safe=_IN_TARGET)} HTTP/1.1", f"Host: {host}", "Connection: close"]
     lines.append(f"User-Agent: {headers.get('user-agent', 'kube-probe/tulle')}")
     lines.append(f"Accept: {headers.get('accept', '*/*')}")
     lines += [f"{name}: {value}" for name, value in probe.headers if name.lower() not in _OWNED]

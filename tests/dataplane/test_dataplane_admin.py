@@ -171,3 +171,32 @@ async def test_probe_is_passed_on_to_the_app() -> None:
     assert found == {"/a": 200, "/b": 503, "/c": 504, "/t": 200, "/r": 502, "/none": 404}
     assert b"Host: me\r\n" in seen[0]
     assert b"X-A: b\r\n" in seen[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 200),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 503 No\r\n\r\n", 503),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", 502),
+        (b"HTTP/1.1 9999 What\r\n\r\n", 502),
+        (b"HTTP/1.1 007 What\r\n\r\n", 502),
+    ],
+)
+async def test_probe_is_answered_with_the_final_status(said: bytes, status: int) -> None:
+    """As the kubelet reads it: hints come before, and what is no status is no answer. Passed on, it would wait for more until it kills the app."""
+    seen: list[bytes] = []
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    served = await asyncio.start_server(app, "127.0.0.1", 0)
+    async with served:
+        port = served.sockets[0].getsockname()[1]
+        answer = await Probes({"/a": Probe(port=port, path="/é b?c=%41")}, "127.0.0.1").answer(request("/a"))
+
+    assert answer.status == status
+    assert seen[0].startswith(b"GET /%C3%A9%20b?c=%41 HTTP/1.1\r\n")
