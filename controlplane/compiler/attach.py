@@ -60,13 +60,14 @@ def attach(key: Key, service: Service | None, routes: Iterable[Route]) -> Attach
                 claims.setdefault(place, {}).setdefault(route.key.kind, []).append((route, index))
     won: dict[tuple[RouteKey, int], list[str]] = {}
     lost: dict[tuple[RouteKey, int], str] = {}
+    held: set[tuple[Place, RouteKey]] = set()
     for place, kinds in claims.items():
         for (route, index), winner in _contest(kinds):
             if winner is route:
                 won.setdefault((route.key, index), []).append(str(place[0].port))
-                held = result.routes.setdefault(place, [])
-                if route not in held:
-                    held.append(route)
+                if (place, route.key) not in held:
+                    held.add((place, route.key))
+                    result.routes.setdefault(place, []).append(route)
             else:
                 lost.setdefault((route.key, index), f"port {place[0].port} is routed by {winner.key} already")
     _settle(result, won, lost)
