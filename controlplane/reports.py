@@ -71,7 +71,12 @@ def of(parts: Parts) -> Report:
         missing=parts.missing,
         samples=lambda: samples(parts),
         proxies=lambda: [_proxy(parts, stream) for stream in sorted(parts.hub.streams, key=_place)],
-        snapshot=lambda: {**snapshot(parts.source.snapshot), "authority": authority(parts), "feed": feed(parts)},
+        snapshot=lambda: {
+            **snapshot(parts.source.snapshot),
+            "authority": authority(parts),
+            "feed": feed(parts),
+            "unwritten": unwritten(parts),
+        },
     )
 
 
@@ -240,6 +245,14 @@ def feed(parts: Parts) -> Json:
         kind: {"version": one.served or None, "age_seconds": round(one.age, 1), "error": one.trouble or None}
         for kind, one in parts.feed.kinds.items()
     }
+
+
+def unwritten(parts: Parts) -> list[Json]:
+    """What the leader wants to write and could not, the oldest first."""
+    return [
+        {"what": one.what, "seconds": round(one.seconds, 1), "error": one.why or None}
+        for one in parts.writer.stuck()[:MAX_BROKEN]
+    ]
 
 
 def authority(parts: Parts) -> Json:

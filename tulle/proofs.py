@@ -34,6 +34,7 @@ def of_looks(first: Look, second: Look) -> list[Claim]:
     return [
         *_replicas(first, second),
         *_feeds(first, second),
+        _writes(first, second),
         _running(first, second),
         *_sidecars(first, second),
         *_destinations(first, second),
@@ -75,6 +76,25 @@ def _feeds(first: Look, second: Look) -> list[Claim]:
             advice="it lags or a pass fails: kubectl -n tulle-system logs deploy/tulle; tulle_snapshot_failures_total counts",
         )
     ]
+
+
+def _writes(first: Look, second: Look) -> Claim:
+    stuck = both(_unwritten(first), _unwritten(second))
+    return claim(
+        not stuck,
+        "the control plane writes what it wants to",
+        detail=some(sorted(stuck.values()), "; "),
+        advice="it is tried again for as long as it is wanted: mend the role, the webhook or the owner that refuses it",
+    )
+
+
+def _unwritten(look: Look) -> dict[tuple[str, str], str]:
+    """By replica and what it is: since when it could not be written, and why."""
+    return {
+        (replica, one["what"]): f"{replica}: {one['what']} for {one['seconds']:.0f} s: {one['error']}"
+        for replica, snapshot in look.snapshots.items()
+        for one in snapshot.get("unwritten") or ()
+    }
 
 
 def _unfollowed(look: Look) -> dict[tuple[str, Port, str], str]:

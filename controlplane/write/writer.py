@@ -12,6 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -28,6 +29,18 @@ _TOLD_AFTER = 3
 
 Job = Callable[[], Awaitable[None]]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """A write that was tried in vain and is still wanted."""
+
+    what: str
+    seconds: float
+    """Since it was first wanted."""
+    why: str
+    """What the last try met."""
+
+
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +51,8 @@ class Writer:
         self._jobs: dict[Hashable, Job] = {}
         self._due: dict[Hashable, float] = {}
         self._tries: dict[Hashable, int] = {}
+        self._why: dict[Hashable, str] = {}
+        """What the last try of a key met."""
         self._since: dict[Hashable, float] = {}
         """When a key was first wanted and not done."""
         self._under_way: set[asyncio.Timeout] = set()
@@ -59,6 +74,16 @@ class Writer:
         """For how many seconds the oldest job has been wanted and not done."""
         return max((asyncio.get_running_loop().time() - since for since in self._since.values()), default=0.0)
 
+    def stuck(self) -> list[Stuck]:
+        """What this replica, where it leads, could not write, the oldest first."""
+        now = asyncio.get_running_loop().time()
+        found = [
+            Stuck(what=_label(key), seconds=now - self._since[key], why=why)
+            for key, why in self._why.items()
+            if self._leading and key in self._since
+        ]
+        return sorted(found, key=lambda one: -one.seconds)
+
     def want(self, key: Hashable, job: Job | None, *, after: float = 0.0) -> None:
         """Want something to be written; None when there is nothing (any more) to write under that key.
 
@@ -69,6 +94,7 @@ class Writer:
         if job is None:
             self._jobs.pop(key, None)
             self._since.pop(key, None)
+            self._why.pop(key, None)
             return
         now = asyncio.get_running_loop().time()
         if after:
@@ -123,11 +149,13 @@ class Writer:
             self._due.pop(key, None)
             self._tries.pop(key, None)
             self._since.pop(key, None)
+            self._why.pop(key, None)
 
     def _postpone(self, key: Hashable, job: Job, error: Exception) -> None:
         if self._jobs.get(key) is not job or not self._leading:
             return
         self.failed += 1
+        self._why[key] = str(error)
         tries = self._tries[key] = self._tries.get(key, 0) + 1
         wait = min(FIRST_WAIT * 2 ** min(tries - 1, _DOUBLINGS), LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         asked = error.retry_after if isinstance(error, ApiError) else 0.0

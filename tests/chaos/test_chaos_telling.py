@@ -187,6 +187,37 @@ def refusing(world: World) -> set[str]:
     return {p["pod"] for p in proxies if any(one.get("nacked_reason") for one in p["resources"].values())}
 
 
+def test_leader_that_may_not_write(world: World) -> None:
+    """A role lost a right: what is wanted is told with the API server's own words."""
+    role = world.system.get("clusterrole", "tulle")
+    fewer = [
+        {**rule, "resources": [r for r in rule["resources"] if r != "httproutes/status"]} for rule in role["rules"]
+    ]
+    change = json.dumps({"rules": [rule for rule in fewer if rule["resources"]]})
+    world.system("patch", "clusterrole", "tulle", "--type=merge", "-p", change)
+    world.party.apply(route())
+    try:
+        found = told(world)
+    finally:
+        world.system("patch", "clusterrole", "tulle", "--type=merge", "-p", json.dumps({"rules": role["rules"]}))
+
+    assert "status HTTPRoute party refused for " in found["the control plane writes what it wants to"]
+    assert "httproutes" in found["the control plane writes what it wants to"]
+    world.party.until(lambda: "status" in world.party.get("httproute", "refused"), 60, "the status of the route")
+    world.party("delete", "httproute", "refused")
+
+
+def route() -> Object:
+    parent = {"group": "", "kind": "Service", "name": "quiet", "port": 8080}
+    rules = [{"backendRefs": [{"name": "quiet", "port": 8080}]}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "refused"},
+        "spec": {"parentRefs": [parent], "rules": rules},
+    }
+
+
 def test_issuer_that_has_ended(world: World) -> None:
     """It was good when it was taken; from then on nobody gets a certificate."""
     before = world.system.get("secret", "tulle-ca")["data"]

@@ -286,8 +286,11 @@ async def test_refusal_is_told_once_and_its_age_is_seen(caplog: pytest.LogCaptur
         await refused.wait()
         await until(lambda: writer.failed == 1)
         assert writer.oldest() > 0
+        (stuck,) = writer.stuck()
+        assert (stuck.what, stuck.why) == ("status b", "not allowed to")
+        assert stuck.seconds > 0
         writer.want(("status", "b"), None)
-        assert writer.oldest() == 0
+        assert (writer.oldest(), writer.stuck()) == (0, [])
 
     assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
         "status b is refused, and tried again for as long as it is wanted: not allowed to"

@@ -93,6 +93,8 @@ def test_all_holds_where_all_is_well() -> None:
 MUTE = replace(well(), sidecars=well().sidecars | {WEB: Said(silent="timed out")})
 FROZEN = replace(well(), sidecars={WEB: Said(config=config("10.0.0.1", "10.0.0.9")), CART: well().sidecars[CART]})
 LAGGING = replace(well(), snapshots={"tulle-0": snapshot("10.0.0.1")})
+STUCK = {"what": "status HTTPRoute shop/web", "seconds": 41.2, "error": "not allowed to"}
+UNWRITTEN = replace(well(), snapshots={"tulle-0": snapshot("10.0.0.1", "10.0.0.2") | {"unwritten": [STUCK]}})
 UNKNOWN = replace(well(), snapshots={"tulle-0": {"services": {}}})
 EMPTY = {one: Said(config=config()) for one in (WEB, CART)}
 SCALED = replace(well(), slices=(a_slice(),), sidecars=EMPTY)
@@ -120,6 +122,11 @@ OUTAGES = [
     (FROZEN, "every sidecar holds the destinations the cluster has", ["shop/web-1: shop/web:80 still has 10.0.0.9"]),
     (VANISHED, "every sidecar holds the destinations the cluster has", ["shop/web-1: shop/web:80 has vanished for it"]),
     (LAGGING, "the control plane follows the cluster's endpoints", ["tulle-0: shop/web:80 lacks 10.0.0.2"]),
+    (
+        UNWRITTEN,
+        "the control plane writes what it wants to",
+        ["tulle-0: status HTTPRoute shop/web for 41 s: not allowed to"],
+    ),
     (UNKNOWN, "the control plane follows the cluster's endpoints", ["tulle-0: shop/web is unknown"]),
     (SCALED, "the control plane follows the cluster's endpoints", ["tulle-0: shop/web:80 still has 10.0.0.1"]),
     (DELETED, "the control plane follows the cluster's endpoints", ["tulle-0: shop/web:80 still has 10.0.0.1"]),
