@@ -30,7 +30,7 @@ from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Caller, Tokens
 from controlplane.ca.trust import Trust
 from controlplane.feed.feed import Feed
-from controlplane.feed.kinds import CONFIGURED, REGISTRATIONS, WORKLOADS
+from controlplane.feed.kinds import CONFIGURED, REGISTRATIONS, ROLLED
 from controlplane.feed.namespaces import Namespaces
 from controlplane.feed.objects import ObjectStore
 from controlplane.feed.reflector import Reflector
@@ -143,7 +143,7 @@ class App:
         self.webhooks = Webhooks(self.cluster, self.store, self.writer, own, lambda: self.trust.roots_pem)
         self.statuses = Statuses(self.cluster, self.store, self.writer, self.feed, lambda: self.selfcheck.found)
         looks: dict[str, Look] = {
-            **{kind.name: self.rolls.look for kind in WORKLOADS},
+            **{kind.name: self.rolls.look for kind in ROLLED},
             **{kind.name: self.statuses.look for kind in CONFIGURED},
             **{kind.name: self.webhooks.look for kind in REGISTRATIONS},
         }
@@ -321,20 +321,20 @@ class App:
         self.webhooks.roots_changed()
         self.publisher.touch()
 
-    def _inject_settings(self) -> InjectSettings:
+    def _inject_settings(self, spec: Mapping[str, Any]) -> InjectSettings:
         settings = self.settings
         return InjectSettings(
             proxy=settings.proxy,
             xds_address=settings.xds_address,
             trust_domain=settings.trust_domain,
             ca_roots=self.trust.roots_pem,
-            native_sidecar=self._native_sidecar(),
+            native_sidecar=self._native_sidecar(spec),
             excluded_namespaces=settings.untouched,
         )
 
-    def _native_sidecar(self) -> bool:
+    def _native_sidecar(self, spec: Mapping[str, Any]) -> bool:
         word = self.settings.proxy.native_sidecar
-        return word == "true" or (word == "auto" and self._server_knows and self.kubelets.know())
+        return word == "true" or (word == "auto" and self._server_knows and self.kubelets.know(spec))
 
     def _count_admission(self, hook: str, outcome: str) -> None:
         self.admissions[hook, outcome] = self.admissions.get((hook, outcome), 0) + 1

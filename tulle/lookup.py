@@ -24,6 +24,7 @@ _WORKLOADS = {
     "daemonset": ("apps/v1", "daemonsets"),
     "replicaset": ("apps/v1", "replicasets"),
     "job": ("batch/v1", "jobs"),
+    "rollout": ("argoproj.io/v1alpha1", "rollouts"),
 }
 _SHORT = {"deploy": "deployment", "sts": "statefulset", "ds": "daemonset", "rs": "replicaset", "po": "pod"}
 

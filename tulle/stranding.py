@@ -36,7 +36,9 @@ def remedies(workloads: Iterable[tuple[str, str]]) -> list[str]:
     said = []
     for namespace, workload in workloads:
         kind, _, name = workload.partition("/")
-        if kind in _ROLLED:
+        if kind == "Rollout":
+            said.append(f"kubectl argo rollouts restart {name} -n {namespace}")
+        elif kind in _ROLLED:
             said.append(f"kubectl -n {namespace} rollout restart {_ROLLED[kind]}/{name}")
         else:
             said.append(f"make {workload} in namespace {namespace} anew")

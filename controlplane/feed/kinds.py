@@ -50,7 +50,7 @@ class Kind:
         if isinstance(metadata, shapes.Worded):
             metadata.labels = _kept(metadata.labels, self.labels)
             metadata.annotations = _kept(metadata.annotations, self.annotations)
-        if isinstance(obj, shapes.Workload):
+        if isinstance(obj, shapes.Workload | shapes.Rollout):
             template = obj.spec.template.metadata if obj.spec and obj.spec.template else None
             if template is not None:
                 template.labels = _kept(template.labels, _WORDS)
@@ -75,13 +75,22 @@ _POD_LABELS = frozenset(
         "rollouts-pod-template-hash",
     }
 )
-_NODE_LABELS = frozenset({"topology.kubernetes.io/zone"})
+NODE_LABELS = frozenset(
+    {
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "node.kubernetes.io/instance-type",
+    }
+)
+"""Those that zones are read from, and that pods usually choose nodes by."""
 _OPAQUE = frozenset({names.OPAQUE_PORTS})
 _OWN_WORD = frozenset({names.INJECT})
 
 CLUSTER = (
     Kind(name="Namespace", plural="namespaces", shape=shapes.Namespace, labels=_OWN_WORD, annotations=_OWN_WORD),
-    Kind(name="Node", plural="nodes", shape=shapes.Node, labels=_NODE_LABELS),
+    Kind(name="Node", plural="nodes", shape=shapes.Node, labels=NODE_LABELS),
     Kind(name="Service", plural="services", shape=shapes.Service, annotations=_OPAQUE),
     Kind(
         name="EndpointSlice",
@@ -126,6 +135,20 @@ WORKLOADS = tuple(
 )
 """What may opt in by an annotation of its own; only who writes needs them."""
 
+ROLLOUT = Kind(
+    name="Rollout",
+    group="argoproj.io",
+    plural="rollouts",
+    versions=("v1alpha1",),
+    shape=shapes.Rollout,
+    custom=True,
+    vital=False,
+    annotations=_OWN_WORD,
+)
+"""Argo's, which may opt in as well; most clusters have none."""
+
+ROLLED = (*WORKLOADS, ROLLOUT)
+
 REGISTRATIONS = tuple(
     Kind(
         name=f"{kind}WebhookConfiguration",
@@ -137,7 +160,7 @@ REGISTRATIONS = tuple(
 )
 """The installation's own webhook configurations, and no others: the role allows no more."""
 
-FEED = (*CLUSTER, *CONFIGURED, *WORKLOADS, *REGISTRATIONS)
+FEED = (*CLUSTER, *CONFIGURED, *ROLLED, *REGISTRATIONS)
 """Everything that goes into the store."""
 
 DEFINITION = Kind(

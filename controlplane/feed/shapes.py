@@ -189,16 +189,31 @@ class NodeInfo(_Shape):
     kubelet_version: Text = None
 
 
+class NodeCondition(_Shape):
+    """Whether a node is ready, among other things."""
+
+    type: str = ""
+    status: str = ""
+
+
 class NodeStatus(_Shape):
     """What a node says of itself."""
 
     node_info: NodeInfo | None = None
+    conditions: list[NodeCondition] | None = None
+
+
+class NodeSpec(_Shape):
+    """Whether pods may be put on a node."""
+
+    unschedulable: bool | None = None
 
 
 class Node(_Shape):
     """Where pods run."""
 
     metadata: Worded
+    spec: NodeSpec | None = None
     status: NodeStatus | None = None
 
 
@@ -241,6 +256,27 @@ class Workload(_Shape):
 
     metadata: WorkloadMeta
     spec: WorkloadSpec | None = None
+
+
+class Reference(_Shape):
+    """Another object of the same namespace."""
+
+    kind: str = ""
+    name: str = ""
+
+
+class RolloutSpec(_Shape):
+    """What an Argo Rollout makes its pods of: a template of its own, or another workload's."""
+
+    template: Template | None = None
+    workload_ref: Reference | None = None
+
+
+class Rollout(_Shape):
+    """An Argo Rollout."""
+
+    metadata: WorkloadMeta
+    spec: RolloutSpec | None = None
 
 
 class WebhookService(_Shape):

@@ -1,15 +1,19 @@
 """Whether the cluster knows native sidecars: its API server, and its oldest kubelet, which may be three minor versions behind.
 
-In: what the API server says of itself, asked once at a replica's start, and the nodes as the store has them. Out: a yes or no, looked up anew when a node changed. A
-node whose kubelet does not say its version in the usual way counts as old; one that says none at all is left out.
+In: what the API server says of itself, asked once at a replica's start, the nodes as the store has them, and a pod. Out: a yes or no for that pod, looked up anew when a node
+changed. A node that is not ready, or takes no pods, counts only for what is bound to it. One whose kubelet does not say its version in the usual way counts as old; one that says none
+at all is left out.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from controlplane.feed.kinds import NODE_LABELS
 from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.kube.client import Cluster
 
@@ -25,42 +29,91 @@ async def server_knows(cluster: Cluster) -> bool:
     return _is_new(f"{found.get('major', 0)}.{found.get('minor', 0)}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Node:
+    """A node a sidecar may come to."""
+
+    name: str
+    version: str
+    labels: Mapping[str, str]
+    takes: bool
+    """Whether it is ready and pods may be put on it."""
+
+    @property
+    def old(self) -> bool:
+        return not _is_new(self.version)
+
+
 class Kubelets:
     """The kubelets' versions."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._old: str | None = None
-        """The first node that is too old, "" for none; None when it must be looked up."""
+        self._nodes: list[_Node] | None = None
+        """Those that say a version; None when they must be looked up."""
         self._said = ""
         store.listen(self._changed)
 
-    def know(self) -> bool:
-        """Tell whether all of them know native sidecars."""
-        if self._old is None:
-            self._old, version = next(
-                ((node["metadata"]["name"], found) for node, found in self._versions() if not _is_new(found)), ("", "")
+    def know(self, spec: Mapping[str, Any]) -> bool:
+        """Tell whether all kubelets a pod may come to know native sidecars: its own node's, else those that take pods and that it selects by labels we know of."""
+        if self._nodes is None:
+            self._nodes = self._looked_up()
+        if not any(node.old for node in self._nodes):
+            return True
+        pinned = _pinned(spec)
+        selected = {key: value for key, value in (spec.get("nodeSelector") or {}).items() if key in NODE_LABELS}
+        taking = [node for node in self._nodes if node.takes] or self._nodes
+        fitting = [node for node in taking if selected.items() <= node.labels.items()] or taking
+        found = [node for node in self._nodes if node.name in pinned] or fitting
+        old = next((node for node in found if node.old), None)
+        if old is not None and old.name != self._said:
+            self._said = old.name
+            log.warning(
+                "sidecars of pods that may come to node %s are plain containers: its kubelet is %s, native ones need %d.%d",
+                old.name,
+                old.version,
+                *NATIVE_SIDECARS_SINCE,
             )
-            if self._old and self._old != self._said:
-                log.warning(
-                    "sidecars are plain containers: the kubelet of node %s is %s, native ones need %d.%d",
-                    self._old,
-                    version,
-                    *NATIVE_SIDECARS_SINCE,
-                )
-            self._said = self._old
-        return not self._old
+        return old is None
 
-    def _versions(self) -> list[tuple[dict[str, Any], str]]:
-        nodes = [
-            (node, ((node.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion") or "")
-            for node in self._store.of("Node")
-        ]
-        return [(node, version) for node, version in nodes if version]
+    def _looked_up(self) -> list[_Node]:
+        nodes = []
+        for node in self._store.of("Node"):
+            spec, status = node.get("spec") or {}, node.get("status") or {}
+            said = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
+            labels = node["metadata"].get("labels") or {}
+            one = _Node(
+                name=node["metadata"]["name"],
+                version=(status.get("nodeInfo") or {}).get("kubeletVersion") or "",
+                labels={label: labels.get(label, "") for label in NODE_LABELS},
+                takes=not spec.get("unschedulable") and said.get("Ready", "True") == "True",
+            )
+            if one.version:
+                nodes.append(one)
+        return nodes
 
     def _changed(self, ref: Ref) -> None:
         if ref.kind == "Node":
-            self._old = None
+            self._nodes = None
+
+
+def _pinned(spec: Mapping[str, Any]) -> set[str]:
+    """Name the nodes a pod is bound to: by its `nodeName`, or as a DaemonSet's pods are, by required affinity to a node's name."""
+    if spec.get("nodeName"):
+        return {str(spec["nodeName"])}
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    found: set[str] = set()
+    for term in required.get("nodeSelectorTerms") or ():  # any of the terms may hold, so each must name nodes
+        names = [
+            one
+            for one in term.get("matchFields") or ()
+            if (one.get("key"), one.get("operator")) == ("metadata.name", "In")
+        ]
+        if not names:
+            return set()
+        found.update(map(str, names[0].get("values") or ()))
+    return found
 
 
 def _is_new(version: str) -> bool:

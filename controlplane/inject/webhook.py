@@ -4,7 +4,7 @@ In: AdmissionReview v1 by POST on `/inject` (pods that speak for themselves, or 
 namespace the API server selected by its label), `/workload` (Deployments and the like, decision 0003), `/validate` (Tulle's kinds) and `/route` (HTTPRoutes and GRPCRoutes). Out: AdmissionReview v1 with a JSON patch, or a refusal whose sentence kubectl shows. Refuses what is no AdmissionReview with
 400 and one log line. A fault of our own is 500 and logged, so that the webhook's failurePolicy decides.
 
-    face = Webhook(settings=lambda: InjectSettings(...), known_words=lambda name: {...}, namespace_words=..., validate=lambda obj: [], patterns=lambda obj: [], count=...)
+    face = Webhook(settings=lambda spec: InjectSettings(...), known_words=lambda name: {...}, namespace_words=..., validate=lambda obj: [], patterns=lambda obj: [], count=...)
     runner = await serve(face, tls=ssl_context, port=15017)        # later: await runner.cleanup()
 """
 
@@ -45,8 +45,8 @@ class BadReviewError(ValueError):
 class Webhook:
     """What the webhooks need to know, each asked anew for every review."""
 
-    settings: Callable[[], InjectSettings]
-    """Called a review: roots rotate."""
+    settings: Callable[[Object], InjectSettings]
+    """Called a review with the pod's spec: roots rotate, and nodes have their versions."""
     known_words: Callable[[str], Mapping[str, str]]
     """A namespace's labels laid over its annotations; empty when it is not known (yet)."""
     namespace_words: Callable[[str], Awaitable[Mapping[str, str]]]
@@ -134,7 +134,7 @@ def _injected(face: Webhook, request: Request, namespace_words: Mapping[str, str
     try:
         injection = inject(
             request.obj,
-            face.settings(),
+            face.settings(request.obj.get("spec") or {}),
             namespace=request.namespace,
             namespace_labels=namespace_words,
             workload=workload.owner_of(request.obj),
@@ -149,10 +149,10 @@ def _injected(face: Webhook, request: Request, namespace_words: Mapping[str, str
 
 async def decide_workload(face: Webhook, request: Request) -> Verdict:
     """Make a workload's template say what the workload says; a typo refuses a new one, and is warned of where no rollout may hang on it."""
-    if request.namespace in face.settings().excluded_namespaces:
+    if request.namespace in face.settings({}).excluded_namespaces:
         return Verdict(outcome="untouched")
     try:
-        after = workload.follow(request.obj)
+        after = workload.follow(request.obj, request.old)
     except RefusedPodError as error:
         if request.operation == "UPDATE":
             return Verdict(outcome="untouched", warnings=(str(error),))

@@ -12,7 +12,7 @@ from typing import Any
 
 import kopf
 
-from controlplane.feed.kinds import CLUSTER, OWN, REGISTRATIONS, ROUTES, WORKLOADS, Kind
+from controlplane.feed.kinds import CLUSTER, OWN, REGISTRATIONS, ROLLED, ROUTES, Kind
 from controlplane.feed.objects import Ref
 from meshapi import names
 
@@ -34,7 +34,7 @@ def build_registry(trigger: Trigger, login: Callable[[], kopf.ConnectionInfo]) -
                 _trigger(kind.name, trigger)
             )
 
-    handle(WORKLOADS, "workload_changed")
+    handle(ROLLED, "workload_changed")
     handle((PODS,), "injected_pod_changed", labels=INJECTED)
     handle(ROUTES, "route_changed")
     handle(OWN, "policy_changed")

@@ -1,4 +1,4 @@
-"""Opting workloads in and out: an annotation on a Deployment, StatefulSet or DaemonSet, carried into its pod template (decision 0003).
+"""Opting workloads in and out: an annotation on a Deployment, StatefulSet, DaemonSet or Rollout, carried into its pod template (decision 0003).
 
 In: where a workload is, and the store. Out: the patch that makes its template say what the workload says, handed to the Writer, which rolls it by that. Pure but
 for that hand-over. It leaves alone a template that speaks for itself, and takes out only what the operator put in. A word that is neither
@@ -14,8 +14,8 @@ from typing import Any
 
 from controlplane.feed.kinds import kind_of
 from controlplane.feed.objects import ObjectStore, Ref
-from controlplane.inject.refusal import BadAnnotationError
-from controlplane.inject.workload import template_change
+from controlplane.inject.refusal import RefusedPodError
+from controlplane.inject.workload import speaks, template_change, unnamed
 from controlplane.kube.client import ApiError, Cluster, path_of
 from controlplane.write import events
 from controlplane.write.writer import Job, Writer
@@ -23,7 +23,6 @@ from controlplane.write.writer import Job, Writer
 WITHIN_SECONDS = 600.0
 UNDONE = 2
 """How often within that a roll may be undone; then whoever does it is not fought."""
-_API = "apps/v1"
 _OWN_MANAGERS = frozenset({"tulle", "tulle-controlplane"})
 
 Key = tuple[str, str, str]
@@ -43,6 +42,8 @@ class Rolls:
         self._complained: dict[Key, str] = {}
         self._rolled: dict[Key, tuple[Change, list[float]]] = {}
         """The last change written to a workload, and when."""
+        self._unnamed: set[Key] = set()
+        """Workloads that had the word beside a mark that names nobody: where the word goes, the mark was theirs."""
 
     def look(self, ref: Ref) -> None:
         """Look at a workload as the store knows it."""
@@ -54,8 +55,8 @@ class Rolls:
         if ref.namespace in self._excluded or workload["metadata"].get("deletionTimestamp"):
             return
         try:
-            change = template_change({**workload, "kind": ref.kind})
-        except BadAnnotationError as error:
+            change = self._change(key, workload)
+        except RefusedPodError as error:
             if self._complained.get(key) != str(error):
                 self._complained[key] = str(error)
                 log.warning("%s %s/%s: %s", *key, error)
@@ -65,24 +66,35 @@ class Rolls:
             return
         self._writer.want(("roll", *key), self._job(key))
 
+    def _change(self, key: Key, workload: Mapping[str, Any]) -> Change | None:
+        """Say how the template must change, by what the workload says and said; raises RefusedPodError."""
+        named = {**workload, "kind": key[0]}
+        if not unnamed(named):
+            self._unnamed.discard(key)
+        elif speaks(named):
+            self._unnamed.add(key)
+        return template_change(named, spoke=key in self._unnamed)
+
     def _gone(self, key: Key) -> None:
         self._complained.pop(key, None)
         self._rolled.pop(key, None)
+        self._unnamed.discard(key)
         self._writer.want(("roll", *key), None)
 
     def _job(self, key: Key) -> Job:
         """Roll a workload by what it says when it is written: an event may be late, and a newer one lost."""
-        path = path_of(_API, kind_of(key[0]).plural, key[1], key[2])
+        kind = kind_of(key[0])
+        path = path_of(kind.api(kind.versions[0]), kind.plural, key[1], key[2])
 
         async def roll() -> None:
             try:
                 workload = await self._cluster.get(path)
-                change = template_change({**workload, "kind": key[0]})
+                change = self._change(key, workload)
             except ApiError as error:
                 if error.code != 404:
                     raise
                 return
-            except BadAnnotationError:  # said when it was seen
+            except RefusedPodError:  # said when it was seen
                 return
             if change is None or await self._fought(key, change, workload):
                 return
@@ -111,7 +123,8 @@ class Rolls:
         if self._complained.get(key) != said:
             self._complained[key] = said
             log.warning("%s %s/%s: %s", *key, said)
-            await events.warn(self._cluster, _API, key[0], workload, ("RollUndone", said))
+            kind = kind_of(key[0])
+            await events.warn(self._cluster, kind.api(kind.versions[0]), key[0], workload, ("RollUndone", said))
         return True
 
 

@@ -23,6 +23,10 @@ WORDS = {
     names.MESH_LABEL: "enabled",
     "kubernetes.io/service-name": "s",
     "topology.kubernetes.io/zone": "z",
+    "kubernetes.io/hostname": "n",
+    "kubernetes.io/os": "linux",
+    "kubernetes.io/arch": "arm64",
+    "node.kubernetes.io/instance-type": "m",
     "app": "a",
     "app.kubernetes.io/name": "n",
     "version": "v",
@@ -131,11 +135,22 @@ def everybody(objects: list[tuple[Kind, dict[str, Any]]]) -> list[Any]:
     (pod,), (namespace,) = store.of("Pod"), store.of("Namespace")
     account = pod["spec"].get("serviceAccountName")  # `PodCallers.admit`
     words = Namespaces(cast("Any", None), store).known(namespace["metadata"]["name"])
-    said: list[Any] = [owner_of(pod), account, words.get(names.INJECT), Kubelets(store).know()]
+    said: list[Any] = [owner_of(pod), account, words.get(names.INJECT), Kubelets(store).know({})]
+    (node,) = store.of("Node")
+    said += [chosen(node, word) for word in WORDS]
     for kind in WORKLOADS:
         (workload,) = store.of(kind.name)
         said += [template_change({**workload, "kind": kind.name}), workload["metadata"].get("deletionTimestamp")]
     return [model.pods, model.services, model.slices, model.nodes, model.problems, said]
+
+
+def chosen(node: dict[str, Any], word: str) -> bool:
+    """Whether a pod that selects nodes by a label may come to this one, were its kubelet old, and not only to another."""
+    store = ObjectStore()
+    store.apply("Node", {**node, "spec": {}, "status": {"nodeInfo": {"kubeletVersion": "v1.0"}}})
+    other = {"metadata": {"name": "other", "labels": WORDS}, "status": {"nodeInfo": {"kubeletVersion": "v1.31"}}}
+    store.apply("Node", other)
+    return not Kubelets(store).know({"nodeSelector": {word: WORDS[word]}})
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ async def bench() -> AsyncIterator[Bench]:
         return ["spec.mode is 'x'; allowed is STRICT"] if obj["metadata"]["name"] == "bad" else []
 
     face = Webhook(
-        settings=InjectSettings,
+        settings=lambda _: InjectSettings(),
         known_words=lambda n: own.labels.get(n, {}),
         namespace_words=own.words,
         validate=validate,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.inject.refusal import BadAnnotationError
+from controlplane.inject.refusal import BadAnnotationError, RefusedPodError
 from controlplane.inject.workload import follow, owner_of, signature, template_of
 from meshapi import names
 
@@ -81,3 +81,43 @@ def test_owner_is_named_as_the_user_knows_it() -> None:
     assert owner_of(owned("StatefulSet", "db")) == "StatefulSet/db"
     assert owner_of({"metadata": {"name": "alone"}}) == "Pod/alone"
     assert owner_of({}) == ""
+
+
+def marked(by: str, annotations: dict[str, str] | None = None, kind: str = "Deployment") -> dict[str, Any]:
+    """A workload whose template the mesh has opted in."""
+    inside = {names.INJECT: names.ENABLED, names.INJECTED_BY: by}
+    return workload(kind, annotations, {"metadata": {"annotations": inside}})
+
+
+@pytest.mark.parametrize(
+    ("by", "before", "left"),
+    [
+        ("Deployment/w", None, True),
+        ("operator", ON, True),
+        ("operator", {}, False),
+        ("operator", None, False),
+        ("Deployment/other", ON, False),
+    ],
+    ids=["own mark", "unnamed, spoke", "unnamed, silent before", "unnamed, not known", "copied"],
+)
+def test_workload_leaves_when_its_word_is_taken_away(by: str, before: dict[str, str] | None, left: bool) -> None:
+    """The mark of a former version names nobody: it was put in for who had the word until now, and in a copy for somebody else."""
+    silent = marked(by)
+    after = follow(silent, None if before is None else marked(by, before))
+
+    found = template_of(after)
+    assert found is not None
+    assert (found["metadata"]["annotations"] == {}) is left
+
+
+def test_rollout_is_a_workload_and_one_without_a_template_is_told_whom_to_annotate() -> None:
+    """Argo's `workloadRef` takes the template of a Deployment, which can say it."""
+    rollout = {"kind": "Rollout", "metadata": {"name": "web", "annotations": ON}, "spec": {"template": {}}}
+    found = template_of(follow(rollout))
+
+    assert found is not None
+    assert found["metadata"]["annotations"][names.INJECTED_BY] == "Rollout/web"
+    borrowed = rollout | {"spec": {"workloadRef": {"kind": "Deployment", "name": "web"}}}
+    with pytest.raises(RefusedPodError, match="annotate Deployment/web instead"):
+        follow(borrowed)
+    assert follow(borrowed | {"metadata": {"name": "web"}}) == borrowed | {"metadata": {"name": "web"}}

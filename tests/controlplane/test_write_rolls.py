@@ -99,3 +99,36 @@ async def test_owner_who_changes_the_word_is_not_taken_for_one_who_undoes() -> N
         await fight.cluster.close()
 
     assert fight.events() == []
+
+
+async def test_word_taken_away_beside_a_mark_that_names_nobody_takes_the_workload_out() -> None:
+    """A former version left that mark; one who never spoke while it was there has it from a copied template, and keeps it."""
+    async with kube_server() as kube:
+        fight = Fight(kube)
+        async with running(fight.writer):
+            marks = {INJECT: "enabled", "tulle.dev/injected-by": "operator"}
+            spoken, silent = workload("enabled"), workload("enabled")
+            silent["metadata"]["annotations"] = {}
+            for one in (spoken, silent):
+                one["spec"]["template"]["metadata"]["annotations"] = dict(marks)
+            fight.rolls.look(taken_in(fight.store, kube.put(silent)))
+            assert fight.writer._jobs == {}
+            fight.rolls.look(taken_in(fight.store, kube.put(spoken)))
+            fight.rolls.look(taken_in(fight.store, kube.put(silent)))
+            await until(lambda: not fight.writer._jobs)
+            assert template_of(kube) == {}
+        await fight.cluster.close()
+
+
+async def test_rollout_is_rolled_by_its_own_api() -> None:
+    """Argo's kind, where it is installed."""
+    async with kube_server() as kube:
+        fight = Fight(kube)
+        async with running(fight.writer):
+            given = workload("enabled") | {"kind": "Rollout"}
+            fight.rolls.look(taken_in(fight.store, kube.put(given)))
+            await until(lambda: not fight.writer._jobs)
+            found = kube.get("rollouts", "shop", "web") or {}
+        await fight.cluster.close()
+
+    assert found["spec"]["template"]["metadata"]["annotations"]["tulle.dev/injected-by"] == "Rollout/web"

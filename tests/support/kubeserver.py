@@ -47,6 +47,7 @@ KINDS = (
     Kind(group="apps", version="v1", plural="deployments", kind="Deployment"),
     Kind(group="apps", version="v1", plural="statefulsets", kind="StatefulSet"),
     Kind(group="apps", version="v1", plural="daemonsets", kind="DaemonSet"),
+    Kind(group="argoproj.io", version="v1alpha1", plural="rollouts", kind="Rollout"),
     Kind(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease"),
     Kind(
         group="apiextensions.k8s.io",

@@ -56,5 +56,6 @@ has(object.metadata.labels) && 'tulle.dev/inject' in object.metadata.labels
 ? (({{ $inside }} && 'tulle.dev/inject' in {{ $t }}.metadata.annotations)
 ? ({{ $marked }} && {{ $word }} != object.metadata.annotations['tulle.dev/inject'])
 : !(has({{ $t }}.metadata) && has({{ $t }}.metadata.labels) && 'tulle.dev/inject' in {{ $t }}.metadata.labels))
-: ({{ $marked }} && {{ $mark }} == request.kind.kind + '/' + (has(object.metadata.generateName) ? object.metadata.generateName : object.metadata.name))
+: ({{ $marked }} && ({{ $mark }} == request.kind.kind + '/' + (has(object.metadata.generateName) ? object.metadata.generateName : object.metadata.name)
+|| ({{ $mark }} == 'operator' && has(oldObject.metadata.annotations) && 'tulle.dev/inject' in oldObject.metadata.annotations)))
 {{- end }}
