@@ -25,6 +25,8 @@ Port = tuple[str, str, int]
 
 _ALIVE = frozenset({"Pending", "Running"})
 _STARTING = frozenset({None, "ContainerCreating", "PodInitializing"})
+_SILENCE_SECONDS = 180.0
+"""Bookmarks of a watch come about once a minute, and a watch that brings none is begun anew after 150 s."""
 _START_SECONDS = 20.0
 """How long a sidecar may take to be ready."""
 
@@ -67,14 +69,20 @@ def _replicas(first: Look, second: Look) -> list[Claim]:
 
 
 def _feeds(first: Look, second: Look) -> list[Claim]:
-    behind = both(_unfollowed(first), _unfollowed(second))
+    behind, unread = both(_unfollowed(first), _unfollowed(second)), both(_unread(first), _unread(second))
     return [
+        claim(
+            not unread,
+            "the control plane reads every kind",
+            detail=some([f"{replica}: {kind}: {why}" for (replica, kind), why in sorted(unread.items())], "; "),
+            advice="what was read before stays in force; a conversion webhook may be failing, or the role of Tulle be an old one",
+        ),
         claim(
             not behind,
             "the control plane follows the cluster's endpoints",
             detail=some(sorted(f"{replica}: {words}" for (replica, *_), words in behind.items())),
             advice="it lags or a pass fails: kubectl -n tulle-system logs deploy/tulle; tulle_snapshot_failures_total counts",
-        )
+        ),
     ]
 
 
@@ -95,6 +103,17 @@ def _unwritten(look: Look) -> dict[tuple[str, str], str]:
         for replica, snapshot in look.snapshots.items()
         for one in snapshot.get("unwritten") or ()
     }
+
+
+def _unread(look: Look) -> dict[tuple[str, str], str]:
+    """By replica and kind: why it is not read, or for how long the API server has not been heard of it."""
+    found = {}
+    for replica, snapshot in look.snapshots.items():
+        for kind, one in (snapshot.get("feed") or {}).items():
+            silent = f"nothing heard for {one['age_seconds']:.0f} s" if one["age_seconds"] > _SILENCE_SECONDS else ""
+            if one.get("error") or silent:
+                found[replica, kind] = one.get("error") or silent
+    return found
 
 
 def _unfollowed(look: Look) -> dict[tuple[str, Port, str], str]:

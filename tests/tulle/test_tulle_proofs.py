@@ -51,7 +51,18 @@ def a_slice(*addresses: str, ready: bool = True) -> Object:
 
 def snapshot(*addresses: str, **authority: Any) -> Object:
     held = [f"{address}:8080" for address in addresses]
-    return {"services": {"shop/web": {"ips": ["10.96.0.1"], "ports": {"80": held}}}, "authority": authority}
+    feed = {"HTTPRoute": {"version": "v1", "age_seconds": 59.0, "error": None}}
+    return {
+        "services": {"shop/web": {"ips": ["10.96.0.1"], "ports": {"80": held}}},
+        "authority": authority,
+        "feed": feed,
+    }
+
+
+def reading(**feed: Any) -> dict[str, Object]:
+    """A replica that reads a kind as told."""
+    known = snapshot("10.0.0.1", "10.0.0.2")
+    return {"tulle-0": known | {"feed": {"HTTPRoute": known["feed"]["HTTPRoute"] | feed}}}
 
 
 def config(*addresses: str, roots: str = "") -> Object:
@@ -115,6 +126,8 @@ def holding(container: Object) -> Look:
     return replace(well(), pods=well().pods | {CART: pod("cart-1") | {"status": status}})
 
 
+UNREAD = replace(well(), snapshots=reading(error="conversion webhook failed"))
+UNHEARD = replace(well(), snapshots=reading(age_seconds=400.0))
 SILENT = replace(well(), silent={"tulle-1": "not ready: there is no issuer"}, snapshots={})
 OUTAGES = [
     (MUTE, "the sidecars answer", ["shop/web-1: timed out"]),
@@ -136,6 +149,8 @@ OUTAGES = [
     (AWAY, "every sidecar is connected", ["shop/cart-1 is not connected"]),
     (holding(CRASHED), "every sidecar runs", ["shop/cart-1: CrashLoopBackOff"]),
     (holding(UNREADY), "every sidecar runs", ["shop/cart-1: it runs and is not ready"]),
+    (UNREAD, "the control plane reads every kind", ["tulle-0: HTTPRoute: conversion webhook failed"]),
+    (UNHEARD, "the control plane reads every kind", ["tulle-0: HTTPRoute: nothing heard for 400 s"]),
     (SILENT, "every replica of the control plane answers", ["tulle-1: not ready: there is no issuer"]),
 ]
 
@@ -150,7 +165,8 @@ def test_outage_fails_one_claim_that_says_who_and_why(planted: Look, text: str, 
 
 
 @pytest.mark.parametrize(
-    "planted", [MUTE, FROZEN, SCALED, DELETED, VANISHED, LAGGING, UNKNOWN, REFUSING, DEAF, AWAY, SILENT]
+    "planted",
+    [MUTE, FROZEN, SCALED, DELETED, VANISHED, LAGGING, UNKNOWN, REFUSING, DEAF, AWAY, UNREAD, UNHEARD, SILENT],
 )
 def test_what_one_look_alone_finds_is_under_way(planted: Look) -> None:
     """A workload that rolls, a control plane that publishes a moment later."""
