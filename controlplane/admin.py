@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from controlplane.httplog import ServerLog
+from controlplane.listening import bound
 
 Json = Mapping[str, object]
 
@@ -95,7 +96,7 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
         app.router.add_get(path, handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, logger=ServerLog("admin"))
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    await web.SockSite(runner, bound(host, port)).start()
     return runner
 
 

@@ -43,6 +43,7 @@ from controlplane.inject.options import InjectSettings
 from controlplane.inject.workload import owner_of
 from controlplane.kube.client import ApiError, Cluster
 from controlplane.kube.connect import Connection
+from controlplane.listening import grpc_address
 from controlplane.operator.reconciler import Look, Reconciler
 from controlplane.operator.thread import Operator
 from controlplane.places import Places
@@ -228,7 +229,7 @@ class App:
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
         self.server = build_server((self.hub.handlers(), ca_handlers(self.issuing)), limit=settings.max_streams)
-        address = f"{settings.host}:{settings.xds_port}"
+        address = grpc_address(settings.host, settings.xds_port)
         self.ports["xds"] = self.server.add_secure_port(address, self.serving.credentials())
         await self.server.start()
         stack.push_async_callback(self.server.stop, 0)

@@ -65,7 +65,8 @@ class Settings:
     api_server: tuple[str, str] | None = None
     """Host and port of the API server, as Kubernetes tells every pod (KUBERNETES_SERVICE_HOST and _PORT)."""
     log_level: str = "INFO"
-    host: str = "0.0.0.0"
+    host: str = ""
+    """Address to listen on; empty for every one of both families (TULLE_HOST)."""
     xds_port: int = names.XDS_PORT
     admin_port: int = names.CONTROL_ADMIN_PORT
     webhook_port: int = names.WEBHOOK_PORT
@@ -165,7 +166,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         kubeconfig=Path(kubeconfig) if kubeconfig else None,
         api_server=_api_server(read),
         log_level=read.word("TULLE_LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper(),
-        host=read.text("TULLE_HOST", "0.0.0.0"),
+        host=read.text("TULLE_HOST", ""),
         xds_port=read.number("TULLE_XDS_PORT", names.XDS_PORT, 0, 65535),
         admin_port=read.number("TULLE_ADMIN_PORT", names.CONTROL_ADMIN_PORT, 0, 65535),
         webhook_port=read.number("TULLE_WEBHOOK_PORT", names.WEBHOOK_PORT, 0, 65535),

@@ -27,6 +27,7 @@ from controlplane.inject.optin import own_word, read_word
 from controlplane.inject.options import InjectSettings
 from controlplane.inject.patch import inject
 from controlplane.inject.refusal import RefusedPodError
+from controlplane.listening import EVERY, bound
 from meshapi import names
 
 Object = dict[str, Any]
@@ -263,7 +264,7 @@ async def serve(
     *,
     tls: ssl.SSLContext | None,
     port: int,
-    host: str | None = None,
+    host: str = EVERY,
     pages: Mapping[str, Callable[[], bytes]] | None = None,
 ) -> web.AppRunner:
     """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it; `pages` are JSON served beside the webhooks."""
@@ -273,7 +274,7 @@ async def serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, logger=ServerLog("webhook"))
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        await web.SockSite(runner, bound(host, port), ssl_context=tls).start()
     except (OSError, asyncio.CancelledError):
         await runner.cleanup()
         raise

@@ -7,7 +7,7 @@ else, and can be kept for as long as they are the same. Refuses nothing: a name 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ class Client:
     """Outbound listeners this pod's workload is known to use."""
     contract: int = xds.CONTRACT
     """The level it reads; what came later is not written to it (`tests/contract/` has what each level was written)."""
+    families: tuple[int, ...] = ()
+    """Families of its pod's addresses (4, 6), the first one first; empty when they are not known."""
 
 
 def build(
@@ -62,6 +64,8 @@ def form(type_: Type, name: str, client: Client) -> Client:
         return Client(namespace=client.namespace, pod=client.pod, contract=client.contract)
     if type_ is Type.CLUSTER:
         return Client(grpc=client.grpc, contract=client.contract)
+    if type_ is Type.ENDPOINTS:
+        return Client(contract=client.contract, families=client.families)
     return Client(contract=client.contract)
 
 
@@ -222,18 +226,21 @@ def _pod_by_name(seen: Reads, name: str) -> tuple[PodEntry | None, int]:
     return (entry if entry and entry.pod.ips and entry.speaks_mesh(port) else None), port
 
 
-def _endpoints(seen: Reads, name: str, _client: Client) -> Any:
+def _endpoints(seen: Reads, name: str, client: Client) -> Any:
     if name.startswith("pod/"):
         pod, port = _pod_by_name(seen, name)
-        return endpoints.assignment(name, [_pod_endpoint(pod, port)]) if pod else None
-    found = seen.endpoints(PortKey(*xds.parse_service_cluster(name)))
-    return None if found is None else endpoints.assignment(name, found)
+        if pod is None:
+            return None
+        found: Iterable[Endpoint] = [_pod_endpoint(pod, port, ip) for ip in pod.pod.ips]
+        return endpoints.assignment(name, endpoints.of_one_family(found, client.families)[:1])
+    served = seen.endpoints(PortKey(*xds.parse_service_cluster(name)))
+    return None if served is None else endpoints.assignment(name, endpoints.of_one_family(served, client.families))
 
 
-def _pod_endpoint(entry: PodEntry, port: int) -> Endpoint:
+def _pod_endpoint(entry: PodEntry, port: int, ip: str) -> Endpoint:
     pod = entry.pod
     return Endpoint(
-        address=pod.ips[0],
+        address=ip,
         port=port,
         mesh=True,
         identity=entry.identity,

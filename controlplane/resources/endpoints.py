@@ -6,12 +6,29 @@ In: a name and endpoints. Out: a ClusterLoadAssignment, one locality a zone, wei
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from controlplane.compiler.snapshot import Endpoint
 from controlplane.resources.envoy import address, labelled, make
 from meshapi import xds
+
+
+def of_one_family(endpoints: Iterable[Endpoint], families: Sequence[int]) -> Sequence[Endpoint]:
+    """Leave the endpoints a client can reach: a dual-stack pod is an endpoint in each family, and must not count twice.
+
+    They are those of the client's first family that has any; none where it has none of them. All of them when its families are not known.
+    """
+    found = tuple(endpoints)
+    if not families:
+        return found
+    by_family = (tuple(one for one in found if family_of(one.address) == family) for family in families)
+    return next((those for those in by_family if those), ())
+
+
+def family_of(ip: str) -> int:
+    """Tell the family of an address: 4 or 6."""
+    return 6 if ":" in ip else 4
 
 
 def assignment(name: str, endpoints: Iterable[Endpoint]) -> Any:

@@ -8,7 +8,7 @@ store has not seen yet is waited for briefly, since its sidecar may be faster th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from controlplane.bounds import Who
 from controlplane.ca.access import Denied
 from controlplane.ca.tokens import Caller
 from controlplane.feed.objects import ObjectStore, Ref
+from controlplane.resources.endpoints import family_of
 from controlplane.xds.messages import Node
 from meshapi import xds
 
@@ -42,6 +43,8 @@ class Peer:
     user_agent: str = ""
     contract: int = xds.CONTRACT
     """The level of the contract it reads."""
+    families: tuple[int, ...] = ()
+    """Families of the pod's addresses, the first one first."""
     passed_over: str = ""
     """Fields it was sent and took no notice of, as it says."""
 
@@ -67,6 +70,13 @@ def contract_of(node: Node) -> int:
         return xds.CONTRACT
     said = node.metadata.get(xds.NODE_CONTRACT, "0")
     return min(int(said), xds.CONTRACT) if said.isdecimal() and len(said) < _DIGITS else 0
+
+
+def families_of(pod: Mapping[str, Any]) -> tuple[int, ...]:
+    """Tell the families of a pod's addresses, in their order; none while it has no address."""
+    status = pod.get("status") or {}
+    ips = [one["ip"] for one in status.get("podIPs") or ()] or [status.get("podIP")]
+    return tuple(dict.fromkeys(family_of(ip) for ip in ips if ip))
 
 
 class Callers(Protocol):
@@ -118,6 +128,7 @@ class PodCallers:
             workload=self._workload_of(found),
             user_agent=node.user_agent,
             contract=contract_of(node),
+            families=families_of(found),
         ).told(node)
 
     async def _find(self, namespace: str, pod: str) -> dict[str, Any] | None:

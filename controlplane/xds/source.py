@@ -86,6 +86,7 @@ class Source:
             grpc=peer.user_agent.lower().startswith(_GRPC_AGENT),
             warm=self._warm(peer),
             contract=peer.contract,
+            families=peer.families,
         )
         return View(self, client, tell)
 

@@ -34,6 +34,7 @@ from controlplane.resources.build import Client, build, form, names
 from controlplane.resources.envoy import Resource
 from controlplane.xds import publisher as publishing
 from controlplane.xds import source as source_module
+from controlplane.xds.callers import Peer
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.source import Source
 from controlplane.xds.subscription import WILDCARD
@@ -46,7 +47,7 @@ from tests.support.subscriber import Subscriber
 SERVICES = ("web", "api")
 PODS = ("web-0", "web-1", "api-0")
 NAMESPACES = ("shop", "other")
-POD_IPS = ("10.0.0.1", "10.0.0.2")
+POD_IPS = ("10.0.0.1", "fd00::1")
 SERVICE_IPS = ("10.96.0.1", "10.96.0.2")
 PORTS = (
     {"name": "http", "port": 80},
@@ -87,6 +88,20 @@ USED: dict[Type, list[str]] = {
 namespaces = st.sampled_from(NAMESPACES)
 places = st.tuples(namespaces, st.sampled_from(PODS))
 services = st.sampled_from(SERVICES)
+
+
+def peer(pod: str, namespace: str, agent: str, families: tuple[int, ...] = (4,)) -> Peer:
+    workload = f"Deployment/{pod[:3]}"
+    return Peer(namespace=namespace, pod=pod, identity="x", workload=workload, user_agent=agent, families=families)
+
+
+peers = st.builds(
+    peer,
+    st.sampled_from(PODS),
+    namespaces,
+    st.sampled_from(("tulle-proxy", "grpc-go")),
+    st.sampled_from(((4,), (6,), (6, 4))),
+)
 members = st.tuples(st.sampled_from(PODS), st.sampled_from(POD_IPS), st.booleans())
 MOST = 4
 """Clients at most."""
@@ -244,17 +259,15 @@ class Mesh(RuleBasedStateMachine):
         """Most begins where there is something already, and a sidecar that uses it."""
         if there:
             self._apply(*mo.shop().held.values(), now=True)
-            client = Subscriber("web-1", "shop", "tulle-proxy", delta=True, wildcard=False)
+            client = Subscriber(peer("web-1", "shop", "tulle-proxy"), delta=True, wildcard=False)
             client.wanted |= {type_: set(wanted) for type_, wanted in USED.items()}
             self.clients.append(client)
             client.connect(self.source)
 
     @precondition(lambda self: len(self.clients) < MOST)
-    @rule(place=places, agent=st.sampled_from(("tulle-proxy", "grpc-go")), delta=st.booleans(), wildcard=st.booleans(), wanted=st.lists(some_names, min_size=1, max_size=6))  # fmt: skip
-    def new_client(
-        self, place: tuple[str, str], agent: str, delta: bool, wildcard: bool, wanted: list[tuple[Type, set[str]]]
-    ) -> None:
-        client = Subscriber(place[1], place[0], agent, delta=delta, wildcard=wildcard)
+    @rule(peer=peers, delta=st.booleans(), wildcard=st.booleans(), wanted=st.lists(some_names, min_size=1, max_size=6))
+    def new_client(self, peer: Peer, delta: bool, wildcard: bool, wanted: list[tuple[Type, set[str]]]) -> None:
+        client = Subscriber(peer, delta=delta, wildcard=wildcard)
         # In the state of the world nothing says whether the wildcard covers a name that is let go.
         for type_, names_ in wanted if delta or not wildcard else ():
             client.wanted[type_] |= names_

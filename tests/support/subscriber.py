@@ -18,8 +18,8 @@ _DISCOVERY = "envoy.service.discovery.v3."
 class Subscriber:
     """A client: one stream after the other, and what it holds from them."""
 
-    def __init__(self, pod: str, namespace: str, agent: str, *, delta: bool, wildcard: bool) -> None:
-        self.peer = Peer(namespace=namespace, pod=pod, identity="x", workload=f"Deployment/{pod[:3]}", user_agent=agent)
+    def __init__(self, peer: Peer, *, delta: bool, wildcard: bool) -> None:
+        self.peer = peer
         self.delta = delta
         self.wildcard = wildcard
         self.wanted: dict[Type, set[str]] = {type_: set() for type_ in Type}
