@@ -32,7 +32,9 @@ class Limits:
     hpack_table_bytes: int = 4096
     """HPACK dynamic table, each way."""
     stream_window: int = 256 * 1024
-    """Body bytes a peer may send on a stream before we have handed them on, at most (see `window`); at least 65,535."""
+    """Body bytes a peer may send on a new stream before we have handed them on, at most (see `window`); at least 65,535."""
+    widest_window: int = 4 * 1024 * 1024
+    """What a stream's window may grow to while its reader keeps up, half of `connection_window` at most."""
     connection_window: int = 25 * 1024 * 1024
     """The same over all streams of a connection, and what may wait for a peer on all of them: the bytes one connection may hold,
     however many streams it has."""
@@ -58,13 +60,18 @@ class Limits:
 
     @property
     def window(self) -> int:
-        """What a stream begins with: the connection's bytes shared out, within 65,535 (where HTTP/2 begins) and `stream_window`.
+        """What a stream begins with: half of the connection's bytes shared out, within 65,535 (where HTTP/2 begins) and `stream_window`.
 
-        All streams together get no more than the connection has, so that those nobody reads leave room for the one that is
-        read: a connection between two sidecars carries the requests of many clients.
+        The other half is `growth`. All streams together get no more than the connection has, so that those nobody reads leave
+        room for the one that is read: a connection between two sidecars carries the requests of many clients.
         """
-        share = self.connection_window // max(self.concurrent_streams, 1)
+        share = self.connection_window // 2 // max(self.concurrent_streams, 1)
         return min(self.stream_window, max(share, 65535))
+
+    @property
+    def growth(self) -> int:
+        """The bytes by which the windows of all streams together may grow."""
+        return self.connection_window // 2
 
     @property
     def section_bytes(self) -> int:

@@ -1,3 +1,5 @@
+cimport cython
+
 from dataplane.protocol.http2 cimport frames
 from dataplane.protocol.http2.stream cimport Stream
 from dataplane.protocol.http2.writer cimport FrameWriter
@@ -10,7 +12,8 @@ cdef class Inflow:
     cdef long long _window
     cdef Py_ssize_t _returned
     cdef Py_ssize_t _step
-    cdef Py_ssize_t _stream_step
+    cdef Py_ssize_t _widest
+    cdef Py_ssize_t _spare
 
     cpdef object begin(self)
     cpdef bint arrived(self, Py_ssize_t size) except -1
@@ -19,4 +22,8 @@ cdef class Inflow:
     cpdef object handed_on(self, Stream entry, Py_ssize_t size)
     cpdef object closed(self, Stream entry)
     cpdef object unwanted(self, Py_ssize_t size)
+    cdef object _give_back(self)
+    @cython.locals(step=cython.Py_ssize_t)
     cdef object _reopen(self, Stream entry, Py_ssize_t size)
+    @cython.locals(room=cython.Py_ssize_t)
+    cdef Py_ssize_t _grow(self, Stream entry) except -1

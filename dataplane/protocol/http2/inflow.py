@@ -1,7 +1,7 @@
 """Flow control of what comes in: the windows we give the peer, and when they open again (RFC 9113, sections 5.2 and 6.9).
 
-In: sizes of DATA as it arrives, and of what was handed on. Out: WINDOW_UPDATE frames, in large steps. Refuses, by False,
-what is beyond a window. Every byte that took room in the connection's window gives it back exactly once: handed on,
+In: sizes of DATA as it arrives, and of what was handed on. Out: WINDOW_UPDATE frames, in large steps. A stream's window grows
+while its reader keeps up, for on a link with delay it is all that can be under way. Refuses, by False, what is beyond a window. Every byte that took room in the connection's window gives it back exactly once: handed on,
 padding, or unwanted.
 """
 
@@ -16,7 +16,7 @@ _THEY_SEND = states.THEY_SEND
 class Inflow:
     """The windows of one connection and its streams, as the peer sees them."""
 
-    __slots__ = ("_returned", "_step", "_stream_step", "_window", "_writer", "stream_window")
+    __slots__ = ("_returned", "_spare", "_step", "_widest", "_window", "_writer", "stream_window")
 
     def __init__(self, limits: Limits, writer: FrameWriter) -> None:
         self._writer = writer
@@ -27,8 +27,10 @@ class Inflow:
         self._returned = 0
         """Bytes handed on and not yet given back."""
         self._step = limits.connection_window // 2
-        self._stream_step = limits.window // 2
-        """Bytes handed on after which the peer is told that it may send as many again."""
+        """Bytes handed on after which the peer is told that it may send as many again; of a stream, half its window."""
+        self._widest = min(limits.widest_window, limits.growth)
+        self._spare = limits.growth
+        """Bytes by which windows may still grow."""
 
     def begin(self) -> None:
         """Open the connection's window from where HTTP/2 begins."""
@@ -38,7 +40,11 @@ class Inflow:
     def arrived(self, size: int) -> bool:
         """A whole DATA payload came: whether the connection's window had room for it."""
         self._window -= size
-        return self._window >= 0
+        if self._window < 0:
+            return False
+        if self._returned > self._window:
+            self._give_back()
+        return True
 
     def arrived_on(self, entry: Stream, size: int, body: int) -> bool:
         """The same for its stream; of `size` bytes `body` will be handed on, and the rest is padding."""
@@ -58,28 +64,45 @@ class Inflow:
         """Take note of bytes the driver is done with, and open the windows again."""
         size = min(size, entry.unconsumed)
         entry.unconsumed -= size
+        if entry.unconsumed == 0:
+            entry.caught_up = True
         self.unwanted(size)
         if entry.state & _THEY_SEND:
             self._reopen(entry, size)
 
     def closed(self, entry: Stream) -> None:
-        """Nobody will hand on what is left of a stream."""
+        """Nobody will hand on what is left of a stream, and others may grow by what it has; asked once a stream."""
+        self._spare += entry.window - self.stream_window
         if entry.unconsumed:
             self.unwanted(entry.unconsumed)
             entry.unconsumed = 0
 
     def unwanted(self, size: int) -> None:
-        """Return bytes to the connection's window: in large steps, and in any where streams nobody reads leave little."""
+        """Return bytes to the connection's window: in large steps, and at once where streams nobody reads leave less than is owed."""
         self._returned += size
         if self._returned >= self._step or self._returned > self._window:
-            self._writer.write(frames.window_update(0, self._returned))
-            self._window += self._returned
-            self._returned = 0
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._writer.write(frames.window_update(0, self._returned))
+        self._window += self._returned
+        self._returned = 0
 
     def _reopen(self, entry: Stream, size: int) -> None:
         """Return bytes to a stream's window."""
         entry.returned += size
-        if entry.returned >= self._stream_step:
-            self._writer.write(frames.window_update(entry.id, entry.returned))
-            entry.receive_window += entry.returned
+        if entry.returned >= entry.window // 2:
+            step = entry.returned + self._grow(entry)
+            self._writer.write(frames.window_update(entry.id, step))
+            entry.receive_window += step
             entry.returned = 0
+
+    def _grow(self, entry: Stream) -> int:
+        """Widen a window whose reader waits for more; return by how much."""
+        room = min(entry.window, self._widest - entry.window, self._spare)
+        if room <= 0 or not entry.caught_up:
+            return 0
+        entry.caught_up = False
+        entry.window += room
+        self._spare -= room
+        return room

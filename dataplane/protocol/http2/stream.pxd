@@ -9,9 +9,11 @@ cdef class Stream:
     cdef public bint tunnel
     cdef public long long receive_left
     cdef public long long send_left
+    cdef public Py_ssize_t window
     cdef public long long receive_window
     cdef public long long send_window
     cdef public Py_ssize_t unconsumed
+    cdef public bint caught_up
     cdef public Py_ssize_t returned
     cdef public Py_ssize_t pending
     cdef public bint blocked

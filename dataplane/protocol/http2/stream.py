@@ -17,6 +17,7 @@ class Stream:
     __slots__ = (
         "blocked",
         "bodyless",
+        "caught_up",
         "end_queued",
         "final",
         "headed",
@@ -34,6 +35,7 @@ class Stream:
         "trailers",
         "tunnel",
         "unconsumed",
+        "window",
     )
 
     def __init__(self, number: int, send_window: int, receive_window: int) -> None:
@@ -51,10 +53,14 @@ class Stream:
         self.receive_left = -1
         """Body bytes still to come, where that is known; else -1."""
         self.send_left = -1
+        self.window = receive_window
+        """All the peer may send before we hand bytes on; of it, `receive_window` are left now."""
         self.receive_window = receive_window
         self.send_window = send_window
         self.unconsumed = 0
         """Received bytes the driver has not handed on yet."""
+        self.caught_up = False
+        """The driver has handed on all there was, since the window grew last."""
         self.returned = 0
         """Bytes handed on and not yet given back to the peer by WINDOW_UPDATE."""
         self.pending = 0
