@@ -62,6 +62,8 @@ class Publisher:
         """What changed since the last snapshot."""
         self._taken: set[Ref] = set()
         """What changed for the one that is being made."""
+        self._doubted = False
+        """Whether the next pass is to begin from nothing."""
         self._problems: frozenset[Problem] = frozenset()
         self._listeners: list[Callable[[MeshSnapshot], None]] = []
         self.figures = Figures()
@@ -124,8 +126,8 @@ class Publisher:
             Collector.settle()
 
     def anew(self) -> None:
-        """Have everything read and compiled from nothing, for what there is cannot be trusted."""
-        self._model = None
+        """Have everything read and compiled from nothing, for what there is cannot be trusted; a pass under way goes on from it all the same."""
+        self._doubted = True
         self.touch()
 
     def waiting(self, ref: Ref) -> bool:
@@ -139,6 +141,8 @@ class Publisher:
 
     def _making(self, taken: Iterable[Ref]) -> Steps[tuple[Model, MeshSnapshot]]:
         """Make the next snapshot; nobody sees it yet."""
+        if self._doubted:
+            self._doubted, self._model = False, None
         before, roots = self._source.snapshot if self._model else None, self._roots().encode()
         changes = self._changes(taken)
         model = yield from ingesting(self._store, self._model, trust_domain=self._trust_domain, changes=changes)

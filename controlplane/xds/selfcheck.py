@@ -53,9 +53,12 @@ class SelfCheck:
         while True:
             await asyncio.sleep(EVERY_SECONDS * self._random.uniform(0.5, 1.5))
             services = self._source.snapshot.model.services
-            if services:
-                await self.decisions(self._random.choice(tuple(services)))
-            self.resources(RESOURCES)
+            try:
+                if services:
+                    await self.decisions(self._random.choice(tuple(services)))
+                self.resources(RESOURCES)
+            except Exception:  # a doubt that cannot be settled is no reason to end what works
+                log.exception("what is served could not be compared with its objects")
 
     async def decisions(self, service: Key) -> None:
         """Compare what is decided of one Service, its pods and its routes; what is stale has the mesh compiled anew."""

@@ -16,6 +16,7 @@ from controlplane.compiler.indexes import Indexes
 from controlplane.compiler.passes import compile_mesh
 from controlplane.feed.objects import ObjectStore
 from controlplane.ingest.assemble import ingest
+from controlplane.ingest.assemble import ingesting as ingest_steps
 from controlplane.model.meta import Key
 from controlplane.xds import publisher as publishing
 from controlplane.xds.publisher import Publisher
@@ -175,3 +176,53 @@ async def test_pass_that_is_cut_shows_nothing_before_its_end(monkeypatch: pytest
     assert len(seen) > 5
     assert set(seen) == {0}
     assert made.source.snapshot == compile_mesh(ingest(made.store), roots=b"roots")
+
+
+async def test_doubt_that_comes_in_the_middle_of_a_pass_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it makes goes on from what cannot be trusted; the one after it begins from nothing."""
+    made = await replica()
+    begun_from: list[object] = []
+
+    def ingesting(store: Any, previous: Any, **more: Any) -> Any:
+        begun_from.append(previous)
+        return ingest_steps(store, previous, **more)
+
+    monkeypatch.setattr("controlplane.xds.pace.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(publishing, "ingesting", ingesting)
+    clock = asyncio.get_running_loop().time
+    made.store.apply("Service", mo.service("new", "10.96.0.9", mo.HTTP))
+    under_way = asyncio.ensure_future(made.publisher._attempt(clock))
+    await asyncio.sleep(0)
+    made.publisher.anew()
+    await under_way
+    await made.publisher._attempt(clock)
+
+    assert [one is None for one in begun_from] == [False, True]
+
+
+@pytest.mark.parametrize("odd", [{"rules": [{"filters": [{"requestMirror": "x"}]}]}, {"rules": [{"backendRefs": 1}]}])
+async def test_shape_nobody_can_read_ends_no_doubts(odd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects stored before their kind had a schema are of any shape. A doubt that cannot be settled ends itself, and not the process."""
+    made = await replica()
+    parents = {"parentRefs": [{"group": "", "kind": "Service", "name": "web"}]}
+    made.apply({"kind": "HTTPRoute", "metadata": {"name": "odd", "namespace": "shop"}, "spec": odd | parents})
+    monkeypatch.setattr("controlplane.xds.selfcheck.EVERY_SECONDS", 0.0)
+    made.publisher.published.set()
+    doubting = asyncio.ensure_future(made.check.run())
+    looked, count = asyncio.Event(), 0
+    resources = made.check.resources
+
+    def counted(most: int) -> None:
+        nonlocal count
+        resources(most)
+        count += 1
+        if count == 20:
+            looked.set()
+
+    monkeypatch.setattr(made.check, "resources", counted)
+    await asyncio.wait(
+        [doubting, asyncio.ensure_future(looked.wait())], return_when=asyncio.FIRST_COMPLETED, timeout=10
+    )
+    doubting.cancel()
+
+    assert looked.is_set()
