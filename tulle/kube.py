@@ -137,8 +137,8 @@ class Kube:
         finally:
             connection.close()
 
-    def request(self, method: str, path: str, *, query: Query | None = None, body: Object | None = None) -> bytes:
-        """Do one request and return the answer's body; raises KubeError."""
+    def request(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> bytes:
+        """Do one request and return the answer's body; a list is sent as a JSON patch. Raises KubeError."""
         connection, answer = self._send(method, path, query or {}, body, self.timeout)
         try:
             payload = answer.read()
@@ -151,7 +151,7 @@ class Kube:
         return payload
 
     def _send(
-        self, method: str, path: str, query: Query, body: Object | None, timeout: float
+        self, method: str, path: str, query: Query, body: Any, timeout: float
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         where = urllib.parse.urlsplit(self.server)
         connection: http.client.HTTPConnection
@@ -162,7 +162,7 @@ class Kube:
         target = where.path.rstrip("/") + path + (f"?{urllib.parse.urlencode(query, doseq=True)}" if query else "")
         headers = {
             "accept": "application/json",
-            "content-type": "application/json",
+            "content-type": "application/json-patch+json" if isinstance(body, list) else "application/json",
             "user-agent": "tulle",
             **self.headers,
         }

@@ -121,6 +121,8 @@ admissionregistration.k8s.io/v1 validatingadmissionpolicybindings ValidatingAdmi
 apiextensions.k8s.io/v1 customresourcedefinitions CustomResourceDefinition short=crd,crds scope=cluster spec=1 in=api-extensions sub=status
 apiregistration.k8s.io/v1 apiservices APIService scope=cluster in=api-extensions sub=status
 scheduling.k8s.io/v1 priorityclasses PriorityClass short=pc scope=cluster spec=1
+flowcontrol.apiserver.k8s.io/v1 flowschemas FlowSchema scope=cluster spec=1 sub=status
+flowcontrol.apiserver.k8s.io/v1 prioritylevelconfigurations PriorityLevelConfiguration scope=cluster spec=1 sub=status
 storage.k8s.io/v1 storageclasses StorageClass short=sc scope=cluster
 authentication.k8s.io/v1 tokenreviews TokenReview scope=cluster verbs=create
 authentication.k8s.io/v1 selfsubjectreviews SelfSubjectReview scope=cluster verbs=create

@@ -49,3 +49,20 @@ def test_bad_value_is_refused_by_the_schema(mesh: Mesh) -> None:
 
     assert done.returncode != 0
     assert "replicas" in done.stderr
+
+
+def test_field_somebody_else_owns_is_named_and_taken_over_only_by_force(mesh: Mesh) -> None:
+    """An autoscaler or a person wanted it so; who installs decides, knowing whose it is."""
+    mesh.system(
+        "patch", "deployment", "tulle", "--field-manager=somebody", "--type=merge", "-p", '{"spec":{"replicas":2}}'
+    )
+    refused = mesh.tulle("install", "--set", "replicas=1", check=False)
+    still = mesh.system.get("deployment", "tulle")["spec"]["replicas"]
+    forced = mesh.tulle("install", "--wait", "--set", "replicas=1", "--force")
+
+    assert refused.returncode == 1
+    assert ".spec.replicas of Deployment tulle-system/tulle is owned by somebody" in refused.stderr
+    assert "tulle install --force" in refused.stderr
+    assert still == 2
+    assert "taken over" in forced.stderr
+    assert mesh.system.get("deployment", "tulle")["spec"]["replicas"] == 1

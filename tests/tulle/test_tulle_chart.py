@@ -219,3 +219,28 @@ def test_schema_knows_every_default() -> None:
     values = yaml.safe_load((Path(CHART) / "values.yaml").read_text())
 
     assert set(values) == set(schema["properties"]) - {"global"}
+
+
+SUGGESTED = {"leader-election": 200, "workload-high": 900}
+"""Priority levels every API server makes by itself, and the last precedence at which its own schemas put requests there."""
+
+
+def test_lease_and_admission_have_a_priority_of_their_own(objects: list[Object]) -> None:
+    """A level that exists, before the schema that takes all service accounts (9000), for this account and these requests alone."""
+    schemas = [obj["spec"] for obj in objects if obj["kind"] == "FlowSchema"]
+    (account,) = {
+        (s["serviceAccount"]["namespace"], s["serviceAccount"]["name"])
+        for x in schemas
+        for r in x["rules"]
+        for s in r["subjects"]
+    }
+    asked = {
+        resource for x in schemas for r in x["rules"] for rule in r["resourceRules"] for resource in rule["resources"]
+    }
+
+    assert account == ("tulle-system", only(objects, "ServiceAccount")["metadata"]["name"])
+    assert {x["priorityLevelConfiguration"]["name"] for x in schemas} == set(SUGGESTED)
+    for one in schemas:
+        assert SUGGESTED[one["priorityLevelConfiguration"]["name"]] < one["matchingPrecedence"] < 9000
+    assert {"leases", "tokenreviews", "namespaces", "mutatingwebhookconfigurations"} <= asked
+    assert "FlowSchema" not in {obj["kind"] for obj in render("flowSchemas.enabled=false")}

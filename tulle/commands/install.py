@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from meshapi import names
-from tulle import helm, output, stranding
+from tulle import helm, output, owning, stranding
 from tulle.cli import Target
 from tulle.kube import Kube, KubeError
 from tulle.lookup import SYSTEM_SELECTOR, is_ready
@@ -42,6 +42,7 @@ CONFIGURATIONS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurati
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the mesh takes pods.")
 @click.option("--timeout", default=120, show_default=True, help="Seconds to wait.")
 @click.option("--reset", is_flag=True, help="Forget the values given before.")
+@click.option("--force", is_flag=True, help="Take over fields of the installation that others own.")
 @click.option("--dry-run", is_flag=True, help="Print what would be installed.")
 @click.option("-o", "--output", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
@@ -69,7 +70,7 @@ def install(target: Target, /, **options: Any) -> None:
         with output.progress(f"namespace {target.system}"):
             ensure_namespace(kube, target.system, deadline)
         with output.progress("the chart, by Helm"):
-            answer = helm.call("install", timeout=options["timeout"], **question)
+            answer = _by_helm(kube, question, options)
     except helm.HelmError as error:
         raise Failure(f"Helm refused: {error}{why_not_ready(kube, target.system)}") from None
     if options["wait"]:
@@ -83,6 +84,25 @@ def install(target: Target, /, **options: Any) -> None:
     click.echo(
         f"Tulle is installed (revision {answer['revision']}). Next: kubectl annotate deployment <name> tulle.dev/inject=enabled"
     )
+
+
+def _by_helm(kube: Kube, question: dict[str, Any], options: dict[str, Any]) -> helm.Answer:
+    """Have Helm install; a field somebody else owns is named, or taken over with --force. Raises HelmError or Failure."""
+    taken: set[owning.Conflict] = set()
+    while True:
+        try:
+            return helm.call("install", timeout=options["timeout"], **question)
+        except helm.HelmError as error:
+            conflict = owning.conflict_in(str(error))
+            if conflict is None or conflict in taken:
+                raise
+            if not options["force"]:
+                raise Failure(
+                    f"{conflict}, and the chart sets it too: leave it to them and drop the value, or take it over by tulle install --force"
+                ) from None
+            owning.take_over(kube, conflict)
+            taken.add(conflict)
+            click.echo(f"{output.WARNING} taken over: {conflict}", err=True)
 
 
 def warn_of_stranding(kube: Kube, system: str) -> None:
