@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -70,6 +71,9 @@ TRANSITIONS: Mapping[tuple[Stage, Event], Stage] = {
     (Stage.DROP, Event.DROPPED): Stage.STEADY,
 }
 
+_MADE_KNOWN = frozenset({Stage.ANNOUNCE, Stage.TRUST})
+"""Stages in which a root is on its way; in a record that was written by hand any other may name one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -98,6 +102,8 @@ class Record:
             said = json.loads(text)
             new, old = (frozenset(map(str, said[name])) for name in ("new", "old"))
             stage, since, life = Stage(said["stage"]), float(said["since"]), float(said["life"])
+            if not (math.isfinite(since) and math.isfinite(life)):
+                raise ValueError(f"since {since} or life {life} is no time")
             return cls(stage=stage, since=since, new=new, old=old, life=life)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"the record of a change of roots cannot be read: {error}") from error
@@ -135,7 +141,7 @@ def happened(facts: Facts) -> Event | None:
     """Say what has happened that moves the change on."""
     stage, record = facts.record.stage, facts.record
     if another(facts.wanted, facts.signing):
-        if record.new != facts.wanted:
+        if record.new != facts.wanted or stage not in _MADE_KNOWN:
             return Event.WANTED
         if stage is Stage.ANNOUNCE:
             return Event.ANNOUNCED if facts.announced else None

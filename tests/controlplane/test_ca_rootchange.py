@@ -5,6 +5,7 @@ The machine has replicas that see late, restart and lead in turn, sidecars that 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -271,7 +272,13 @@ def test_record_is_read_as_it_was_written() -> None:
     record = Record(stage=Stage.OUTLIVE, since=12.5, new=frozenset({"c"}), old=frozenset({"b", "a"}), life=60.0)
 
     assert Record.loads(record.dumps()) == record
-    for bad in ("", "[]", "{}", record.dumps().replace("outlive", "odd")):
+    written = record.dumps()
+    for bad in (
+        "",
+        "[]",
+        "{}",
+        *(written.replace(*odd) for odd in (("outlive", "odd"), ("12.5", "NaN"), ("60.0", "1e999"))),
+    ):
         with pytest.raises(ValueError, match="cannot be read"):
             Record.loads(bad)
 
@@ -323,6 +330,17 @@ def test_stage_follows_from_what_is_known_and_from_nothing_else(
     said = None if after is None else (after.stage, "".join(sorted(after.new)), "".join(sorted(after.old)))
     assert said == following
     assert after is None or after.since == known.now
+
+
+def test_no_record_that_can_be_written_has_nowhere_to_go() -> None:
+    """Whoever may write the Secret may write any stage beside any roots; a step that is in no table ended every replica, and each that began."""
+    some = ("", "a", "b", "ab")
+    for stage, new, old, wanted, signing in itertools.product(Stage, some, some, some, some):
+        for word in (True, False):
+            known = facts(at(stage, new=new, old=old), wanted, signing, announced=word, acknowledged=word, signed=word)
+            after = advanced(known)
+
+            assert after is None or after.since == known.now
 
 
 def test_root_in_use_or_wanted_is_trusted_whatever_the_bundle_says() -> None:
