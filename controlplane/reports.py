@@ -140,8 +140,8 @@ def _distribution(parts: Parts) -> Iterator[Sample]:
     yield _total("tulle_xds_encoded_total", parts.source.encoded, "Resources encoded.")
     yield _total("tulle_snapshots_total", figures.snapshots, "Snapshots made.")
     yield _total("tulle_snapshot_failures_total", figures.failures, "Snapshots that could not be made.")
-    yield _total("tulle_snapshot_seconds_total", figures.seconds, "Time spent making snapshots.")
-    yield _gauge("tulle_snapshot_last_seconds", figures.last_seconds, "Time the last snapshot took.")
+    yield _total("tulle_snapshot_seconds_total", figures.seconds, "CPU time spent making snapshots.")
+    yield _gauge("tulle_snapshot_last_seconds", figures.last_seconds, "CPU time the last snapshot took.")
 
 
 def _bounds(parts: Parts) -> Iterator[Sample]:

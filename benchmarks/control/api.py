@@ -50,13 +50,14 @@ class Api:
             body = await request.json()
             body["metadata"].setdefault("namespace", namespace)
             return _json(self._world.put(plural, body), 201)
-        only = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
         if "watch" in request.query:
-            return await self._watch(request, plural, only)
-        return self._list(request, api, plural, only)
+            return await self._watch(request, plural)
+        return self._list(request, api, plural)
 
-    def _list(self, request: web.Request, api: str, plural: str, only: str) -> web.Response:
+    def _list(self, request: web.Request, api: str, plural: str) -> web.Response:
+        only, label = _selected(request)
         keys = [key for key in self._world.keys(plural) if not only or key[1] == only]
+        keys = [key for key in keys if not label or label in self._world.written(plural, key)]
         start = int(request.query.get("continue") or 0)
         limit = int(request.query.get("limit") or len(keys) or 1)
         items = b",".join(self._world.written(plural, key) for key in keys[start : start + limit])
@@ -65,7 +66,8 @@ class Api:
         head = f'{{"kind":"{kind}List","apiVersion":"{api}","metadata":{{{token}"resourceVersion":"{self._world.version}"}},"items":['
         return web.Response(body=head.encode() + items + b"]}", content_type="application/json")
 
-    async def _watch(self, request: web.Request, plural: str, only: str) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
+        only, label = _selected(request)
         response = web.StreamResponse()
         response.content_type = "application/json"
         await response.prepare(request)
@@ -73,7 +75,7 @@ class Api:
         with self._world.watched(plural, since) as queue, contextlib.suppress(ConnectionError):
             while True:
                 name, line = await queue.get()
-                if not only or name == only:
+                if (not only or name == only) and (not label or label in line):
                     await response.write(line)
         return response
 
@@ -91,6 +93,13 @@ class Api:
         if given and given != old["metadata"]["resourceVersion"]:
             return _status(409, "Conflict", "the object has been modified")
         return _json(self._world.put(plural, _merged(old, body)))
+
+
+def _selected(request: web.Request) -> tuple[str, bytes]:
+    """A name that is asked for alone, and a label as it stands in an object; empty where all are."""
+    label, _, value = request.query.get("labelSelector", "").partition("=")
+    only = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
+    return only, f'"{label}":"{value}"'.encode() if label else b""
 
 
 def _reviewed(token: str) -> Object:

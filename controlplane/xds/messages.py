@@ -33,16 +33,26 @@ class BadRequestError(ValueError):
     """Bytes that are no discovery request, or one for a type nobody serves."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """A resource, encoded once for both variants of the protocol."""
+    """A resource, encoded once for each variant of the protocol that is spoken."""
 
-    name: str
-    version: str
-    in_delta: bytes
-    """Field 2 of DeltaDiscoveryResponse."""
-    in_world: bytes
-    """Field 2 of DiscoveryResponse."""
+    __slots__ = ("_in_world", "in_delta", "name", "version")
+
+    def __init__(self, name: str, version: str, in_delta: bytes) -> None:
+        self.name = name
+        self.version = version
+        self.in_delta = in_delta
+        """Field 2 of DeltaDiscoveryResponse."""
+        self._in_world = b""
+
+    @property
+    def in_world(self) -> bytes:
+        """Field 2 of DiscoveryResponse; sidecars speak delta, so it is made when somebody asks."""
+        if not self._in_world:
+            (resource,) = protos.message(_DISCOVERY + "DeltaDiscoveryResponse").FromString(self.in_delta).resources
+            world = protos.message(_DISCOVERY + "DiscoveryResponse")(resources=[resource.resource])
+            self._in_world = world.SerializeToString()
+        return self._in_world
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +65,11 @@ class Node:
 
 
 def encode(type_: Type, name: str, version: str, body: bytes) -> Encoded:
-    """Encode a resource's serialised message for both variants."""
+    """Encode a resource's serialised message."""
     wrapped = protos.message("google.protobuf.Any")(type_url=type_.url, value=body)
     resource = protos.message(_DISCOVERY + "Resource")(name=name, version=version, resource=wrapped)
-    return Encoded(
-        name=name,
-        version=version,
-        in_delta=protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(resources=[resource]).SerializeToString(),
-        in_world=protos.message(_DISCOVERY + "DiscoveryResponse")(resources=[wrapped]).SerializeToString(),
-    )
+    whole = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(resources=[resource])
+    return Encoded(name, version, whole.SerializeToString())
 
 
 def decode(raw: bytes, *, delta: bool) -> tuple[Type | None, Ask, Node | None]:

@@ -57,16 +57,16 @@ class Pace:
 
 
 async def in_slices(steps: Steps[T], between: Callable[[], None]) -> tuple[T, float]:
-    """Do steps with the loop in between; what they return, and the seconds they took."""
+    """Do steps with the loop in between; what they return, and the CPU seconds they took."""
     work = 0.0
     while True:
-        began = now = time.perf_counter()
+        began, busy = time.perf_counter(), time.thread_time()
         try:
-            while now <= began + SLICE_SECONDS:
+            next(steps)
+            while time.perf_counter() <= began + SLICE_SECONDS:
                 next(steps)
-                now = time.perf_counter()
         except StopIteration as end:
-            return end.value, work + time.perf_counter() - began
-        work += now - began
+            return end.value, work + time.thread_time() - busy
+        work += time.thread_time() - busy
         between()
         await asyncio.sleep(0)

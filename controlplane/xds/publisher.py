@@ -111,9 +111,9 @@ class Publisher:
         work = 0.0
         try:
             made, work = await in_slices(self._making(taken), Collector.keep if large else _nothing)
-            began = time.perf_counter()
+            busy = time.thread_time()
             self._swap(*made, seen)
-            work += time.perf_counter() - began
+            work += time.thread_time() - busy
         except Exception:
             self._changed |= taken
             self.figures.failures += 1

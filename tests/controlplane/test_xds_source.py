@@ -198,7 +198,7 @@ def test_response_put_together_from_parts_is_the_message_itself() -> None:
 
 def test_large_response_is_split_below_what_clients_take() -> None:
     """Clients of gRPC refuse messages over 4 MiB by default."""
-    big = [Encoded(name=str(n), version="1", in_delta=b"x" * (MAX_DELTA_BYTES // 2), in_world=b"") for n in range(5)]
+    big = [Encoded(name=str(n), version="1", in_delta=b"x" * (MAX_DELTA_BYTES // 2)) for n in range(5)]
 
     assert [len(batch) for batch in portions(big)] == [2, 2, 1]
     assert portions([]) == [[]]
@@ -218,7 +218,7 @@ def test_change_of_one_resource_costs_a_wildcard_one_look() -> None:
 
     class Large:
         def fetch(self, type_: Type, name: str) -> Encoded | None:
-            return Encoded(name=name, version="1", in_delta=b"", in_world=b"")
+            return Encoded(name=name, version="1", in_delta=b"")
 
         def names(self, type_: Type) -> frozenset[str]:
             return names
