@@ -83,6 +83,7 @@ def _feeds(first: Look, second: Look) -> list[Claim]:
             detail=some(sorted(f"{replica}: {words}" for (replica, *_), words in behind.items())),
             advice="it lags or a pass fails: kubectl -n tulle-system logs deploy/tulle; tulle_snapshot_failures_total counts",
         ),
+        _asked_in_vain(second),
     ]
 
 
@@ -116,6 +117,20 @@ def _unread(look: Look) -> dict[tuple[str, str], str]:
     return found
 
 
+def _asked_in_vain(look: Look) -> Claim:
+    """Services that ask for something sidecars do not do; the control plane says so in a sentence."""
+    said = {
+        line for one in look.snapshots.values() for line in one.get("problems") or () if line.startswith("Service ")
+    }
+    return claim(
+        not said,
+        "no Service asks for what sidecars do not do",
+        detail=some(sorted(said), "; "),
+        advice="docs/services.md says what of a Service is read",
+        otherwise=WARNING,
+    )
+
+
 def _unfollowed(look: Look) -> dict[tuple[str, Port, str], str]:
     """By replica, port and address: how its snapshot differs from the API server's slices."""
     differing: dict[tuple[str, Port, str], str] = {}
@@ -145,6 +160,8 @@ class Truth:
         """Addresses that must be held."""
         self._known: dict[Place, set[str]] = {}
         """Every address of a Service, in whatever state."""
+        self.placed: set[Port] = set()
+        """Ports of which callers have other endpoints by where they are; the replica has them all."""
         self.addresses: dict[tuple[str, int], Port] = {}
         """The port behind each ClusterIP and number."""
         by_service: dict[Place, list[Object]] = {}
@@ -178,12 +195,17 @@ class Truth:
             }
             if found:
                 self.ready[place] = found
+            if spec.get("internalTrafficPolicy") == "Local" or any(
+                endpoint.get("hints") for one in slices for endpoint in one.get("endpoints") or ()
+            ):
+                self.placed.add(place)
 
-    def wrong(self, port: Port, held: set[str]) -> dict[str, str]:
+    def wrong(self, port: Port, held: set[str], *, whole: bool = True) -> dict[str, str]:
         """Say by address how what is held of a port is wrong: a ready endpoint that is missing, one that is of the Service no more, or whose Service is gone."""
         namespace, service, number = port
         name = f"{namespace}/{service}:{number}"
-        missing = {address: f"{name} lacks {address}" for address in self.ready.get(port, set()) - held}
+        wanted = self.ready.get(port, set()) if whole or port not in self.placed else set()
+        missing = {address: f"{name} lacks {address}" for address in wanted - held}
         gone = held - self._known.get((namespace, service), set())
         return missing | {address: f"{name} still has {address}" for address in gone}
 
@@ -338,7 +360,7 @@ def _frozen(look: Look) -> dict[tuple[Any, ...], str]:
             except xds.BadNameError:
                 continue
             addresses = {_ip(endpoint["address"]) for endpoint in held.get("endpoints") or ()}
-            for address, words in truth.wrong(port, addresses).items():
+            for address, words in truth.wrong(port, addresses, whole=False).items():
                 found[one, port, address] = f"{who(one, look)}: {words}"
     for one, proxy in look.proxies.items():
         for name in _lost(proxy):

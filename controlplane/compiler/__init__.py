@@ -4,6 +4,7 @@ passes.py      compile_mesh(): the passes, in order
 keyed.py       one pass over the keys that a change concerns
 indexes.py     what a change concerns
 snapshot.py    MeshSnapshot, whole and checked
+nearness.py    which of them a caller gets, by where it is
 services.py    who serves what, where
 owners.py      whose each address is
 policies.py    the mTLS mode of each pod and port

@@ -85,6 +85,7 @@ def compiling(model: Model, previous: MeshSnapshot | None = None, *, roots: byte
         mesh=model.mesh,
         services=services,
         service_ips=service_claims.owners,
+        zones=passes.zones(),
         pods=pods,
         pod_ips=pod_claims.owners,
         traffic=traffic,
@@ -242,10 +243,17 @@ class _Passes:
     def claims(self, services: Table[Key, ServiceEntry], pods: Table[Key, PodEntry]) -> tuple[Claims, Claims]:
         """Find out whose each address is, of Services and of pods."""
         works, before = self.works, self._before
-        of_services = works.service_claims.after(
-            Claim(key, was.service.ips if was else (), now.service.ips if now else ())
-            for key, was, now in services.differing(before.services)
+        differing = list(services.differing(before.services))
+        # A ClusterIP is nobody else's; further addresses anybody may claim.
+        own = (
+            Claim(key, was.service.ips if was else (), now.service.ips if now else (), "1", "1")
+            for key, was, now in differing
         )
+        others = (
+            Claim(key, was.service.others if was else (), now.service.others if now else ())
+            for key, was, now in differing
+        )
+        of_services = works.service_claims.after((*own, *others))
         of_pods = works.pod_claims.after(
             Claim(
                 key,
@@ -257,6 +265,11 @@ class _Passes:
             for key, was, now in pods.differing(before.pods)
         )
         return of_services, of_pods
+
+    def zones(self) -> Table[str, str]:
+        """The zone of each node that has one."""
+        nodes = self._model.nodes.differing(self._old.nodes)
+        return self._before.zones.after({key.name: (now.zone if now else "") or None for key, _, now in nodes})
 
     def _behind_targets(self) -> set[Key]:
         """Pods of the slices that changed, of Services that a policy targets."""

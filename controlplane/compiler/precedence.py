@@ -37,7 +37,7 @@ def resolve(backend: Backend, services: Services) -> str | Unresolved:
         return Unresolved(reason="BackendNotFound", message=f"there is no Service {backend.key}")
     if service.external:
         message = f"Service {backend.key} is an ExternalName, which has no endpoints"
-        return Unresolved(reason="UnsupportedProtocol", message=message)
+        return Unresolved(reason="InvalidKind", message=message)
     if service.port(backend.port) is None:
         wanted = f"no TCP port {backend.port}" if backend.port else "to be named with a port"
         return Unresolved(reason="BackendNotFound", message=f"Service {backend.key} has {wanted}")

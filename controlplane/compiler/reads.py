@@ -11,7 +11,6 @@ import enum
 from collections.abc import Hashable, Iterable, Iterator
 
 from controlplane.compiler.snapshot import (
-    Endpoint,
     MeshSnapshot,
     PodEntry,
     PortEndpoints,
@@ -36,6 +35,8 @@ class What(enum.Enum):
     SERVICE = enum.auto()
     """A Service by its key, without its endpoints, which come and go all the time."""
     ENDPOINTS = enum.auto()
+    ZONE = enum.auto()
+    """Of a node."""
     IDENTITIES = enum.auto()
     SERVICE_AT = enum.auto()
     """Whose a ClusterIP is."""
@@ -88,11 +89,15 @@ class Reads:
         entry = self._snapshot.services.get(key)
         return entry.service if entry else None
 
-    def endpoints(self, key: PortKey) -> tuple[Endpoint, ...] | None:
+    def endpoints(self, key: PortKey) -> PortEndpoints | None:
         """The endpoints of a Service port; None where there is no such port."""
         self.inputs.add((What.ENDPOINTS, key))
-        found = _at(self._snapshot.services.get(Key(key.namespace, key.service)), key.port)
-        return found.endpoints if found else None
+        return _at(self._snapshot.services.get(Key(key.namespace, key.service)), key.port)
+
+    def zone(self, node: str) -> str:
+        """The zone of a node; empty where it has none."""
+        self.inputs.add((What.ZONE, node))
+        return self._snapshot.zones.get(node, "")
 
     def identities(self, key: PortKey) -> tuple[str, ...]:
         """The identities behind a Service port."""
@@ -137,6 +142,7 @@ def changed(old: MeshSnapshot, new: MeshSnapshot) -> Iterator[Input]:
         yield from _ports(key, before, after)
     if services:
         yield What.SERVICES, None
+    yield from ((What.ZONE, one) for one, _, _ in differing(old.zones, new.zones))
     yield from ((What.SERVICE_AT, one) for one, _, _ in differing(old.service_ips, new.service_ips))
     yield from ((What.POD, one) for one, _, _ in differing(old.pods, new.pods))
     yield from ((What.POD_AT, one) for one, _, _ in differing(old.pod_ips, new.pod_ips))
@@ -148,10 +154,15 @@ def _ports(key: Key, old: ServiceEntry | None, new: ServiceEntry | None) -> Iter
     for port in ports:
         at = PortKey(key.namespace, key.name, port)
         before, after = _at(old, port), _at(new, port)
-        if (before and before.endpoints) != (after and after.endpoints):
+        if _told(before) != _told(after):
             yield What.ENDPOINTS, at
         if (before or _NONE).identities != (after or _NONE).identities:
             yield What.IDENTITIES, at
+
+
+def _told(found: PortEndpoints | None) -> object:
+    """What of a port's endpoints is told to callers."""
+    return found and (found.endpoints, found.local, found.ending)
 
 
 def _at(entry: ServiceEntry | None, port: int) -> PortEndpoints | None:

@@ -1,7 +1,7 @@
 """Who serves what, where: the endpoints of each Service port, and mesh pods as they are reached by their own address.
 
-In: a Service with its slices, or a mesh pod with what it serves; the model, and each pod's policy. Out: `ServiceEntry` or `PodEntry`. An endpoint counts when it is ready;
-terminating ones only while there is no ready one (Kubernetes' own rule for ClusterIPs, KEP-1669). Refuses nothing.
+In: a Service with its slices, or a mesh pod with what it serves; the model, and each pod's policy. Out: `ServiceEntry` or `PodEntry`. An endpoint counts when it is ready, as
+it is while it ends where `publishNotReadyAddresses` says so; else one that ends and still serves, only while there is no ready one (kube-proxy's rule, KEP-1669). Refuses nothing.
 """
 
 from __future__ import annotations
@@ -35,23 +35,36 @@ def compile_service(
     backing: dict[Key, set[tuple[int, Protocol]]] = {}
     for port in service.ports:
         found = [pair for one in listed for pair in _at_port(one, port) if _known(pair[0].pod, model, policies)]
-        usable = [pair for pair in found if pair[0].ready and not pair[0].terminating]
-        usable = usable or [pair for pair in found if pair[0].serving and pair[0].terminating]
+        ready = [pair for pair in found if pair[0].ready]
+        ending = [pair for pair in found if not pair[0].ready and pair[0].serving and pair[0].terminating]
         last = before.ports.get(port.port) if before else None
-        kept = {(end.address, end.port): end for end in last.endpoints} if last else {}
-        made: dict[tuple[str, int], Endpoint] = {}
-        for end, number in usable:
-            at = end.address, number
-            new, old = _endpoint(end, number, model, policies), kept.get(at)
-            made[at] = old if old == new and old is not None else new
-        endpoints = tuple(made[address] for address in sorted(made))
-        identities = tuple(sorted({one.identity for one in endpoints if one.identity}))
-        ports[port.port] = PortEndpoints(endpoints=endpoints, identities=identities)
+        kept = {(end.address, end.port): end for end in (*last.endpoints, *last.ending)} if last else {}
+        endpoints = _made(ready if ready or service.local else ending, kept, model, policies)
+        late = _made(ending if service.local else (), kept, model, policies)
+        identities = {one.identity for one in (*endpoints, *late) if one.identity}
+        ports[port.port] = PortEndpoints(
+            endpoints=endpoints, identities=tuple(sorted(identities)), local=service.local, ending=late
+        )
         for end, number in found:
             if end.pod:
                 backing.setdefault(end.pod, set()).add((number, port.protocol))
     ordered = {key: tuple(sorted(at, key=lambda one: (one[0], one[1].value))) for key, at in backing.items()}
     return ServiceEntry(service=service, ports=ports, backing=ordered)
+
+
+def _made(
+    pairs: Iterable[tuple[SliceEndpoint, int]],
+    kept: Mapping[tuple[str, int], Endpoint],
+    model: Model,
+    policies: Policies,
+) -> tuple[Endpoint, ...]:
+    """Make endpoints in the order of their addresses; one that is what it was stays the same object."""
+    made: dict[tuple[str, int], Endpoint] = {}
+    for end, number in pairs:
+        at = end.address, number
+        new, old = _endpoint(end, number, model, policies), kept.get(at)
+        made[at] = old if old is not None and old == new else new
+    return tuple(made[address] for address in sorted(made))
 
 
 def _known(pod: Key | None, model: Model, policies: Policies) -> bool:
@@ -72,14 +85,24 @@ def _endpoint(raw: SliceEndpoint, port: int, model: Model, policies: Policies) -
     node = model.nodes.get(Key("", raw.node), Node(name=""))
     zone = raw.zone or node.zone
     if pod is None:
-        return Endpoint(address=raw.address, port=port, zone=zone)
+        return Endpoint(
+            address=raw.address,
+            port=port,
+            node=raw.node,
+            zone=zone,
+            for_zones=raw.for_zones,
+            for_nodes=raw.for_nodes,
+        )
     policy = policies.get(pod.key)
     entry = PodEntry(pod=pod, identity=identity_of(pod, model.trust_domain), policy=policy) if policy else None
     mesh = entry is not None and entry.speaks_mesh(port)
     return Endpoint(
         address=raw.address,
         port=port,
+        node=raw.node,
         zone=zone,
+        for_zones=raw.for_zones,
+        for_nodes=raw.for_nodes,
         mesh=mesh,
         identity=entry.identity if entry and mesh else "",
         pod=pod.key.name,

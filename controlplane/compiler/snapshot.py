@@ -39,7 +39,11 @@ class Endpoint:
 
     address: str
     port: int
+    node: str = ""
     zone: str = ""
+    for_zones: tuple[str, ...] = ()
+    """Zones whose callers it is meant for; none where nobody said."""
+    for_nodes: tuple[str, ...] = ()
     mesh: bool = False
     """Speaks mesh TLS."""
     identity: str = ""
@@ -57,6 +61,15 @@ class PortEndpoints:
 
     endpoints: tuple[Endpoint, ...] = ()
     identities: tuple[str, ...] = ()
+    local: bool = False
+    """Each caller has those of its own node alone."""
+    ending: tuple[Endpoint, ...] = ()
+    """Endpoints that end and still serve: for callers of a node on which no other one is; only where `local`."""
+
+    @property
+    def placed(self) -> bool:
+        """Whether who calls from where decides which of them it gets."""
+        return self.local or any(one.for_zones or one.for_nodes for one in self.endpoints)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +209,8 @@ class MeshSnapshot:
     mesh: MeshSettings = field(default_factory=MeshSettings)
     services: Table[Key, ServiceEntry] = field(default_factory=Table)
     service_ips: Table[str, Key] = field(default_factory=Table)
+    zones: Table[str, str] = field(default_factory=Table)
+    """Of each node that has one."""
     pods: Table[Key, PodEntry] = field(default_factory=Table)
     """Mesh pods only."""
     pod_ips: Table[str, Key] = field(default_factory=Table)

@@ -125,6 +125,28 @@ class ServiceSpec(_Shape):
     cluster_ip: Text = msgspec.field(default=None, name="clusterIP")
     cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
     ports: list[ServicePort] | None = None
+    external_ips: list[str] | None = msgspec.field(default=None, name="externalIPs")
+    internal_traffic_policy: Text = None
+    session_affinity: Text = None
+
+
+class Ingress(_Shape):
+    """One address of a load balancer."""
+
+    ip: Text = None
+    ip_mode: Text = None
+
+
+class LoadBalancer(_Shape):
+    """What a load balancer was given."""
+
+    ingress: list[Ingress] | None = None
+
+
+class ServiceStatus(_Shape):
+    """Where else a Service is reached."""
+
+    load_balancer: LoadBalancer | None = None
 
 
 class Service(_Shape):
@@ -132,6 +154,7 @@ class Service(_Shape):
 
     metadata: Worded
     spec: ServiceSpec | None = None
+    status: ServiceStatus | None = None
 
 
 class Ready(_Shape):
@@ -150,6 +173,19 @@ class Target(_Shape):
     name: Text = None
 
 
+class Hint(_Shape):
+    """A zone or node whose callers an endpoint is meant for."""
+
+    name: str = ""
+
+
+class Hints(_Shape):
+    """Whose callers an endpoint is meant for, as the EndpointSlice controller decided."""
+
+    for_zones: list[Hint] | None = None
+    for_nodes: list[Hint] | None = None
+
+
 class Endpoint(_Shape):
     """One address set of an EndpointSlice."""
 
@@ -157,6 +193,7 @@ class Endpoint(_Shape):
     conditions: Ready | None = None
     node_name: Text = None
     zone: Text = None
+    hints: Hints | None = None
     target_ref: Target | None = None
 
 

@@ -214,6 +214,7 @@ def _read_one(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | 
     try:
         # Objects from a list carry no kind of their own.
         cursor = Cursor({**raw, "kind": kind})
+        noun: Any
         if kind == "EndpointSlice" and before is not None and before.fault is None:
             noun = read_slice(cursor, before.raw, before.noun)
         else:
@@ -228,4 +229,15 @@ def _read_one(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | 
             generation=_generation(raw),
         )
         return _Seen(raw, None, problem)
+    unsupported = noun.unsupported if kind == "Service" and noun is not None else ""
+    if unsupported:
+        problem = Problem(
+            kind=kind,
+            namespace=key.namespace,
+            name=key.name,
+            reason="Unsupported",
+            message=unsupported,
+            generation=_generation(raw),
+        )
+        return _Seen(raw, noun, problem)
     return _Seen(raw, noun)

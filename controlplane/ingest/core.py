@@ -18,6 +18,10 @@ from meshapi import names
 
 _ZONE = "topology.kubernetes.io/zone"
 _SLICE_SERVICE = "kubernetes.io/service-name"
+_AFFINITY = (
+    "sessionAffinity {} is not carried out by sidecars, which spread the requests of one caller over all endpoints;"
+    " have the app find its session by a cookie or header of its own"
+)
 _ENDED = frozenset({"Succeeded", "Failed"})
 
 
@@ -105,7 +109,24 @@ def read_service(raw: Cursor) -> Service | None:
     )
     listed = spec.words("clusterIPs") or (spec.text("clusterIP"),)
     ips = () if external else tuple(ip for ip in map(canonical_ip, listed) if ip)
-    return Service(key=key_of(raw), ips=ips, external=external, ports=ports)
+    affinity = spec.text("sessionAffinity", "None")
+    return Service(
+        key=key_of(raw),
+        ips=ips,
+        others=_others(raw, ips) if ips else (),
+        external=external,
+        local=spec.text("internalTrafficPolicy") == "Local",
+        ports=ports,
+        unsupported="" if affinity == "None" else _AFFINITY.format(affinity),
+    )
+
+
+def _others(raw: Cursor, ips: tuple[str, ...]) -> tuple[str, ...]:
+    """Read where kube-proxy, too, takes connections to a Service: external IPs, and a load balancer's unless it must be passed (ipMode Proxy)."""
+    ingress = raw.at("status").at("loadBalancer").items("ingress")
+    balanced = (one.text("ip") for one in ingress if one.text("ipMode", "VIP") == "VIP")
+    found = map(canonical_ip, (*raw.at("spec").words("externalIPs"), *balanced))
+    return tuple(dict.fromkeys(ip for ip in found if ip and ip not in ips))
 
 
 def read_slice(raw: Cursor, before: object = None, last: EndpointSlice | None = None) -> EndpointSlice | None:
@@ -162,4 +183,10 @@ def _endpoint(raw: Cursor, namespace: str) -> SliceEndpoint | None:
         pod=Key(target.text("namespace") or namespace, target.text("name")) if is_pod else None,
         node=raw.text("nodeName"),
         zone=raw.text("zone"),
+        for_zones=_hinted(raw, "forZones"),
+        for_nodes=_hinted(raw, "forNodes"),
     )
+
+
+def _hinted(raw: Cursor, kind: str) -> tuple[str, ...]:
+    return tuple(one.text("name") for one in raw.at("hints").items(kind))

@@ -45,9 +45,20 @@ class Service:
     key: Key
     ips: tuple[str, ...] = ()
     """ClusterIPs in canonical form; empty for headless and external Services."""
+    others: tuple[str, ...] = ()
+    """Further addresses at which the cluster reaches it: external IPs, and its load balancer's."""
     external: bool = False
     """An alias of a name outside the cluster (type ExternalName)."""
+    local: bool = False
+    """Callers reach the endpoints of their own node alone (internalTrafficPolicy)."""
     ports: tuple[ServicePort, ...] = ()
+    unsupported: str = ""
+    """The sentence of what it asks for and the mesh does not do."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses at which it is reached."""
+        return self.ips + self.others
 
     def port(self, number: int) -> ServicePort | None:
         """Find a port by number."""
@@ -70,6 +81,10 @@ class SliceEndpoint:
     pod: Key | None = None
     node: str = ""
     zone: str = ""
+    for_zones: tuple[str, ...] = ()
+    """Zones whose callers it is meant for, as the cluster decided (hints); none where it did not."""
+    for_nodes: tuple[str, ...] = ()
+    """The same by node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

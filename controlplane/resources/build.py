@@ -7,10 +7,12 @@ else, and can be kept for as long as they are the same. Refuses nothing: a name 
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from controlplane.compiler.nearness import seen_from
 from controlplane.compiler.reads import Input, Reads
 from controlplane.compiler.snapshot import Endpoint, MeshSnapshot, PodEntry, PortKey, PortRoutes
 from controlplane.model.meta import Key
@@ -19,6 +21,9 @@ from controlplane.resources import clusters, endpoints, listeners, outbound, rou
 from controlplane.resources.envoy import Resource, finished
 from meshapi import xds
 from meshapi.xds import BadNameError, Type
+
+_NOWHERE = "-"
+"""Stands for the node of a client nobody knows the node of; no node is called so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +40,41 @@ class Client:
     """The level it reads; what came later is not written to it (`tests/contract/` has what each level was written)."""
     families: tuple[int, ...] = ()
     """Families of its pod's addresses (4, 6), the first one first; empty when they are not known."""
+    node: str = ""
+    """Where it runs; matters where a Service's endpoints are not the same for all callers."""
+
+
+class Placed(enum.Enum):
+    """A resource that is another one for callers elsewhere: `placed` says of whom."""
+
+    PLACED = enum.auto()
+
+
+PLACED = Placed.PLACED
 
 
 def build(
     snapshot: MeshSnapshot, type_: Type, name: str, client: Client, into: set[Input] | None = None
 ) -> Resource | None:
     """Build one resource; what was read for it is added to `into`."""
+    made = in_form(snapshot, type_, name, form(type_, name, client), into)
+    return in_form(snapshot, type_, name, placed(client), into) if made is PLACED else made  # type: ignore[return-value]
+
+
+def in_form(
+    snapshot: MeshSnapshot, type_: Type, name: str, client: Client, into: set[Input] | None = None
+) -> Resource | Placed | None:
+    """Build one resource for clients of a form; PLACED where that does not say enough of them."""
     try:
-        message = _BUILDERS[type_](Reads(snapshot, set() if into is None else into), name, form(type_, name, client))
+        message = _BUILDERS[type_](Reads(snapshot, set() if into is None else into), name, client)
     except BadNameError:
         return None
-    return None if message is None else finished(type_, name, message)
+    return message if message is None or message is PLACED else finished(type_, name, message)
+
+
+def placed(client: Client) -> Client:
+    """Leave of a client what a resource depends on that is PLACED in its form."""
+    return Client(contract=client.contract, families=client.families, node=client.node or _NOWHERE)
 
 
 def form(type_: Type, name: str, client: Client) -> Client:
@@ -77,7 +106,7 @@ def names(snapshot: MeshSnapshot, type_: Type, client: Client, into: set[Input] 
             yield xds.TRUST_BUNDLE
         case Type.LISTENER:
             for service in seen.services():
-                yield from (xds.outbound_listener(ip, port.port) for port in service.ports for ip in service.ips)
+                yield from (xds.outbound_listener(ip, port.port) for port in service.ports for ip in service.addresses)
             if seen.pod(Key(client.namespace, client.pod)):
                 yield xds.inbound_listener(client.namespace, client.pod)
         case Type.CLUSTER:
@@ -231,10 +260,22 @@ def _endpoints(seen: Reads, name: str, client: Client) -> Any:
         pod, port = _pod_by_name(seen, name)
         if pod is None:
             return None
-        found: Iterable[Endpoint] = [_pod_endpoint(pod, port, ip) for ip in pod.pod.ips]
-        return endpoints.assignment(name, endpoints.of_one_family(found, client.families)[:1])
+        of_pod: Iterable[Endpoint] = [_pod_endpoint(pod, port, ip) for ip in pod.pod.ips]
+        return endpoints.assignment(name, endpoints.of_one_family(of_pod, client.families)[:1])
     served = seen.endpoints(PortKey(*xds.parse_service_cluster(name)))
-    return None if served is None else endpoints.assignment(name, endpoints.of_one_family(served, client.families))
+    if served is None:
+        return None
+    if not served.placed:
+        return endpoints.assignment(name, endpoints.of_one_family(served.endpoints, client.families))
+    if not client.node:
+        return PLACED
+    node = "" if client.node == _NOWHERE else client.node
+    family = replace(
+        served,
+        endpoints=tuple(endpoints.of_one_family(served.endpoints, client.families)),
+        ending=tuple(endpoints.of_one_family(served.ending, client.families)),
+    )
+    return endpoints.assignment(name, seen_from(family, node, seen.zone(node)))
 
 
 def _pod_endpoint(entry: PodEntry, port: int, ip: str) -> Endpoint:

@@ -16,7 +16,7 @@ from typing import Any
 from controlplane.compiler.reads import Input
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.resources import build
-from controlplane.resources.build import Client
+from controlplane.resources.build import PLACED, Client, Placed
 from controlplane.xds import messages
 from controlplane.xds.callers import Peer
 from controlplane.xds.messages import Encoded
@@ -87,6 +87,7 @@ class Source:
             warm=self._warm(peer),
             contract=peer.contract,
             families=peer.families,
+            node=peer.node,
         )
         return View(self, client, tell)
 
@@ -102,9 +103,9 @@ class Source:
         """Note that a peer's stream is over."""
         self.warm.left(_workload(peer), names)
 
-    def hold(self, view: View, key: Key) -> Cell:
-        """Give the cell of a name in the form a view gets, kept until the view releases it."""
-        client = build.form(*key, view.client)
+    def hold(self, view: View, key: Key, *, placed: bool = False) -> Cell:
+        """Give the cell of a name in the form a view gets, by its place too where that matters; kept until the view releases it."""
+        client = build.placed(view.client) if placed else build.form(*key, view.client)
         cell = self._cells.get((key, client))
         if cell is None:
             cell = self._cells[key, client] = Cell(key, client)
@@ -159,16 +160,17 @@ class Source:
         for one in inputs:
             self._readers.setdefault(one, set()).add(cell)
 
-    def _encode(self, cell: Cell, inputs: set[Input]) -> Encoded | frozenset[str] | None:
+    def _encode(self, cell: Cell, inputs: set[Input]) -> Encoded | Placed | frozenset[str] | None:
         type_, name = cell.key
         if name == WILDCARD:
             return frozenset(build.names(self.snapshot, type_, cell.client, inputs))
-        resource = build.build(self.snapshot, type_, name, cell.client, inputs)
-        if resource is None:
-            return None
+        resource = build.in_form(self.snapshot, type_, name, cell.client, inputs)
+        if resource is None or isinstance(resource, Placed):
+            return resource
         self.encoded += 1
-        if cell.value is not None and cell.value.version == resource.version:
-            return cell.value  # type: ignore[no-any-return]
+        before = cell.value
+        if isinstance(before, Encoded) and before.version == resource.version:
+            return before
         return messages.encode(type_, name, resource.version, resource.body)
 
     def _forget(self, cell: Cell) -> None:
@@ -202,6 +204,8 @@ class View:
         self.client = client
         self.tell = tell
         self._held: dict[Type, dict[str, Cell]] = {}
+        self._placed: dict[Key, Cell] = {}
+        """Of what is held, that which is another one for callers elsewhere, as it is for this one."""
 
     def fetch(self, type_: Type, name: str) -> Encoded | None:
         """A resource, or None when there is no such thing for this client."""
@@ -216,6 +220,7 @@ class View:
         held = self._held.get(type_, {})
         for name in held.keys() - names:
             self._source.release(self, held.pop(name))
+            self._leave((type_, name))
 
     def close(self) -> None:
         """Let go of everything."""
@@ -223,6 +228,8 @@ class View:
             for cell in held.values():
                 self._source.release(self, cell)
         self._held.clear()
+        for key in list(self._placed):
+            self._leave(key)
 
     def facts(self) -> dict[str, object]:
         """The client, for `/proxies`."""
@@ -233,4 +240,16 @@ class View:
         cell = held.get(name)
         if cell is None:
             cell = held[name] = self._source.hold(self, (type_, name))
-        return self._source.value(cell)
+        value = self._source.value(cell)
+        key = type_, name
+        if value is not PLACED:
+            self._leave(key)
+            return value
+        if key not in self._placed:
+            self._placed[key] = self._source.hold(self, key, placed=True)
+        return self._source.value(self._placed[key])
+
+    def _leave(self, key: Key) -> None:
+        cell = self._placed.pop(key, None)
+        if cell is not None:
+            self._source.release(self, cell)

@@ -109,7 +109,7 @@ def test_backend_that_is_missing_keeps_its_share_and_answers_500() -> None:
         ({"name": "web"}, "BackendNotFound"),
         (to("web", kind="Bucket"), "InvalidKind"),
         (to("web", group="example.com"), "InvalidKind"),
-        (to("outside"), "UnsupportedProtocol"),
+        (to("outside"), "InvalidKind"),
     ],
 )
 def test_reference_that_leads_nowhere_says_how(backend: Object, reason: str) -> None:

@@ -30,7 +30,7 @@ from controlplane.compiler.reads import Input, What, changed
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.feed.objects import ObjectStore, ref_of
 from controlplane.ingest.assemble import KINDS, ingest
-from controlplane.resources.build import Client, build, form, names
+from controlplane.resources.build import PLACED, Client, build, form, in_form, names, placed
 from controlplane.resources.envoy import Resource
 from controlplane.xds import publisher as publishing
 from controlplane.xds import source as source_module
@@ -57,6 +57,8 @@ PORTS = (
 )
 PORT_NAMES = ("http", "grpc", "tcp-db", "web")
 ROUTES = ("HTTPRoute", "TCPRoute")
+SPECS: tuple[mo.Object, ...] = ({}, {"internalTrafficPolicy": "Local"}, {"externalIPs": ["10.96.0.2", "10.0.0.2"]})
+"""What Services ask for besides: the callers' node alone; an address that is another's, or a pod's."""
 Member = tuple[str, str, bool]
 TARGETS = ((), (("", "Service", "web"),), (("", "ServiceAccount", "a"),))
 EVERY: dict[Type, list[str]] = {
@@ -88,11 +90,20 @@ USED: dict[Type, list[str]] = {
 namespaces = st.sampled_from(NAMESPACES)
 places = st.tuples(namespaces, st.sampled_from(PODS))
 services = st.sampled_from(SERVICES)
+spots = st.tuples(namespaces, services)
 
 
-def peer(pod: str, namespace: str, agent: str, families: tuple[int, ...] = (4,)) -> Peer:
+def peer(pod: str, namespace: str, agent: str, families: tuple[int, ...] = (4,), node: str = "node-1") -> Peer:
     workload = f"Deployment/{pod[:3]}"
-    return Peer(namespace=namespace, pod=pod, identity="x", workload=workload, user_agent=agent, families=families)
+    return Peer(
+        namespace=namespace,
+        pod=pod,
+        identity="x",
+        node=node,
+        workload=workload,
+        user_agent=agent,
+        families=families,
+    )
 
 
 peers = st.builds(
@@ -101,6 +112,7 @@ peers = st.builds(
     namespaces,
     st.sampled_from(("tulle-proxy", "grpc-go")),
     st.sampled_from(((4,), (6,), (6, 4))),
+    st.sampled_from(("node-1", "node-2", "")),
 )
 members = st.tuples(st.sampled_from(PODS), st.sampled_from(POD_IPS), st.booleans())
 MOST = 4
@@ -175,9 +187,9 @@ class Mesh(RuleBasedStateMachine):
     def pod_gone(self, place: tuple[str, str], now: bool) -> None:
         self._remove("Pod", *place, now=now)
 
-    @rule(name=services, namespace=namespaces, ip=st.sampled_from((*SERVICE_IPS, "None")), port=st.sampled_from(PORTS), now=st.booleans())  # fmt: skip
-    def service(self, name: str, namespace: str, ip: str, port: mo.Object, now: bool) -> None:
-        self._apply(mo.service(name, ip, port, namespace=namespace), now=now)
+    @rule(at=spots, ip=st.sampled_from((*SERVICE_IPS, "None")), port=st.sampled_from(PORTS), more=st.sampled_from(SPECS), now=st.booleans())  # fmt: skip
+    def service(self, at: tuple[str, str], ip: str, port: mo.Object, more: mo.Object, now: bool) -> None:
+        self._apply(mo.service(at[1], ip, port, namespace=at[0], spec=more), now=now)
 
     @rule(name=services, namespace=namespaces)
     def service_elsewhere(self, name: str, namespace: str) -> None:
@@ -189,10 +201,22 @@ class Mesh(RuleBasedStateMachine):
     def service_gone(self, name: str, namespace: str, now: bool) -> None:
         self._remove("Service", namespace, name, now=now)
 
-    @rule(of=services, namespace=namespaces, members=st.sets(members, max_size=2), ports=st.dictionaries(st.sampled_from(PORT_NAMES), st.sampled_from((8080, 9090)), min_size=1), now=st.booleans())  # fmt: skip
-    def endpoints(self, of: str, namespace: str, members: set[Member], ports: dict[str, int], now: bool) -> None:
-        listed = [mo.endpoint(name, ip, namespace=namespace, ready=ready) for name, ip, ready in sorted(members)]
-        self._apply(mo.endpoint_slice(of, *listed, namespace=namespace, ports=ports), now=now)
+    @rule(at=spots, members=st.sets(members, max_size=2), ports=st.dictionaries(st.sampled_from(PORT_NAMES), st.sampled_from((8080, 9090)), min_size=1), hinted=st.booleans(), now=st.booleans())  # fmt: skip
+    def endpoints(self, at: tuple[str, str], members: set[Member], ports: dict[str, int], hinted: bool, now: bool) -> None:  # fmt: skip
+        listed = [
+            mo.endpoint(
+                name,
+                ip,
+                namespace=at[0],
+                node=f"node-{1 + POD_IPS.index(ip)}",
+                hints={"forZones": [{"name": "ab"[POD_IPS.index(ip)]}]} if hinted else None,
+                ready=ready,
+                serving=True,
+                terminating=not ready,
+            )
+            for name, ip, ready in sorted(members)
+        ]
+        self._apply(mo.endpoint_slice(at[1], *listed, namespace=at[0], ports=ports), now=now)
 
     @rule(of=services, namespace=namespaces, now=st.booleans())
     def endpoints_gone(self, of: str, namespace: str, now: bool) -> None:
@@ -223,10 +247,10 @@ class Mesh(RuleBasedStateMachine):
             spec = {"mtls": {"mode": mode}, "accessLog": log}
             self._apply({"kind": "Mesh", "metadata": {"name": "default"}, "spec": spec}, now=True)
 
-    @rule(zone=st.sampled_from("ab"))
-    def node(self, zone: str) -> None:
+    @rule(zone=st.sampled_from("ab"), number=st.sampled_from("12"))
+    def node(self, zone: str, number: str) -> None:
         labels = {"topology.kubernetes.io/zone": zone}
-        self._apply({"kind": "Node", "metadata": {"name": "node-1", "labels": labels}}, now=True)
+        self._apply({"kind": "Node", "metadata": {"name": f"node-{number}", "labels": labels}}, now=True)
 
     @rule(namespace=namespaces)
     def namespace_gone(self, namespace: str) -> None:
@@ -313,11 +337,14 @@ class Mesh(RuleBasedStateMachine):
             away[number % len(away)].connect(self.source)
 
     def _truth(self, type_: Type, name: str, client: Client) -> tuple[str, bytes] | None:
-        key = type_, name, form(type_, name, client)
+        key = type_, name, placed(client) if type_ is Type.ENDPOINTS else form(type_, name, client)
         if key not in self.truths:
             found = build(self.fresh, type_, name, client)
             self.truths[key] = (found.version, found.body) if found else None
         return self.truths[key]
+
+    def _placed(self, type_: Type, name: str, client: Client) -> bool:
+        return type_ is Type.ENDPOINTS and in_form(self.fresh, type_, name, form(type_, name, client)) is PLACED
 
     def _wanted(self, client: Subscriber) -> Iterator[tuple[Type, str]]:
         for type_, wanted in client.wanted.items():
@@ -359,7 +386,9 @@ class Mesh(RuleBasedStateMachine):
             for type_ in client.conversation.subscriptions:
                 if client.wildcard:
                     cells.add((type_, WILDCARD, form(type_, WILDCARD, client.client)))
-            cells |= {(t, n, form(t, n, client.client)) for t, n in self._wanted(client)}
+            wanted = set(self._wanted(client))
+            cells |= {(t, n, form(t, n, client.client)) for t, n in wanted}
+            cells |= {(t, n, placed(client.client)) for t, n in wanted if self._placed(t, n, client.client)}
         found = {(*cell.key, cell.client) for cell in self.source._cells.values() if _awake(cell, self.clients)}
         assert found <= cells
         snapshot = self.source.snapshot

@@ -19,6 +19,7 @@ from controlplane.ingest.assemble import ingest
 from controlplane.ingest.assemble import ingesting as ingest_steps
 from controlplane.model.meta import Key
 from controlplane.xds import publisher as publishing
+from controlplane.xds.callers import Peer
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.selfcheck import SelfCheck
 from controlplane.xds.source import Source
@@ -26,6 +27,7 @@ from meshapi.xds import Type
 from tests.support import meshobjects as mo
 from tests.support.subscriber import Subscriber
 
+PEER = Peer(namespace="shop", pod="web-1", identity="x", user_agent="tulle-proxy")
 WEB, API = Key("shop", "web"), Key("shop", "api")
 
 
@@ -59,7 +61,7 @@ async def test_nothing_is_found_where_nothing_is_wrong() -> None:
         mo.endpoint_slice("both", mo.endpoint("web-1", "10.0.0.1"), ports={"tcp-x": 8080}),
     )
     made.apply(mo.peer_authentication("q", "DISABLE", ("", "Service", "both")))
-    client = Subscriber("web-1", "shop", "tulle-proxy", delta=True, wildcard=True)
+    client = Subscriber(PEER, delta=True, wildcard=True)
     client.connect(made.source)
     for service in made.source.snapshot.services:
         await made.check.decisions(service)
@@ -145,7 +147,7 @@ async def test_object_that_was_not_read_anew_is_found(caplog: pytest.LogCaptureF
 async def test_stale_resource_is_found_and_sent_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """An input whose change was not told."""
     made = await replica()
-    client = Subscriber("web-1", "shop", "tulle-proxy", delta=True, wildcard=False)
+    client = Subscriber(PEER, delta=True, wildcard=False)
     client.wanted[Type.ENDPOINTS].add("shop/api:80")
     client.connect(made.source)
     before = dict(client.held)

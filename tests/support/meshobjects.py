@@ -29,12 +29,13 @@ class Objects:
         return [one for (held, _, _), one in self.held.items() if held == kind]
 
 
-def service(name: str, ip: str, *ports: Object, namespace: str = "shop", **annotations: str) -> Object:
+def service(name: str, ip: str, *ports: Object, namespace: str = "shop", **annotations: Any) -> Object:
     """A Service; a port is `{"port": 80, "name": "http"}`. The ip None makes it headless."""
+    more = annotations.pop("spec", {})
     return {
         "kind": "Service",
         "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
-        "spec": {"clusterIP": ip, "clusterIPs": [ip], "ports": list(ports)},
+        "spec": {"clusterIP": ip, "clusterIPs": [ip], "ports": list(ports), **more},
     }
 
 
@@ -57,12 +58,21 @@ def pod(name: str, ip: str, *, namespace: str = "shop", mesh: bool = True, accou
     }
 
 
-def endpoint(pod_name: str, ip: str, *, namespace: str = "shop", **conditions: bool) -> Object:
-    """An endpoint of a slice: a pod at an address."""
+def endpoint(
+    pod_name: str,
+    ip: str,
+    *,
+    namespace: str = "shop",
+    node: str = "node-1",
+    hints: Object | None = None,
+    **conditions: bool,
+) -> Object:
+    """An endpoint of a slice: a pod at an address, meant for callers of some zones or nodes where there are hints."""
     return {
+        **({"hints": hints} if hints else {}),
         "addresses": [ip],
         "conditions": conditions or {"ready": True},
-        "nodeName": "node-1",
+        "nodeName": node,
         "targetRef": {"kind": "Pod", "name": pod_name, "namespace": namespace},
     }
 

@@ -386,3 +386,25 @@ def test_certificate_past_its_renewal_is_found_before_it_is_over(roots: tuple[st
     assert list(with_hours(7)) == ["every sidecar renews its certificate in time"]
     assert "shop/web-1 has 6h left" in str(with_hours(7))
     assert with_hours(-1) == {"every sidecar's certificate is valid": "expired: shop/web-1"}
+
+
+def test_endpoints_of_other_nodes_are_not_missed_in_a_sidecar_where_callers_have_those_of_their_own() -> None:
+    """A replica must know them all; what is gone is seen all the same."""
+    (service,), (listed,) = well().services, well().slices
+    local = {**service, "spec": {**service["spec"], "internalTrafficPolicy": "Local"}}
+    hinted = {**listed, "endpoints": [{**one, "hints": {"forZones": [{"name": "a"}]}} for one in listed["endpoints"]]}
+    half = {WEB: Said(config=config("10.0.0.1")), CART: Said(config=config("10.0.0.2"))}
+    for placed in (replace(well(), services=(local,)), replace(well(), slices=(hinted,))):
+        assert proved(replace(placed, sidecars=half)) == {}
+        assert proved(replace(placed, snapshots=LAGGING.snapshots)) != {}
+        assert proved(replace(placed, sidecars=FROZEN.sidecars)) != {}
+    assert proved(replace(well(), sidecars=half)) != {}
+
+
+def test_service_that_asks_for_what_sidecars_do_not_do_is_a_warning() -> None:
+    """The sentence is the control plane's; problems of other kinds are told elsewhere."""
+    said = ["Service shop/web: sessionAffinity ClientIP is not carried out", "HTTPRoute shop/r: bad"]
+    asking = replace(well(), snapshots={"tulle-0": {**well().snapshots["tulle-0"], "problems": said}})
+    (found,) = (one for one in proofs.of_looks(asking, asking) if one.text.startswith("no Service asks"))
+
+    assert (found.status, found.detail) == (WARNING, said[0])
