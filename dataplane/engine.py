@@ -37,6 +37,9 @@ _MANY = 1 << 30
 _FOR_CONNECTIONS = 0.9
 """Share of the descriptors; what is left is for what connections need besides."""
 
+ADMIN_CONNECTIONS = 100
+"""Of a client address at the admin port. No bound in all, for who fills it would keep the kubelet out."""
+
 
 def descriptors() -> int:
     """Raise what this process may open to what it may raise it to; return that."""
@@ -117,8 +120,9 @@ class Engine:
         self.listeners += [Listener(self.poller, one, take, limits) for one in sockets]
 
     def listen_always(self, sockets: list[socket.socket], take: Callable[..., None]) -> None:
-        """Accept connections for `take` whatever the load: how else would anybody see it."""
-        made = [Listener(self.poller, one, take, ListenLimits(connections=0)) for one in sockets]
+        """Accept connections for `take` whatever the load: how else would anybody see it. Of one address they are not without end."""
+        limits = ListenLimits(connections=0, per_source=ADMIN_CONNECTIONS)
+        made = [Listener(self.poller, one, take, limits) for one in sockets]
         self._essential += made
         self.listeners += made
 
