@@ -51,6 +51,7 @@ from controlplane.replicas import Replicas, Statement
 from controlplane.settings import Settings
 from controlplane.timing import Collector, LoopLag
 from controlplane.write.leader import Elector
+from controlplane.write.notices import Notices
 from controlplane.write.rolls import Rolls
 from controlplane.write.status import Statuses
 from controlplane.write.webhooks import Webhooks
@@ -140,7 +141,8 @@ class App:
 
     def _make_writers(self, settings: Settings, connection: Connection) -> None:
         own = (settings.namespace, settings.service)
-        self.rolls = Rolls(self.cluster, self.store, self.writer, settings.untouched)
+        self.notices = Notices(self.cluster, self.store, self.writer, _now)
+        self.rolls = Rolls(self.cluster, self.store, self.writer, self.notices, settings.untouched)
         self.webhooks = Webhooks(self.cluster, self.store, self.writer, own, lambda: self.trust.roots_pem)
         self.statuses = Statuses(self.cluster, self.store, self.writer, self.feed, lambda: self.selfcheck.found)
         looks: dict[str, Look] = {

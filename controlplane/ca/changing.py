@@ -7,7 +7,6 @@ for. A pod that was made before everybody trusted the new root counts until its 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from controlplane.ca import rootchange
 from controlplane.ca.rootchange import Facts, Record, Stage
 from controlplane.ca.trust import Held, Trust
 from controlplane.feed.objects import ObjectStore
+from controlplane.model.meta import created
 from controlplane.replicas import Statement
 from meshapi import names
 
@@ -113,7 +113,7 @@ class RootChange:
         for pod in self._store.of("Pod"):
             metadata = pod["metadata"]
             place = (metadata.get("namespace", ""), metadata["name"])
-            if place not in done and _has_sidecar(pod) and _created(metadata) <= record.since:
+            if place not in done and _has_sidecar(pod) and created(metadata) <= record.since:
                 yield f"pod {place[0]}/{place[1]}"
 
 
@@ -129,11 +129,3 @@ def _has_sidecar(pod: Mapping[str, Any]) -> bool:
     containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
     has = any(container.get("name") == names.PROXY_CONTAINER for container in containers)
     return has and (pod.get("status") or {}).get("phase") not in _ENDED
-
-
-def _created(metadata: Mapping[str, Any]) -> float:
-    """When a pod was made, in whole seconds of Unix time; long ago when it does not say."""
-    try:
-        return dt.datetime.fromisoformat(str(metadata.get("creationTimestamp"))).timestamp()
-    except ValueError:
-        return 0.0

@@ -104,7 +104,7 @@ CLUSTER = (
         plural="pods",
         shape=shapes.Pod,
         labels=_POD_LABELS,
-        annotations=_OPAQUE | {names.EXCLUDE_INBOUND_PORTS},
+        annotations=_OPAQUE | {names.EXCLUDE_INBOUND_PORTS, names.SKIPPED},
     ),
 )
 """What runs in the cluster."""

@@ -6,8 +6,10 @@ programs, a sentence for people; `write/status.py` writes it where the user look
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Key(NamedTuple):
@@ -47,3 +49,11 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.kind} {Key(self.namespace, self.name)}: {self.message}"
+
+
+def created(metadata: Mapping[str, Any]) -> float:
+    """Read when an object was made, in whole seconds of Unix time; long ago when it does not say."""
+    try:
+        return dt.datetime.fromisoformat(str(metadata.get("creationTimestamp"))).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,6 +1,6 @@
 """Events on users' objects: what somebody who runs `kubectl describe` should see.
 
-In: an object as the API server has it, a word and a sentence. Out: an Event in the object's namespace. Refuses nothing: an Event that
+In: an object as the API server has it, and `News`. Out: an Event in the object's namespace. Refuses nothing: an Event that
 cannot be written is logged, for it is news and no state.
 """
 
@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -17,13 +18,25 @@ import aiohttp
 from controlplane.kube.client import ApiError, Cluster, path_of
 from meshapi import names
 
+MAX_MESSAGE = 1024
+"""The API server refuses Events with longer ones."""
+
 log = logging.getLogger(__name__)
 
 
-async def warn(cluster: Cluster, api: str, kind: str, obj: Mapping[str, Any], news: tuple[str, str]) -> None:
-    """Record a warning about an object; `news` is its reason, one word, and its sentence."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What happened to an object: a word and a sentence."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+async def record(cluster: Cluster, api: str, kind: str, obj: Mapping[str, Any], news: News) -> None:
+    """Record what happened to an object."""
     metadata = obj["metadata"]
-    namespace, (reason, message) = metadata["namespace"], news
+    namespace = metadata["namespace"]
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     event = {
         "apiVersion": "v1",
@@ -37,9 +50,9 @@ async def warn(cluster: Cluster, api: str, kind: str, obj: Mapping[str, Any], ne
             "namespace": namespace,
             "uid": metadata.get("uid", ""),
         },
-        "type": "Warning",
-        "reason": reason,
-        "message": message,
+        "type": "Warning" if news.warning else "Normal",
+        "reason": news.reason,
+        "message": news.message[:MAX_MESSAGE],
         "count": 1,
         "firstTimestamp": now,
         "lastTimestamp": now,

@@ -18,7 +18,10 @@ from controlplane.inject.refusal import RefusedPodError
 from controlplane.inject.workload import speaks, template_change, unnamed
 from controlplane.kube.client import ApiError, Cluster, path_of
 from controlplane.write import events
+from controlplane.write.events import News
+from controlplane.write.notices import Notices
 from controlplane.write.writer import Job, Writer
+from meshapi import names
 
 WITHIN_SECONDS = 600.0
 UNDONE = 2
@@ -34,8 +37,11 @@ log = logging.getLogger(__name__)
 class Rolls:
     """What is wanted of the Writer for workloads whose template does not say what they say."""
 
-    def __init__(self, cluster: Cluster, store: ObjectStore, writer: Writer, excluded: frozenset[str]) -> None:
+    def __init__(
+        self, cluster: Cluster, store: ObjectStore, writer: Writer, notices: Notices, excluded: frozenset[str]
+    ) -> None:
         self._cluster = cluster
+        self._notices = notices
         self._store = store
         self._writer = writer
         self._excluded = excluded
@@ -60,6 +66,7 @@ class Rolls:
             if self._complained.get(key) != str(error):
                 self._complained[key] = str(error)
                 log.warning("%s %s/%s: %s", *key, error)
+                self._notices.tell(ref, News(reason="AnnotationRefused", message=str(error), warning=True))
             change = None
         if change is None:
             self._writer.want(("roll", *key), None)
@@ -103,6 +110,8 @@ class Rolls:
             await self._cluster.patch(path, {"metadata": {"resourceVersion": version}, **annotations})
             self._note(key, change)
             log.info("%s %s/%s rolled: template annotations %s", *key, change)
+            news = News(reason="Rolled", message=_why(change))
+            await events.record(self._cluster, kind.api(kind.versions[0]), kind.name, workload, news)
 
         return roll
 
@@ -124,8 +133,18 @@ class Rolls:
             self._complained[key] = said
             log.warning("%s %s/%s: %s", *key, said)
             kind = kind_of(key[0])
-            await events.warn(self._cluster, kind.api(kind.versions[0]), key[0], workload, ("RollUndone", said))
+            news = News(reason="RollUndone", message=said, warning=True)
+            await events.record(self._cluster, kind.api(kind.versions[0]), key[0], workload, news)
         return True
+
+
+def _why(change: Change) -> str:
+    """Say why a workload is rolled."""
+    word = change[names.INJECT]
+    if word is None:
+        return f"{names.INJECT} was taken off the workload, so its pods are made anew without what the mesh had put into their template"
+    what = "with sidecars" if word == names.ENABLED else "without sidecars"
+    return f"the workload says {names.INJECT}={word}, so its pods are made anew {what}"
 
 
 def _last_to_write_the_template(workload: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from controlplane.feed.objects import ObjectStore
 from controlplane.feed.versions import Kubelets
 from controlplane.ingest.assemble import ingest
 from controlplane.inject.workload import owner_of, template_change
+from controlplane.write.notices import news_of
 from meshapi import names
 
 FILLER: dict[Any, Any] = {str: "Pod", int: 1, bool: True, Any: {}}
@@ -37,6 +38,7 @@ WORDS = {
     names.INJECTED_BY: "Deployment/Pod",
     names.OPAQUE_PORTS: "1",
     names.EXCLUDE_INBOUND_PORTS: "2",
+    names.SKIPPED: "because",
     "somebody/else": "x",
 }
 USUAL: dict[str, Any] = {
@@ -135,7 +137,7 @@ def everybody(objects: list[tuple[Kind, dict[str, Any]]]) -> list[Any]:
     (pod,), (namespace,) = store.of("Pod"), store.of("Namespace")
     account = pod["spec"].get("serviceAccountName")  # `PodCallers.admit`
     words = Namespaces(cast("Any", None), store).known(namespace["metadata"]["name"])
-    said: list[Any] = [owner_of(pod), account, words.get(names.INJECT), Kubelets(store).know({})]
+    said: list[Any] = [owner_of(pod), news_of(pod), account, words.get(names.INJECT), Kubelets(store).know({})]
     (node,) = store.of("Node")
     said += [chosen(node, word) for word in WORDS]
     for kind in WORKLOADS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -9,13 +10,16 @@ import pytest
 from controlplane.feed.objects import ObjectStore
 from controlplane.kube.client import Cluster
 from controlplane.write import rolls as module
+from controlplane.write.notices import Notices
 from controlplane.write.rolls import Rolls
 from controlplane.write.writer import Writer
 from tests.controlplane.test_write_writer import INJECT, running, template_of, workload
+from tests.support import meshobjects as mo
 from tests.support.feeding import taken_in
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.waiting import until
 
+BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 OTHER = {
     "manager": "argocd-controller",
     "operation": "Apply",
@@ -39,7 +43,8 @@ class Fight:
         self.writer = Writer()
         self.writer.lead(True)
         self.store = ObjectStore()
-        self.rolls = Rolls(self.cluster, self.store, self.writer, frozenset())
+        notices = Notices(self.cluster, self.store, self.writer, lambda: BEGAN)
+        self.rolls = Rolls(self.cluster, self.store, self.writer, notices, frozenset())
 
     async def undo(self, word: str = "enabled") -> None:
         """The other writes its manifest, and the operator sees that."""
@@ -52,8 +57,9 @@ class Fight:
     def rolled(self) -> bool:
         return INJECT in template_of(self.kube)
 
-    def events(self) -> list[dict[str, Any]]:
-        return [obj for (plural, _, _), obj in self.kube.objects.items() if plural == "events"]
+    def events(self, *reasons: str) -> list[dict[str, Any]]:
+        found = [obj for (plural, _, _), obj in self.kube.objects.items() if plural == "events"]
+        return [event for event in found if event["reason"] in reasons]
 
 
 async def test_roll_that_is_undone_twice_stops_and_an_event_names_who_did_it() -> None:
@@ -68,7 +74,7 @@ async def test_roll_that_is_undone_twice_stops_and_an_event_names_who_did_it() -
         await fight.cluster.close()
 
     assert rolled == [True, True, False, False, False]
-    (event,) = fight.events()
+    (event,) = fight.events("RollUndone")
     assert (event["type"], event["reason"], event["involvedObject"]["name"]) == ("Warning", "RollUndone", "web")
     assert "argocd-controller" in event["message"]
     assert "hpa" not in event["message"]
@@ -98,7 +104,7 @@ async def test_owner_who_changes_the_word_is_not_taken_for_one_who_undoes() -> N
                 assert template_of(kube)[INJECT] == word
         await fight.cluster.close()
 
-    assert fight.events() == []
+    assert fight.events("RollUndone") == []
 
 
 async def test_word_taken_away_beside_a_mark_that_names_nobody_takes_the_workload_out() -> None:
@@ -132,3 +138,67 @@ async def test_rollout_is_rolled_by_its_own_api() -> None:
         await fight.cluster.close()
 
     assert found["spec"]["template"]["metadata"]["annotations"]["tulle.dev/injected-by"] == "Rollout/web"
+
+
+async def test_roll_and_a_refused_annotation_are_told_on_the_workload() -> None:
+    """Whoever wonders why pods are made anew, or why nothing happens, looks there; each is said once."""
+    async with kube_server() as kube:
+        fight = Fight(kube)
+        async with running(fight.writer):
+            await fight.undo()
+            for _ in range(2):
+                await fight.undo("yes")
+            (rolled,) = fight.events("Rolled")
+            (refused,) = fight.events("AnnotationRefused")
+        await fight.cluster.close()
+
+    assert (rolled["type"], rolled["involvedObject"]["name"]) == ("Normal", "web")
+    assert rolled["message"] == "the workload says tulle.dev/inject=enabled, so its pods are made anew with sidecars"
+    assert refused["type"] == "Warning"
+    assert refused["message"] == "annotation tulle.dev/inject is 'yes'; allowed is enabled or disabled"
+
+
+def made(name: str, *, sidecar: bool = False, skipped: str = "", when: str = "2026-01-02T00:00:00Z") -> dict[str, Any]:
+    owner = {"kind": "ReplicaSet", "name": "web-5", "controller": True}
+    pod = mo.pod(name, "10.0.0.1", labels={"pod-template-hash": "5"}, ownerReferences=[owner], creationTimestamp=when)
+    pod["metadata"]["annotations"] = {"tulle.dev/skipped": skipped} if skipped else {}
+    pod["spec"]["initContainers"] = [{"name": "tulle-proxy"}] if sidecar else []
+    return pod
+
+
+async def test_what_becomes_of_pods_is_told_once_a_change_and_not_of_those_that_were_there() -> None:
+    """Injected, and skipped with the reason; a workload of a thousand pods is told of once."""
+    async with kube_server() as kube:
+        fight = Fight(kube)
+        kube.put(workload("enabled"))
+        async with running(fight.writer):
+            fight.store.apply("Pod", made("old", sidecar=True, when="2025-01-01T00:00:00Z"))
+            fight.store.apply("Pod", made("plain"))
+            assert fight.writer._jobs == {}
+            fight.store.apply("Pod", made("why", skipped="the pod uses hostNetwork"))
+            for number in range(3):
+                fight.store.apply("Pod", made(f"new-{number}", sidecar=True))
+            await until(lambda: not fight.writer._jobs)
+            told = sorted(
+                (event["reason"], event["type"]) for event in fight.events("SidecarInjected", "SidecarSkipped")
+            )
+            (skipped,) = fight.events("SidecarSkipped")
+        await fight.cluster.close()
+
+    assert told == [("SidecarInjected", "Normal"), ("SidecarSkipped", "Warning")]
+    assert skipped["message"] == "pods asked for a sidecar and get none: the pod uses hostNetwork"
+
+
+async def test_news_that_could_not_be_written_in_time_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that comes to lead an hour later does not tell an hour's news."""
+    monkeypatch.setattr("controlplane.write.notices.STALE_SECONDS", -1.0)
+    async with kube_server() as kube:
+        fight = Fight(kube)
+        kube.put(workload("enabled"))
+        async with running(fight.writer):
+            fight.store.apply("Pod", made("new", sidecar=True))
+            await until(lambda: not fight.writer._jobs)
+            found = fight.events("SidecarInjected")
+        await fight.cluster.close()
+
+    assert found == []

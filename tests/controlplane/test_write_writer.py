@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import datetime as dt
 import itertools
 import random
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ from controlplane.inject.workload import template_change as decide
 from controlplane.kube.client import ApiError, Cluster
 from controlplane.write import writer as module
 from controlplane.write.leader import Elector
+from controlplane.write.notices import Notices
 from controlplane.write.rolls import Rolls
 from controlplane.write.webhooks import Webhooks
 from controlplane.write.writer import Writer
@@ -92,6 +94,11 @@ def test_label_on_the_template_speaks_for_itself_too() -> None:
     assert decide(workload("enabled", {}, **{INJECT: "disabled"})) is None
 
 
+def rolls_of(cluster: Cluster, store: ObjectStore, writer: Writer, *excluded: frozenset[str]) -> Rolls:
+    notices = Notices(cluster, store, writer, lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+    return Rolls(cluster, store, writer, notices, *excluded)
+
+
 def test_unknown_word_is_refused_by_name() -> None:
     """The sentence says which annotation, what it held and what is allowed."""
     with pytest.raises(BadAnnotationError, match=r"tulle\.dev/inject is 'yes'; allowed is enabled or disabled"):
@@ -102,7 +109,7 @@ async def test_annotated_deployment_is_rolled_in_and_out_again() -> None:
     """The whole way: seen, written, seen again, nothing left to do."""
     async with kube_server() as kube:
         cluster, store, writer = Cluster(kube.connection), ObjectStore(), Writer()
-        rolls = Rolls(cluster, store, writer, frozenset({"tulle-system", "own"}))
+        rolls = rolls_of(cluster, store, writer, frozenset({"tulle-system", "own"}))
         writer.lead(True)
         async with running(writer):
             rolls.look(taken_in(store, kube.put(workload("enabled"))))
@@ -124,7 +131,7 @@ async def test_roll_is_made_from_the_workload_as_it_is_then() -> None:
     """What was seen may be old by the time it is written, and the event of what is new may be late."""
     async with kube_server() as kube:
         cluster, store, writer = Cluster(kube.connection), ObjectStore(), Writer()
-        rolls = Rolls(cluster, store, writer, frozenset())
+        rolls = rolls_of(cluster, store, writer, frozenset())
         old = copy.deepcopy(kube.put(workload("enabled")))
         kube.put(workload("disabled"))
         rolls.look(taken_in(store, old))
@@ -154,7 +161,7 @@ async def test_bad_word_is_logged_once_and_excluded_namespaces_are_left_alone(
     """A workload that is seen a hundred times complains once."""
     async with kube_server() as kube:
         cluster, store, writer = Cluster(kube.connection), ObjectStore(), Writer()
-        rolls = Rolls(cluster, store, writer, frozenset({"tulle-system", "own"}))
+        rolls = rolls_of(cluster, store, writer, frozenset({"tulle-system", "own"}))
         for _ in range(3):
             rolls.look(taken_in(store, workload("yes")))
         for excluded in ("tulle-system", "own"):
@@ -164,7 +171,7 @@ async def test_bad_word_is_logged_once_and_excluded_namespaces_are_left_alone(
         await cluster.close()
 
     assert len([r for r in caplog.records if "'yes'" in r.getMessage()]) == 1
-    assert not writer._jobs
+    assert [key[:2] for key in writer._jobs] == [("event", "AnnotationRefused")]
 
 
 async def test_nothing_is_written_before_leading_and_everything_open_after() -> None:
