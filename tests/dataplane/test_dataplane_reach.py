@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from dataplane.admin import Request
+from dataplane.reach import Reach
 from tests.dataplane.proxy import pair as pairs
 from tests.dataplane.proxy.pair import Pair
 
@@ -52,3 +57,33 @@ def test_peer_that_cannot_be_greeted_is_said_with_the_reason(tmp_path: Path) -> 
         failed = json.loads(asked(pair, "web")[1])["failed"]
 
     assert "certificate" in failed or "identity" in failed, failed
+
+
+async def test_one_handshake_is_under_way_at_a_time() -> None:
+    """Whoever reaches the port may ask: asking often makes no load. Afterwards the next one may."""
+    dialled: list[Any] = []
+
+    def dial(_address: str, _port: int, receiver: Any, **_: Any) -> Any:
+        dialled.append(receiver)
+        return SimpleNamespace(close=lambda: None)
+
+    slot = SimpleNamespace(mesh=True, identity="spiffe://t/ns/n/sa/a", address="10.0.0.1", port=80)
+    cluster = SimpleNamespace(mesh_tls=object(), pick=lambda _: slot)
+    runtime = SimpleNamespace(
+        tables=SimpleNamespace(clusters={"web": cluster}),
+        tls=SimpleNamespace(client=lambda *_: None),
+        dialer=SimpleNamespace(dial=dial),
+    )
+    reach = Reach(runtime)  # type: ignore[arg-type]
+    question = Request(method="GET", path="/reach", query={"cluster": ["web"]}, headers={}, peer="10.0.0.9")
+    first = asyncio.ensure_future(reach.answer(question))
+    await asyncio.sleep(0)
+    assert (await reach.answer(question)).status == 503
+    dialled[0].received(b"x")
+    assert json.loads((await first).body)["failed"] == ""
+    third = asyncio.ensure_future(reach.answer(question))
+    await asyncio.sleep(0)
+    dialled[1].lost("gone")
+
+    assert json.loads((await third).body)["failed"] == "gone"
+    assert len(dialled) == 2
