@@ -1,11 +1,13 @@
 """What the control plane says of itself on port 15014: health, readiness, metrics, its sidecars and its snapshot.
 
 In: `Report`, functions that look at the running parts. Out: text and JSON over HTTP. There is nothing secret in it: identities and addresses, no keys, no tokens, no
-object of a user. Refuses other paths with 404.
+object of a user. Refuses other paths with 404, and more large answers at once than it has room for with 503.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +18,12 @@ from controlplane.httplog import ServerLog
 from controlplane.listening import bound
 
 Json = Mapping[str, object]
+ANSWERS = 16
+"""Large answers under way at once: whoever reaches the port may ask, and need not read. `tulle check` asks two of each replica."""
+READ_SECONDS = 10.0
+"""How long who asked may take to read it."""
+KEPT_SECONDS = 0.5
+"""For so long what was made of the mesh is told to whoever else asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +88,13 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(text=render(report.samples()), content_type="text/plain")
 
-    async def proxies(_: web.Request) -> web.Response:
-        return _json({"proxies": report.proxies()})
+    large = _Large()
 
-    async def snapshot(_: web.Request) -> web.Response:
-        return _json(report.snapshot())
+    async def proxies(request: web.Request) -> web.Response:
+        return await large.answer(request, lambda: {"proxies": report.proxies()})
+
+    async def snapshot(request: web.Request) -> web.Response:
+        return await large.answer(request, report.snapshot)
 
     for path, handler in (
         ("/healthz", healthz),
@@ -100,5 +110,35 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
     return runner
 
 
-def _json(body: Json) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+class _Large:
+    """Answers that grow with the mesh: made once for all who ask at one time, and read by a few at once, for each of them holds a copy."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[float, bytes]] = {}
+        self._under_way = 0
+
+    async def answer(self, request: web.Request, make: Callable[[], Json]) -> web.Response:
+        """Answer, and count it until it was read."""
+        if self._under_way >= ANSWERS:
+            return web.Response(status=503, text=f"{ANSWERS} are told as much at once already; try again\n")
+        self._under_way += 1
+        try:
+            response = web.Response(body=self._body(request.path, make), content_type="application/json")
+            await response.prepare(request)
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    await response.write_eof()
+            except (ConnectionError, TimeoutError):  # who asked is gone, or does not read
+                if request.transport is not None:
+                    request.transport.abort()
+            return response
+        finally:
+            self._under_way -= 1
+
+    def _body(self, path: str, make: Callable[[], Json]) -> bytes:
+        now = time.monotonic()
+        made, body = self._made.get(path, (-KEPT_SECONDS, b""))
+        if now - made >= KEPT_SECONDS:
+            body = msgspec.json.encode(make())
+            self._made[path] = time.monotonic(), body
+        return body

@@ -1,0 +1,83 @@
+"""The control plane's own port: whoever reaches it may ask, and nobody else waits for that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from controlplane import admin
+from controlplane.admin import ANSWERS, Report
+
+
+@dataclass
+class Asked:
+    """A report that says how often it was made."""
+
+    made: list[str] = field(default_factory=list)
+    size: int = 10
+    url: str = ""
+
+    def report(self) -> Report:
+        def snapshot() -> dict[str, object]:
+            self.made.append("snapshot")
+            return {"services": "x" * self.size}
+
+        def proxies() -> list[dict[str, object]]:
+            self.made.append("proxies")
+            return [{"pod": len(self.made)}]
+
+        return Report(missing=list, samples=lambda: (), proxies=proxies, snapshot=snapshot)
+
+
+@pytest.fixture
+async def asked() -> AsyncIterator[Asked]:
+    made = Asked()
+    runner = await admin.serve(made.report(), host="127.0.0.1", port=0)
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+async def test_many_who_ask_at_once_are_told_what_was_made_once(asked: Asked) -> None:
+    """A snapshot of ten thousand pods takes 20 ms and a megabyte; five hundred who ask would have ended the leader's term."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def ask(path: str) -> int:
+            async with session.get(asked.url + path) as answer:
+                await answer.read()
+                return answer.status
+
+        statuses = await asyncio.gather(*(ask("/snapshot") for _ in range(ANSWERS)), ask("/proxies"))
+
+    assert set(statuses) == {200}
+    assert asked.made.count("snapshot") < ANSWERS / 4
+    assert asked.made.count("proxies") == 1
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_those_who_do_not_read_their_answer_are_a_few_and_not_for_long(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, *, goes: bool
+) -> None:
+    """Each holds a copy. Health is told all the same; there is room again when they go, or when their time is over."""
+    monkeypatch.setattr(admin, "READ_SECONDS", 100.0 if goes else 8.0)
+    asked.size = 16 * 1024 * 1024
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), read_bufsize=1024) as session:
+        held = [await session.get(asked.url + "/snapshot") for _ in range(ANSWERS)]
+        async with session.get(asked.url + "/snapshot") as refused:
+            words = await refused.text()
+        async with session.get(asked.url + "/healthz") as healthy:
+            assert healthy.status == 200
+        for one in held if goes else ():
+            one.close()
+        while True:
+            async with session.get(asked.url + "/proxies") as again:
+                if again.status == 200:
+                    break
+        for one in held:
+            one.close()
+
+    assert (refused.status, "at once" in words) == (503, True)
