@@ -20,6 +20,7 @@ MODULES = [
     "dataplane/protocol/http1/framing.py",
     "dataplane/protocol/http1/scan.py",
     "dataplane/protocol/http1/body.py",
+    "dataplane/protocol/http1/writer.py",
     "dataplane/protocol/http1/connection.py",
     "dataplane/protocol/http1/server.py",
     "dataplane/protocol/http1/client.py",

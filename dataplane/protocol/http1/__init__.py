@@ -3,5 +3,5 @@
 The map, in reading order:
 
 - `framing`: what single fields mean for where a message ends. `scan`: a head out of bytes. `body`: a body out of bytes.
-- `connection`: what both ends share. `server` and `client` are the codecs.
+- `writer`: a message into bytes. `connection`: how the two messages of an exchange follow one another. `server` and `client` are the codecs.
 """

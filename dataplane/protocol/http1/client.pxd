@@ -5,6 +5,8 @@ from dataplane.protocol.events cimport Event, RequestHead, ResponseHead, Upgrade
 from dataplane.protocol.http1.connection cimport Http1Connection
 from dataplane.protocol.http1.scan cimport HeadScanner
 
+cdef int _WANT_BODY, _WANT_HEAD, _CHUNKED, _LENGTH, _NONE, _TO_EOF
+
 cdef class Http1Client(Http1Connection):
     cdef bint _connect
     cdef bint _head_only
@@ -12,14 +14,11 @@ cdef class Http1Client(Http1Connection):
 
     @cython.locals(out=list, method=bytes, length="long long", mode=int, tunnel=bint)
     cpdef long send_request(self, RequestHead head, bint end) except -1
-    @cython.locals(end=cython.Py_ssize_t, scanner=HeadScanner)
-    cdef Py_ssize_t _read_head(self, bytes data, Py_ssize_t pos, list events) except -2
+    cpdef list receive(self, bytes data)
+    cpdef list receive_eof(self)
+    @cython.locals(end=cython.Py_ssize_t, pos=cython.Py_ssize_t, data=bytes, scanner=HeadScanner)
+    cdef bint _read_head(self, list events) except -1
     @cython.locals(status=int, scanner=HeadScanner)
-    cdef Py_ssize_t _informational(self, Py_ssize_t end, list events) except -2
+    cdef object _informational(self, list events)
     @cython.locals(scanner=HeadScanner, status=int, tunnel=bint, mode=int, done=bint)
     cdef object _begin(self, list events)
-    cdef object _body_read(self, list events)
-    cdef object _message_sent(self)
-    cdef object _finish(self)
-    cdef object _check_held(self, Py_ssize_t size, list events)
-    cdef object _refuse(self, int status, str reason, str counter)

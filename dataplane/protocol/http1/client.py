@@ -5,12 +5,20 @@ Refuses responses nobody asked for, and those framed ambiguously, with status hi
 """
 
 from dataplane.protocol.events import Event, RequestHead, ResponseHead, Upgraded
-from dataplane.protocol.http1.body import CHUNKED, LENGTH, NONE, TO_EOF, TUNNEL
-from dataplane.protocol.http1.connection import WAIT, WANT_BODY, WANT_HEAD, Http1Connection
+from dataplane.protocol.http1.body import CHUNKED, LENGTH, NONE, TO_EOF
+from dataplane.protocol.http1.connection import WANT_BODY, WANT_HEAD, Http1Connection
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
+
+# Copies, because C compares them without a look into another module.
+_WANT_BODY = WANT_BODY
+_WANT_HEAD = WANT_HEAD
+_CHUNKED = CHUNKED
+_LENGTH = LENGTH
+_NONE = NONE
+_TO_EOF = TO_EOF
 
 
 class Http1Client(Http1Connection):
@@ -19,11 +27,10 @@ class Http1Client(Http1Connection):
     __slots__ = ("_connect", "_head_only", "_protocol")
 
     def __init__(self, limits: Limits) -> None:
-        super().__init__(limits)
+        super().__init__(limits, True)
         self._connect = False
         self._head_only = False
         self._protocol = b""
-        self._state = WAIT
 
     @property
     def can_open(self) -> bool:
@@ -34,12 +41,13 @@ class Http1Client(Http1Connection):
         """Send a request head; see `interface.ClientCodec`."""
         if self.active or self.closing or self._buffer:
             raise MisuseError("a request was sent on a connection that cannot take one now")
-        out = self._out
+        out = self._writer.out
         method = head.method
         self._stream += 1
         self.active = 1
+        self._owed = True
         self._searched = 0
-        self._state = WANT_HEAD
+        self._state = _WANT_HEAD
         self._head_only = method == b"HEAD"
         self._connect = method == b"CONNECT" and not head.protocol
         self._protocol = head.protocol
@@ -58,52 +66,73 @@ class Http1Client(Http1Connection):
         out.append(b"\r\n")
         # A request for a tunnel has no body: a length told all the same would make its server wait for one.
         tunnel = self._connect or self._protocol != b""
-        length = self._write_fields(head.headers, tunnel)
-        mode = NONE
+        length = self._writer.fields(head.headers, tunnel)
+        mode = _NONE
         if self._protocol:
             out.append(b"Connection: Upgrade\r\nUpgrade: ")
             out.append(self._protocol)
             out.append(b"\r\n")
         elif not tunnel:
             if length >= 0:
-                mode = LENGTH
+                mode = _LENGTH
             elif not end:
-                mode = CHUNKED
+                mode = _CHUNKED
                 out.append(b"Transfer-Encoding: chunked\r\n")
             elif method in _WITH_BODY:
                 out.append(b"Content-Length: 0\r\n")
         out.append(b"\r\n")
-        self._start_sending(mode, length)
+        self._writer.start(mode, length)
         if end or tunnel:
-            self._end_sending()
+            self._our_end()
         return self._stream
 
-    def _read_head(self, data: bytes, pos: int, events: list[Event]) -> int:
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes from the server; see `interface.Codec`."""
+        events: list[Event] = []
+        self._take(data)
+        while self._advance(events) and self._read_head(events):
+            pass
+        self._settle(events)
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """Take the end of what the server sends."""
+        self._eof = True
+        return self.receive(b"")
+
+    def _read_head(self, events: list[Event]) -> bool:
+        """Read a head of the response; False when it is not whole, or broken."""
         scanner = self._scanner
+        data = self._buffer
+        pos = self._at
         end = scanner.locate(data, pos, pos + self._searched)
         if end == 0:
             self._searched = len(data) - pos
-            return -1
+            return False
         self._searched = 0
         if end < 0:
-            return self._fail(502, scanner.too_long("the response head"), "http1_header_bytes", events)
+            self._fail(502, scanner.too_long("the response head"), "http1_header_bytes", events)
+            return False
         if not scanner.response(data, pos):
-            return self._fail(502, scanner.reason, scanner.counter, events)
+            self._fail(502, scanner.reason, scanner.counter, events)
+            return False
+        self._at = end
         if scanner.status < 200:
-            return self._informational(end, events)
-        self._begin(events)
-        return end
+            self._informational(events)
+        else:
+            self._begin(events)
+        return True
 
-    def _informational(self, end: int, events: list[Event]) -> int:
+    def _informational(self, events: list[Event]) -> None:
         scanner = self._scanner
         status = scanner.status
         if status == 101 and not self._protocol:
-            return self._fail(502, "101 came to a request that asked for no upgrade", "http1_upgrade", events)
+            self._fail(502, "101 came to a request that asked for no upgrade", "http1_upgrade", events)
+            return
         events.append(ResponseHead(self._stream, status, scanner.phrase, scanner.headers, False, scanner.version))
         if status == 101:
             self._tunnel()
             events.append(Upgraded(self._stream, scanner.protocol or self._protocol))
-        return end
 
     def _begin(self, events: list[Event]) -> None:
         """Turn the final head just read into an event, and get ready for its body."""
@@ -112,10 +141,10 @@ class Http1Client(Http1Connection):
         tunnel = self._connect and 200 <= status < 300
         if scanner.close or (scanner.version == 10 and not scanner.keep_alive):
             self.closing = True
-        mode = NONE
+        mode = _NONE
         if not (tunnel or self._head_only or status == 204 or status == 304):  # noqa: PLR1714 - plain C compares
-            mode = self._body_mode(TO_EOF)
-            if mode == TO_EOF:
+            mode = self._body_mode(_TO_EOF)
+            if mode == _TO_EOF:
                 self.closing = True
         self._body.start(self._stream, mode, scanner.length)
         done = self._body.done and not tunnel
@@ -124,32 +153,6 @@ class Http1Client(Http1Connection):
             self._tunnel()
             events.append(Upgraded(self._stream, b""))
         elif done:
-            self._body_read(events)
+            self._their_end()
         else:
-            self._state = WANT_BODY
-
-    def _body_read(self, events: list[Event]) -> None:  # noqa: ARG002 - the server's twin needs it
-        if self._send_open:
-            if self._body.mode == TUNNEL:
-                self._state = WAIT
-            else:
-                # The answer is complete before our body was sent: only closing ends the request now.
-                self._die()
-            return
-        self._finish()
-
-    def _message_sent(self) -> None:
-        if self._body.mode == TUNNEL and self._body.done and self._state != WANT_HEAD:
-            self._finish()
-
-    def _finish(self) -> None:
-        self.active = 0
-        self._state = WAIT
-        if self.closing or self._eof:
-            self._die()
-
-    def _check_held(self, size: int, events: list[Event]) -> None:  # noqa: ARG002 - any size is too much here
-        self._fail(502, "bytes came that answer no request", "http1_unsolicited", events)
-
-    def _refuse(self, status: int, reason: str, counter: str) -> None:
-        """A client has no way to tell the server; closing must do."""
+            self._state = _WANT_BODY

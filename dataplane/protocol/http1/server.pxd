@@ -1,17 +1,17 @@
 cimport cython
 
 from dataplane.protocol.http1.body cimport BodyReader
-from dataplane.protocol.events cimport Event, RequestHead
+from dataplane.protocol.events cimport Event, Failure, RequestHead
 from dataplane.protocol.http1.connection cimport Http1Connection
 from dataplane.protocol.http1.scan cimport HeadScanner
+
+cdef int _FAILURE, _WAIT, _WANT_BODY, _CHUNKED, _LENGTH, _NONE, _TO_EOF
 
 cdef class Http1Server(Http1Connection):
     cdef bint _connect
     cdef bint _continued
     cdef bint _head_only
-    cdef bint _last
     cdef bytes _protocol
-    cdef bint _responding
     cdef bytes _scheme
     cdef bint _started
     cdef int _version
@@ -24,13 +24,12 @@ cdef class Http1Server(Http1Connection):
     cdef object _write_tunnel_head(self, list headers)
     @cython.locals(line=bytes)
     cdef object _write_line(self, int status, bytes reason)
-    @cython.locals(p="const unsigned char*", n=cython.Py_ssize_t, end=cython.Py_ssize_t, scanner=HeadScanner)
-    cdef Py_ssize_t _read_head(self, bytes data, Py_ssize_t pos, list events) except -2
+    cpdef list receive(self, bytes data)
+    cpdef list receive_eof(self)
+    @cython.locals(p="const unsigned char*", n=cython.Py_ssize_t, pos=cython.Py_ssize_t, end=cython.Py_ssize_t, data=bytes,
+                   scanner=HeadScanner)
+    cdef bint _read_head(self, list events) except -1
     @cython.locals(scanner=HeadScanner, method=bytes, connect=bint, mode=int, done=bint, head=RequestHead)
     cdef object _begin(self, list events)
-    cdef object _body_read(self, list events)
-    cdef object _message_sent(self)
-    cdef object _finish(self)
-    cdef object _after_eof(self, list events)
-    cdef object _check_held(self, Py_ssize_t size, list events)
-    cdef object _refuse(self, int status, str reason, str counter)
+    @cython.locals(status=int, out=list)
+    cdef object _refuse(self, Failure failure)
