@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine
 from collections.abc import Set as AbstractSet
 
 from dataplane import views
-from dataplane.admin import Admin, Answer, Request, text
+from dataplane.admin import Admin, Answer, Request, as_json, text
 from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials, remembered_roots
 from dataplane.discovery import Discovery
@@ -70,7 +70,7 @@ class Sidecar:
     def serve_admin(self) -> None:
         """Open the admin port."""
         settings, runtime = self.settings, self.engine.runtime
-        self.admin.routes = {
+        self.admin.routes |= {
             ("GET", "/healthz/live"): lambda _: text("alive"),
             ("GET", "/healthz/ready"): self._readiness,
             ("GET", "/metrics"): self._metrics,
@@ -159,6 +159,12 @@ class MeshSource:
             "tulle_control_plane_connected", "Whether the control plane is connected.", lambda: self.control.connected
         )
         runtime.metrics.gauge(
+            "tulle_control_plane_untrusted",
+            "Whether the control plane shows a certificate under no root this sidecar trusts.",
+            lambda: self.control.untrusted,
+        )
+        sidecar.admin.routes["GET", "/control-plane"] = self._connection
+        runtime.metrics.gauge(
             "tulle_destinations", "Destinations the workload uses.", lambda: len(self.discovery.names)
         )
         runtime.metrics.gauge(
@@ -166,6 +172,12 @@ class MeshSource:
             "When the certificate ends, seconds since the epoch.",
             lambda: self.credentials.validity.ends if self.credentials.validity else 0.0,
         )
+
+    def _connection(self, _: Request) -> Answer:
+        """How it stands with the control plane, for who cannot learn it there."""
+        control = self.control
+        said = {"connected": control.connected, "problem": control.problem, "untrusted": control.untrusted}
+        return as_json(said)
 
     def _missing(self) -> str:
         if not self.credentials.ready:

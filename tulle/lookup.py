@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import urllib.parse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,24 @@ def proxies(kube: Kube, system: str) -> list[Object]:
             if key not in latest or str(proxy["connected_since"]) > str(latest[key]["connected_since"]):
                 latest[key] = proxy | {"control_plane": name}
     return [latest[key] for key in sorted(latest)]
+
+
+def strays(kube: Kube, known: Iterable[Object]) -> list[Object]:
+    """List the running sidecars no replica knows, each with why it is not connected, as it says itself."""
+    connected = {(proxy["namespace"], proxy["pod"]) for proxy in known}
+    found = []
+    for pod in kube.items("/api/v1/pods", labelSelector=f"{names.MESH_LABEL}={names.ENABLED}"):
+        metadata = pod["metadata"]
+        place = (metadata["namespace"], metadata["name"])
+        running = (pod.get("status") or {}).get("phase") == "Running" and "deletionTimestamp" not in metadata
+        if place in connected or not is_injected(pod) or not running:
+            continue
+        try:
+            said = ask_pod(kube, pod, names.PROXY_ADMIN_PORT, "/control-plane")
+        except Failure as failure:
+            said = {"problem": failure.message}
+        found.append({"namespace": place[0], "pod": place[1], "connected_since": None, **said})
+    return sorted(found, key=lambda one: (one["namespace"], one["pod"]))
 
 
 def ask_pod(kube: Kube, pod: Object, port: int, path: str, query: Query | None = None) -> Object:

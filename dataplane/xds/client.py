@@ -33,6 +33,8 @@ CHECK_SECONDS = 20.0
 BACKOFF = (0.2, 4.0)
 """First and longest wait before another try, seconds, half of it more or less by chance. The longest is shorter than an ending pod waits for its callers: one that rolls
 as soon as the control plane is back must not be gone before they can have heard of its successor."""
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""OpenSSL's word in the reason of a lost connection."""
 _CALM = 20.0
 """A connection that held so long starts the back-off anew."""
 
@@ -99,6 +101,16 @@ class ControlPlane:
         self.connected = False
         self.on_update: Callable[[], None] = lambda: None
         self.on_connection: Callable[[bool], None] = lambda _: None
+
+    @property
+    def problem(self) -> str:
+        """Why there is no connection; empty when there is one, or none was tried yet."""
+        return "" if self.connected else self._said
+
+    @property
+    def untrusted(self) -> bool:
+        """Whether that is because its certificate is under no root this sidecar trusts: then no waiting helps, the pod must be made anew."""
+        return _UNTRUSTED in self.problem
 
     async def run(self) -> None:
         """Connect, stay connected, connect again."""

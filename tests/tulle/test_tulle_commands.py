@@ -90,6 +90,22 @@ def test_proxy_status_counts_the_fields_that_were_passed_over(replicas: FakeApi)
     assert " - " in lines["cart"]
 
 
+def test_proxy_status_lists_sidecars_that_no_replica_knows_with_what_they_say(replicas: FakeApi) -> None:
+    """One that does not trust the control plane cannot tell it so."""
+    gone = pod("gone") | {"status": {"phase": "Succeeded"}}
+    strays = [pod(name) | {"status": READY | {"phase": "Running"}} for name in ("web", "lost", "late", "mute")]
+    replicas.answers["/api/v1/pods"] = {"items": [*strays, gone]}
+    said = {"lost": {"problem": "CERTIFICATE_VERIFY_FAILED", "untrusted": True}, "late": {"problem": "it is refused"}}
+    for name, answer in said.items():
+        replicas.answers[f"/api/v1/namespaces/shop/pods/{name}:15020/proxy/control-plane"] = answer
+    lines = {line.split()[1]: line for line in run(replicas, "proxy-status").stdout.splitlines()}
+
+    assert set(lines) == {"POD", "cart", "web", "lost", "late", "mute"}
+    assert "DOES NOT TRUST the control plane's root: make the pod anew" in lines["lost"]
+    assert "not connected: it is refused" in lines["late"]
+    assert "did not answer" in lines["mute"]
+
+
 def test_proxy_status_without_a_control_plane_is_one_sentence(api: FakeApi) -> None:
     """Nothing to ask is no traceback."""
     api.answers["/api/v1/namespaces/tulle-system/pods"] = {"items": []}

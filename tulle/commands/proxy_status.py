@@ -1,6 +1,6 @@
 """`tulle proxy-status`: every sidecar the control plane knows, from all replicas together.
 
-In: `/proxies` of each replica, through the API server. Out: a table, or JSON for programs.
+In: `/proxies` of each replica, through the API server, and what sidecars that no replica knows say of themselves. Out: a table, or JSON for programs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import click
 
 from tulle import output
 from tulle.cli import Target
-from tulle.lookup import proxies
+from tulle.lookup import proxies, strays
 from tulle.moments import span, when
 
 Object = dict[str, Any]
@@ -26,7 +26,9 @@ HEAD = ("NAMESPACE", "POD", "CONNECTED", "CONFIG", "PASSED OVER", "CERTIFICATE",
 @click.pass_obj
 def proxy_status(target: Target, *, namespace: str | None, form: str) -> None:
     """List the sidecars: connected, up to date, certificate."""
-    found = [p for p in proxies(target.kube(), target.system) if namespace in (None, p["namespace"])]
+    kube = target.kube()
+    every = proxies(kube, target.system)
+    found = [p for p in every + strays(kube, every) if namespace in (None, p["namespace"])]
     if form == "json":
         output.as_json({"proxies": found})
         return
@@ -41,12 +43,12 @@ def _row(proxy: Object, now: dt.datetime) -> tuple[str, ...]:
     return (
         str(proxy["namespace"]),
         str(proxy["pod"]),
-        _distance(proxy.get("connected_since"), now),
-        _config(proxy.get("resources") or {}),
+        _distance(proxy.get("connected_since"), now) if proxy.get("connected_since") else "NO",
+        _config(proxy.get("resources") or {}) if proxy.get("connected_since") else _stray(proxy),
         _passed_over(proxy.get("passed_over") or []),
         _certificate(proxy.get("certificate_expires_at"), now),
         str(proxy.get("version") or "?"),
-        str(proxy["control_plane"]),
+        str(proxy.get("control_plane") or "-"),
     )
 
 
@@ -57,6 +59,13 @@ def _config(resources: Object) -> str:
     if refused:
         return "REFUSED " + "; ".join(refused)
     return f"behind on {', '.join(behind)}" if behind else "in sync"
+
+
+def _stray(proxy: Object) -> str:
+    """Say why a sidecar is not connected, and what helps."""
+    if proxy.get("untrusted"):
+        return "DOES NOT TRUST the control plane's root: make the pod anew"
+    return f"not connected: {proxy.get('problem') or 'it is just connecting'}"
 
 
 def _passed_over(fields: list[str]) -> str:
