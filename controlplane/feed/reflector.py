@@ -113,6 +113,10 @@ class Reflector:
                 self._version = ""
             except (ApiError, aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
                 self._failed(error)
+            except Exception as error:  # a defect in who takes an object: what it missed is listed again
+                log.exception("a defect ended the following of %s for a moment", self._kind.plural)
+                self._version = ""
+                self._failed(error)
             if clock() - began > STEADY_SECONDS:
                 wait = FIRST_WAIT
                 continue

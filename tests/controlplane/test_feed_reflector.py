@@ -97,6 +97,40 @@ async def test_long_list_is_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(lists) >= 3
 
 
+class Poisoned(ObjectStore):
+    """A sink with a defect: it cannot take one object for a while."""
+
+    left = 2
+
+    def apply(self, kind: str, obj: dict[str, Any], /) -> bool:
+        if obj["metadata"]["name"] == "poison" and self.left:
+            self.left -= 1
+            raise KeyError("spec")
+        return super().apply(kind, obj)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_defect_in_taking_an_object_ends_no_feed(listed: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """It would end the process, and the next one by the same object. The kind is listed again, so nothing is missed."""
+    async with kube_server() as kube:
+        if listed:
+            kube.put(pod("poison"))
+        cluster, store = Cluster(kube.connection), Poisoned()
+        task = asyncio.ensure_future(Reflector(cluster, POD, store).run())
+        if not listed:
+            await until(lambda: ("GET", "/api/v1/pods") in kube.requests)
+            kube.put(pod("poison"))
+        kube.put(pod("a"))
+        await until(lambda: task.done() or names(store) == ["a", "poison"], 10)
+        assert not task.done()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await cluster.close()
+
+    assert "KeyError: 'spec'" in caplog.text
+
+
 async def test_changes_arrive_by_watch() -> None:
     """Added, modified and deleted."""
     async with kube_server() as kube, following(kube) as (store, _):
