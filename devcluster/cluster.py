@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,6 +35,7 @@ class DevCluster:
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
+        self._ordering = threading.Lock()
 
     @property
     def kubeconfig(self) -> Path:
@@ -89,8 +91,9 @@ class DevCluster:
         """Order an outage (`devcluster.outages`) and wait until it is there; raises ValueError where it cannot be."""
         if self._orders is None:
             raise ValueError("the cluster does not run")
-        self._orders.sendall(f"{what}\n".encode())
-        answer = self._orders.recv(4096).decode().strip()
+        with self._ordering:
+            self._orders.sendall(f"{what}\n".encode())
+            answer = self._orders.recv(4096).decode().strip()
         if answer != "done":
             raise ValueError(answer or "the cluster has ended")
 

@@ -27,7 +27,8 @@ WATCH_SECONDS = 280
 SILENCE_SECONDS = 150.0
 """Bookmarks come about once a minute."""
 FIRST_WAIT = 0.2
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 5.0
+"""Shorter than an ending pod waits for its callers: one that rolls as soon as the API server is back must not be gone before anybody has heard of its successor."""
 STEADY_SECONDS = 5.0
 """A watch that lasted so long was no failure: go on at once."""
 REFUSALS = 3

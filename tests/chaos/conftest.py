@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.world import World, running
 
-SEED = 22
+SEED = 58
 """Of the short draw."""
 
 

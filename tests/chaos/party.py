@@ -28,6 +28,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 WORK = float(os.environ.get("WORK", "0.02"))
 PAUSE = float(os.environ.get("PAUSE", "0.06"))
 PATIENCE = 8.0
+CONNECTION_LIFE = 60
+"""Requests on a keep-alive connection before the next is opened, as clients do: one that was opened while its port was declared opaque ends with its server."""
 STREAM_LIFE = 40
 """Messages of a gRPC stream before the next is begun."""
 done: Counter[str] = Counter()
@@ -179,9 +181,11 @@ class Http1Caller:
     def __init__(self, place: str) -> None:
         self.place = place
         self.connection: http.client.HTTPConnection | None = None
+        self.left = 0
 
     def once(self) -> None:
         fresh = self.connection is None
+        self.left = CONNECTION_LIFE if fresh else self.left - 1
         connection = self.connection or http.client.HTTPConnection(*split(self.place), timeout=PATIENCE)
         self.connection = None
         try:
@@ -194,8 +198,10 @@ class Http1Caller:
             raise FailedError("refused" if fresh else "cut", repr(error)) from None
         if answer.status != 200:
             raise FailedError("answer", f"{answer.status} {answer.getheader('x-tulle-error')} {body[:200]!r}")
-        if not answer.will_close:
+        if self.left and not answer.will_close:
             self.connection = connection
+        else:
+            connection.close()
         expect(self.place, body)
 
 

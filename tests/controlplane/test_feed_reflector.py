@@ -16,6 +16,7 @@ from controlplane.feed.objects import ObjectStore
 from controlplane.feed.reflector import Reflector
 from controlplane.kube import client
 from controlplane.kube.client import ApiError, Cluster, path_of
+from meshapi.names import PRESTOP_SECONDS
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.waiting import until
 
@@ -208,3 +209,8 @@ async def test_refusal_carries_the_servers_code_reason_and_sentence() -> None:
         await cluster.close()
 
     assert (caught.value.code, caught.value.reason) == (404, "NotFound")
+
+
+def test_feed_is_back_before_a_pod_that_rolls_at_once_is_gone() -> None:
+    """Where the API server comes back and a workload rolls in the same second, its successor is heard of while the old pod waits for its callers."""
+    assert module.LONGEST_WAIT < PRESTOP_SECONDS

@@ -7,6 +7,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,15 @@ def test_unknown_outage_is_refused_with_a_sentence(cluster: DevCluster) -> None:
         cluster.order("api sideways")
     with pytest.raises(ValueError, match="does not appear to be an IPv4"):
         cluster.order("cut nowhere 80")
+
+
+def test_orders_of_several_threads_are_answered_each(cluster: DevCluster) -> None:
+    """One after the other, whoever asks."""
+    with ThreadPoolExecutor(8) as pool:
+        orders = [pool.submit(cluster.order, order) for order in ("addresses soon", "addresses late") * 20]
+    refused = [one.exception() for one in orders if one.exception()]
+
+    assert refused == []
 
 
 def test_cut_connection_is_lost_in_silence_until_it_is_mended(cluster: DevCluster) -> None:
