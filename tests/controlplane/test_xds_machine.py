@@ -247,10 +247,11 @@ class Mesh(RuleBasedStateMachine):
             spec = {"mtls": {"mode": mode}, "accessLog": log}
             self._apply({"kind": "Mesh", "metadata": {"name": "default"}, "spec": spec}, now=True)
 
-    @rule(zone=st.sampled_from("ab"), number=st.sampled_from("12"))
-    def node(self, zone: str, number: str) -> None:
-        labels = {"topology.kubernetes.io/zone": zone}
-        self._apply({"kind": "Node", "metadata": {"name": f"node-{number}", "labels": labels}}, now=True)
+    @rule(zones=st.sampled_from(("ab", "ba", "bb")))
+    def nodes(self, zones: str) -> None:
+        for number, zone in enumerate(zones, 1):
+            labels = {"topology.kubernetes.io/zone": zone}
+            self._apply({"kind": "Node", "metadata": {"name": f"node-{number}", "labels": labels}}, now=True)
 
     @rule(namespace=namespaces)
     def namespace_gone(self, namespace: str) -> None:
@@ -278,11 +279,20 @@ class Mesh(RuleBasedStateMachine):
     def published(self) -> None:
         self._publish()
 
-    @initialize(there=st.booleans())
-    def shop(self, there: bool) -> None:
-        """Most begins where there is something already, and a sidecar that uses it."""
+    @initialize(there=st.booleans(), near=st.booleans())
+    def shop(self, there: bool, near: bool) -> None:
+        """Most begins where there is something already, and a sidecar that uses it; or one of its endpoints, by where it is."""
         if there:
             self._apply(*mo.shop().held.values(), now=True)
+            if near:
+                ends = [
+                    {
+                        **mo.endpoint(f"web-{n}", ip, node=f"node-{n}", hints={"forZones": [{"name": zone}]}),
+                        "zone": zone,
+                    }
+                    for n, ip, zone in ((1, "10.0.0.1", "a"), (2, "10.0.0.4", "b"))
+                ]
+                self._apply(mo.pod("web-2", "10.0.0.4"), mo.endpoint_slice("web", *ends), now=True)
             client = Subscriber(peer("web-1", "shop", "tulle-proxy"), delta=True, wildcard=False)
             client.wanted |= {type_: set(wanted) for type_, wanted in USED.items()}
             self.clients.append(client)
