@@ -7,7 +7,6 @@ working: what was read of it before stays, and a start waits for it only if serv
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -100,14 +99,17 @@ class CustomKind:
                 self._version.changed.clear()
                 if following is not None:
                     following.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await following
+                    await asyncio.wait((following,))
                 following = group.create_task(self._follow(self.served))
 
     async def _follow(self, version: str) -> None:
         if version:
             kind = replace(self.kind, versions=(version,))
             await Reflector(self._cluster, kind, self._store, health=self.health).run()
+        if self._version.unreadable:
+            # It is there, so what was read of it in another version is truer than nothing.
+            self.health.settled.set()
+            return
         self._store.retain(self.kind.name, ())
         self.health.listed("")
 

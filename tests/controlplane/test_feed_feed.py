@@ -131,11 +131,17 @@ async def test_kind_is_followed_only_when_its_definition_is_established() -> Non
 
 
 async def test_kind_that_is_served_in_no_version_we_read_says_so() -> None:
-    """The sentence names what there is and what would do; the start is not held up."""
+    """The sentence names what there is and what would do; the start is not held up, and what was read before stays."""
     async with kube_server() as kube:
         kube.define(TCP_ROUTE, "v3")
         async with fed(kube) as found:
             assert found.troubles() == {"TCPRoute": "it is served as v3, and can be read as v1, v1alpha2"}
+            kube.define(TCP_ROUTE, "v1")
+            kube.put(tcp_route("read"))
+            await until(lambda: found.names("TCPRoute") == ["read"])
+            kube.define(TCP_ROUTE, "v3")
+            await until(found.troubles)
+            assert found.names("TCPRoute") == ["read"]
 
 
 @pytest.mark.parametrize("path", [HTTP_ROUTES, "/apis/apps/v1/daemonsets"])
