@@ -11,10 +11,12 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.feed.kinds import CONFIGURED
+
 Object = dict[str, Any]
 
-RUNTIME_KINDS = frozenset({"Pod", "Node"})
-"""Kinds whose status is news to the mesh; for all others it is nobody's business but the writer's."""
+TOLD = frozenset(kind.name for kind in CONFIGURED)
+"""Kinds whose status says what the mesh made of them: it is the writer's business, and no news to the mesh. That of all others is."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -92,4 +94,4 @@ class ObjectStore:
 
 
 def _essence(kind: str, obj: Object) -> Object:
-    return obj if kind in RUNTIME_KINDS else {key: value for key, value in obj.items() if key != "status"}
+    return {key: value for key, value in obj.items() if key != "status"} if kind in TOLD else obj

@@ -33,8 +33,10 @@ def test_status_of_a_route_is_news_for_its_writer_only() -> None:
     store.apply("HTTPRoute", obj(spec={}, status={"parents": [1]}))
     store.apply("Pod", obj(status={"podIP": ""}))
     store.apply("Pod", obj(status={"podIP": "1.2.3.4"}))
+    store.apply("Service", obj(status={}))
+    store.apply("Service", obj(status={"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}))
 
-    assert [ref.kind for ref in heard] == ["HTTPRoute", "Pod", "Pod"]
+    assert [ref.kind for ref in heard] == ["HTTPRoute", "Pod", "Pod", "Service", "Service"]
     assert (store.get("HTTPRoute", "n", "a") or {})["status"] == {"parents": [1]}
 
 

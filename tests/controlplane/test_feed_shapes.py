@@ -55,6 +55,9 @@ USUAL: dict[str, Any] = {
     "clusterIP": "10.0.0.1",
     "clusterIPs": ["10.0.0.1"],
     "hostNetwork": False,
+    "sessionAffinity": "None",
+    "internalTrafficPolicy": "Cluster",
+    "ipMode": "VIP",
     "kubeletVersion": "v1.31.0",
 }
 SPARSE = {**USUAL, "labels": {"kubernetes.io/service-name": "s"}, "annotations": {}, "podIPs": [], "clusterIPs": []}
