@@ -2,7 +2,7 @@
 
 In: connections, and handlers by method and path from `app`. Out: answers. Speaks HTTP/1.1 by the proxy's own codec. Refuses
 unknown paths with 404 and a list of what there is; bodies are not read. What changes anything answers the pod itself only.
-Who asks and does not read is not listened to.
+Who asks and does not read is not listened to, and while some do not, nobody else is given as much.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from dataplane.protocol.limits import Limits
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
+UNREAD = 8
+"""Clients that have not taken most of a large answer, at once: whoever reaches the port may ask, and need not read."""
+_LARGE = 64 * 1024
+"""Bytes of an answer that is one of those."""
 _LIMITS = Limits(header_bytes=16 * 1024, pipeline_bytes=64 * 1024)
 
 
@@ -78,6 +82,8 @@ class Admin:
     routes: dict[tuple[str, str], Handler] = field(default_factory=dict)
     """By method and path; a path that ends in `/` takes everything under it."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    unread: set[AdminConnection] = field(default_factory=set)
+    """Clients that have not taken most of what they were answered."""
 
     def accept(self, stream: Any) -> None:
         """Serve a connection."""
@@ -143,11 +149,13 @@ class AdminConnection(Receiver):
 
     def drained(self) -> None:
         """The client has taken most of its answers."""
+        self._admin.unread.discard(self)
         self._go_on()
 
     def lost(self, reason: str) -> None:  # noqa: ARG002 - of Receiver; why does not matter here
         """The client is gone."""
         self._gone = True
+        self._admin.unread.discard(self)
         self._timer.cancel()
         if self._ahead is not None:
             self._ahead.cancel()
@@ -174,7 +182,9 @@ class AdminConnection(Receiver):
         self._serve(events)
 
     def _idle(self) -> None:
-        if not self._codec.active:
+        if self in self._admin.unread:
+            self._stream.abort()
+        elif not self._codec.active:
             self._stream.close()
         else:
             self._timer = self._admin.timers.after(IDLE_SECONDS, self._idle)
@@ -200,11 +210,15 @@ class AdminConnection(Receiver):
             return
         self._timer.cancel()
         self._timer = self._admin.timers.after(IDLE_SECONDS, self._idle)
+        if len(answer.body) > _LARGE and len(self._admin.unread) >= UNREAD and self not in self._admin.unread:
+            answer = text(f"{UNREAD} clients have not read as much yet; try again", 503)
         kind, size = answer.kind.encode(), b"%d" % len(answer.body)
         headers = [(b"content-type", kind, b"content-type"), (b"content-length", size, b"content-length")]
         self._codec.send_response(number, answer.status, b"", headers, False)
         self._codec.send_data(number, answer.body, True)
         self._flush()
+        if self._stream.high:
+            self._admin.unread.add(self)
         self._go_on()
 
     def _flush(self) -> None:

@@ -74,7 +74,7 @@ class Sidecar:
             ("GET", "/healthz/live"): lambda _: text("alive"),
             ("GET", "/healthz/ready"): self._readiness,
             ("GET", "/metrics"): self._metrics,
-            ("GET", "/config"): lambda _: views.config(runtime),
+            ("GET", "/config"): views.Configuration(runtime).answer,
             ("GET", "/route"): lambda request: views.route(runtime, request),
             ("GET", "/reach"): Reach(runtime).answer,
             ("POST", "/drain"): self._drain,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dataplane.admin import Answer, Request, as_json, text
-from dataplane.config import Secret, TlsContext
+from dataplane.config import Secret, SidecarConfig, TlsContext
 from dataplane.net import system
 from dataplane.net.listen import Listener
 from dataplane.proxy.request.explain import Question, explain
@@ -20,6 +20,8 @@ from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import exposition
 from dataplane.telemetry.recent import Recent
 
+KEPT_SECONDS = 5.0
+"""For so long the configuration is kept written down: it may be megabytes."""
 _HIDDEN = frozenset(("key",))
 
 
@@ -68,9 +70,24 @@ def metrics(text_: str) -> Answer:
     return Answer(body=text_.encode(), kind=exposition.CONTENT_TYPE)
 
 
-def config(runtime: Runtime) -> Answer:
-    """Show the configuration in force, without keys."""
-    return as_json(_plain(runtime.tables.config))
+class Configuration:
+    """The configuration in force, without keys; written down once for all who ask within a while."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._of: SidecarConfig | None = None
+        self._answer = Answer()
+
+    def answer(self, _: Request) -> Answer:
+        """Show it."""
+        config = self._runtime.tables.config
+        if config is not self._of:
+            self._of, self._answer = config, as_json(_plain(config))
+            self._runtime.timers.after(KEPT_SECONDS, self._let_go)
+        return self._answer
+
+    def _let_go(self) -> None:
+        self._of, self._answer = None, Answer()
 
 
 def route(runtime: Runtime, request: Request) -> Answer:

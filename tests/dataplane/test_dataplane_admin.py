@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from dataplane.admin import Admin, Answer, Request, as_json, text
+from dataplane import views
+from dataplane.admin import UNREAD, Admin, Answer, Request, as_json, text
+from dataplane.config import Secret, SidecarConfig
 from dataplane.net.listen import Listener, bind
 from dataplane.net.poller import Poller
 from dataplane.probes import Probes
@@ -110,6 +114,28 @@ async def test_answers_wait_for_a_peer_that_does_not_take_them(large: tuple[int,
     assert len(set(made[1:])) == 100
 
 
+async def test_large_answers_are_held_for_a_few_who_do_not_read(
+    large: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a copy in the sidecar's memory. Who goes makes room, and so does time."""
+    port, _ = large
+    monkeypatch.setattr("dataplane.admin.IDLE_SECONDS", 1.0)
+    request = b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n" * 30
+    held = [await asyncio.open_connection("127.0.0.1", port, limit=4096) for _ in range(UNREAD)]
+    for _, writer in held:
+        writer.write(request)
+
+    async def status() -> bytes:
+        return (await ask(port, b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n"))[9:12]
+
+    while (await status()) != b"503":
+        continue
+    while (await status()) != b"200":
+        continue
+    for _, writer in held:
+        writer.close()
+
+
 async def test_request_cut_in_the_middle_is_answered_after_one_sent_ahead(port: int) -> None:
     """The rest of a head that came with the request before it is waited for."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -200,3 +226,23 @@ async def test_probe_is_answered_with_the_final_status(said: bytes, status: int)
 
     assert answer.status == status
     assert seen[0].startswith(b"GET /%C3%A9%20b?c=%41 HTTP/1.1\r\n")
+
+
+def test_configuration_is_written_down_once_for_all_who_ask() -> None:
+    """A thousand destinations take a tenth of a second or more, in which no traffic moves; whoever reaches the port may ask."""
+    config = SidecarConfig(secrets={"trust": Secret(name="trust", roots=b"R")})
+    tables = SimpleNamespace(config=config)
+    let_go: list[Any] = []
+    timers = SimpleNamespace(after=lambda _, callback: let_go.append(callback))
+    shown = views.Configuration(SimpleNamespace(tables=tables, timers=timers))  # type: ignore[arg-type]
+    first = shown.answer(request("/config"))
+
+    assert b'"roots": "R"' in first.body
+    assert shown.answer(request("/config")) is first
+    tables.config = SidecarConfig()
+    second = shown.answer(request("/config"))
+    assert b'"R"' not in second.body
+    assert len(let_go) == 2
+    let_go[1]()
+
+    assert shown.answer(request("/config")) is not second
