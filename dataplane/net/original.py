@@ -1,10 +1,12 @@
-"""The addresses of a descriptor: its own, and the one its client dialled before the kernel redirected it to us.
+"""What the kernel knows of a descriptor: its own address, the one its client dialled before the redirect to us, and how much has arrived.
 
-In: a descriptor. Out: an address, or None when there was no redirect. Refuses nothing.
+In: a descriptor. Out: an address, or None when there was no redirect; a number of bytes. Refuses nothing.
 """
 
+import fcntl
 import socket
 import struct
+import termios
 from typing import Final
 
 from dataplane.net.system import Kernel
@@ -36,3 +38,8 @@ def local_address(fd: int) -> tuple[str, int]:
         return (name[0], name[1]) if isinstance(name, tuple) else ("", 0)
     finally:
         borrowed.detach()
+
+
+def arrived(fd: int) -> int:
+    """Ask the kernel how many bytes wait to be received."""
+    return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"))[0])

@@ -1,4 +1,4 @@
-"""What takes a stream's bytes: the five things a connection can tell.
+"""What takes a stream's bytes: the six things a connection can tell.
 
 In: calls of a `Stream`. Out: whatever the subclass does with them. Refuses nothing; every call does nothing by itself.
 """
@@ -19,6 +19,9 @@ class Receiver:
 
     def ended(self) -> None:
         """The peer will send no more; we still may."""
+
+    def leaving(self) -> None:
+        """The peer has said that it sends no more, behind bytes that are not read while the stream is paused; maybe more than once."""
 
     def drained(self) -> None:
         """What waits fell to the low mark after it was above the high one."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from dataplane.net.lingering import Lingering
-from dataplane.net.original import local_address
+from dataplane.net.original import arrived, local_address
 from dataplane.net.outlet import Bypass, Outlet
 from dataplane.net.poller import EDGE, ERR, HUP, IN, OUT, RDHUP, Pollable, Poller
 from dataplane.net.reasons import ABORTED, CLOSE_TIMEOUT, CLOSED, CONNECT_TIMEOUT, ENDED, FAILED, RESET, of_connecting
@@ -103,6 +103,8 @@ class Stream(Outlet):
     def pause(self) -> None:
         """Receive nothing until `resume()`; the kernel's buffer then slows the peer."""
         self._reading = False
+        if self._last and self._readable:
+            self._repeat()
 
     def resume(self) -> None:
         """Receive again."""
@@ -133,6 +135,11 @@ class Stream(Outlet):
         if self.open:
             self.poller.kernel.reset_on_close(self.fd)
             self._die(ABORTED)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have arrived and were not received; ciphertext where there is TLS."""
+        return arrived(self.fd)
 
     @property
     def local(self) -> tuple[str, int]:
@@ -175,6 +182,8 @@ class Stream(Outlet):
             self._read()
         elif mask & _ERR:
             self._die(RESET)
+        elif self._last and self._readable:
+            self.receiver.leaving()
 
     def failed(self, error: BaseException) -> None:
         """The receiver raised: this connection ends, no other."""

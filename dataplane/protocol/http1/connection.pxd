@@ -26,6 +26,7 @@ cdef class Http1Connection:
     cdef public bint closing
     cdef public bint write_eof
 
+    cpdef bint lacks(self, Py_ssize_t more) except -1
     cpdef object send_data(self, long stream, bytes data, bint end)
     cpdef object send_trailers(self, long stream, list headers)
     cpdef object reset(self, long stream, long code)

@@ -86,6 +86,12 @@ class Http1Connection:
         inside = self._state == _WANT_BODY and self._body.mode != _TUNNEL
         return 0 if inside or self._state == _DEAD else len(self._buffer)
 
+    def lacks(self, more: int) -> bool:
+        """Whether the message that is being read cannot be whole with so many bytes more; False where only reading them tells."""
+        if self._state != _WANT_BODY:
+            return False
+        return self._body.left > more if self._body.mode == _LENGTH else self._body.mode == _CHUNKED and more == 0
+
     def send_data(self, stream: int, data: bytes, end: bool) -> None:
         """Send a piece of a body or tunnel; see `interface.Codec`."""
         if stream == self._stream and self._writer.open:

@@ -106,6 +106,11 @@ class HttpDownstream(Terms):
             self._ending = True
         self.mark()
 
+    def leaving(self) -> None:
+        """The client's end waits behind what is not read: a body that cannot become whole is given up now, not when the server takes more."""
+        if self._s1 is not None and self.call is not None and self._s1.lacks(self.stream.unread):
+            self.ended()
+
     def lost(self, reason: str) -> None:
         """Gone, with every request on it."""
         self._part()

@@ -172,6 +172,42 @@ def test_end_after_pipelined_requests_cancels_the_last(rig: Callable[..., Rig]) 
     assert (r.counted(200), r.counted(0, flags.CLIENT_GONE)) == (1, 1)
 
 
+@pytest.mark.parametrize("closes", [False, True], ids=["ends", "closes"])
+@pytest.mark.parametrize("early", [False, True], ids=["while paused", "before"])
+def test_client_that_leaves_an_upload_nobody_reads_is_noticed_at_once(
+    rig: Callable[..., Rig], *, closes: bool, early: bool
+) -> None:
+    """Its end waits behind bytes that are read when the server takes more, which may be never; the kernel tells of it all the same."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    r.dialer.held = early
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 50000000\r\n\r\n")
+    for _ in range(4 if early else 100):
+        client.send(b"u" * 20_000)
+    assert client.backlog or early
+    assert r.counted(0, flags.CLIENT_GONE) == 0
+    client.close() if closes else client.end()
+
+    assert r.counted(0, flags.CLIENT_GONE) == 1
+    r.dialer.held = False
+    r.turn()
+    assert r.servers[0].read() == b"" if early else r.servers[0].ended
+
+
+def test_end_behind_a_whole_upload_nobody_reads_yet_is_none_of_the_request(rig: Callable[..., Rig]) -> None:
+    """Only what cannot become whole is given up."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    r.dialer.held = True
+    body = b"u" * 90_000
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nconnection: close\r\ncontent-length: 90000\r\n\r\n"
+    client = r.client().send(head).send(body).end()
+    r.dialer.held = False
+    r.turn()
+    assert r.servers[0].read().endswith(b"\r\n\r\n" + body)
+    r.servers[0].send(OK)
+
+    assert client.read().startswith(b"HTTP/1.1 200 OK")
+
+
 TOO_BIG = b"HTTP/1.1 413 Too Big\r\nContent-Length: 3\r\n\r\nbig"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
