@@ -8,7 +8,13 @@ xds/        resources -> gRPC streams (delta and state of the world), ACK and NA
 ca/         certificate requests -> certificates, under service-account tokens
 inject/     admission webhooks: the sidecar into pods, bad input refused
 write/      back to Kubernetes, by the leader alone: status, rolls, webhook bundles
-operator/   kopf, its handlers and their thread
+operator/   kopf: its handlers are triggers, and what they lead to is decided by the store
 kube/       the client of the API server
-app.py constructs, settings.py reads the environment, admin.py answers health, metrics and dumps
+
+app.py        constructs all of it;  settings.py reads the environment
+admin.py      answers health, metrics and dumps, by what reports.py gathers;  httplog.py keeps its log to a line
+listening.py  sockets of both families
+timing.py     how long things take that nobody may wait for
+bounds.py     what one pod and one node may cost;  places.py on which node who is
+replicas.py   what replicas tell each other
 """

@@ -7,4 +7,5 @@ protocols.py which protocol a port is declared to speak
 routes.py    HTTPRoute, GRPCRoute, TLSRoute, TCPRoute
 filters.py   what routes do to requests: headers, redirects, rewrites, mirrors, durations
 policies.py  Mesh, PeerAuthentication
+cut.py       a part of a cluster that is whole enough to decide one Service from nothing
 """

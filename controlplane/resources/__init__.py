@@ -7,5 +7,6 @@ outbound.py     outbound listeners of Services and pods, API listeners for gRPC
 routeconfig.py  route configurations
 clusters.py     clusters, with mesh TLS where endpoints speak it
 endpoints.py    load assignments
+levels.py       what a sidecar of a level before reads of a route
 tls.py          TLS contexts, and the trust bundle
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,17 @@ def test_package_files_hold_only_a_map() -> None:
                 busy.append(name(path))
 
     assert busy == []
+
+
+@pytest.mark.parametrize(
+    "package", sorted((ROOT / "controlplane").rglob("__init__.py")), ids=lambda one: name(one.parent)
+)
+def test_every_module_of_the_control_plane_stands_on_its_packages_map(package: Path) -> None:
+    """And what stands there is there."""
+    named = set(re.findall(r"\b(\w+)\.py\b", ast.get_docstring(ast.parse(package.read_text())) or ""))
+    there = {path.stem for path in package.parent.glob("*.py")} - {"__init__", "__main__"}
+
+    assert sorted(named ^ there) == []
 
 
 def test_no_module_reads_the_environment_but_settings() -> None:
