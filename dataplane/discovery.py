@@ -37,6 +37,8 @@ MOST_HELD = (90_000, 45_000)
 """Names held of all types of resources, and of one: a route table may lead to any number of clusters. The control plane bears 100,000 and 50,000."""
 _ROOM = 16
 """Share of them let go at once when there is no room, so that looking for them costs little a destination."""
+_MUCH_ROOM = 4
+"""The same where they lead to too much: what is let go is a change itself, looked at within this one, and so few times at most."""
 
 Callback = Callable[[Finding], None]
 
@@ -150,7 +152,7 @@ class Discovery:
     def changed(self) -> None:
         """The configuration changed: let go of what is too much, answer who waited for what is known now."""
         while self._used and any(map(operator.gt, self._subscriptions.held(), self.most_held)):
-            self._make_room()
+            self._make_room(_MUCH_ROOM)
         for name in list(self._waiting):
             finding = self._subscriptions.find(name)
             if finding.found is not Found.ASKED:
@@ -173,17 +175,17 @@ class Discovery:
     def _use(self, name: str, worker: int) -> None:
         fresh = name not in self._used
         if fresh and len(self._used) >= self.most:
-            self._make_room()
+            self._make_room(_ROOM)
         self._used[name] = self._now()
         if worker:
             self._elsewhere.setdefault(worker, set()).add(name)
         if fresh:
             self._subscriptions.want(name)
 
-    def _make_room(self) -> None:
+    def _make_room(self, share: int) -> None:
         open_ = self._open()
         ranked = sorted((name in open_, used, name) for name, used in self._used.items())
-        gone = {name for _, _, name in ranked[: len(ranked) // _ROOM + 1]}
+        gone = {name for _, _, name in ranked[: len(ranked) // share + 1]}
         self._overflow.value += len(gone)
         self._let_go(gone)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -32,6 +33,7 @@ class Stage:
         self.leads: dict[str, int] = {}
         """To how many names of a type a destination leads."""
         self.dropped: list[str] = []
+        self.dropping: Callable[[], None] = lambda: None
         self.open: set[str] = set()
         self.timers: list[Timer] = []
         self.told: list[Finding] = []
@@ -48,12 +50,13 @@ class Stage:
 
     def drop(self, names: AbstractSet[str]) -> None:
         self.dropped += sorted(names)
+        self.dropping()
 
     def find(self, name: str) -> Finding:
         return self.known.get(name, ASKED)
 
     def held(self) -> tuple[int, int]:
-        counts = [self.leads.get(name, 1) for name in set(self.wanted) - set(self.dropped)]
+        counts = [self.leads.get(name, 1) for name in self.discovery.names]
         return 2 * sum(counts), sum(counts)
 
     def ask(self, *names: str) -> None:
@@ -281,3 +284,21 @@ def test_destinations_that_lead_to_too_much_let_the_least_recently_used_go(bound
     assert stage.dropped == ["b", "c"]
     assert stage.discovery.names == {"a"}
     assert stage.overflow.value == 2
+
+
+def test_thousands_of_destinations_that_lead_to_too_much_are_let_go_within_one_change() -> None:
+    """Letting go changes the configuration, which is looked at again from within."""
+    stage = Stage(most=20_000)
+    stage.ask(*(f"d{number}" for number in range(20_000)))
+    stage.known = dict.fromkeys(stage.wanted, KNOWN)
+    stage.discovery.changed()
+
+    def update(calls: int = 8) -> None:
+        # As deep as the way from a subscription let go to the tables and back.
+        stage.discovery.changed() if calls == 0 else update(calls - 1)
+
+    stage.dropping = update
+    stage.discovery.most_held = (3, 3)
+    stage.discovery.changed()
+
+    assert len(stage.discovery.names) <= 3
