@@ -3,23 +3,13 @@ cimport cython
 @cython.locals(field=tuple)
 cpdef bytes get(list headers, bytes name)
 
-@cython.locals(field=tuple, kept=tuple)
-cpdef object remove(list headers, bytes name)
-
 @cython.locals(field=tuple, at=cython.Py_ssize_t, count=cython.Py_ssize_t, index=cython.Py_ssize_t)
 cpdef object set_value(list headers, bytes name, bytes value)
 
-
 cpdef list split_tokens(bytes value)
-
-cpdef object strip_hop_by_hop(list headers)
 
 @cython.locals(field=tuple, name=bytes, kept=list, those=set)
 cpdef object strip_named(list headers, list named)
-
-@cython.locals(field=tuple, old=tuple, name=bytes, found=bytes, forwarded_proto=bint, several=bint,
-               forwarded_at=cython.Py_ssize_t, index=cython.Py_ssize_t)
-cpdef bytes forward_request(list headers, bytes address, bytes scheme, bytes request_id)
 
 @cython.locals(p="const unsigned char*", n=cython.Py_ssize_t, i=cython.Py_ssize_t, total="long long", digit=int)
 cpdef long long content_length(bytes value)

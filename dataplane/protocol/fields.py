@@ -5,7 +5,7 @@ Out: the same list, changed in place, in the order it came (order and case are t
 Refuses nothing: fields were checked where they were read.
 """
 
-from dataplane.protocol.events import Header, Headers
+from dataplane.protocol.events import Headers
 
 # RFC 9110, section 7.6.1, and what history left behind. `te` goes unless it says "trailers", which gRPC needs.
 _HOP_BY_HOP = frozenset(
@@ -21,24 +21,6 @@ def get(headers: Headers, name: bytes) -> bytes | None:
         if field[0] == name:
             return field[1]
     return None
-
-
-def get_all(headers: Headers, name: bytes) -> list[bytes]:
-    """Return every value of `name`, in order."""
-    return [field[1] for field in headers if field[0] == name]
-
-
-def has(headers: Headers, name: bytes) -> bool:
-    """Tell whether `name` is there."""
-    return any(field[0] == name for field in headers)
-
-
-def remove(headers: Headers, name: bytes) -> None:
-    """Take out every field of this name."""
-    for field in headers:
-        if field[0] == name:
-            headers[:] = [kept for kept in headers if kept[0] != name]
-            return
 
 
 def set_value(headers: Headers, name: bytes, value: bytes) -> None:
@@ -59,27 +41,9 @@ def set_value(headers: Headers, name: bytes, value: bytes) -> None:
     headers[at] = (name, value, raw)
 
 
-def tokens(headers: Headers, name: bytes) -> list[bytes]:
-    """Return the comma-separated members of a list field, over all its lines, in lower case (RFC 9110, 5.6.1)."""
-    found: list[bytes] = []
-    for field in headers:
-        if field[0] == name:
-            found.extend(split_tokens(field[1]))
-    return found
-
-
 def split_tokens(value: bytes) -> list[bytes]:
     """Split one list value into members in lower case, empty ones left out."""
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
-
-
-def strip_hop_by_hop(headers: Headers) -> None:
-    """Take out what concerns one connection only, with the fields `Connection` names (RFC 9110, section 7.6.1).
-
-    The HTTP/1 codec has done this already for what it received; this is for lists from elsewhere.
-    """
-    named = tokens(headers, b"connection")
-    strip_named(headers, named)
 
 
 def strip_named(headers: Headers, named: list[bytes]) -> None:
@@ -99,49 +63,9 @@ def strip_named(headers: Headers, named: list[bytes]) -> None:
 
 def add_forwarded_for(headers: Headers, address: bytes) -> None:
     """Append the peer's address to `x-forwarded-for`, making it if it is missing."""
-    known = tokens_raw(headers, b"x-forwarded-for")
+    # Several lines are one list (RFC 9110, section 5.2).
+    known = b", ".join([field[1] for field in headers if field[0] == b"x-forwarded-for"])
     set_value(headers, b"x-forwarded-for", known + b", " + address if known else address)
-
-
-def tokens_raw(headers: Headers, name: bytes) -> bytes:
-    """Join all lines of a list field with a comma, as RFC 9110, section 5.2 allows."""
-    values = get_all(headers, name)
-    return values[0] if len(values) == 1 else b", ".join(values)
-
-
-def forward_request(headers: Headers, address: bytes, scheme: bytes, request_id: bytes) -> bytes:
-    """Apply the forwarding rules to a request on its way out of this hop, and return its request id.
-
-    `x-forwarded-for` gets `address` appended (not if it is empty); `x-forwarded-proto` is set if it is missing;
-    `x-request-id` is kept if there is one, else it becomes `request_id`.
-    """
-    forwarded_proto = False
-    found = b""
-    forwarded_at = -1
-    several = False
-    for index, field in enumerate(headers):
-        name = field[0]
-        if len(name) == 12 and name == b"x-request-id":
-            found = found or field[1]
-        elif len(name) == 15 and name == b"x-forwarded-for":
-            several = several or forwarded_at >= 0
-            forwarded_at = index
-        elif len(name) == 17 and name == b"x-forwarded-proto":
-            forwarded_proto = True
-    if address:
-        if forwarded_at < 0:
-            headers.append((b"x-forwarded-for", address, b"x-forwarded-for"))
-        elif several:
-            add_forwarded_for(headers, address)
-        else:
-            old: Header = headers[forwarded_at]
-            headers[forwarded_at] = (old[0], old[1] + b", " + address, old[2])
-    if not forwarded_proto:
-        headers.append((b"x-forwarded-proto", scheme, b"x-forwarded-proto"))
-    if found:
-        return found
-    set_value(headers, b"x-request-id", request_id)
-    return request_id
 
 
 def content_length(value: bytes) -> int:

@@ -5,7 +5,7 @@ from dataplane.protocol.fields cimport content_length, get
 from dataplane.protocol.hpack.encoder cimport Encoder
 from dataplane.protocol.http2 cimport frames
 from dataplane.protocol.http2.connection cimport Http2Connection
-from dataplane.protocol.http2.stream cimport Stream
+from dataplane.protocol.http2.stream cimport Http2Stream
 
 cdef int _HEADER_BYTES, _END_STREAM, _IDLE, _THEY_SEND
 cdef long _MAX_STREAM
@@ -13,15 +13,15 @@ cdef long _MAX_STREAM
 cdef class Http2Client(Http2Connection):
     cdef long _next
 
-    @cython.locals(entry=Stream, length=bytes, encoder=Encoder, stream=long)
+    @cython.locals(entry=Http2Stream, length=bytes, encoder=Encoder, stream=long)
     cpdef long send_request(self, RequestHead head, bint end) except -1
     cpdef object expect(self, long streams)
     cpdef object goaway(self)
     cpdef object shutdown(self)
     @cython.locals(events=list, fields=list)
     cpdef list receive(self, bytes data)
-    @cython.locals(entry=Stream)
+    @cython.locals(entry=Http2Stream)
     cdef object _head(self, long stream, list fields, bint last, list events)
     @cython.locals(head=ResponseHead)
-    cdef object _response(self, Stream entry, list fields, bint last, list events)
-    cdef object _malformed(self, Stream entry, str reason, list events)
+    cdef object _response(self, Http2Stream entry, list fields, bint last, list events)
+    cdef object _malformed(self, Http2Stream entry, str reason, list events)

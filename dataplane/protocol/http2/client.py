@@ -9,7 +9,7 @@ from dataplane.protocol.events import Event, Headers, RequestHead, ResponseHead
 from dataplane.protocol.fields import content_length, get
 from dataplane.protocol.http2 import frames, settings, states
 from dataplane.protocol.http2.connection import Http2Connection
-from dataplane.protocol.http2.stream import Stream
+from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 
@@ -101,7 +101,7 @@ class Http2Client(Http2Connection):
         else:
             self._endings.late(stream, entry, 0, events)
 
-    def _response(self, entry: Stream, fields: Headers, last: bool, events: list[Event]) -> None:
+    def _response(self, entry: Http2Stream, fields: Headers, last: bool, events: list[Event]) -> None:
         """Make a response of the fields, informational or final, or break its stream off."""
         if self._decoder.malformed or self._decoder.too_large:
             why = "a field name or value of the response has forbidden bytes"
@@ -127,5 +127,5 @@ class Http2Client(Http2Connection):
         if last:
             self._endings.theirs(entry)
 
-    def _malformed(self, entry: Stream, reason: str, events: list[Event]) -> None:
+    def _malformed(self, entry: Http2Stream, reason: str, events: list[Event]) -> None:
         self._endings.broken(entry, codes.PROTOCOL_ERROR, reason, events)

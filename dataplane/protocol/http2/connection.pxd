@@ -9,7 +9,7 @@ from dataplane.protocol.http2.inflow cimport Inflow
 from dataplane.protocol.http2.outflow cimport Outflow
 from dataplane.protocol.http2.reader cimport FrameReader
 from dataplane.protocol.http2.rules cimport Section
-from dataplane.protocol.http2.stream cimport Stream
+from dataplane.protocol.http2.stream cimport Http2Stream
 from dataplane.protocol.http2.streams cimport Streams
 from dataplane.protocol.http2.writer cimport FrameWriter
 
@@ -38,17 +38,17 @@ cdef class Http2Connection:
     cpdef bint heading(self) except -1
     cpdef bytes output(self)
     cpdef bint unread(self, Py_ssize_t waiting) except -1
-    @cython.locals(entry=Stream)
+    @cython.locals(entry=Http2Stream)
     cpdef Py_ssize_t pending(self, long stream) except -1
-    @cython.locals(entry=Stream)
+    @cython.locals(entry=Http2Stream)
     cpdef bint full(self, long stream, Py_ssize_t most) except -1
-    @cython.locals(entry=Stream)
+    @cython.locals(entry=Http2Stream)
     cpdef object send_data(self, long stream, bytes data, bint end)
-    @cython.locals(entry=Stream)
+    @cython.locals(entry=Http2Stream)
     cpdef object send_trailers(self, long stream, list headers)
-    @cython.locals(entry=Stream)
+    @cython.locals(entry=Http2Stream)
     cpdef object reset(self, long stream, long code)
-    @cython.locals(entry=Stream)
+    @cython.locals(entry=Http2Stream)
     cpdef object consumed(self, long stream, Py_ssize_t size)
     cpdef object ping(self, bytes data)
     cpdef list receive_eof(self)
@@ -56,20 +56,20 @@ cdef class Http2Connection:
     cdef object _feed(self, bytes data)
     @cython.locals(reader=FrameReader, kind=int)
     cdef list _next_head(self, list events)
-    @cython.locals(stream=long, entry=Stream, worth=int, size=cython.Py_ssize_t, last=bint)
+    @cython.locals(stream=long, entry=Http2Stream, worth=int, size=cython.Py_ssize_t, last=bint)
     cdef object _data_frame(self, FrameReader reader, list events)
-    @cython.locals(entry=Stream, fields=list)
+    @cython.locals(entry=Http2Stream, fields=list)
     cdef list _head_frame(self, FrameReader reader, list events)
-    cdef object _trailers(self, Stream entry, list fields, bint last, list events)
-    @cython.locals(stream=long, entry=Stream, code=long, early=bint)
+    cdef object _trailers(self, Http2Stream entry, list fields, bint last, list events)
+    @cython.locals(stream=long, entry=Http2Stream, code=long, early=bint)
     cdef object _reset_frame(self, FrameReader reader, list events)
-    @cython.locals(stream=long, entry=Stream, step="long long", code=long)
+    @cython.locals(stream=long, entry=Http2Stream, step="long long", code=long)
     cdef object _window_frame(self, FrameReader reader, list events)
     @cython.locals(kind=int, stream=long, payload=bytes, ack=bint, last=long)
     cdef object _control_frame(self, FrameReader reader, list events)
     @cython.locals(before=long, code=long)
     cdef object _settings_frame(self, bytes payload, list events)
     cdef long _apply(self, int key, long long value) except -1
-    @cython.locals(entry=Stream)
+    @cython.locals(entry=Http2Stream)
     cdef object _pump(self, list events)
-    cdef object _proceed(self, Stream entry, list events)
+    cdef object _proceed(self, Http2Stream entry, list events)

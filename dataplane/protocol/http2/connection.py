@@ -16,7 +16,7 @@ from dataplane.protocol.http2.inflow import Inflow
 from dataplane.protocol.http2.outflow import Outflow
 from dataplane.protocol.http2.reader import FrameReader
 from dataplane.protocol.http2.rules import Section
-from dataplane.protocol.http2.stream import Stream
+from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.http2.streams import Streams
 from dataplane.protocol.http2.writer import FrameWriter
 from dataplane.protocol.interface import MisuseError
@@ -265,7 +265,7 @@ class Http2Connection:
         self._trailers(entry, fields, (reader.flags & _END_STREAM) != 0, events)
         return None
 
-    def _trailers(self, entry: Stream, fields: Headers, last: bool, events: list[Event]) -> None:
+    def _trailers(self, entry: Http2Stream, fields: Headers, last: bool, events: list[Event]) -> None:
         """Take the fields after a body."""
         self._flood.received()
         problem = "a name or value has forbidden bytes" if self._decoder.malformed else self._section.trailers(fields)
@@ -388,7 +388,7 @@ class Http2Connection:
             self._proceed(entry, events)
             self._outflow.to_the_end(entry)
 
-    def _proceed(self, entry: Stream, events: list[Event]) -> None:
+    def _proceed(self, entry: Http2Stream, events: list[Event]) -> None:
         """Send what a stream's own window allows now."""
         if self._outflow.drain(entry):
             self._endings.ours(entry)

@@ -5,7 +5,7 @@ from dataplane.protocol.http2 cimport frames, states
 from dataplane.protocol.http2.flood cimport Flood
 from dataplane.protocol.http2.inflow cimport Inflow
 from dataplane.protocol.http2.outflow cimport Outflow
-from dataplane.protocol.http2.stream cimport Stream
+from dataplane.protocol.http2.stream cimport Http2Stream
 from dataplane.protocol.http2.streams cimport Streams
 from dataplane.protocol.http2.writer cimport FrameWriter
 
@@ -20,18 +20,18 @@ cdef class Endings:
     cdef public bint closing
     cdef readonly bint dead
 
-    cpdef object ours(self, Stream entry)
-    cpdef object theirs(self, Stream entry)
-    cpdef object abandon(self, Stream entry, long code)
-    cpdef object close(self, Stream entry)
+    cpdef object ours(self, Http2Stream entry)
+    cpdef object theirs(self, Http2Stream entry)
+    cpdef object abandon(self, Http2Stream entry, long code)
+    cpdef object close(self, Http2Stream entry)
     @cython.locals(lately=bint)
-    cpdef object late(self, long number, Stream entry, Py_ssize_t size, list events)
+    cpdef object late(self, long number, Http2Stream entry, Py_ssize_t size, list events)
     cpdef object late_reset(self, list events)
     cdef object _closed_flood(self, list events)
-    cpdef object reset(self, Stream entry, long code, bint costs, list events)
-    @cython.locals(entry=Stream)
+    cpdef object reset(self, Http2Stream entry, long code, bint costs, list events)
+    @cython.locals(entry=Http2Stream)
     cpdef object left_out(self, long last, list events)
-    cpdef object broken(self, Stream entry, long code, str reason, list events)
+    cpdef object broken(self, Http2Stream entry, long code, str reason, list events)
     cpdef object misshapen(self, long number, str reason, str counter, list events)
     cpdef object fail(self, long code, str reason, str counter, list events)
     cpdef object lost(self, list events)

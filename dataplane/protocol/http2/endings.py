@@ -10,7 +10,7 @@ from dataplane.protocol.http2 import frames, states
 from dataplane.protocol.http2.flood import Flood
 from dataplane.protocol.http2.inflow import Inflow
 from dataplane.protocol.http2.outflow import Outflow
-from dataplane.protocol.http2.stream import Stream
+from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.http2.streams import Streams
 from dataplane.protocol.http2.writer import FrameWriter
 
@@ -35,7 +35,7 @@ class Endings:
         self.dead = False
         """Nothing is read or written any more, save what waits for `output`."""
 
-    def ours(self, entry: Stream) -> None:
+    def ours(self, entry: Http2Stream) -> None:
         """Our side of a stream is complete."""
         entry.state = states.after(entry.state, _OUR_END)
         if entry.state == _CLOSED:
@@ -45,26 +45,26 @@ class Endings:
             # The response is complete before the request: ask the client to stop, without an error (section 8.1).
             self.abandon(entry, codes.NO_ERROR)
 
-    def theirs(self, entry: Stream) -> None:
+    def theirs(self, entry: Http2Stream) -> None:
         """The peer's side of a stream is complete."""
         entry.state = states.after(entry.state, _THEIR_END)
         if entry.state == _CLOSED:
             self._flood.completed()
             self.close(entry)
 
-    def abandon(self, entry: Stream, code: int) -> None:
+    def abandon(self, entry: Http2Stream, code: int) -> None:
         """Reset a stream and forget it."""
         self._writer.answer(frames.rst_stream(entry.id, code))
         self._streams.forget(entry.id)
         self.close(entry)
 
-    def close(self, entry: Stream) -> None:
+    def close(self, entry: Http2Stream) -> None:
         """Take a stream out; what was not handed on goes back to the connection's window."""
         if self._streams.close(entry):
             self._outflow.closed(entry)
             self._inflow.closed(entry)
 
-    def late(self, number: int, entry: Stream | None, size: int, events: list[Event]) -> None:
+    def late(self, number: int, entry: Http2Stream | None, size: int, events: list[Event]) -> None:
         """A frame came for a stream whose peer side is over: ignored where the peer could not know."""
         lately = self._streams.lately(number)
         if lately and size:
@@ -84,7 +84,7 @@ class Endings:
     def _closed_flood(self, events: list[Event]) -> None:
         self.fail(codes.ENHANCE_YOUR_CALM, "too many frames on closed streams", "http2_closed_flood", events)
 
-    def reset(self, entry: Stream, code: int, costs: bool, events: list[Event]) -> None:
+    def reset(self, entry: Http2Stream, code: int, costs: bool, events: list[Event]) -> None:
         """The peer gave a stream up; `costs`: before anything came of it."""
         self.close(entry)
         events.append(Reset(entry.id, code, f"the peer reset the stream: {codes.name(code)}"))
@@ -98,7 +98,7 @@ class Endings:
             self.close(entry)
             events.append(Reset(entry.id, codes.REFUSED_STREAM, "the server is going away"))
 
-    def broken(self, entry: Stream, code: int, reason: str, events: list[Event]) -> None:
+    def broken(self, entry: Http2Stream, code: int, reason: str, events: list[Event]) -> None:
         """End one stream for what the peer did on it."""
         self.abandon(entry, code)
         events.append(Reset(entry.id, code, reason))

@@ -1,7 +1,7 @@
 cimport cython
 
 from dataplane.protocol.http2 cimport frames
-from dataplane.protocol.http2.stream cimport Stream
+from dataplane.protocol.http2.stream cimport Http2Stream
 from dataplane.protocol.http2.writer cimport FrameWriter
 
 cdef int _THEY_SEND
@@ -17,13 +17,13 @@ cdef class Inflow:
 
     cpdef object begin(self)
     cpdef bint arrived(self, Py_ssize_t size) except -1
-    cpdef bint arrived_on(self, Stream entry, Py_ssize_t size, Py_ssize_t body) except -1
-    cpdef object kept(self, Stream entry, Py_ssize_t body)
-    cpdef object handed_on(self, Stream entry, Py_ssize_t size)
-    cpdef object closed(self, Stream entry)
+    cpdef bint arrived_on(self, Http2Stream entry, Py_ssize_t size, Py_ssize_t body) except -1
+    cpdef object kept(self, Http2Stream entry, Py_ssize_t body)
+    cpdef object handed_on(self, Http2Stream entry, Py_ssize_t size)
+    cpdef object closed(self, Http2Stream entry)
     cpdef object unwanted(self, Py_ssize_t size)
     cdef object _give_back(self)
     @cython.locals(step=cython.Py_ssize_t)
-    cdef object _reopen(self, Stream entry, Py_ssize_t size)
+    cdef object _reopen(self, Http2Stream entry, Py_ssize_t size)
     @cython.locals(room=cython.Py_ssize_t)
-    cdef Py_ssize_t _grow(self, Stream entry) except -1
+    cdef Py_ssize_t _grow(self, Http2Stream entry) except -1

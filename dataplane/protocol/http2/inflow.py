@@ -6,7 +6,7 @@ padding, or unwanted.
 """
 
 from dataplane.protocol.http2 import frames, states
-from dataplane.protocol.http2.stream import Stream
+from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.http2.writer import FrameWriter
 from dataplane.protocol.limits import Limits
 
@@ -46,7 +46,7 @@ class Inflow:
             self._give_back()
         return True
 
-    def arrived_on(self, entry: Stream, size: int, body: int) -> bool:
+    def arrived_on(self, entry: Http2Stream, size: int, body: int) -> bool:
         """The same for its stream; of `size` bytes `body` will be handed on, and the rest is padding."""
         entry.receive_window -= size
         if entry.receive_window < 0:
@@ -56,11 +56,11 @@ class Inflow:
             self._reopen(entry, size - body)
         return True
 
-    def kept(self, entry: Stream, body: int) -> None:
+    def kept(self, entry: Http2Stream, body: int) -> None:
         """Bytes of a body were told to the driver, who owes `handed_on`."""
         entry.unconsumed += body
 
-    def handed_on(self, entry: Stream, size: int) -> None:
+    def handed_on(self, entry: Http2Stream, size: int) -> None:
         """Take note of bytes the driver is done with, and open the windows again."""
         size = min(size, entry.unconsumed)
         entry.unconsumed -= size
@@ -70,7 +70,7 @@ class Inflow:
         if entry.state & _THEY_SEND:
             self._reopen(entry, size)
 
-    def closed(self, entry: Stream) -> None:
+    def closed(self, entry: Http2Stream) -> None:
         """Nobody will hand on what is left of a stream, and others may grow by what it has; asked once a stream."""
         self._spare += entry.window - self.stream_window
         if entry.unconsumed:
@@ -88,7 +88,7 @@ class Inflow:
         self._window += self._returned
         self._returned = 0
 
-    def _reopen(self, entry: Stream, size: int) -> None:
+    def _reopen(self, entry: Http2Stream, size: int) -> None:
         """Return bytes to a stream's window."""
         entry.returned += size
         if entry.returned >= entry.window // 2:
@@ -97,7 +97,7 @@ class Inflow:
             entry.receive_window += step
             entry.returned = 0
 
-    def _grow(self, entry: Stream) -> int:
+    def _grow(self, entry: Http2Stream) -> int:
         """Widen a window whose reader waits for more; return by how much."""
         room = min(entry.window, self._widest - entry.window, self._spare)
         if room <= 0 or not entry.caught_up:

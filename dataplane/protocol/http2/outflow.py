@@ -10,7 +10,7 @@ from collections import deque
 from dataplane.protocol.events import Headers
 from dataplane.protocol.http2 import frames
 from dataplane.protocol.http2.flood import Flood
-from dataplane.protocol.http2.stream import Stream
+from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.http2.streams import Streams
 from dataplane.protocol.http2.writer import FrameWriter
 from dataplane.protocol.limits import Limits
@@ -31,7 +31,7 @@ class Outflow:
         self._streams = streams
         self._low = limits.low_watermark
         self._most = limits.connection_window
-        self._blocked: dict[int, Stream] = {}
+        self._blocked: dict[int, Http2Stream] = {}
         self._waiting = 0
         """Bytes in the queues of all streams."""
         self.window = frames.DEFAULT_WINDOW
@@ -39,11 +39,11 @@ class Outflow:
         self.stream_window = frames.DEFAULT_WINDOW
         """What a stream begins with."""
 
-    def full(self, entry: Stream, most: int) -> bool:
+    def full(self, entry: Http2Stream, most: int) -> bool:
         """Whether a stream has enough waiting: so many bytes, or any worth telling where the connection has its most."""
         return entry.pending > self._low and (entry.pending > most or self._waiting > self._most)
 
-    def send(self, entry: Stream, data: bytes, end: bool) -> bool:
+    def send(self, entry: Http2Stream, data: bytes, end: bool) -> bool:
         """Send a piece of a body, or have it wait; whether the stream's end has left."""
         n = len(data)
         if entry.pending == 0 and n <= _MAX_FRAME and n <= entry.send_window and n <= self.window:
@@ -63,7 +63,7 @@ class Outflow:
             entry.blocked = True
         return ended
 
-    def send_trailers(self, entry: Stream, headers: Headers) -> bool:
+    def send_trailers(self, entry: Http2Stream, headers: Headers) -> bool:
         """End a message with fields, once its body has left; whether they have."""
         if entry.pending:
             entry.trailers = headers
@@ -75,7 +75,7 @@ class Outflow:
         self._writer.section(entry.id, True)
         return True
 
-    def drain(self, entry: Stream) -> bool:
+    def drain(self, entry: Http2Stream) -> bool:
         """Send one stream's queue as far as the windows allow; whether its end has left."""
         queue = entry.queue
         while queue and entry.send_window > 0 and self.window > 0:
@@ -108,18 +108,18 @@ class Outflow:
             self._write(entry, b"", 0, True)
         return entry.end_queued
 
-    def unblocked(self, entry: Stream) -> bool:
+    def unblocked(self, entry: Http2Stream) -> bool:
         """Whether what waits has just fallen to the low mark, which is told once."""
         if entry.blocked and entry.pending <= self._low:
             entry.blocked = False
             return True
         return False
 
-    def blocked(self) -> list[Stream]:
+    def blocked(self) -> list[Http2Stream]:
         """Return the streams that wait for a window, whose turn it is first."""
         return list(self._blocked.values())
 
-    def to_the_end(self, entry: Stream) -> None:
+    def to_the_end(self, entry: Http2Stream) -> None:
         """Let the other streams have their turn, so that one cannot keep the connection's window to itself."""
         if self._blocked.pop(entry.id, None) is not None:
             self._blocked[entry.id] = entry
@@ -129,7 +129,7 @@ class Outflow:
         self.window += step
         return step > 0 and self.window <= _MAX_WINDOW
 
-    def opened_on(self, entry: Stream, step: int) -> bool:
+    def opened_on(self, entry: Http2Stream, step: int) -> bool:
         """The same for a stream's."""
         entry.send_window += step
         return step > 0 and entry.send_window <= _MAX_WINDOW
@@ -145,7 +145,7 @@ class Outflow:
                 fits = False
         return fits
 
-    def closed(self, entry: Stream) -> None:
+    def closed(self, entry: Http2Stream) -> None:
         """Drop what waits for a stream that is over."""
         if entry.queue is not None:
             self._blocked.pop(entry.id, None)
@@ -158,7 +158,7 @@ class Outflow:
         self._blocked.clear()
         self._waiting = 0
 
-    def _write(self, entry: Stream, data: bytes, n: int, end: bool) -> None:
+    def _write(self, entry: Http2Stream, data: bytes, n: int, end: bool) -> None:
         entry.send_window -= n
         self.window -= n
         self._flood.sent()

@@ -9,7 +9,7 @@ from dataplane.protocol.events import Event, Headers, RequestHead
 from dataplane.protocol.fields import content_length, get
 from dataplane.protocol.http2 import frames, settings, states
 from dataplane.protocol.http2.connection import Http2Connection
-from dataplane.protocol.http2.stream import Stream
+from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 
@@ -114,7 +114,7 @@ class Http2Server(Http2Connection):
     def _disorder(self, reason: str, events: list[Event]) -> None:
         self._endings.fail(codes.PROTOCOL_ERROR, reason, "http2_headers", events)
 
-    def _open(self, entry: Stream, fields: Headers, last: bool, events: list[Event]) -> None:
+    def _open(self, entry: Http2Stream, fields: Headers, last: bool, events: list[Event]) -> None:
         """Make a request of the fields, or refuse it."""
         if self._decoder.too_large:
             self._too_large(entry, events)
@@ -135,10 +135,10 @@ class Http2Server(Http2Connection):
         entry.tunnel = head.method == b"CONNECT"
         events.append(head)
 
-    def _malformed(self, entry: Stream, reason: str, events: list[Event]) -> None:
+    def _malformed(self, entry: Http2Stream, reason: str, events: list[Event]) -> None:
         self._endings.broken(entry, codes.PROTOCOL_ERROR, reason, events)
 
-    def _too_large(self, entry: Stream, events: list[Event]) -> None:
+    def _too_large(self, entry: Http2Stream, events: list[Event]) -> None:
         """Refuse a request the driver never sees."""
         limits = self._limits
         body = f"The head is too large: {limits.too_long('it')}, or {limits.too_many()}.\n".encode()

@@ -1,6 +1,6 @@
 cdef int _OPEN
 
-cdef class Stream:
+cdef class Http2Stream:
     cdef public long id
     cdef public int state
     cdef public bint headed

@@ -11,7 +11,7 @@ from dataplane.protocol.http2 import states
 _OPEN = states.OPEN
 
 
-class Stream:
+class Http2Stream:
     """A stream from its first head to its end."""
 
     __slots__ = (

@@ -10,7 +10,7 @@ from dataplane.protocol.http2.endings import Endings
 from dataplane.protocol.http2.flood import Flood
 from dataplane.protocol.http2.inflow import Inflow
 from dataplane.protocol.http2.outflow import Outflow
-from dataplane.protocol.http2.stream import Stream
+from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.http2.streams import Streams
 from dataplane.protocol.http2.writer import FrameWriter
 from dataplane.protocol.limits import Limits
@@ -31,7 +31,7 @@ class World:
         self.endings = Endings(self.streams, self.writer, self.flood, self.inflow, self.outflow)
         self.events: list[Event] = []
 
-    def open(self) -> Stream:
+    def open(self) -> Http2Stream:
         """The next stream."""
         return self.streams.open(self.streams.last + (2 if self.streams.last else 1), 65535, 65535)
 

@@ -10,7 +10,7 @@ from dataplane.protocol.events import Data, RequestHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.inflow import Inflow
 from dataplane.protocol.http2.server import Http2Server
-from dataplane.protocol.http2.stream import Stream
+from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.http2.writer import FrameWriter
 from dataplane.protocol.limits import Limits
 from tests.dataplane.protocol import wire
@@ -44,7 +44,7 @@ def test_an_upload_on_a_link_with_delay_is_not_kept_to_the_window_it_began_with(
     assert round_trips(limits, BODY) <= 16
 
 
-def grow(inflow: Inflow, entry: Stream, size: int) -> None:
+def grow(inflow: Inflow, entry: Http2Stream, size: int) -> None:
     """A reader takes so many bytes as they come."""
     while size > 0:
         step = min(size, 16_384, entry.receive_window)
@@ -58,7 +58,7 @@ def grow(inflow: Inflow, entry: Stream, size: int) -> None:
 def test_a_window_grows_no_wider_than_its_bound() -> None:
     """Whatever is read."""
     inflow = Inflow(SIDECAR, FrameWriter(SIDECAR))
-    entry = Stream(1, 0, inflow.stream_window)
+    entry = Http2Stream(1, 0, inflow.stream_window)
     grow(inflow, entry, 100_000_000)
     assert entry.window == SIDECAR.widest_window == 4 * 1024 * 1024
     assert entry.receive_window <= entry.window
@@ -67,7 +67,7 @@ def test_a_window_grows_no_wider_than_its_bound() -> None:
 def test_the_window_of_a_reader_that_is_behind_stays() -> None:
     """It would only hold more."""
     inflow = Inflow(SIDECAR, FrameWriter(SIDECAR))
-    entry = Stream(1, 0, inflow.stream_window)
+    entry = Http2Stream(1, 0, inflow.stream_window)
     for _ in range(1_000):
         step = min(16_384, entry.receive_window)
         assert inflow.arrived(step)
@@ -84,17 +84,17 @@ def test_all_streams_together_hold_what_the_connection_may_however_some_have_gro
 ) -> None:
     """So that streams nobody reads leave the others their turn; and what a stream had grown by is there for the next."""
     inflow = Inflow(SIDECAR, FrameWriter(SIDECAR))
-    entries = {at: Stream(2 * at + 1, 0, inflow.stream_window) for at in range(SIDECAR.concurrent_streams)}
+    entries = {at: Http2Stream(2 * at + 1, 0, inflow.stream_window) for at in range(SIDECAR.concurrent_streams)}
     for at, size, ends in steps:
         grow(inflow, entries[at], size)
         if ends:
             inflow.closed(entries[at])
-            entries[at] = Stream(entries[at].id, 0, inflow.stream_window)
+            entries[at] = Http2Stream(entries[at].id, 0, inflow.stream_window)
         assert sum(entry.window for entry in entries.values()) <= SIDECAR.connection_window
         assert all(entry.receive_window <= entry.window for entry in entries.values())
     for entry in entries.values():
         inflow.closed(entry)
-    last = Stream(999, 0, inflow.stream_window)
+    last = Http2Stream(999, 0, inflow.stream_window)
     grow(inflow, last, 100_000_000)
     assert last.window == SIDECAR.widest_window
 
