@@ -98,14 +98,15 @@ def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stal
     world.party.apply(fresh())
     world.party("patch", "configmap", "tulle-trust", "-n", "tulle-system", "-p", json.dumps({"data": spoilt(before)}))
     command = world.party.command("exec", "caller", "-c", "app", "--", "python", "-c", ASK_ON)
-    asking = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        found = told(world)
-    finally:
-        asking.kill()
-        asking.wait()
-        world.cluster.mend()
-        world.party("delete", "service", "fresh")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as asking:
+        assert asking.stdout is not None
+        assert asking.stdout.readline() == b"passed through\n"
+        try:
+            found = told(world)
+        finally:
+            asking.kill()
+            world.cluster.mend()
+            world.party("delete", "service", "fresh")
 
     assert world.ready(world.system, "tulle")[0] in found[FOLLOWS]
     assert "party/fresh is unknown" in found[FOLLOWS]
@@ -116,7 +117,10 @@ def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stal
 
 ASK_ON = (
     "import time,urllib.request as u\n"
-    "for _ in range(60): assert u.urlopen('http://fresh:8080/').status==200; time.sleep(0.5)\n"
+    "for n in range(60):\n"
+    "  assert u.urlopen('http://fresh:8080/').status==200\n"
+    "  if not n: print('passed through',flush=True)\n"
+    "  time.sleep(0.5)\n"
 )
 """Passes through, and keeps the destination in use for half a minute."""
 
