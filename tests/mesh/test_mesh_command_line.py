@@ -125,7 +125,7 @@ def test_check_names_a_control_plane_that_stands_still(mesh: Mesh, shop: Kube) -
     silent, trial = found["every replica of the control plane answers"], found["a pod made now is given its sidecar"]
     assert (silent["status"], replica in silent["detail"]) == ("failed", True), silent
     assert (trial["status"], "webhook hangs" in trial["detail"]) == ("failed", True), trial
-    assert took < 20
+    assert took <= 10
     shop.until(lambda: mesh.tulle("check", check=False).returncode == 0, 30, "a mesh that is well again")
 
 
@@ -144,7 +144,7 @@ def test_check_names_a_sidecar_that_stands_still(mesh: Mesh, shop: Kube) -> None
 
     mute = found["the sidecars answer"]
     assert (mute["status"], f"{shop.namespace}/frozen: " in mute["detail"]) == ("failed", True), mute
-    assert took < 20
+    assert took <= 10
 
 
 def test_check_says_that_the_issuer_is_over(mesh: Mesh) -> None:
