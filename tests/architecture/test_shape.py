@@ -140,6 +140,22 @@ def test_every_module_of_the_control_plane_stands_on_its_packages_map(package: P
     assert sorted(named ^ there) == []
 
 
+def test_the_store_is_filled_by_the_feed_alone() -> None:
+    """One way in: whoever else would write there would be a second source of what is true."""
+    others = [
+        f"{name(path)}:{node.lineno}"
+        for path in modules()
+        if path.is_relative_to(ROOT / "controlplane") and not path.is_relative_to(ROOT / "controlplane" / "feed")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"apply", "remove", "retain"}
+        and ast.unparse(node.func.value).endswith("store")
+    ]
+
+    assert others == []
+
+
 def test_no_module_reads_the_environment_but_settings() -> None:
     """The environment is read in `settings.py` alone (the command line and devcluster read it where they start)."""
     readers = [

@@ -29,7 +29,7 @@ from meshapi import protos
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
 from tests.support.adsserver import DeltaClient, names_of
-from tests.support.kubeserver import KubeServer, kube_server
+from tests.support.kubeserver import TCP_ROUTE, KubeServer, kube_server
 from tests.support.waiting import until
 
 LOCAL = Settings(host="127.0.0.1", xds_port=0, admin_port=0, webhook_port=0, drain_seconds=0.2)
@@ -308,6 +308,38 @@ async def test_kind_that_is_installed_later_is_picked_up() -> None:
             kube.define(kind, "v1")
             kube.put(mo.route("all", {"backendRefs": [mo.to("api")]}))
             await until(lambda: list(mesh.app.store.of("HTTPRoute")), 10)
+
+
+async def test_route_of_a_kind_that_is_served_in_an_old_version_only_is_followed_and_told_there() -> None:
+    """And anew in the newest one when the definition changes."""
+    async with kube_server() as kube:
+        shop(kube)
+        kube.define(TCP_ROUTE, "v1alpha2")
+        kube.put(mo.route("old", {"backendRefs": [mo.to("api")]}, kind="TCPRoute"))
+        path = "/apis/gateway.networking.k8s.io/{}/namespaces/shop/tcproutes/{}/status"
+        async with running(kube) as mesh:
+            await until(lambda: (kube.get("tcproutes", "shop", "old") or {}).get("status"))
+            assert ("PATCH", path.format("v1alpha2", "old")) in kube.requests
+            kube.define(TCP_ROUTE, "v1")
+            await until(lambda: mesh.app.feed.api("TCPRoute").endswith("/v1"))
+            kube.put(mo.route("new", {"backendRefs": [mo.to("api")]}, kind="TCPRoute"))
+            await until(lambda: ("PATCH", path.format("v1", "new")) in kube.requests)
+
+
+async def test_kind_that_breaks_is_said_and_leaves_the_others_working(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its metric grows old, `/snapshot` has the reason, readiness holds, and other kinds are followed."""
+    monkeypatch.setattr("controlplane.feed.health.PATIENCE_SECONDS", 0.1)
+    async with kube_server() as kube:
+        shop(kube)
+        kube.failing["GET", "/apis/gateway.networking.k8s.io/v1/httproutes"] = 500
+        async with running(kube) as mesh:
+            assert (await mesh.admin("/readyz"))[0] == 200
+            told = json.loads((await mesh.admin("/snapshot"))[1])["feed"]
+            assert {kind for kind, one in told.items() if one["error"]} == {"HTTPRoute"}
+            assert told["HTTPRoute"]["error"] == "told to fail"
+            assert 'tulle_feed_age_seconds{kind="HTTPRoute"}' in (await mesh.admin("/metrics"))[1]
+            kube.put(mo.peer_authentication("strict", "STRICT"))
+            await until(lambda: (kube.get("peerauthentications", "shop", "strict") or {}).get("status"))
 
 
 async def test_bad_setting_ends_the_program_with_one_sentence() -> None:
