@@ -102,7 +102,7 @@ class Fleet:
             ("grpc.ssl_target_name_override", host),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 200),
-            ("grpc.min_reconnect_backoff_ms", 200),
+            ("grpc.min_reconnect_backoff_ms", 10_000),  # the least time a connection may take to be made
             ("grpc.max_reconnect_backoff_ms", 1000),
         )
         gate = asyncio.Semaphore(AT_ONCE)

@@ -6,6 +6,7 @@ In STRICT only mesh TLS has chains, so whatever else comes matches none and is c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,12 +28,17 @@ from controlplane.resources.envoy import (
 from controlplane.resources.routeconfig import plain_routes
 from meshapi import names, xds
 
+_CHAIN = "envoy.config.listener.v3.FilterChain"
+_KEPT = 4096
+"""Sets of chains that are kept: most pods serve on a few ports."""
+
 
 def inbound(entry: PodEntry, mesh: MeshSettings, trust_domain: str, warm: Sequence[str]) -> Any:
     """Write a pod's inbound listener."""
     pod = entry.pod
-    chains = [chain for port, protocol in entry.ports for chain in _chains(entry, port, protocol, trust_domain)]
-    chains += _chains(entry, 0, Protocol.AUTO, trust_domain)
+    policy = entry.policy
+    chains = [one for port, spoken in entry.ports for one in _chains(policy.at(port), port, spoken, trust_domain)]
+    chains += _chains(policy.at(0), 0, Protocol.AUTO, trust_domain)
     return make(
         "envoy.config.listener.v3.Listener",
         name=xds.inbound_listener(pod.key.namespace, pod.key.name),
@@ -57,9 +63,13 @@ def inbound(entry: PodEntry, mesh: MeshSettings, trust_domain: str, warm: Sequen
     )
 
 
-def _chains(entry: PodEntry, port: int, protocol: Protocol, trust_domain: str) -> Iterator[dict[str, Any]]:
-    """Write the set of chains of one port; 0 is the set for all other ports."""
-    mode = entry.policy.at(port)
+@functools.lru_cache(_KEPT)
+def _chains(mode: Mode, port: int, protocol: Protocol, trust_domain: str) -> tuple[Any, ...]:
+    """Write the set of chains of one port, once for all pods that have it; 0 is the set for all other ports. Nobody changes what is written."""
+    return tuple(make(_CHAIN, **one) for one in _described(mode, port, protocol, trust_domain))
+
+
+def _described(mode: Mode, port: int, protocol: Protocol, trust_domain: str) -> Iterator[dict[str, Any]]:
     cluster = xds.inbound_cluster(port)
     http = http_filter(cluster, route_config=plain_routes(cluster, cluster))
     tcp = tcp_filter(cluster, [(cluster, 1)])
