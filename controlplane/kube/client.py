@@ -16,6 +16,8 @@ from controlplane.kube.connect import Connection
 
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+USER_AGENT = "tulle-controlplane"
+"""What this client calls itself; the API server takes it for the manager of fields that are written without naming one."""
 CHUNK = 500
 MAX_LINE = 16 * 1024 * 1024
 """No object of Kubernetes comes near; a longer line of a watch is not one."""
@@ -126,7 +128,7 @@ class Cluster:
 
     def _headers(self) -> dict[str, str]:
         token = self.connection.token()
-        headers = {"accept": "application/json", "user-agent": "tulle-controlplane"}
+        headers = {"accept": "application/json", "user-agent": USER_AGENT}
         return headers | ({"authorization": f"Bearer {token}"} if token else {})
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from controlplane.feed.kinds import REGISTRATIONS, kind_of
 from controlplane.feed.objects import ObjectStore, Ref, ref_of
-from controlplane.kube.client import Cluster, path_of
+from controlplane.kube.client import USER_AGENT, Cluster, path_of
 from controlplane.write.writer import Job, Writer
 
 _API = "admissionregistration.k8s.io/v1"
@@ -48,6 +48,8 @@ class Webhooks:
         self._writer = writer
         self._service = service
         self._roots = roots
+        self._disowned: set[Ref] = set()
+        """Configurations in which this control plane is known to own nothing."""
 
     @property
     def settled(self) -> bool:
@@ -60,7 +62,8 @@ class Webhooks:
         """Look at a configuration as the store knows it."""
         configuration, bundle = self._store.get(ref.kind, "", ref.name), self._roots()
         changes = decide(configuration, self._service, bundle) if configuration is not None and bundle else []
-        self._writer.want(("webhook", ref.kind, ref.name), self._job(ref) if changes else None)
+        wanted = changes or (configuration is not None and bundle and ref not in self._disowned)
+        self._writer.want(("webhook", ref.kind, ref.name), self._job(ref) if wanted else None)
 
     def roots_changed(self) -> None:
         """Look at all of them again."""
@@ -75,7 +78,28 @@ class Webhooks:
             configuration = self._store.get(ref.kind, "", ref.name)
             changes = decide(configuration, self._service, self._roots()) if configuration is not None else []
             if changes:
-                await self._cluster.patch(path, changes, content=_JSON_PATCH)
+                found = await self._cluster.patch(path, changes, content=_JSON_PATCH)
                 log.info("%s %s: CA bundle written", ref.kind, ref.name)
+            else:
+                found = await self._cluster.get(path)
+            # Who owns a field of a webhook keeps that webhook alive, as a stump without a name, when Helm takes it out: no rollback
+            # to a chart with fewer of them would go through. Helm sets no bundle, so nobody needs to own it.
+            if claims := _claims(found):
+                await self._cluster.patch(path, claims, content=_JSON_PATCH)
+            self._disowned.add(ref)
 
         return write
+
+
+def _claims(configuration: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Say, as a JSON patch, which entries of `managedFields` are this control plane's."""
+    managed = configuration["metadata"].get("managedFields") or []
+    operations = []
+    for index in reversed(range(len(managed))):
+        if managed[index].get("manager") == USER_AGENT:
+            where = f"/metadata/managedFields/{index}"
+            operations += [
+                {"op": "test", "path": f"{where}/manager", "value": USER_AGENT},
+                {"op": "remove", "path": where},
+            ]
+    return operations

@@ -166,7 +166,7 @@ def apply(live: Object | None, config: Object, shape: Shape, manager: Manager, *
     if conflicts and not force:
         raise _conflict(conflicts)
     others = {path for entry in kept for path in from_fields_v1(entry.get("fieldsV1") or {})} | wanted
-    for path in sorted(lost, reverse=True):
+    for path in sorted(lost):  # an item of a list before its fields: it goes whole, with what nobody owns
         if not any(other[: len(path)] == path for other in others):
             _remove(merged, path, shape)
     if wanted:

@@ -170,6 +170,16 @@ def test_apply_merges_containers_by_name_and_ports_by_number() -> None:
     assert 'k:{"containerPort":81,"protocol":"TCP"}' in fields["f:ports"]
 
 
+def test_item_that_its_last_owner_leaves_out_goes_whole() -> None:
+    """With what nobody owns in it; a field that somebody else owns keeps the item."""
+    both = pod({"name": "app", "image": "1"}, {"name": "side", "image": "2"})
+    live = ownership.apply(None, both, Shape(), manager("a"), force=False)
+    live["spec"]["containers"][1]["tty"] = True
+    alone = ownership.apply(live, pod({"name": "app", "image": "1"}), Shape(), manager("a"), force=False)
+
+    assert alone["spec"]["containers"] == [{"name": "app", "image": "1"}]
+
+
 def test_a_plain_write_takes_the_fields_it_changes() -> None:
     """An update owns what it changed, the applier keeps the rest."""
     live = ownership.apply(None, config(a="1", b="1"), Shape(), manager("a"), force=False)

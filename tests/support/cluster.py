@@ -28,6 +28,12 @@ IMAGES = {
 }
 
 
+FORMER = "former"
+"""Where a test may put the tree of a version before, beside the kubeconfig of a devcluster."""
+FORMER_IMAGE = "tulle:former"
+"""The image that runs it."""
+
+
 class KubectlError(AssertionError):
     """kubectl ended with an error; the message has its words."""
 
@@ -88,7 +94,8 @@ def running_cluster(directory: Path) -> Iterator[Path]:
 
     directory.mkdir(parents=True, exist_ok=True)
     images = directory / "images.json"
-    images.write_text(json.dumps(IMAGES))
+    former = {FORMER_IMAGE: {**IMAGES["tulle:*"], "env": {"PYTHONPATH": str(directory / FORMER)}}}
+    images.write_text(json.dumps(former | IMAGES))
     with DevCluster(directory, images=images) as cluster:
         yield cluster.kubeconfig
 

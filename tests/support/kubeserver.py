@@ -326,7 +326,9 @@ def _step(obj: Any, step: Object) -> None:
     *path, last = step["path"].strip("/").split("/")
     for part in path:
         obj = obj[int(part)] if isinstance(obj, list) else obj[part]
-    if step["op"] == "test":
+    if step["op"] == "remove":
+        del obj[int(last) if isinstance(obj, list) else last]
+    elif step["op"] == "test":
         assert obj[last] == step["value"]
     else:
         obj[last] = step["value"]
