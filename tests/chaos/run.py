@@ -33,6 +33,8 @@ class Result:
     lost: list[Failure]
     problems: list[str]
     """What did not hold, in words."""
+    unanswered: int
+    """Readiness probes that were not answered in time: with many of them this says more of the machine than of the mesh."""
 
     @property
     def name(self) -> str:
@@ -47,7 +49,8 @@ class Result:
     @property
     def words(self) -> str:
         """Say what was wrong."""
-        return "; ".join([*self.problems, *([failed(self.lost)] if self.lost else [])])
+        slow = [f"{self.unanswered} probes were not answered in time"] if self.unanswered and not self.ok else []
+        return "; ".join([*slow, *self.problems, *([failed(self.lost)] if self.lost else [])])
 
 
 def happen(world: World, *rows: Row) -> Result:
@@ -75,6 +78,7 @@ def happen(world: World, *rows: Row) -> Result:
         excused=len(told.failures) - len(lost),
         lost=lost,
         problems=problems,
+        unanswered=world.unanswered(),
     )
 
 

@@ -72,6 +72,7 @@ class World:
         """What the load has told since it was last begun anew."""
         self._lock = threading.Lock()
         self._read = 0
+        self._unanswered = 0
         self._sums: Counter[str] = Counter()
 
     # --- the load -----------------------------------------------------------------------------------------------------
@@ -79,8 +80,20 @@ class World:
     def begin(self) -> None:
         """Begin a new tally; what came before is no row's."""
         self.heard()
+        self._unanswered = self._probes_unanswered()
         with self._lock:
             self.tally = Tally()
+
+    def unanswered(self) -> int:
+        """Count the readiness probes nobody answered in time since the tally was begun: Kubernetes takes such a pod out, whoever is to blame.
+
+        Where that is many pods at once it is this machine, which is too slow to be judged on.
+        """
+        return self._probes_unanswered() - self._unanswered
+
+    def _probes_unanswered(self) -> int:
+        events = self.party.get("events", "-A", "--field-selector=reason=Unhealthy")["items"]
+        return sum(int(one.get("count") or 1) for one in events if "Readiness probe failed: context" in one["message"])
 
     def heard(self) -> Tally:
         """What the load has told since this was last asked, by whomever; fails while the API server is away."""
