@@ -49,8 +49,8 @@ cdef class HttpConnection(Receiver):
     cpdef bint congested(self, long stream, Call call) except -1
     cpdef object stop_reading(self)
     cpdef object read_on(self)
+    @cython.locals(call=Call)
     cpdef Call find(self, long stream)
     cpdef object watch_peer(self, tuple keepalive)
     @cython.locals(seen=double)
     cpdef object check_peer(self, double now)
-    cpdef object _wake(self, Call call)

@@ -183,7 +183,7 @@ class HttpConnection(Receiver):
         """A call is over."""
 
     def congested(self, stream: int, call: Call) -> bool:
-        """Whether enough waits for the peer; if so the call is woken by `..._ready` when less does."""
+        """Whether enough waits for the peer; if so the call is told `ready` when less does."""
         if self.h2 is not None and self.h2.full(stream, self.runtime.pending_bytes):
             return True
         if self.stream.high:
@@ -206,9 +206,10 @@ class HttpConnection(Receiver):
 
     def find(self, stream: int) -> Call | None:
         """Return the call of a stream, or None when it is over."""
-        if self.h2 is None:
-            return self.call
-        return self.calls.get(stream)
+        if self.h2 is not None:
+            return self.calls.get(stream)
+        call = self.call
+        return call if call is not None and call.stream == stream else None
 
     # --- whether the peer lives ---------------------------------------------------------------------------------------
 
@@ -237,7 +238,4 @@ class HttpConnection(Receiver):
             self.blocked = []
             for call in blocked:
                 if not call.over:
-                    self._wake(call)
-
-    def _wake(self, call: Call) -> None:
-        """Tell a call that this side takes more."""
+                    call.ready()

@@ -25,6 +25,12 @@ class HeaderEdit:
         self._add: list[Header] = [_field(name, value) for name, value in change.add if _allowed(name)]
         self._remove = frozenset(name.lower().encode() for name in change.remove if _allowed(name))
 
+    @property
+    def names(self) -> list[str]:
+        """The fields it changes, for people."""
+        those = [field[0] for field in (*self._set, *self._add)]
+        return [name.decode("latin-1") for name in (*those, *sorted(self._remove))]
+
     def apply(self, headers: Headers) -> None:
         """Change the list in place."""
         for field in self._set:

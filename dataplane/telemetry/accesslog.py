@@ -45,7 +45,7 @@ class AccessLog:
 
     def note(self, exchange: Any, seconds: float) -> None:
         """Take down a finished exchange."""
-        if self.share < 1.0 and exchange.status < 500 and exchange.runtime.dice() >= self.share:
+        if self.share < 1.0 and exchange.answering.status < 500 and exchange.runtime.dice() >= self.share:
             return
         if self._size >= MOST_BYTES:
             self.dropped += 1
@@ -83,29 +83,30 @@ class AccessLog:
 
 def _facts(exchange: Any, seconds: float) -> dict[str, Any]:
     """Read an exchange's facts, in the order Istio's default log has them."""
-    head, client, slot = exchange.head, exchange.client, exchange.last_slot
+    head, client, slot = exchange.head, exchange.client, exchange.attempt.last_slot
+    asking, answering = exchange.asking, exchange.answering
     facts: dict[str, Any] = {
         "start_time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - seconds)) + "Z",
         "direction": "inbound" if client.inbound else "outbound",
         "method": head.method.decode("latin-1"),
         "path": head.path.decode("latin-1"),
         "protocol": "HTTP/2" if head.version >= 20 else "HTTP/1.1",
-        "response_code": exchange.status,
-        "response_flags": flags.NAMES[exchange.flag],
-        "detail": exchange.detail,
-        "bytes_received": exchange.request_bytes,
-        "bytes_sent": exchange.response_bytes,
+        "response_code": answering.status,
+        "response_flags": flags.NAMES[answering.flag],
+        "detail": answering.detail,
+        "bytes_received": asking.size,
+        "bytes_sent": answering.size,
         "duration_ms": round(seconds * 1000, 3),
         "request_id": exchange.request_id.decode("latin-1"),
         "authority": head.authority.decode("latin-1"),
         "upstream_host": f"{slot.address}:{slot.port}" if slot is not None else "",
-        "upstream_cluster": exchange.cluster.name if slot is not None else "",
+        "upstream_cluster": exchange.attempt.cluster.name if slot is not None else "",
         "downstream": f"{client.stream.peer[0]}:{client.stream.peer[1]}",
         "peer": client.stream.identity,
         "route": exchange.row.name if exchange.row is not None else "",
     }
-    if exchange.grpc:
-        facts["grpc_status"] = exchange.grpc_status
+    if asking.grpc:
+        facts["grpc_status"] = answering.grpc_status
     return facts
 
 

@@ -20,9 +20,10 @@ from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
 from dataplane.net.tls_stream import TlsStream
 from dataplane.protocol import client_hello, detect
-from dataplane.proxy.arrive import admission, standing
+from dataplane.proxy.arrive import standing
 from dataplane.proxy.arrive.standing import Seen
 from dataplane.proxy.relay.relay import Relay
+from dataplane.proxy.stages.order import bars, of_connections
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.listeners import RAW, TLS, ChainTable, ListenerTable
 from meshapi import xds
@@ -108,11 +109,12 @@ class Acceptor:
         stream.abort()
 
     def admits(self, stream: Stream, chain: ChainTable) -> bool:
-        """Ask the chain's rules about a connection whose peer is known; one they do not let in is refused."""
-        why = admission.refusal(self.runtime, chain, stream)
-        if why:
-            self.refuse(stream, "rbac_denied", why)
-        return not why
+        """Have a connection whose peer is known pass the chain's stages; one they do not let in is refused."""
+        for stage in of_connections(chain):
+            if why := stage.on_connection(self.runtime, stream):
+                self.refuse(stream, stage.word, why)
+                return False
+        return True
 
     def _learned(self, arrival: Arrival, name: str, finding: Finding) -> None:
         """The control plane has answered, or cannot be asked. What it has rules for that nobody here can read may not pass without."""
@@ -263,7 +265,7 @@ class Arrival(Receiver):
         if self._silent is not None and self.table is not None:
             self._wait(self.table.noun.detect_timeout, self._timed_out)
             # What the rules refuse reaches no server: the time-out closes it, unless its bytes take it elsewhere.
-            if not admission.bars(self._silent, self.stream):
+            if not bars(self._silent, self.stream):
                 self._relay = Relay(self._acceptor.runtime, self._silent, self.stream.target or self.stream.local)
                 self._relay.seen = standing.BYTES
                 self._relay.listen_first(self)
@@ -296,8 +298,7 @@ class Arrival(Receiver):
         self._decided = True
         relay, self._relay = self._relay, None
         self._stop()
-        stream, first = self.stream, self._first
-        acceptor = self._acceptor
+        stream, first, acceptor = self.stream, self._first, self._acceptor
         if chain is None:
             what = "TLS of no mesh" if seen == TLS else "plaintext"
             acceptor.refuse(stream, "no_filter_chain", f"no filter chain takes {what} on port {self._port}")
@@ -395,6 +396,5 @@ class Handshake(Receiver):
 
     def lost(self, reason: str) -> None:
         """The handshake failed, or the client went away right after it."""
-        runtime = self._acceptor.runtime
-        runtime.metrics.refused.of(reason).value += 1
+        self._acceptor.runtime.metrics.refused.of(reason).value += 1
         _log.info("TLS with %s port %d: %s %s", *self.stream.peer, reason, self.stream.detail)

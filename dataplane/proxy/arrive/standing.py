@@ -12,7 +12,7 @@ from typing import Final
 
 from dataplane.config import TlsContext
 from dataplane.net.stream import Stream
-from dataplane.proxy.arrive import admission
+from dataplane.proxy.stages.order import bars
 from dataplane.tables.compile import Tables
 from dataplane.tables.listeners import RAW, TLS, ChainTable, ListenerTable
 from meshapi import xds
@@ -93,7 +93,7 @@ def meets(chain: ChainTable, tables: Tables, stream: Stream, seen: Seen) -> tupl
     if not seen.looked and listener.undecided(port):
         return UNREAD if _lets_in(listener, port, stream) else REFUSED, chain
     newer = listener.match(port, seen.transport, seen.alpn, stream.server_name)
-    if newer is None or admission.bars(newer, stream) or _proof(newer.tls) != _proof(chain.tls):
+    if newer is None or bars(newer, stream) or _proof(newer.tls) != _proof(chain.tls):
         return REFUSED, chain
     fits = newer.http == chain.http and (not newer.http or newer.codec in {"auto", seen.http} or not seen.http)
     if fits:
@@ -118,7 +118,7 @@ def _lets_in(listener: ListenerTable, port: int, stream: Stream) -> bool:
     """Whether there is anything that bytes may be for which they are let in, and nobody need look into them."""
     taken = {listener.match(port, one.transport, one.alpn, stream.server_name) for one in _POSSIBLE} - {None}
     guarded = any(chain.authorization is not None for chain in taken if chain is not None)
-    return not guarded and any(c.tls is None and not admission.bars(c, stream) for c in taken if c is not None)
+    return not guarded and any(c.tls is None and not bars(c, stream) for c in taken if c is not None)
 
 
 def _proof(tls: TlsContext | None) -> object:

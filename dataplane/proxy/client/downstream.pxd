@@ -28,7 +28,7 @@ cdef class HttpDownstream(Terms):
     cdef double _told
     cdef long _requests
 
-    @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)
+    @cython.locals(event=Event, kind=int, call=Exchange, data=Data, reset=Reset, trailers=Trailers)
     cdef object _dispatch(self, list events)
     @cython.locals(exchange=Exchange, most=long)
     cdef object _open(self, RequestHead head)
@@ -47,7 +47,7 @@ cdef class HttpDownstream(Terms):
     cpdef object _cut(self)
     cpdef object shut_late(self, double now)
     cpdef object shut(self)
-    @cython.locals(call=Call, chain=ChainTable)
+    @cython.locals(call=Exchange, chain=ChainTable)
     cpdef object sweep(self, double now)
-    @cython.locals(calls=list, call=Call)
+    @cython.locals(calls=list, call=Exchange)
     cdef object _drop(self, str reason)

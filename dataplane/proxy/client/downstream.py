@@ -143,7 +143,7 @@ class HttpDownstream(Terms):
             if self.call is call:
                 self.call = None
         else:
-            self.calls.pop(call.down_stream, None)
+            self.calls.pop(call.stream, None)
         if self.blocked and call in self.blocked:
             self.blocked.remove(call)
         self.used = self._poller.now
@@ -161,16 +161,6 @@ class HttpDownstream(Terms):
             self._dispatch(self._s1.receive(b""))
 
     # --- inside -------------------------------------------------------------------------------------------------------
-
-    def find(self, stream: int) -> Call | None:
-        """Return the call of a stream, or None when it is over."""
-        if self.h2 is not None:
-            return self.calls.get(stream)
-        call = self.call
-        return call if call is not None and call.down_stream == stream else None
-
-    def _wake(self, call: Call) -> None:
-        call.downstream_ready()
 
     def _after_flush(self) -> None:
         """Take up pipelined requests that waited for the answer just written."""
@@ -193,7 +183,7 @@ class HttpDownstream(Terms):
             if kind == _FAILURE:
                 self._failed(event)  # type: ignore[arg-type]
                 return
-            call = self.find(event.stream)
+            call: Exchange | None = self.find(event.stream)  # type: ignore[assignment]
             if call is None:
                 if kind == _DATA:
                     data = event
@@ -209,7 +199,7 @@ class HttpDownstream(Terms):
                 reset = event
                 call.request_reset(reset.reason)  # type: ignore[attr-defined]
             elif kind == _WRITABLE:
-                call.downstream_ready()
+                call.ready()
 
     def _open(self, head: RequestHead) -> None:
         if self._head_timer is not None:
@@ -226,12 +216,11 @@ class HttpDownstream(Terms):
         if not head.authority:
             head.authority = self._own_name()
         exchange = Exchange.__new__(Exchange)
-        exchange.prepare(self.runtime, self, head)
         if self.h2 is None:
             self.call = exchange
         else:
             self.calls[head.stream] = exchange
-        exchange.begin()
+        exchange.begin(self.runtime, self, head)
 
     def _discard(self, stream: int, size: int) -> None:
         """A piece of a body nobody takes any more: HTTP/2 has told the client to stop, on HTTP/1 the rest has to be read."""
@@ -269,7 +258,7 @@ class HttpDownstream(Terms):
         self.mark()
 
     def _drop(self, reason: str) -> None:
-        calls = list(self.calls.values())
+        calls: list[Any] = list(self.calls.values())
         if self.call is not None:
             calls.append(self.call)
         for call in calls:
@@ -380,9 +369,10 @@ class HttpDownstream(Terms):
         if 0 < chain.life < now - self._born and not self._shutting:
             self._end_soon("connection_life_ended")
         if self.call is not None or self.calls:
+            call: Any
             for call in [self.call, *self.calls.values()]:
-                if call is not None and 0 < call.idle < now - call.touched:
-                    call.too_idle()
+                if call is not None:
+                    call.look_idle(now)
             self.check_peer(now)
         elif self._shutting:
             self.shut()

@@ -41,6 +41,7 @@ cdef class Terms(HttpConnection):
     cdef object _bind(self, ChainTable chain)
     cpdef object review(self)
     cpdef object come_anew(self)
+    cpdef object refused(self)
     cpdef object stands(self)
     cpdef object drain(self)
     @cython.locals(guard=Guard)

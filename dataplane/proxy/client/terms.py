@@ -168,6 +168,11 @@ class Terms(HttpConnection):
         self.runtime.metrics.events.of("rbac_denied").value += 1
         return False
 
+    def refused(self) -> None:
+        """A request was not admitted: where the connection would not be let in any more, its client is to come anew."""
+        if self.standing != standing.FOLLOWS:
+            self.come_anew()
+
     def group(self) -> RequestGroup:
         """Return the series of this client (inbound), or of calls that found no endpoint (outbound)."""
         group = self._group

@@ -1,6 +1,8 @@
 """One request from its head to the last byte of its answer.
 
-- `call`: as the connections see it. `exchange`: the answer and the end. `routing`: from the head to an endpoint. `sending`: the request's way.
-- `life` has the tables of its two sides, `replay` keeps what may be sent again, `deadlines` has all of its time-outs, `retry` says when to try again.
-- `notes`, `errors`, `tunnel`, `grpc_timeout`: its parts. `mirror`: copies of it. `explain`: what would be done with one, for people who ask.
+- `exchange` puts it together: `asking` is the request's side, `answering` the answer's, `attempt` the server's. `life` has the tables
+  of all three. `call`: how the connections see it; `taker`: whom its parts tell what comes of it.
+- `choice`: which endpoint. `retry`: when to try again; `retries`: how often still. `replay` keeps what may be sent again.
+- `deadlines` has its time-outs, `notes` what its head tells and what this hop adds, `errors` our own answers, `tunnel` upgrades across versions.
+- `mirror`: copies of it, which are requests of their own. `explain`: what would be done with one, for people who ask.
 """

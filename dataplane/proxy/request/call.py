@@ -1,6 +1,6 @@
-"""A `Call`: one request between two connections, as these see it.
+"""A request as the connections see that carry it: the client's an `Asked`, the server's a `Tried`.
 
-In: what its two ends hear. Out: nothing by itself; `Sending` and what is made of it act.
+In: what its two ends hear. Out: nothing by itself; `Exchange` and `Attempt` act.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from dataplane.protocol.events import Headers, ResponseHead
 
 
 class Call:
-    """One request on its way; what its ends hear comes in by these methods."""
+    """One message each way on a connection."""
 
-    __slots__ = ("down_stream", "idle", "over", "touched", "up_stream")
+    __slots__ = ("over", "stream")
 
-    def prepare_call(self, down_stream: int) -> None:
-        """Begin; in place of `__init__`, whose arguments would cost a tuple a class and a request."""
-        self.down_stream = down_stream
-        self.up_stream = 0
-        self.over = False
-        self.touched = 0.0
-        self.idle = 0.0
-        """Seconds after which it is given up when nothing moves; 0 is never."""
+    over: bool
+    stream: int
 
-    def connected(self, up: Receiver) -> None:
-        """A connection to the server is there for this request."""
+    def ready(self) -> None:
+        """The peer takes more."""
 
-    def unconnected(self, reason: str, detail: str) -> None:
-        """There is none to be had."""
+
+class Asked(Call):
+    """At the client's connection, and for the parts it is made of."""
+
+    __slots__ = ("idle",)
+
+    idle: float
+    """Seconds after which it is given up when nothing moves; 0 is never."""
 
     def request_data(self, data: bytes, end: bool) -> None:
         """The client sent a piece of its body."""
@@ -37,6 +37,33 @@ class Call:
 
     def request_reset(self, reason: str) -> None:
         """The client gave the request up, or is gone."""
+
+    def look_idle(self, now: float) -> None:
+        """Look whether nothing moved for longer than allowed."""
+
+    def request_whole(self) -> None:
+        """All of the request is here."""
+
+    def edit_response(self, headers: Headers) -> None:
+        """An answer is about to begin."""
+
+    def switched(self) -> None:
+        """It has become a tunnel."""
+
+    def finish(self) -> None:
+        """Both sides are done, or one has given up."""
+
+
+class Tried(Call):
+    """At a server's connection, and while it waits for one."""
+
+    __slots__ = ()
+
+    def connected(self, up: Receiver) -> None:
+        """A connection is there for this request."""
+
+    def unconnected(self, reason: str, detail: str) -> None:
+        """There is none to be had."""
 
     def response_head(self, head: ResponseHead) -> None:
         """The server answers."""
@@ -49,12 +76,3 @@ class Call:
 
     def response_reset(self, code: int, reason: str) -> None:
         """The server gave the request up, or is gone."""
-
-    def upstream_ready(self) -> None:
-        """The server takes more."""
-
-    def downstream_ready(self) -> None:
-        """The client takes more."""
-
-    def too_idle(self) -> None:
-        """Nothing moved for longer than allowed."""

@@ -1,57 +1,68 @@
 cimport cython
 
-from dataplane.protocol.events cimport RequestHead, ResponseHead
-from dataplane.proxy.request.replay cimport Replay
+from dataplane.protocol.events cimport RequestHead
 from dataplane.proxy.client.terms cimport Terms
-from dataplane.proxy.connection cimport HttpConnection
-from dataplane.proxy.request.call cimport Call
-from dataplane.proxy.request.notes cimport strip_own
-from dataplane.proxy.request.routing cimport Routed
+from dataplane.proxy.request.answering cimport Answering
+from dataplane.proxy.request.asking cimport Asking
+from dataplane.proxy.request.attempt cimport Attempt
+from dataplane.proxy.request.call cimport Asked
+from dataplane.proxy.request.deadlines cimport Deadlines
+from dataplane.proxy.request.notes cimport HeadNotes
+from dataplane.proxy.stages.face cimport Stage
 from dataplane.proxy.worker.runtime cimport Runtime
-from dataplane.proxy.server.upstream cimport HttpUpstream
-from dataplane.tables.endpoints cimport Circuit, EndpointSlot
-from dataplane.tables.routes cimport RouteRow
+from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
+from dataplane.tables.listeners cimport ChainTable
+from dataplane.tables.routes cimport RouteIndex, RouteRow, TargetRow
 from dataplane.telemetry.metrics cimport RequestGroup, RequestSeries
 
-cdef int _BODY, _ROUTE, _TRY, _PAUSE
-cdef int _NONE, _DONE, _RAW, _ENDED, _HEAD, _SWITCH, _END
+cdef int _DURATION, _BODY, _ROUTE, _ANSWERED, _WAIT
+cdef int _WHOLE, _RAW, _ENDED
 
-cdef class Exchange(Routed):
-    cdef public int retries
-    cdef double _try_ends
-    cdef int _interim
+cdef class Exchange(Asked):
+    cdef public Runtime runtime
+    cdef public Terms client
+    cdef public RequestHead head
+    cdef public Asking asking
+    cdef public Answering answering
+    cdef public Attempt attempt
+    cdef public RouteRow row
+    cdef public TargetRow target
+    cdef public list mirrors
+    cdef public bytes request_id
+    cdef Deadlines _deadlines
+    cdef tuple _stages
+    cdef Py_ssize_t _stage
+    cdef object _waits_for
+    cdef object _gathering
+    cdef bint _gathered
+    cdef bint _timed
+    cdef double _started
 
-    cdef object prepare(self, Runtime runtime, Terms client, RequestHead head)
-    @cython.locals(status=int, row=RouteRow, failed=bint)
-    cpdef object response_head(self, ResponseHead head)
-    cdef object _informational(self, ResponseHead head)
-    cdef object _switched(self, ResponseHead head)
-    cdef bint _consented(self, ResponseHead head) except -1
-    @cython.locals(early=Replay, up=HttpConnection, kind=int, ended=bint)
-    cdef bint _open_tunnel(self) except -1
-    @cython.locals(n=cython.Py_ssize_t, client=Terms)
-    cpdef object response_data(self, bytes data, bint end)
-    @cython.locals(up=HttpConnection)
-    cpdef object downstream_ready(self)
-    cpdef object response_trailers(self, list headers)
-    cdef object _request_done(self)
-    cdef object _response_done(self)
-    @cython.locals(up=HttpUpstream, reused=bint, answered=bint, unseen=bint)
-    cpdef object response_reset(self, long code, str reason)
-    cdef object _unseen(self, long code)
-    @cython.locals(up=HttpConnection)
-    cdef object _let_go(self)
-    @cython.locals(row=RouteRow)
-    cdef object _begin_try(self)
-    @cython.locals(idle=double, now=double, due=double)
-    cpdef object _watch_try(self)
-    cdef bint _retry_answer(self, ResponseHead head) except -1
-    cdef bint _retry_reset(self, long code) except -1
-    cdef object _retry_policy(self)
-    cdef bint _hold_retry(self, object policy) except -1
-    cdef object _retry_later(self)
-    cpdef object _retry_now(self)
-    @cython.locals(up=HttpConnection)
-    cdef object _finish(self)
-    @cython.locals(runtime=Runtime, group=RequestGroup, series=RequestSeries, slot=EndpointSlot, took=double)
+    @cython.locals(asking=Asking, notes=HeadNotes, headers=list, request_id=bytes, routes=RouteIndex)
+    cpdef object begin(self, Runtime runtime, Terms client, RequestHead head)
+    @cython.locals(asking=Asking, answering=Answering, attempt=Attempt)
+    cdef object _prepare(self, Runtime runtime, Terms client, RequestHead head)
+    cdef object _pass(self, tuple stages)
+    @cython.locals(stages=tuple, stage=Stage, answer=int)
+    cpdef object resume(self)
+    cpdef object answer(self, int status, list headers, bytes body)
+    cpdef object refuse(self, object refusal)
+    @cython.locals(stage=Stage)
+    cpdef object edit_response(self, list headers)
+    cdef bint _gather(self) except -1
+    cdef object _look_gathered(self)
+    @cython.locals(row=RouteRow, stages=tuple)
+    cdef object _match(self, RouteIndex routes)
+    @cython.locals(row=RouteRow, target=TargetRow, cluster=ClusterTable, attempt=Attempt, asking=Asking)
+    cdef object _forward(self)
+    @cython.locals(row=RouteRow, seconds=double, asked=double, chain=ChainTable, asking=Asking)
+    cdef object _set_timers(self)
+    cdef object _limit(self, int kind, double seconds)
+    @cython.locals(row=RouteRow, told=bint)
+    cpdef object request_whole(self)
+    cdef object _whose(self, object late)
+    cpdef object _too_long(self)
+    cpdef object _timed_out(self)
+    cpdef object _body_late(self)
+    @cython.locals(runtime=Runtime, answering=Answering, group=RequestGroup, series=RequestSeries, slot=EndpointSlot, took=double)
     cdef object _record(self)

@@ -1,380 +1,354 @@
-"""One request from its head to the last byte of its response.
+"""One request with its answer, from head to end: its parts put together, and the way of its head through stages and routes.
 
-In: what both ends hear once the request was routed (`routing`) and sent (`sending`). Out: commands to both ends, one
-record in the series, one line in the access log, each exactly once, however the call ends: answered, refused, reset by
-the server, given up by the client, or out of time.
+In: a request head on a client's connection, and what that connection hears. Out: a started attempt or an answer of our own; one
+record in the series and one line in the access log, each exactly once, however it ends. The parts are `Asking` (the request's
+side), `Answering` (the answer's), `Attempt` (the server's), `Deadlines`, and mirrors, which are requests of their own.
 """
 
 from __future__ import annotations
 
-import math
-
-from dataplane.config import RetryPolicy
-from dataplane.protocol import codes
-from dataplane.protocol.events import Headers, RequestHead, ResponseHead
+from dataplane.protocol.events import Headers, RequestHead
+from dataplane.proxy.arrive.standing import FOLLOWS
 from dataplane.proxy.client.terms import Terms
-from dataplane.proxy.request import deadlines, errors, life, mirror, retry, tunnel
-from dataplane.proxy.request.notes import strip_own
-from dataplane.proxy.request.routing import Routed
-from dataplane.proxy.server.upstream import HttpUpstream
+from dataplane.proxy.request import deadlines, errors, grpc_timeout, life, mirror
+from dataplane.proxy.request.answering import Answering
+from dataplane.proxy.request.asking import Asking
+from dataplane.proxy.request.attempt import Attempt
+from dataplane.proxy.request.call import Asked
+from dataplane.proxy.request.deadlines import Deadlines
+from dataplane.proxy.request.gathering import Gathering, wanted
+from dataplane.proxy.request.mirror import Mirror
+from dataplane.proxy.stages.face import ANSWERED, CONTINUE, WAIT, Stage
+from dataplane.proxy.stages.order import of_upgrades, stages_of
 from dataplane.proxy.worker.runtime import Runtime
+from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
 from dataplane.telemetry import flags, labels
+from meshapi.xds import INVALID
 
 # Plain C integers when compiled.
+_DURATION = deadlines.DURATION
 _BODY = deadlines.BODY
 _ROUTE = deadlines.ROUTE
-_TRY = deadlines.TRY
-_PAUSE = deadlines.PAUSE
-_NONE = life.NONE
-_DONE = life.DONE
+_ANSWERED = ANSWERED
+_WAIT = WAIT
+_WHOLE = life.WHOLE
 _RAW = life.RAW
 _ENDED = life.ENDED
-_HEAD = life.HEAD
-_SWITCH = life.SWITCH
-_END = life.END
 
 
-class Exchange(Routed):
-    """A call with a client that waits for its answer."""
+class Exchange(Asked):
+    """A request of a client that waits for its answer."""
 
-    __slots__ = ("_interim", "_try_ends", "retries")
+    __slots__ = (
+        "_deadlines",
+        "_gathered",
+        "_gathering",
+        "_stage",
+        "_stages",
+        "_started",
+        "_timed",
+        "_waits_for",
+        "answering",
+        "asking",
+        "attempt",
+        "client",
+        "head",
+        "mirrors",
+        "request_id",
+        "row",
+        "runtime",
+        "target",
+    )
 
-    def prepare(self, runtime: Runtime, client: Terms, head: RequestHead) -> None:
-        """Begin with what the client sent."""
-        Routed.prepare(self, runtime, client, head)
-        self.retries = 0
-        self._try_ends = 0.0
-        self._interim = 0
-        """Informational responses passed on."""
-
-    # --- the response -------------------------------------------------------------------------------------------------
-
-    def response_head(self, head: ResponseHead) -> None:
-        """Pass the response head on."""
-        status = head.status
-        if self.over:
-            return
-        self.touched = self.runtime.poller.now
-        if status < 200:
-            self._informational(head)
-            return
-        row = self.row
-        # What may be retried at all is known by the status, but for gRPC, whose failures are all 200.
-        failed = row is not None and (status >= row.retry_from or (self.grpc and head.end))
-        if failed and self._retry_answer(head):
-            return
-        if self.retrying:
-            self.release_retry()
-        if status < 300 and self.head.protocol and self.head.version >= 20 and self.up.h2 is None:  # type: ignore[union-attr]
-            self.refuse(errors.BAD_UPSTREAM)  # it ignored the upgrade; to an HTTP/2 client any 2xx would mean a tunnel
-            return
-        if not self.answered(_HEAD):
-            return
-        self.status = status
-        self.drop()
-        if (status >= 400 or self.grpc) and not self.last_slot.mesh:  # type: ignore[union-attr]
-            # Only a sidecar may say why it refused; at the client it is told from what the app says.
-            strip_own(head.headers)
-        if row is not None and row.answering:
-            self.edit_response(head.headers)
-        if self.grpc and head.end:
-            self._read_grpc_status(head.headers)
-        if self.head.protocol and self._consented(head):
-            return
-        self.client.send_response(self.down_stream, status, head.reason, head.headers, head.end)
-        if head.end:
-            self._response_done()
-
-    def _informational(self, head: ResponseHead) -> None:
-        self._interim += 1
-        if self._interim > self.runtime.bounds.interim_responses:
-            # Nothing holds their server back: without a bound they would pile up before a client that does not read.
-            self.runtime.metrics.events.of("interim_overflow").value += 1
-            self.refuse(errors.BAD_UPSTREAM)
-        elif head.status != 101:
-            self.client.send_response(self.down_stream, head.status, head.reason, head.headers, False)
+    def begin(self, runtime: Runtime, client: Terms, head: RequestHead) -> None:
+        """Take a request's head: read it, route it, send it on."""
+        self._prepare(runtime, client, head)
+        asking = self.asking
+        headers = head.headers
+        notes = runtime.notes
+        runtime.active += 1
+        notes.request(headers, client.forwarded, client.proto, client.edge)
+        asking.grpc = notes.grpc
+        request_id = notes.request_id
+        if not request_id:
+            request_id = runtime.make_id()
+            headers.append((b"x-request-id", request_id, b"x-request-id"))
+        self.request_id = request_id
+        if client.mesh:
+            if notes.peer:
+                client.learn(notes.peer)
+            if notes.original and head.version >= 20:
+                asking.http1_origin = notes.original.startswith(b"HTTP/1")
+                head.absolute = notes.original.endswith(b" absolute")
+        if head.protocol and head.version < 20:
+            asking.state = _WHOLE
+        if runtime.active > runtime.most_active or runtime.shedding:
+            self.refuse(errors.OVERLOADED)
+        elif not head.protocol and head.method == b"CONNECT":
+            self.refuse(errors.CONNECT_REFUSED)
         else:
-            self._switched(head)
-
-    def _switched(self, head: ResponseHead) -> None:
-        """An HTTP/1 server agreed to an upgrade."""
-        if not self._open_tunnel():
-            return
-        if self.client.h2 is None:
-            self.client.send_response(self.down_stream, 101, head.reason, head.headers, False)
-            self.client.tunnel_opened()
-        else:
-            self.client.send_response(self.down_stream, 200, b"", tunnel.established(head.headers), False)
-
-    def _consented(self, head: ResponseHead) -> bool:
-        """An HTTP/2 server agreed to an extended CONNECT: open the tunnel in the client's version."""
-        if self.up is None or self.up.h2 is None or not 200 <= head.status < 300 or head.end:
-            return False
-        if not self._open_tunnel():
-            return True
-        if self.client.h2 is None:
-            self.client.send_response(self.down_stream, 101, b"", tunnel.switched(self.head, head.headers), False)
-            self.client.tunnel_opened()
-        else:
-            self.client.send_response(self.down_stream, head.status, b"", head.headers, False)
-        return True
-
-    def _open_tunnel(self) -> bool:
-        early, ended = self.kept, (self.asking & _ENDED) != 0 and self.head.version >= 20
-        if not self.asked(_SWITCH) or not self.answered(_SWITCH):
-            return False
-        self.status = 101
-        self.drop()
-        if self.deadlines is not None:
-            for kind in (_BODY, _ROUTE, _TRY, _PAUSE):
-                self.deadlines.stop(kind)
-        if ended:
-            self.asked(_END)  # before it was known that there is a tunnel
-        up = self.up
-        if up is not None and up.h2 is None and self.head.version >= 20:
-            if early is not None:
-                early.send(up, self.up_stream, False)
-            if ended:
-                up.send_data(self.up_stream, b"", True)
-            self._hand_back()
-        return True
-
-    def response_data(self, data: bytes, end: bool) -> None:
-        """Pass a piece of the server's body on."""
-        if self.over:
-            return
-        n = len(data)
-        self.response_bytes += n
-        self.touched = self.runtime.poller.now
-        client = self.client
-        client.send_data(self.down_stream, data, end)
-        if end:
-            self._response_done()
-        elif n:
-            self.response_owed += n
-            if client.congested(self.down_stream, self):
-                self.up.stop_reading()  # type: ignore[union-attr]
+            routes = client.routes()  # brings what is in force: the stages, too
+            if client.before:
+                self._pass(client.before)
             else:
-                self.up.consumed(self.up_stream, self.response_owed)  # type: ignore[union-attr]
-                self.response_owed = 0
+                self._match(routes)
 
-    def downstream_ready(self) -> None:
-        """The client takes more."""
-        up = self.up
-        if up is not None and not self.client.congested(self.down_stream, self):
-            if self.response_owed:
-                up.consumed(self.up_stream, self.response_owed)
-                self.response_owed = 0
-            up.read_on()
+    def _prepare(self, runtime: Runtime, client: Terms, head: RequestHead) -> None:
+        asking = Asking.__new__(Asking)
+        answering = Answering.__new__(Answering)
+        attempt = Attempt.__new__(Attempt)
+        asking.prepare(runtime, client, head, answering)
+        answering.prepare(self, client, asking, attempt)
+        attempt.prepare(runtime, asking, answering)
+        self.runtime = runtime
+        self.client = client
+        self.head = head
+        self.asking = asking
+        self.answering = answering
+        self.attempt = attempt
+        self.over = False
+        self.stream = head.stream
+        self.idle = client.chain.stream_idle
+        self.row: RouteRow | None = None
+        self.target: TargetRow | None = None
+        self.mirrors: list[Mirror] | None = None
+        self._deadlines: Deadlines | None = None
+        self._stages: tuple[Stage, ...] = ()
+        self._stage = 0
+        """The one of `_stages` whose turn is next."""
+        self._waits_for: Stage | None = None
+        self._gathering: Gathering | None = None
+        self._gathered = False
+        self._timed = False
+        self._started = asking.touched
 
-    def response_trailers(self, headers: Headers) -> None:
-        """Pass the end of the response on."""
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    def _pass(self, stages: tuple[Stage, ...]) -> None:
+        """Go through a list of stages, and on to what follows it."""
+        self._stages = stages
+        self._stage = 0
+        self.resume()
+
+    def resume(self) -> None:
+        """Go on behind the stage that had the request wait."""
+        self._waits_for = None
+        stages = self._stages
+        while self._stage < len(stages) and not self.over:
+            stage = stages[self._stage]
+            self._stage += 1
+            answer = stage.on_request(self)
+            if answer == _ANSWERED:
+                return
+            if answer == _WAIT:
+                self._waits_for = stage
+                self._set_timers()
+                return
         if self.over:
             return
-        if self.grpc:
-            self._read_grpc_status(headers)
-        strip_own(headers)
-        self.client.send_trailers(self.down_stream, headers)
-        self._response_done()
+        if self.row is None:
+            self._match(self.client.routes())
+        elif self._gathered or self.head.protocol or not self._gather():
+            self._forward()
 
-    def _request_done(self) -> None:
-        if self.answering == _DONE:
-            self._finish()
+    def _gather(self) -> bool:
+        """Have stages see the body that want to; True while that holds the request back."""
+        gathering = self._gathering
+        if gathering is None:
+            those = wanted(self._stages)
+            if not those:
+                return False
+            gathering = self._gathering = Gathering(self.asking, those)
+            if not gathering.enough():
+                self._set_timers()
+                return True
+        answer, self._waits_for = gathering.ask(self)
+        self._gathered = answer == CONTINUE
+        if answer == WAIT:
+            self._set_timers()
+        return answer != CONTINUE
 
-    def _response_done(self) -> None:
-        if self.answered(_END) and self.asking != _RAW:
-            self._finish()
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer in the server's place, and be done (for stages)."""
+        self.answering.give(status, headers, body)
 
-    # --- what goes wrong ----------------------------------------------------------------------------------------------
+    def refuse(self, refusal: errors.Refusal) -> None:
+        """The same in one of our own sentences; where an answer began it breaks off."""
+        self.answering.refuse(refusal)
 
-    def response_reset(self, code: int, reason: str) -> None:
-        """The server broke off: once more where that is safe, else the client learns of it."""
-        up: HttpUpstream = self.up  # type: ignore[assignment]
-        if self.over or up is None:
+    def edit_response(self, headers: Headers) -> None:
+        """Let the route's stages see the answer."""
+        if self.row is not None and self.row.answering:
+            for stage in self.row.answering:
+                stage.on_response(self, headers)
+
+    # --- where to -----------------------------------------------------------------------------------------------------
+
+    def _match(self, routes: RouteIndex | None) -> None:
+        """Find the route, and go through what it has done to requests."""
+        if routes is None:
+            self.client.come_anew()
+            why = self.runtime.tables.config.refused_routes.get(self.client.chain.route_name)
+            self.refuse(errors.lacking(errors.NO_ROUTE_TABLE, why))
             return
-        reused = up.uses > 1 and up.h2 is None
-        answered = up.answered
-        unseen = self.answering == _NONE and up.unanswered(code)
-        self._let_go()
-        self.detail = reason
-        if self.answering != _NONE:
-            self.flag = flags.CONNECTION_ENDED if code == codes.CONNECT_ERROR else flags.RESET
-            passed = codes.INTERNAL_ERROR if code in {codes.CONNECT_ERROR, codes.REFUSED_STREAM} else code
-            self.client.reset(self.down_stream, passed)
-            self._finish()
+        row = routes.match(self.head)
+        if row is None:
+            self.refuse(errors.NO_ROUTE)
             return
-        if unseen:
-            self._unseen(code)
-        elif self.whole and retry.unasked(code, self.head.method, reused=reused, answered=answered, tries=self.tries):
-            self.runtime.metrics.events.of("safe_retries").value += 1
-            self.again(elsewhere=False)
-        elif not self._retry_reset(code):
-            refused = errors.BAD_UPSTREAM.because(reason) if code == codes.PROTOCOL_ERROR else errors.UPSTREAM_RESET
-            self.refuse(errors.UPSTREAM_ENDED if code == codes.CONNECT_ERROR else refused)
+        self.row = row
+        if row.redirect is None and row.direct is None:
+            self.target = row.only if row.only is not None else row.choose(self.runtime.dice())
+        stages = row.stages if row.stages is not None else stages_of(row)
+        if self.head.protocol:
+            stages = of_upgrades(row)
+        if stages:
+            self._pass(stages)
+        else:
+            self._forward()
 
-    def _unseen(self, code: int) -> None:
-        """The endpoint's sidecar could not hand the request on: another one, for nobody has seen it."""
-        others = self.whole and retry.elsewhere(self.tries, len(self.cluster.slots))
-        if others and self.hold_retry():
-            self.runtime.metrics.events.of("unseen_retries").value += 1
-            self.again(elsewhere=True)
-        elif not self._retry_reset(code):
-            self.refuse(errors.CONNECT_FAILED)
+    def _forward(self) -> None:
+        """Send it to the target's cluster."""
+        row: RouteRow = self.row  # type: ignore[assignment]
+        target = self.target
+        if target is None:
+            self.refuse(errors.INVALID_BACKEND)
+            return
+        cluster = target.found
+        if target.found_in is not self.runtime.tables:
+            cluster = self.runtime.tables.clusters.get(target.cluster)
+            if cluster is None and self.client.standing != FOLLOWS:
+                cluster = target.found  # it went with the destination; this connection has both until its turn to end
+            target.found = cluster
+            target.found_in = self.runtime.tables
+        if cluster is None:
+            if target.cluster == INVALID:
+                self.refuse(errors.INVALID_BACKEND)
+            else:
+                self.client.come_anew()
+                why = self.runtime.tables.config.refused_clusters.get(target.cluster)
+                self.refuse(errors.lacking(errors.NO_CLUSTER, why).at(row.not_found_status))
+            return
+        attempt, asking = self.attempt, self.asking
+        attempt.cluster = cluster
+        attempt.row = row
+        if row.mirrors:
+            self.mirrors = mirror.copies(row, asking)
+        self._set_timers()
+        attempt.start()
 
-    def _let_go(self) -> None:
-        """Part from the server's connection, without a word to it."""
-        up = self.up
-        if up is not None:
-            self.up = None
-            up.finished(self)
-        if self.deadlines is not None:
-            self.deadlines.stop(_TRY)
-        self.response_owed = 0
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _set_timers(self) -> None:
+        """Have the route's time-outs count, once, from when it is sent on or first held back."""
+        row = self.row
+        if self._timed or row is None:
+            return
+        self._timed = True
+        chain, asking = self.client.chain, self.asking
+        if row.idle >= 0:
+            self.idle = row.idle
+        seconds = row.duration if row.duration >= 0 else chain.duration
+        if row.grpc_duration and asking.grpc:
+            asked = grpc_timeout.allowed(self.head.headers, *row.grpc_duration)
+            seconds = asked if asked >= 0 else seconds
+            if asked == 0:
+                self._limit(_DURATION, 0.0)
+        if seconds > 0:
+            self._limit(_DURATION, seconds)
+        if asking.state & _ENDED or self.head.protocol:
+            self.request_whole()
+        elif chain.request_timeout > 0:
+            self._limit(_BODY, chain.request_timeout)
+
+    def _limit(self, kind: int, seconds: float) -> None:
+        if self._deadlines is None:
+            self._deadlines = Deadlines(self.runtime.timers)
+        late = self._too_long if kind == _DURATION else self._body_late if kind == _BODY else self._timed_out
+        self._deadlines.set(kind, seconds, late)
+
+    def request_whole(self) -> None:
+        """All of the request is here: from now on the route's time counts (as in Envoy)."""
+        if self._deadlines is not None:
+            self._deadlines.stop(_BODY)
+        row = self.row
+        told = self._deadlines is not None and self._deadlines.runs(_ROUTE)
+        if row is not None and row.timeout > 0 and not told and self.asking.state < _RAW:
+            self._limit(_ROUTE, row.timeout)
+
+    def switched(self) -> None:
+        """It has become a tunnel: only its whole duration is bounded any more."""
+        if self._deadlines is not None:
+            self._deadlines.stop(_BODY)
+            self._deadlines.stop(_ROUTE)
+
+    def look_idle(self, now: float) -> None:
+        """Give up where nothing moved for longer than allowed; whose turn it was decides who is told to be late."""
+        if 0 < self.idle < now - self.asking.touched:
+            self.refuse(self._whose(errors.TOO_IDLE))
+
+    def _whose(self, late: errors.Refusal) -> errors.Refusal:
+        return late if self.asking.state & _ENDED or self.head.protocol else errors.BODY_LATE
+
+    def _too_long(self) -> None:
+        self.refuse(self._whose(errors.TOO_LONG))
+
+    def _timed_out(self) -> None:
+        self.refuse(errors.TIMED_OUT)
+
+    def _body_late(self) -> None:
+        if not (self.asking.state & _ENDED) and self.asking.state < _RAW:
+            self.refuse(errors.BODY_LATE)
+
+    # --- what the client's connection tells ---------------------------------------------------------------------------
+
+    def request_data(self, data: bytes, end: bool) -> None:
+        """A piece of the body: to the server and to copies."""
+        if self.mirrors is not None:
+            for copy in self.mirrors:
+                copy.request_data(data, end)
+        self.asking.data(data, end)
+        self._look_gathered()
+
+    def request_trailers(self, headers: Headers) -> None:
+        """The request ended with fields."""
+        if self.mirrors is not None:
+            for copy in self.mirrors:
+                copy.request_trailers(list(headers))
+        self.asking.trailers(headers)
+        self._look_gathered()
+
+    def _look_gathered(self) -> None:
+        """Go on where that was the last a stage wants to see."""
+        if self._gathering is not None and not self._gathered and not self.over and self._gathering.enough():
+            self.resume()
 
     def request_reset(self, reason: str) -> None:
         """The client is gone: the server need not go on."""
         if self.over:
             return
-        self.detail = reason
-        self.flag = flags.CLIENT_GONE
-        self.cancel()
-        self._finish()
+        self.answering.detail = reason
+        self.answering.flag = flags.CLIENT_GONE
+        self.attempt.cancel()
+        self.finish()
 
-    def refuse(self, refusal: errors.Refusal) -> None:
-        """Answer in the server's place; after the response began, breaking it off is all that is left."""
-        if self.over:
-            return
-        self.cancel()
-        self.flag = refusal.flag
-        self.runtime.metrics.errors.of(refusal.word).value += 1
-        client = self.client
-        if self.answering != _NONE:
-            client.reset(self.down_stream, codes.INTERNAL_ERROR)
-            self._finish()
-            return
-        self.answered(_HEAD)
-        if refusal is errors.CONNECT_FAILED and not self.tries and client.takes_refusals:
-            # Nothing of it reached the app; the caller's sidecar asks another endpoint (decision 0013).
-            self.status = refusal.status
-            client.reset(self.down_stream, codes.REFUSED_STREAM)
-            self._finish()
-            return
-        if self.grpc:
-            self.status, self.grpc_status = 200, refusal.grpc_status
-            client.send_response(self.down_stream, 200, b"", refusal.grpc_headers, True)
-        else:
-            self.status = refusal.status
-            bare = self.head.method == b"HEAD"
-            client.send_response(self.down_stream, refusal.status, b"", refusal.headers, bare)
-            if not bare:
-                client.send_data(self.down_stream, refusal.body, True)
-        self.answered(_END)
-        self._finish()
-
-    # --- retries by policy --------------------------------------------------------------------------------------------
-
-    def _begin_try(self) -> None:
-        row = self.row
-        if row is not None and (row.try_timeout > 0 or row.try_idle > 0):
-            self.touched = self.runtime.poller.kernel.now()
-            self._try_ends = self.touched + row.try_timeout if row.try_timeout > 0 else math.inf
-            self._watch_try()
-
-    def _watch_try(self) -> None:
-        """Give a try up that takes too long, or in which nothing moves; else look again when that may be."""
-        idle: float = self.row.try_idle  # type: ignore[union-attr]
-        now = self.runtime.poller.kernel.now()
-        due = math.inf if self.answering != _NONE else self._try_ends
-        if idle > 0:
-            due = min(due, self.touched + idle)
-        if self.over or due == math.inf:
-            return
-        if now < due:
-            self.deadline(_TRY, due - now, self._watch_try)
-        elif self.answering != _NONE:
-            self.refuse(errors.TOO_IDLE)
-        else:
-            self.cancel()
-            if not self._retry_reset(codes.CANCEL):
-                self.refuse(errors.TIMED_OUT)
-
-    def _retry_answer(self, head: ResponseHead) -> bool:
-        policy = self._retry_policy()
-        if policy is None:
-            return False
-        if self.grpc and head.end:
-            self._read_grpc_status(head.headers)
-            wanted = retry.on_grpc(policy, self.grpc_status)
-        else:
-            wanted = retry.on_status(policy, head.status)
-        if not wanted or not self._hold_retry(policy):
-            return False
-        if head.end and self.asking & _ENDED:
-            self._let_go()
-        else:
-            self.cancel()
-        self._retry_later()
-        return True
-
-    def _retry_reset(self, code: int) -> bool:
-        policy = self._retry_policy()
-        if policy is None or not retry.on_reset(policy, code) or not self._hold_retry(policy):
-            return False
-        self._retry_later()
-        return True
-
-    def _retry_policy(self) -> RetryPolicy | None:
-        """Return the policy of the route while the request can be sent again."""
-        policy = self.row.retry if self.row is not None else None
-        return policy if self.whole else None
-
-    def _hold_retry(self, policy: RetryPolicy) -> bool:
-        """Be one of the cluster's retries, if the policy leaves the request a try."""
-        if self.retries >= policy.attempts:
-            self.flag = flags.RETRIES_EXCEEDED
-            return False
-        if self.hold_retry():
-            return True
-        self.flag = flags.OVERFLOW
-        return False
-
-    def _retry_later(self) -> None:
-        self.retries += 1
-        self.grpc_status = -1
-        if self.deadlines is not None:
-            self.deadlines.stop(_TRY)
-        policy = self.row.retry  # type: ignore[union-attr]
-        pause = retry.backoff(policy, self.retries, self.runtime.dice())  # type: ignore[arg-type]
-        self.runtime.metrics.events.of("policy_retries").value += 1
-        self.deadline(_PAUSE, pause, self._retry_now)
-        if not (self.asking & _ENDED):
-            self.client.stop_reading()  # all of the body is kept until a server has it
-
-    def _retry_now(self) -> None:
-        if not self.over:
-            self.again(elsewhere=True)
+    def ready(self) -> None:
+        """The client takes more."""
+        self.answering.hand_back()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Part from both ends and record; nothing happens after this."""
         if self.over:
             return
         self.over = True
-        up = self.up
-        if up is not None:
-            self.up = None
-            if not (self.asking & _ENDED):
-                up.reset(self.up_stream, codes.CANCEL)
-            up.finished(self)
-        self.abandon_try()
-        if self.deadlines is not None:
-            self.deadlines.end()
+        self.attempt.leave()
+        self.answering.exchange = None
+        if self._deadlines is not None:
+            self._deadlines.end()
         if self._waits_for is not None:
             self._waits_for.cancelled(self)
-        if self.retrying:
-            self.release_retry()
-        if self.mirrors is not None and not (self.asking & _ENDED):
+        if self.mirrors is not None and not (self.asking.state & _ENDED):
             mirror.give_up(self.mirrors)
         self.runtime.active -= 1
         self._record()
@@ -382,16 +356,18 @@ class Exchange(Routed):
 
     def _record(self) -> None:
         runtime = self.runtime
-        slot = self.last_slot
+        answering = self.answering
+        slot = self.attempt.last_slot
         if self.client.inbound or slot is None:
             group = self.client.group()
         else:
             group = slot.group
             if group is None:
-                peers = labels.outbound(runtime.own, self.cluster.labels, slot.labels, slot.identity, mesh=slot.mesh)
+                facts = self.attempt.cluster.labels
+                peers = labels.outbound(runtime.own, facts, slot.labels, slot.identity, mesh=slot.mesh)
                 group = slot.group = runtime.metrics.requests(peers)
-        took = runtime.poller.kernel.now() - self.started
-        series = group.of(self.status, self.grpc_status, self.grpc, self.flag)
-        series.note(took * 1000.0, self.request_bytes, self.response_bytes)
+        took = runtime.poller.kernel.now() - self._started
+        series = group.of(answering.status, answering.grpc_status, self.asking.grpc, answering.flag)
+        series.note(took * 1000.0, self.asking.size, answering.size)
         if runtime.access_log is not None:
             runtime.access_log.note(self, took)

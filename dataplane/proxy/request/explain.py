@@ -11,8 +11,8 @@ from typing import Any
 
 from dataplane.config import Cluster
 from dataplane.protocol.events import RequestHead
-from dataplane.proxy.stages.order import explained
-from dataplane.tables.authz import ALWAYS_ALLOW
+from dataplane.proxy.stages.face import Case
+from dataplane.proxy.stages.order import before_match, explained, explained_connection, of_upgrades, stages_of
 from dataplane.tables.compile import Tables
 from dataplane.tables.conditions import Facts
 from dataplane.tables.endpoints import AS_DOWNSTREAM, HTTP1, ClusterTable, EndpointSlot
@@ -61,22 +61,17 @@ def explain(tables: Tables, question: Question, now: float = 0.0) -> dict[str, A
         return answer | {"outcome": "no filter chain takes such a connection: it is closed"}
     answer["chain"] = {"name": chain.name, "for": describe(chain.noun.match)}
     facts = _facts(listener, question)
-    if chain.admission is not None:
-        guard = chain.admission.bind(facts)
-        answer["connection_authorization"] = guard.verdict
-        if guard.state != ALWAYS_ALLOW:
-            return answer | {"outcome": f"the connection is reset: {guard.verdict}"}
+    answer |= explained_connection(chain, facts)
+    if "outcome" in answer:
+        return answer
     if not chain.http:
         targets = _targets(tables, chain.targets, now)
         return answer | {"targets": targets, "outcome": "the bytes are relayed without looking at them"}
-    head = _head(question)
-    if chain.authorization is not None:
-        guard = chain.authorization.bind(facts)
-        allowed = guard.admits(head)
-        answer["authorization"] = guard.verdict
-        if not allowed:
-            return answer | {"outcome": f"403 rbac_denied: {guard.verdict}"}
-    return answer | _routed(tables, chain, head, now)
+    case = Case(_head(question), facts, chain)
+    answer |= explained(before_match(chain, chain.authorization is not None), case)
+    if "outcome" in answer:
+        return answer
+    return answer | _routed(tables, case, now)
 
 
 def _facts(listener: ListenerTable, question: Question) -> Facts:
@@ -87,7 +82,9 @@ def _facts(listener: ListenerTable, question: Question) -> Facts:
 
 def _head(question: Question) -> RequestHead:
     said = [(name.lower().encode(), value.encode(), name.encode()) for name, value in question.headers]
-    return RequestHead(0, question.method.encode(), b"http", question.host.encode(), question.path.encode(), said, True)
+    head = RequestHead(0, question.method.encode(), b"http", question.host.encode(), question.path.encode(), said, True)
+    head.protocol = b"".join(value for name, value, _ in said if name == b"upgrade")
+    return head
 
 
 def _listener(tables: Tables, question: Question) -> ListenerTable | None:
@@ -117,7 +114,8 @@ def _chain(listener: ListenerTable) -> ChainTable | None:
     return listener.match(listener.noun.port, "tls", set(), "")
 
 
-def _routed(tables: Tables, chain: ChainTable, head: RequestHead, now: float) -> dict[str, Any]:
+def _routed(tables: Tables, case: Case, now: float) -> dict[str, Any]:
+    chain, head = case.chain, case.head
     routes: RouteIndex | None = chain.routes if chain.routes is not None else tables.routes.get(chain.route_name)
     if routes is None:
         why = tables.config.refused_routes.get(chain.route_name)
@@ -129,7 +127,7 @@ def _routed(tables: Tables, chain: ChainTable, head: RequestHead, now: float) ->
         return {"routes": routes.name, "outcome": "404 route_not_found: no route matches"}
     name, _, rule = row.name.partition("#")
     answer: dict[str, Any] = {"routes": routes.name, "route": name or "(default)", "rule": rule}
-    said = explained(row, head)
+    said = explained(of_upgrades(row) if head.protocol else stages_of(row), case)
     if "outcome" in said:
         return answer | said
     return answer | _forwarded(tables, row, said, now)

@@ -1,110 +1,130 @@
 """Copies of requests sent to other clusters, whose answers nobody waits for.
 
-In: a routed request's head. Out: `Mirror` calls the exchange feeds with the same body. A mirror is never tried again
-and never slows the client: when it falls behind, it is given up; so it is when its request breaks off, and when its own
-answer takes longer than the route allows (15 s where it allows any time).
+In: a routed request's head, then its body piece by piece. Out: a request of its own to another cluster, with an `Asking` and an
+`Attempt` as any other. A mirror is never tried again and never slows the client: when it falls behind, it is given up; so it is
+when its request breaks off, and when its own answer takes longer than the route allows (15 s where it allows any time).
 """
 
 from __future__ import annotations
 
-from dataplane.protocol.events import Headers, RequestHead
-from dataplane.proxy.request import deadlines, life
+from dataplane.net.timers import Timer
+from dataplane.protocol.events import Headers, RequestHead, ResponseHead
+from dataplane.proxy.request.asking import Asking
+from dataplane.proxy.request.attempt import Attempt
+from dataplane.proxy.request.errors import Refusal
 from dataplane.proxy.request.replay import Replay
-from dataplane.proxy.request.sending import Sending
+from dataplane.proxy.request.taker import Taker
 from dataplane.proxy.worker.runtime import Runtime
+from dataplane.tables.endpoints import ClusterTable
 from dataplane.tables.routes import RouteRow
 
 
-class Mirror(Sending):
-    """A call without a client."""
+class Mirror(Taker):
+    """A request without a client."""
 
-    __slots__ = ("seconds",)
+    __slots__ = ("_asking", "_attempt", "_runtime", "_seconds", "_timer", "over")
 
-    def begin(self, seconds: float) -> None:
-        """Go; once the request is whole its answer may take so long."""
-        self.seconds = seconds
-        self.dispatch()
-        if self.asking & life.ENDED:
-            self._wait_for_answer()
+    def __init__(self, runtime: Runtime, cluster: ClusterTable, head: RequestHead, seconds: float) -> None:
+        self._runtime = runtime
+        self._seconds = seconds
+        """What its answer may take once the request is whole."""
+        self._timer: Timer | None = None
+        self.over = False
+        self._asking = Asking()
+        self._asking.prepare(runtime, None, head, self)
+        self._attempt = Attempt()
+        self._attempt.prepare(runtime, self._asking, self)
+        self._attempt.cluster = cluster
+        self._attempt.once = True
 
-    def _wait_for_answer(self) -> None:
-        if not self.over:
-            self.deadline(deadlines.ROUTE, self.seconds, self.give_up)
+    def start(self, body: Replay | None, ended: bool) -> None:
+        """Go, with what has come of the body and whether it `ended` so."""
+        self._attempt.start()
+        if self._asking.ended:
+            self.whole()
+        elif body is not None:
+            trailers = body.trailers
+            self.request_data(body.first(body.size), ended and trailers is None)
+            if trailers is not None:
+                self.request_trailers(list(trailers))
+        elif ended:
+            self.request_data(b"", True)
 
     def request_data(self, data: bytes, end: bool) -> None:
         """Send a piece of the body along, unless the mirror is behind."""
-        up = self.up
         if self.over:
             return
-        if end:
-            self.asked(life.END)
-            self._wait_for_answer()
-        if up is None:
-            if data:
-                if self.kept is None:
-                    self.kept = Replay()
-                self.kept.keep(data)
-                if self.kept.size > self.runtime.replay_bytes:
-                    self.give_up()
-        elif up.congested(self.up_stream, self):
+        asking, attempt = self._asking, self._attempt
+        if attempt.up is not None and attempt.up.congested(attempt.stream, attempt):
             self.give_up()
-        else:
-            up.send_data(self.up_stream, data, end)
+            return
+        asking.data(data, end)
+        if asking.kept is not None and asking.kept.size > self._runtime.replay_bytes:
+            self.give_up()
 
     def request_trailers(self, headers: Headers) -> None:
         """The request is whole."""
-        Sending.request_trailers(self, headers)
-        self._wait_for_answer()
-
-    def unconnected(self, reason: str, detail: str) -> None:  # noqa: ARG002 - the shape of all calls
-        """No connection: no copy."""
-        self.waiting = False
-        self.give_up()
-
-    def response_data(self, data: bytes, end: bool) -> None:
-        """Let the answer run into the void."""
-        if end:
-            self.give_up()
-        elif self.up is not None:
-            self.up.consumed(self.up_stream, len(data))
-
-    def response_head(self, head: object) -> None:
-        """The answer begins; it may be all there is."""
-        if head.end:  # type: ignore[attr-defined]
-            self.give_up()
-
-    def response_trailers(self, headers: object) -> None:  # noqa: ARG002 - the shape of all calls
-        """The answer is over."""
-        self.give_up()
-
-    def response_reset(self, code: int, reason: str) -> None:  # noqa: ARG002 - the shape of all calls
-        """So is this copy."""
-        self.give_up()
-
-    def refuse(self, refusal: object) -> None:  # noqa: ARG002 - the shape of all calls
-        """There is nobody to tell."""
-        self.give_up()
+        if not self.over:
+            self._asking.trailers(headers)
 
     def give_up(self) -> None:
         """End the copy."""
         if not self.over:
             self.over = True
-            if self.deadlines is not None:
-                self.deadlines.end()
-            self.cancel()
-            self.abandon_try()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._attempt.cancel()
+            self._attempt.leave()
+
+    # --- what comes of it ---------------------------------------------------------------------------------------------
+
+    def astray(self, what: str) -> bool:
+        """It ends alone; in tests that raises."""
+        self.give_up()
+        return self._runtime.astray(what)
+
+    def whole(self) -> None:
+        """From now on its answer is waited for, and not for ever."""
+        if not self.over and self._timer is None:
+            self._timer = self._runtime.timers.after(self._seconds, self.give_up)
+
+    def answered(self, head: ResponseHead) -> None:
+        """The answer begins; it may be all there is."""
+        if head.end:
+            self.give_up()
+
+    def data(self, data: bytes, end: bool) -> None:
+        """Let the answer run into the void."""
+        attempt = self._attempt
+        if end:
+            self.give_up()
+        elif attempt.up is not None:
+            attempt.up.consumed(attempt.stream, len(data))
+
+    def trailers(self, headers: Headers) -> None:  # noqa: ARG002 - the face of all
+        """The answer is over."""
+        self.give_up()
+
+    def broke(self, code: int) -> None:  # noqa: ARG002 - the face of all
+        """So is this copy."""
+        self.give_up()
+
+    def refuse(self, refusal: Refusal) -> None:  # noqa: ARG002 - the face of all
+        """There is nobody to tell."""
+        self.give_up()
 
 
-def give_up(copies: list[Sending]) -> None:
+def give_up(copies: list[Mirror]) -> None:
     """End copies whose request broke off."""
     for copy in copies:
-        if isinstance(copy, Mirror):
-            copy.give_up()
+        copy.give_up()
 
 
-def copies(runtime: Runtime, row: RouteRow, head: RequestHead) -> list[Sending] | None:
+def copies(row: RouteRow, asking: Asking) -> list[Mirror] | None:
     """Start the copies a row asks for, each by its own share of requests; the host gets Envoy's `-shadow`."""
-    made: list[Sending] = []
+    runtime, head = asking.runtime, asking.head
+    made: list[Mirror] = []
     for name, share in row.mirrors:
         cluster = runtime.tables.clusters.get(name)
         if cluster is None or cluster.original or head.protocol or (share < 1.0 and runtime.dice() >= share):
@@ -112,10 +132,8 @@ def copies(runtime: Runtime, row: RouteRow, head: RequestHead) -> list[Sending] 
         host, colon, port = head.authority.partition(b":")
         to = host + b"-shadow" + colon + port
         copy = RequestHead(0, head.method, head.scheme, to, head.path, list(head.headers), head.end, head.version)
-        mirror = Mirror()
-        mirror.prepare_sending(runtime, None, copy)
-        mirror.cluster = cluster
-        mirror.begin(row.timeout or runtime.bounds.copy_seconds)
+        mirror = Mirror(runtime, cluster, copy, row.timeout or runtime.bounds.copy_seconds)
+        mirror.start(asking.kept, asking.ended)
         if not mirror.over:
             made.append(mirror)
     return made or None

@@ -1,5 +1,12 @@
 cimport cython
 
+from dataplane.protocol.events cimport RequestHead
+from dataplane.protocol.fields cimport get
+
+cdef tuple _WAS_HTTP10
+cdef tuple _WAS_HTTP11
+cdef tuple _WAS_ABSOLUTE
+
 cdef class HeadNotes:
     cdef public bytes request_id
     cdef public bytes original
@@ -14,3 +21,9 @@ cdef class HeadNotes:
 
 @cython.locals(field=tuple, name=bytes)
 cpdef object strip_own(list headers)
+
+@cython.locals(value=bytes)
+cpdef int grpc_status(list headers) except? -2
+
+@cython.locals(headers=list)
+cpdef int introduce(RequestHead head, bint http1_origin, bytes peer) except -1

@@ -8,13 +8,17 @@ its default); `HeadNotes` holds what was seen. Apps can never set Tulle's header
 
 from __future__ import annotations
 
-from dataplane.protocol.events import Headers
-from dataplane.protocol.fields import add_forwarded_for, set_value
+from dataplane.protocol.events import Headers, RequestHead
+from dataplane.protocol.fields import add_forwarded_for, get, set_value
 
 ORIGINAL = b"x-tulle-original-protocol"
 """The version the client's app spoke, between sidecars only (decision 0004)."""
 PEER = b"x-tulle-peer"
 """Telemetry labels of the sending workload, on the first request of a connection between sidecars."""
+
+_WAS_HTTP11 = (ORIGINAL, b"HTTP/1.1", ORIGINAL)
+_WAS_HTTP10 = (ORIGINAL, b"HTTP/1.0", ORIGINAL)
+_WAS_ABSOLUTE = (ORIGINAL, b"HTTP/1.1 absolute", ORIGINAL)
 
 
 class HeadNotes:
@@ -102,3 +106,24 @@ def strip_own(headers: Headers) -> None:
         if field[0].startswith(b"x-tulle-"):
             headers[:] = [kept for kept in headers if not kept[0].startswith(b"x-tulle-")]
             return
+
+
+def introduce(head: RequestHead, http1_origin: bool, peer: bytes) -> int:
+    """Append what only another sidecar reads; return how many fields, for them to be taken off again once they are sent."""
+    headers = head.headers
+    added = 0
+    if http1_origin:
+        headers.append(_WAS_HTTP10 if head.version == 10 else _WAS_ABSOLUTE if head.absolute else _WAS_HTTP11)
+        added = 1
+    if peer:
+        headers.append((PEER, peer, PEER))
+        added += 1
+    return added
+
+
+def grpc_status(headers: Headers) -> int:
+    """Read how a gRPC call ended; -1 where that is not said, 30 for what no number is known of."""
+    value = get(headers, b"grpc-status")
+    if value is not None and value.isdigit() and len(value) < 3:
+        return min(int(value), 30)
+    return -1

@@ -9,5 +9,6 @@ cdef class Replay:
     cdef public list trailers
 
     cpdef object keep(self, bytes data)
+    cpdef bytes first(self, Py_ssize_t most)
     @cython.locals(pieces=list, last=Py_ssize_t, index=Py_ssize_t)
     cpdef object send(self, HttpConnection up, long stream, bint whole)

@@ -26,6 +26,10 @@ class Replay:
         self._pieces.append(data)
         self.size += len(data)
 
+    def first(self, most: int) -> bytes:
+        """Return the first bytes of it, so many at most."""
+        return b"".join(self._pieces)[:most]
+
     def send(self, up: HttpConnection, stream: int, whole: bool) -> None:
         """Send all there is; `whole` says that nothing follows it."""
         pieces = self._pieces

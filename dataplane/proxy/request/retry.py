@@ -25,13 +25,13 @@ def elsewhere(tries: int, endpoints: int) -> bool:
     return tries < min(UNSEEN_TRIES, endpoints)
 
 
-def unasked(code: int, method: bytes, *, reused: bool, answered: bool, tries: int) -> bool:
-    """Whether to repeat without a policy."""
+def unasked(code: int, method: bytes, *, raced: bool, tries: int) -> bool:
+    """Whether to repeat without a policy; `raced`: a kept connection of HTTP/1 was used again and gave no byte of an answer."""
     if tries >= UNASKED_TRIES:
         return False
     if code == codes.REFUSED_STREAM:
         return True
-    return code == codes.CONNECT_ERROR and reused and not answered and method in _SAFE
+    return code == codes.CONNECT_ERROR and raced and method in _SAFE
 
 
 def on_reset(policy: RetryPolicy, code: int) -> bool:

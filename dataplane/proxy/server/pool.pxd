@@ -1,12 +1,13 @@
 cimport cython
 
-from dataplane.proxy.request.call cimport Call
+from dataplane.proxy.request.call cimport Tried
 from dataplane.proxy.worker.runtime cimport Runtime
 from dataplane.proxy.server.upstream cimport HttpUpstream, Owner
 from dataplane.tables.endpoints cimport Circuit, ClusterTable, EndpointSlot
 
 cdef int _HTTP1
 cdef int _HTTP2
+cdef int _READY, _WAIT, _REFUSED
 
 cdef class Pool(Owner):
     cdef public Runtime runtime
@@ -24,31 +25,33 @@ cdef class Pool(Owner):
     cdef public object pending
     cdef object _since
     cdef object _expiry
+    cdef public HttpUpstream ready
+    cdef public str reason
+    cdef public str detail
     cdef HttpUpstream _current
     cdef public Circuit circuit
     cdef object _cluster
 
-    @cython.locals(connection=HttpUpstream)
-    cpdef object acquire(self, Call call)
+    @cython.locals(connection=HttpUpstream, circuit=Circuit)
+    cpdef int ask(self, Tried call) except -1
     @cython.locals(connection=HttpUpstream)
     cdef HttpUpstream _usable(self)
-    @cython.locals(circuit=Circuit)
-    cdef object _wait(self, Call call)
-    cdef Call _next(self)
+    cdef Tried _next(self)
     cdef object _watch(self)
-    @cython.locals(call=Call, now=double, since=double)
+    @cython.locals(call=Tried, now=double, since=double)
     cpdef object _expire(self)
-    @cython.locals(circuit=Circuit)
-    cdef object _dial_enough(self)
+    @cython.locals(circuit=Circuit, wanted=Py_ssize_t)
+    cdef bint _dial_enough(self) except -1
+    cdef object _dial_more(self)
     cdef object _offer(self, HttpUpstream connection)
     @cython.locals(connection=HttpUpstream)
-    cdef object _dial(self)
+    cdef bint _dial(self) except -1
     cpdef object prepare(self)
     cpdef bint probe(self) except -1
-    cpdef object forget(self, Call call)
-    @cython.locals(call=Call)
+    cpdef object forget(self, Tried call)
+    @cython.locals(call=Tried)
     cdef object _serve(self, HttpUpstream connection)
-    @cython.locals(call=Call)
+    @cython.locals(call=Tried)
     cdef object _unconnected(self, str detail)
     @cython.locals(connection=HttpUpstream)
     cpdef bint follow(self, ClusterTable cluster) except -1

@@ -1,6 +1,7 @@
 """Connections to one endpoint in one protocol: reused on HTTP/1, shared on HTTP/2, dialled when there is none to be had.
 
-In: calls by `acquire`. Out: `Call.connected` with a connection, at once or later, or `Call.unconnected`. Refuses calls
+In: who asks for a connection. Out: `READY` (with the connection in `ready`), `WAIT` (it hears later, by `connected` or
+`unconnected`) or `REFUSED` (with `reason` and `detail`); what follows from it is the caller's to do. Refuses who comes
 beyond the cluster's pending bound, and opens no connection beyond its bound unless it has none. HTTP/2 opens another connection when the peer's stream limit is reached.
 Nobody waits longer than connecting may take: where no connection may be opened, that is how long one has to become free.
 """
@@ -13,7 +14,7 @@ from dataplane.config import TlsContext
 from dataplane.net import reasons
 from dataplane.net.timers import Timer
 from dataplane.net.tls import TlsUnavailableError
-from dataplane.proxy.request.call import Call
+from dataplane.proxy.request.call import Tried
 from dataplane.proxy.server import conduct
 from dataplane.proxy.server.upstream import HttpUpstream, Owner
 from dataplane.proxy.worker.runtime import Runtime
@@ -26,6 +27,13 @@ HTTP2 = 2
 UPGRADE = 3
 _HTTP1 = HTTP1  # plain C integers when compiled
 _HTTP2 = HTTP2
+
+READY = 0
+WAIT = 1
+REFUSED = 2
+_READY = READY
+_WAIT = WAIT
+_REFUSED = REFUSED
 
 OVERFLOW = "overflow"
 FAILED = "failed"
@@ -44,10 +52,13 @@ class Pool(Owner):
         "connecting",
         "connections",
         "context",
+        "detail",
         "http2",
         "idle",
         "mesh",
         "pending",
+        "ready",
+        "reason",
         "retired",
         "runtime",
         "slot",
@@ -71,25 +82,40 @@ class Pool(Owner):
         self.idle: list[HttpUpstream] = []
         """HTTP/1 connections without a request; the last used is used first."""
         self.connections: list[HttpUpstream] = []
-        self.pending: deque[Call] = deque()
+        self.pending: deque[Tried] = deque()
         self._since: deque[float] = deque()
         """When each of them began to wait."""
         self._expiry: Timer | None = None
         """When the first of them has waited long enough, where no connection may be opened for it."""
+        self.ready: HttpUpstream | None = None
+        """What the last verdict gave."""
+        self.reason = self.detail = ""
+        """Why the last one was refused."""
         self._current: HttpUpstream | None = None
         self.circuit = cluster.circuit
         self._cluster = cluster.noun
 
     # --- what calls ask -----------------------------------------------------------------------------------------------
 
-    def acquire(self, call: Call) -> None:
-        """Give the call a connection, now or later."""
+    def ask(self, call: Tried) -> int:
+        """Decide: a connection now, later, or none."""
         if not self.pending:
             connection = self._usable()
             if connection is not None:
-                call.connected(connection)
-                return
-        self._wait(call)
+                self.ready = connection
+                return _READY
+        circuit = self.circuit
+        if circuit.pending >= circuit.max_pending:
+            self.reason, self.detail = OVERFLOW, "too many requests wait for a connection"
+            return _REFUSED
+        self.pending.append(call)
+        self._since.append(self.runtime.clock())
+        circuit.pending += 1
+        if not self._dial_enough() and not self.connections:
+            self.forget(call)
+            self.reason = FAILED  # there is not even a certificate to connect with, as `detail` says
+            return _REFUSED
+        return _WAIT
 
     def _usable(self) -> HttpUpstream | None:
         if not self.http2:
@@ -107,17 +133,7 @@ class Pool(Owner):
                 return connection
         return None
 
-    def _wait(self, call: Call) -> None:
-        circuit = self.circuit
-        if circuit.pending >= circuit.max_pending:
-            call.unconnected(OVERFLOW, "too many requests wait for a connection")
-            return
-        self.pending.append(call)
-        self._since.append(self.runtime.clock())
-        circuit.pending += 1
-        self._dial_enough()
-
-    def _next(self) -> Call:
+    def _next(self) -> Tried:
         """Take out who has waited longest."""
         self.circuit.pending -= 1
         self._since.popleft()
@@ -154,7 +170,7 @@ class Pool(Owner):
             self._dial()  # whatever the circuit says of further ones: an endpoint without any may have one
         return True
 
-    def forget(self, call: Call) -> None:
+    def forget(self, call: Tried) -> None:
         """The call gave up waiting."""
         if call in self.pending:
             at = self.pending.index(call)
@@ -163,16 +179,23 @@ class Pool(Owner):
 
     # --- dialling -----------------------------------------------------------------------------------------------------
 
-    def _dial_enough(self) -> None:
+    def _dial_enough(self) -> bool:
+        """Have a connection on its way for each who waits, as far as there may be; False when one could not even be begun."""
         wanted = 1 if self.http2 else len(self.pending)
         circuit = self.circuit
         while self.connecting < wanted:
             if self.connections and not circuit.may_connect():
                 self.runtime.metrics.events.of("connections_overflow").value += 1
                 self._watch()
-                return
+                return True
             if not self._dial():
-                return
+                return False
+        return True
+
+    def _dial_more(self) -> None:
+        """The same for who waits already, and hears when that is for nothing."""
+        if not self._dial_enough():
+            self._unconnected(self.detail)
 
     def _dial(self) -> bool:
         slot = self.slot
@@ -181,7 +204,7 @@ class Pool(Owner):
             if self.context is not None:
                 tls = self.runtime.tls.client(self.context, self._alpn(self.context), slot.identity)
         except TlsUnavailableError as error:
-            self._unconnected(str(error))
+            self.detail = str(error)
             return False
         connection = HttpUpstream(self.runtime, self, self.slot, self.http2)
         connection.obey(self._cluster)
@@ -227,7 +250,7 @@ class Pool(Owner):
         if not self.http2 and connection.usable():
             self.idle.append(connection)
         elif self.pending:
-            self._dial_enough()
+            self._dial_more()
 
     def _serve(self, connection: HttpUpstream) -> None:
         pending = self.pending
@@ -245,6 +268,8 @@ class Pool(Owner):
             self.idle.remove(connection)
         if self._current is connection:
             self._current = None
+        if self.ready is connection:
+            self.ready = None
         if not connection.ready:
             self.connecting -= 1
             self.runtime.metrics.events.of("upstream_connect_failures").value += 1
@@ -252,7 +277,7 @@ class Pool(Owner):
                 conduct.failed(self.runtime, self.slot, CONNECTING, reason)
             self._unconnected(detail or reason)
         elif self.pending:
-            self._dial_enough()
+            self._dial_more()
 
     def _unconnected(self, detail: str) -> None:
         """Connecting failed: one request less can be served, or none at all when nothing else is on its way."""
@@ -278,7 +303,7 @@ class Pool(Owner):
             if self.pending:
                 self._serve(connection)
         if self.pending:
-            self._dial_enough()
+            self._dial_more()
         return True
 
     def retire(self) -> None:

@@ -4,7 +4,7 @@ from dataplane.protocol.events cimport Data, Event, Failure, RequestHead, Reset,
 from dataplane.protocol.http1.client cimport Http1Client
 from dataplane.protocol.http2.client cimport Http2Client
 from dataplane.proxy.connection cimport HttpConnection
-from dataplane.proxy.request.call cimport Call
+from dataplane.proxy.request.call cimport Call, Tried
 from dataplane.tables.endpoints cimport EndpointSlot
 
 cdef int _RESPONSE
@@ -42,16 +42,15 @@ cdef class HttpUpstream(HttpConnection):
     cpdef object obey(self, object cluster)
     @cython.locals(active=long)
     cpdef bint usable(self) except -1
-    cpdef long start(self, Call call, RequestHead head, bint end) except -1
+    cpdef long start(self, Tried call, RequestHead head, bint end) except -1
     cdef bint _spent(self) except -1
     cpdef object finished(self, Call call)
     cpdef bint unanswered(self, long code) except -1
     cpdef object retire(self)
     cpdef object sweep(self, double now)
-    @cython.locals(event=Event, kind=int, call=Call, data=Data, reset=Reset, trailers=Trailers)
+    @cython.locals(event=Event, kind=int, call=Tried, data=Data, reset=Reset, trailers=Trailers)
     cdef object _dispatch(self, list events)
-    @cython.locals(call=Call)
     cdef object _failed(self, Failure failure)
     cdef object _more(self)
-    @cython.locals(calls=list, call=Call)
+    @cython.locals(calls=list, call=Tried)
     cdef object _drop(self, long code, str reason)

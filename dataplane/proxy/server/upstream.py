@@ -18,7 +18,7 @@ from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1.client import Http1Client
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.proxy.connection import HttpConnection
-from dataplane.proxy.request.call import Call
+from dataplane.proxy.request.call import Call, Tried
 from dataplane.proxy.server import conduct
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.endpoints import EndpointSlot
@@ -128,7 +128,7 @@ class HttpUpstream(HttpConnection):
             return False
         return active < self.most_streams
 
-    def start(self, call: Call, head: RequestHead, end: bool) -> int:
+    def start(self, call: Tried, head: RequestHead, end: bool) -> int:
         """Send a call's request head; return its stream."""
         self.uses += 1
         self.answered = False
@@ -149,7 +149,7 @@ class HttpUpstream(HttpConnection):
             if self.call is call:
                 self.call = None
         else:
-            self.calls.pop(call.up_stream, None)
+            self.calls.pop(call.stream, None)
         if self.blocked and call in self.blocked:
             self.blocked.remove(call)
         self.used = self._poller.now
@@ -249,16 +249,6 @@ class HttpUpstream(HttpConnection):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def find(self, stream: int) -> Call | None:
-        """Return the call of a stream, or None when it is over."""
-        if self.h2 is not None:
-            return self.calls.get(stream)
-        call = self.call
-        return call if call is not None and call.up_stream == stream else None
-
-    def _wake(self, call: Call) -> None:
-        call.upstream_ready()
-
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
             kind = event.kind
@@ -271,7 +261,7 @@ class HttpUpstream(HttpConnection):
             if kind == _SETTINGS:
                 self._more()
                 continue
-            call = self.find(event.stream)
+            call: Tried | None = self.find(event.stream)  # type: ignore[assignment]
             if call is None:
                 continue
             if kind == _DATA:
@@ -289,7 +279,7 @@ class HttpUpstream(HttpConnection):
                 reset = event
                 call.response_reset(reset.code, reset.reason)  # type: ignore[attr-defined]
             elif kind == _WRITABLE:
-                call.upstream_ready()
+                call.ready()
 
     def _more(self) -> None:
         """The server told how many streams it takes: what waits may go now."""
@@ -306,7 +296,7 @@ class HttpUpstream(HttpConnection):
         self.mark()
 
     def _drop(self, code: int, reason: str) -> None:
-        calls = list(self.calls.values())
+        calls: list[Any] = list(self.calls.values())
         if self.call is not None:
             calls.append(self.call)
         for call in calls:

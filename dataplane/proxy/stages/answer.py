@@ -1,12 +1,15 @@
-"""Routes that answer themselves: a redirect, or a status with a body."""
+"""Routes that answer themselves: a redirect, or a status with a body.
+
+Counts `redirected` and `direct_response`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from dataplane.config import DirectResponse, Redirect
-from dataplane.protocol.events import Headers, RequestHead
-from dataplane.proxy.stages.face import ANSWERED, Stage
+from dataplane.protocol.events import Headers
+from dataplane.proxy.stages.face import ANSWERED, Case, Stage
 from dataplane.tables import redirect
 from dataplane.tables.routes import RouteRow
 
@@ -25,10 +28,11 @@ class Redirecting(Stage):
         """Answer."""
         where = redirect.location(self._to, self._row.noun.match, exchange.head)
         headers: Headers = [(b"location", where, b"location"), (b"content-length", b"0", b"content-length")]
+        exchange.runtime.metrics.events.of("redirected").value += 1
         exchange.answer(self._to.status, headers, b"")
         return ANSWERED
 
-    def explain(self, head: RequestHead) -> dict[str, Any]:  # noqa: ARG002 - the face of all
+    def explain(self, case: Case) -> dict[str, Any]:  # noqa: ARG002 - the face of all
         """Say so."""
         return {"outcome": f"{self._to.status} redirect"}
 
@@ -48,10 +52,11 @@ class Direct(Stage):
         headers: Headers = [(b"content-length", b"%d" % len(body), b"content-length")]
         if body:
             headers.append((b"content-type", b"text/plain", b"content-type"))
+        exchange.runtime.metrics.events.of("direct_response").value += 1
         exchange.answer(self._response.status, headers, body)
         return ANSWERED
 
-    def explain(self, head: RequestHead) -> dict[str, Any]:  # noqa: ARG002 - the face of all
+    def explain(self, case: Case) -> dict[str, Any]:  # noqa: ARG002 - the face of all
         """Say so."""
         return {"outcome": f"{self._response.status} answered by the route itself"}
 

@@ -1,21 +1,36 @@
-"""Which stages a connection's requests and a route's go through, in the one order that is declared here.
+"""Which stages a connection, its requests and a route's go through, in the one order that is declared here.
 
-In: a chain, a compiled route. Out: tuples of stages, compiled when first asked for and kept with the route; what they say of
-themselves to people.
+In: a chain, a compiled route. Out: tuples of stages, those of a route compiled when first asked for and kept with it; what they say
+of themselves to people.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from dataplane.proxy.stages import answer, authorization, edits, paths, rewrite
-from dataplane.proxy.stages.face import Stage
+from dataplane.net.stream import Stream
+from dataplane.proxy.stages import admission, answer, authorization, edits, paths, rewrite, upgrades
+from dataplane.proxy.stages.face import Case, ConnectionStage, Stage
+from dataplane.tables.conditions import Facts
 from dataplane.tables.listeners import ChainTable
 from dataplane.tables.routes import RouteRow
 
-_AUTHORIZATION: Final = authorization.Authorization()
+CONNECTION_ORDER: Final = (admission.of,)
+"""Each makes its stage of a chain, or None where that asks nothing of connections."""
 ROUTE_ORDER: Final = (answer.of, rewrite.of, edits.of)
 """Each makes its stage of a route, or None where the route asks nothing of it."""
+_AUTHORIZATION: Final = authorization.Authorization()
+
+
+def of_connections(chain: ChainTable) -> tuple[ConnectionStage, ...]:
+    """Return the stages of a chain's connections."""
+    return tuple(stage for make in CONNECTION_ORDER if (stage := make(chain)) is not None)
+
+
+def bars(chain: ChainTable, stream: Stream) -> bool:
+    """Tell whether a connection would be refused, were it to take this chain."""
+    return any(stage.bars(stream) for stage in of_connections(chain))
 
 
 def before_match(chain: ChainTable, guarded: bool) -> tuple[Stage, ...]:
@@ -33,11 +48,27 @@ def stages_of(row: RouteRow) -> tuple[Stage, ...]:
     return stages
 
 
-def explained(row: RouteRow, head: Any) -> dict[str, Any]:
+def of_upgrades(row: RouteRow) -> tuple[Stage, ...]:
+    """Return the stages of requests that would leave HTTP: one more where they are forwarded."""
+    stages = stages_of(row)
+    return stages if row.redirect is not None or row.direct is not None else (upgrades.Upgrades(row), *stages)
+
+
+def explained(stages: Iterable[Stage], case: Case) -> dict[str, Any]:
     """Say in the stages' own words what they would do with a request, up to the one that answers it."""
     said: dict[str, Any] = {}
-    for stage in stages_of(row):
-        said |= stage.explain(head)
+    for stage in stages:
+        said |= stage.explain(case)
+        if "outcome" in said:
+            break
+    return said
+
+
+def explained_connection(chain: ChainTable, facts: Facts) -> dict[str, Any]:
+    """The same of a connection."""
+    said: dict[str, Any] = {}
+    for stage in of_connections(chain):
+        said |= stage.explain(facts)
         if "outcome" in said:
             break
     return said

@@ -1,11 +1,13 @@
-"""Another path, another host, as the route says: what the server is asked in place of what the client did."""
+"""Another path, another host, as the route says: what the server is asked in place of what the client did.
+
+Counts `rewritten`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dataplane.protocol.events import RequestHead
-from dataplane.proxy.stages.face import CONTINUE, Stage
+from dataplane.proxy.stages.face import CONTINUE, Case, Stage
 from dataplane.tables.routes import RouteRow
 
 
@@ -22,17 +24,18 @@ class Rewrite(Stage):
         """Change the head."""
         row = self._row
         head = exchange.head
+        exchange.runtime.metrics.events.of("rewritten").value += 1
         if row.rewrites:
             head.path = row.rewrite(head.path)
         if row.host_rewrite:
             head.authority = row.host_rewrite
         return CONTINUE
 
-    def explain(self, head: RequestHead) -> dict[str, Any]:
+    def explain(self, case: Case) -> dict[str, Any]:
         """Say what will be asked."""
         said = {}
         if self._row.rewrites:
-            said["path"] = self._row.rewrite(head.path).decode("latin-1")
+            said["path"] = self._row.rewrite(case.head.path).decode("latin-1")
         if self._row.host_rewrite:
             said["host"] = self._row.host_rewrite.decode("latin-1")
         return said

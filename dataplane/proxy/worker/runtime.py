@@ -14,6 +14,7 @@ from typing import Any
 
 from dataplane.net.poller import Poller
 from dataplane.net.timers import Timers
+from dataplane.proxy.request.life import AstrayError
 from dataplane.proxy.request.notes import HeadNotes
 from dataplane.proxy.worker.bounds import Bounds
 from dataplane.proxy.worker.overload import HOLD, MEANING, SAVE, SHED, WORDS, Overload
@@ -193,6 +194,13 @@ class Runtime:
     def reviewing(self) -> bool:
         """Whether connections are left that have not looked at the tables in force."""
         return bool(self._reviewed)
+
+    def astray(self, what: str) -> bool:
+        """Count an exchange that was taken where its tables do not lead; in tests that raises. False, for the caller to stop by."""
+        self.metrics.events.of("exchange_astray").value += 1
+        if self.strict:
+            raise AstrayError(what)
+        return False
 
     def clock(self) -> float:
         """Seconds, monotonic, exact."""

@@ -122,6 +122,19 @@ class ExchangeMachine(RuleBasedStateMachine):
             self.world.send(ask, early, False)
         self.done()
 
+    @precondition(lambda self: len(self.world.asks) < REQUESTS and self.free and self.world.plan.policy is not None)
+    @rule(at=any_of)
+    def an_upload_meets_a_pause(self, at: int) -> None:
+        """Its server fails at once, and the rest of it comes while a retry waits for its turn, where there is one."""
+        ask = self.world.ask(self.free[at % len(self.free)], b"POST", b"", False, False)
+        self.world.send(ask, 3, False)
+        self.world.settle()
+        if ask.tries and ask.tries[-1] in self.silent:
+            self.world.answer(ask.tries[-1], 503, True)
+            self.world.settle()
+        self.flood(ask)
+        self.done()
+
     @precondition(lambda self: self.sending)
     @rule(at=any_of, size=sizes, end=st.booleans())
     def client_sends(self, at: int, size: int, end: bool) -> None:

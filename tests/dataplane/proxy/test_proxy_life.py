@@ -16,20 +16,27 @@ from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 
 MakeRig = Callable[..., Rig]
-EVENTS = (life.HEAD, life.SWITCH, life.END)
-ENDS = {life.REQUEST: {life.RAW_OVER}, life.ANSWER: {life.DONE}}
+EVENTS = range(life.EVENTS)
 
 
-@pytest.mark.parametrize("table", [life.REQUEST, life.ANSWER], ids=["request", "answer"])
-def test_every_state_is_reached_and_only_the_last_is_left_by_nothing(table: bytes) -> None:
+def after(table: bytes, state: int, event: int) -> int:
+    return table[state * life.EVENTS + event]
+
+
+@pytest.mark.parametrize(
+    ("table", "last"),
+    [(life.REQUEST, life.RAW_OVER), (life.ANSWER, life.DONE), (life.ATTEMPT, life.LEFT)],
+    ids=["request", "answer", "attempt"],
+)
+def test_every_state_is_reached_and_only_the_last_is_left_by_nothing(table: bytes, last: int) -> None:
     """No state is there for nothing, none is a trap."""
     reached = {0}
-    for _ in range(4):
-        reached |= {life.after(table, state, event) for state in reached for event in EVENTS} - {life.NEVER}
-    stuck = {state for state in reached if all(life.after(table, state, event) == life.NEVER for event in EVENTS)}
+    for _ in range(6):
+        reached |= {after(table, state, event) for state in reached for event in EVENTS} - {life.NEVER}
+    stuck = {state for state in reached if all(after(table, state, event) == life.NEVER for event in EVENTS)}
 
-    assert reached == {0, 1, 2, 3}
-    assert stuck == ENDS[table]
+    assert reached == set(range(len(table) // len(EVENTS)))
+    assert stuck == {last}
 
 
 def two_requests(r: Rig) -> tuple[Speaker, Any]:
@@ -46,10 +53,10 @@ def test_exchange_gone_astray_ends_alone_and_is_counted(rig: MakeRig) -> None:
     r = rig(config(clusters=(cluster("10.1.0.1", "10.1.0.2", protocol=AppProtocol.HTTP1),)))
     r.runtime.strict = False
     client, exchange = two_requests(r)
-    assert not exchange.asked(life.END)
+    assert not exchange.asking.advance(life.END)
     r.turn()
 
-    assert [event.stream for event in client.events(Reset)] == [exchange.down_stream]
+    assert [event.stream for event in client.events(Reset)] == [exchange.stream]
     assert r.runtime.metrics.events.of("exchange_astray").value == 1
     assert r.counted(0, flags.CLIENT_GONE) == 1
     other = next(server for server in r.servers if server.read().startswith(b"GET /2"))
@@ -64,4 +71,4 @@ def test_exchange_gone_astray_raises_in_tests(rig: MakeRig) -> None:
     _, exchange = two_requests(r)
 
     with pytest.raises(life.AstrayError):
-        exchange.answered(life.END)
+        exchange.answering.advance(life.END)

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dataplane.config import DirectResponse, Forward, HeaderChange, Redirect, Route, RouteMatch, Target
-from dataplane.protocol.events import Headers
+import pytest
+
+from dataplane.config import DirectResponse, Forward, HeaderChange, PathRule, Redirect, Route, RouteMatch, Target
+from dataplane.protocol.events import Headers, RequestHead
 from dataplane.proxy.stages.answer import Direct, Redirecting
 from dataplane.proxy.stages.edits import Edits
-from dataplane.proxy.stages.face import ANSWERED, CONTINUE, WAIT, Stage
-from dataplane.proxy.stages.order import stages_of
+from dataplane.proxy.stages.face import ANSWERED, CONTINUE, WAIT, Case, Stage
+from dataplane.proxy.stages.order import before_match, explained, of_upgrades, stages_of
 from dataplane.proxy.stages.rewrite import Rewrite
+from dataplane.proxy.stages.upgrades import Upgrades
+from dataplane.tables.compile import compile_tables
+from dataplane.tables.conditions import Facts
 from dataplane.tables.routes import RouteRow
-from tests.dataplane.proxy.rig import Peer, Rig
+from tests.dataplane.proxy.rig import Peer, Rig, config, everything, forward
 
 MakeRig = Callable[..., Rig]
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -129,3 +134,69 @@ def test_request_that_ends_while_it_waits_cancels_the_stage(rig: MakeRig) -> Non
 
     assert first.gone == first.asked
     assert r.runtime.active == 0
+
+
+UPGRADE = b"GET /x HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def counts(r: Rig) -> dict[str, int]:
+    return {name: counter.value for name, counter in r.runtime.metrics.events.values.items()}
+
+
+def test_upgrade_that_is_switched_off_is_a_stages_answer(rig: MakeRig) -> None:
+    """Before all others, and only for requests that would leave HTTP and be forwarded."""
+    r = rig(config(everything(forward(upgrades=(("websocket", False),)))))
+
+    assert r.client().send(UPGRADE).read().startswith(b"HTTP/1.1 403")
+    assert counts(r)["upgrade_refused"] == 1
+    assert r.servers == []
+    only = r.runtime.tables.routes["r"].only.rows[0]
+    assert [type(stage) for stage in of_upgrades(only)] == [Upgrades]
+    assert stages_of(only) == ()
+    assert [type(stage) for stage in of_upgrades(row(Redirect()))] == [Redirecting]
+
+
+@pytest.mark.parametrize(
+    ("action", "word"),
+    [
+        (Redirect(path="/y"), "redirected"),
+        (DirectResponse(status=204), "direct_response"),
+        (Forward(targets=(Target(cluster="c"),), prefix_rewrite="/y"), "rewritten"),
+        (Forward(targets=(Target(cluster="c", request_headers=HeaderChange(set=(("x-a", "1"),))),)), "edited"),
+    ],
+)
+def test_each_stage_counts_what_it_did(rig: MakeRig, action: Any, word: str) -> None:
+    """By a name of its own."""
+    r = rig(config(everything(action)))
+    r.client().send(GET)
+
+    assert counts(r)[word] == 1
+
+
+def test_stages_say_what_they_would_do() -> None:
+    """In order, up to the one that answers."""
+    change = HeaderChange(set=(("x-a", "1"),), remove=("x-b",))
+    target = Target(cluster="c", request_headers=change)
+    both = row(Forward(targets=(target,), prefix_rewrite="/b", upgrades=(("websocket", False),)))
+    listener = compile_tables(config()).listeners["l"]
+    head = RequestHead(0, b"GET", b"http", b"web", b"/a/x", [], True)
+    case = Case(head, Facts("10.0.0.9", ("10.0.0.1", 80), ""), listener.chains[0])
+
+    assert explained(of_upgrades(both)[1:], case) == {"path": "/b/x", "request_headers": ["x-a", "x-b"]}
+    head.protocol = b"websocket"
+    assert explained(of_upgrades(both), case) == {"outcome": "403 upgrade_refused: websocket is switched off here"}
+
+
+def test_form_of_the_path_is_said(rig: MakeRig) -> None:
+    """Rules and routes see what comes out."""
+    r = rig(config(http={"paths": PathRule(normalize=True, escaped_slashes="reject")}))
+    listener = r.runtime.tables.listeners["l"]
+    stages = before_match(listener.chains[0], guarded=False)
+    said = []
+    for path in (b"/a/../b", b"/a%2fb", b"/b"):
+        head = RequestHead(0, b"GET", b"http", b"web", path, [], True)
+        said.append(explained(stages, Case(head, Facts("", ("10.0.0.1", 80), ""), listener.chains[0])))
+
+    assert said == [{"normal_path": "/b"}, {"outcome": "400 escaped_slash: the path has an escaped slash"}, {}]
+    r.client().send(b"GET /a%2fb HTTP/1.1\r\nHost: web\r\n\r\n")
+    assert counts(r)["path_rejected"] == 1

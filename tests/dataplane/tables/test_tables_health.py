@@ -233,7 +233,7 @@ class Endpointed(RuleBasedStateMachine):
 
     @rule(tried=st.sets(names, max_size=2))
     def request(self, tried: set[str]) -> None:
-        """Dispatch as `Sending` does."""
+        """Dispatch as `Attempt` does."""
         trial = None if tried else self.cluster.due(self.now, PAUSE)
         aside = self._aside()
         excluded = [one for one in self.cluster.slots if one.address in tried]
