@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -105,6 +106,7 @@ class App:
         self.lag = LoopLag()
         self.collector = Collector()
         self.admissions: dict[tuple[str, str], int] = {}
+        self._instance = secrets.token_hex(8)
         self.draining = False
         self.server: grpc.aio.Server | None = None
         self.ports: dict[str, int] = {}
@@ -122,7 +124,7 @@ class App:
             Reflector(self.cluster, source.kind, source, within=(settings.namespace, source.name))
             for source in self.trust.sources()
         ]
-        self.replicas = Replicas(settings, self.store, lambda: self.trust.roots_pem, self._statement)
+        self.replicas = Replicas(settings, self.store, lambda: self.trust.roots_pem, self._statement, self.source.warm)
         self.root_change = RootChange(
             self.trust, self.store, self.replicas.heard, self._want_root_change, settings.certificate_seconds
         )
@@ -243,7 +245,7 @@ class App:
             patterns=lambda obj: refused_patterns(Cursor(obj)),
             count=self._count_admission,
         )
-        pages = {replicas.PATH: lambda: msgspec.json.encode(self._statement())}
+        pages = {replicas.PATH: lambda query: msgspec.json.encode(self._told(query))}
         runner = await webhook.serve(
             face, tls=self.serving.context, host=settings.host, port=settings.webhook_port, pages=pages
         )
@@ -258,6 +260,14 @@ class App:
         if self.server is not None:
             ends.append(self.server.stop(seconds + 1.0))
         await asyncio.gather(*ends)
+
+    def _told(self, query: Mapping[str, str]) -> Statement:
+        """Answer another replica: with what workloads use, as far as that changed since it asked this process last."""
+        since = query.get("since", "")
+        known = int(since) if query.get("instance") == self._instance and since.isdecimal() else 0
+        revision, lists = self.source.warm.told_since(known)
+        warm = [(namespace, workload, names) for (namespace, workload), names in lists.items()]
+        return msgspec.structs.replace(self._statement(), instance=self._instance, revision=revision, warm=warm)
 
     def _statement(self) -> Statement:
         """What this replica tells the others of itself."""

@@ -1,6 +1,6 @@
-"""What the replicas of the control plane tell each other: what each trusts and signs with, and which sidecars have acknowledged that.
+"""What the replicas of the control plane tell each other: what each trusts and signs with, which sidecars have acknowledged that, and what workloads use.
 
-In: the store, which knows their pods; what this one would say. Out: the last `Statement` of each, None for one that has not been heard of late. They are asked every
+In: the store, which knows their pods; what this one would say. Out: the last `Statement` of each, None for one that has not been heard of late, and its warm lists. They are asked every
 two seconds over HTTPS, at the port of the webhooks and by the certificate every replica serves with, so nobody else is believed. Refuses nothing: who does not
 answer is not heard.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -39,17 +40,40 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: list[tuple[str, str]] = []
     """Namespace and pod of the sidecars that have acknowledged these roots; told only while roots change."""
 
+    instance: str = ""
+    """Of this process; revisions of another one mean nothing to it."""
+    revision: int = 0
+    """Up to which the lists go."""
+    warm: list[tuple[str, str, list[str]]] = []
+    """Namespace, workload and the listeners it uses, where that changed since the revision asked with."""
+
+
+class Lists(Protocol):
+    """Who takes what workloads use elsewhere."""
+
+    def heard(self, replica: str, lists: Mapping[tuple[str, str], list[str]]) -> None:
+        """Take what a replica said."""
+
+    def retain(self, replicas: Collection[str]) -> None:
+        """Forget all replicas but these."""
+
 
 class Replicas:
     """The other replicas, asked again and again."""
 
     def __init__(
-        self, settings: Settings, store: ObjectStore, roots: Callable[[], str], own: Callable[[], Statement]
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        roots: Callable[[], str],
+        own: Callable[[], Statement],
+        lists: Lists,
     ) -> None:
         self._settings = settings
         self._store = store
         self._roots = roots
         self._own = own
+        self._lists = lists
         self._heard: dict[str, tuple[float, Statement]] = {}
         self._context: tuple[str, ssl.SSLContext] | None = None
 
@@ -70,14 +94,17 @@ class Replicas:
             while True:
                 others = dict(self._others())
                 self._heard = {name: said for name, said in self._heard.items() if name in others}
+                self._lists.retain(others)
                 await asyncio.gather(*(self._ask(session, name, ip) for name, ip in others.items() if ip))
                 await asyncio.sleep(EVERY_SECONDS)
 
     async def _ask(self, session: aiohttp.ClientSession, name: str, ip: str) -> None:
         host = f"[{ip}]" if ":" in ip else ip
         url = f"https://{host}:{self._settings.webhook_port}{PATH}"
+        last = self._heard.get(name)
+        since = {"instance": last[1].instance, "since": str(last[1].revision)} if last else {}
         try:
-            request = session.get(url, ssl=self._trusting(), server_hostname=self._settings.dns_names[0])
+            request = session.get(url, params=since, ssl=self._trusting(), server_hostname=self._settings.dns_names[0])
             async with request as answer:
                 answer.raise_for_status()
                 said = msgspec.json.decode(await answer.read(), type=Statement)
@@ -85,7 +112,10 @@ class Replicas:
             log.debug("replica %s at %s was not heard: %s", name, ip, error)
             return
         if said.pod == name:
+            if last is not None and last[1].instance != said.instance:
+                self._lists.retain(self._heard.keys() - {name})  # another process: what the last one said is void
             self._heard[name] = (asyncio.get_running_loop().time(), said)
+            self._lists.heard(name, {(namespace, workload): names for namespace, workload, names in said.warm})
 
     def _others(self) -> Iterator[tuple[str, str]]:
         """Name the pods of the other replicas, with their addresses."""

@@ -233,9 +233,9 @@ def _handler(face: Webhook, hook: str, decide: Decide) -> Callable[[web.Request]
     return handle
 
 
-def _page(page: Callable[[], bytes]) -> Callable[[web.Request], Any]:
-    async def handle(_: web.Request) -> web.Response:
-        return web.Response(body=page(), content_type="application/json")
+def _page(page: Callable[[Mapping[str, str]], bytes]) -> Callable[[web.Request], Any]:
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=page(request.query), content_type="application/json")
 
     return handle
 
@@ -265,9 +265,9 @@ async def serve(
     tls: ssl.SSLContext | None,
     port: int,
     host: str = EVERY,
-    pages: Mapping[str, Callable[[], bytes]] | None = None,
+    pages: Mapping[str, Callable[[Mapping[str, str]], bytes]] | None = None,
 ) -> web.AppRunner:
-    """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it; `pages` are JSON served beside the webhooks."""
+    """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it; `pages` are JSON served beside the webhooks, by the query."""
     app = build_app(face)
     for path, page in (pages or {}).items():
         app.router.add_get(path, _page(page))

@@ -22,7 +22,7 @@ from controlplane.xds.callers import Peer
 from controlplane.xds.messages import Encoded
 from controlplane.xds.pushqueue import Key
 from controlplane.xds.subscription import WILDCARD
-from controlplane.xds.warm import MAX_WARM, WarmLists
+from controlplane.xds.warm import WarmLists
 from meshapi.xds import Type
 
 _GRPC_AGENT = "grpc"
@@ -57,7 +57,7 @@ class Source:
 
     def __init__(self) -> None:
         self.snapshot = MeshSnapshot()
-        self.warm = WarmLists()
+        self.warm = WarmLists(lambda name: build.reachable(self.snapshot, name))
         self.encoded = 0
         """Resources encoded since the start."""
         self.broken: dict[Cell, str] = {}
@@ -187,8 +187,7 @@ class Source:
     def _warm(self, peer: Peer) -> tuple[str, ...]:
         if not peer.workload:
             return ()
-        names = self.warm.of(_workload(peer))
-        return tuple(name for name in names if build.reachable(self.snapshot, name))[-MAX_WARM:]
+        return tuple(self.warm.of(_workload(peer)))
 
 
 def _workload(peer: Peer) -> tuple[str, str]:

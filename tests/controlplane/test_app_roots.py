@@ -243,3 +243,23 @@ async def test_replica_says_nothing_to_who_is_not_one() -> None:
             writer.write(b"GET /replica HTTP/1.1\r\nhost: x\r\n\r\n")
             assert b"trusts" not in await reader.read(1000)
             writer.close()
+
+
+async def test_pod_that_comes_to_another_replica_is_hinted_at_what_its_workload_uses() -> None:
+    """Three pods of a workload are on three replicas; its next one begins as warm on any."""
+    (port,) = free_ports(1)
+    use = "outbound/10.96.0.2:80"
+    async with kube_server() as kube:
+        shop(kube)
+        for name, ip in (("tulle", "127.0.0.1"), ("tulle-2", "127.0.0.2")):
+            labels = {"app.kubernetes.io/name": "tulle"}
+            kube.put(mo.pod(name, ip, namespace="tulle-system", mesh=False, labels=labels))
+        owner = {"ownerReferences": [{"kind": "StatefulSet", "name": "web", "controller": True}]}
+        for name, ip in (("web-1", "10.0.0.1"), ("web-2", "10.0.0.21")):
+            kube.put(mo.pod(name, ip, **owner))
+        second = replace(LOCAL, pod="tulle-2", host="127.0.0.2", webhook_port=port)
+        first = replace(LOCAL, webhook_port=port)
+        async with running(kube, first) as one, running(kube, second) as two, one.channel() as channel:
+            await DeltaClient(channel).ask(Type.LISTENER, use)
+            await until(lambda: two.app.source.warm.of(("shop", "StatefulSet/web")) == [use])
+            assert one.app.source.warm.of(("shop", "StatefulSet/web")) == [use]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from controlplane.xds import warm
-from controlplane.xds.warm import MAX_LOOKED_AT, WarmLists
+from controlplane.xds.warm import MAX_WARM, WarmLists
 
 WEB = ("shop", "Deployment/web")
 NAMES = [f"outbound/10.96.0.{number}:80" for number in range(1, 6)]
@@ -68,10 +69,23 @@ def test_workloads_that_are_gone_and_names_to_look_at_are_bounded() -> None:
         warm.MAX_GONE = before
     assert len(lists) == most
     lists.joined(WEB)
-    many = [f"outbound/10.0.0.1:{number}" for number in range(1, MAX_LOOKED_AT + 6)]
+    many = [f"outbound/10.0.0.1:{number}" for number in range(1, MAX_WARM + 6)]
     lists.changed(WEB, many, ())
 
     assert lists.of(WEB) == many[5:]
+
+
+@pytest.mark.parametrize("count", [100, 5_000])
+def test_addresses_outside_the_mesh_evict_nothing(count: int) -> None:
+    """A crawler's hosts are more recent than the Services it works for, and lead nowhere a hint could help."""
+    lists = WarmLists(lambda name: name in NAMES)
+    lists.joined(WEB)
+    lists.changed(WEB, NAMES, ())
+    lists.changed(WEB, [f"outbound/203.0.{number // 250}.{number % 250}:443" for number in range(count)], ())
+
+    assert lists.of(WEB) == NAMES
+    lists.left(WEB, ())
+    assert lists.of(WEB) == NAMES
 
 
 class Lists(RuleBasedStateMachine):
@@ -111,3 +125,70 @@ class Lists(RuleBasedStateMachine):
 
 Lists.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None, derandomize=True)
 test_hint_follows_the_streams = Lists.TestCase
+
+
+class Replicated(RuleBasedStateMachine):
+    """Pods of two workloads on three replicas, which tell each other now and then, restart and go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists = [WarmLists() for _ in range(3)]
+        self.known: dict[tuple[int, int], int] = {}
+        self.pods: list[tuple[int, tuple[str, str], set[str]]] = []
+
+    @rule(replica=st.integers(0, 2), key=st.sampled_from((WEB, ("shop", "Job/nightly"))))
+    def pod_comes(self, replica: int, key: tuple[str, str]) -> None:
+        self.lists[replica].joined(key)
+        self.pods.append((replica, key, set()))
+
+    @precondition(lambda self: self.pods)
+    @rule(index=st.integers(0, 10), names=st.sets(st.sampled_from(NAMES)))
+    def pod_changes(self, index: int, names: set[str]) -> None:
+        replica, key, held = self.pods[index % len(self.pods)]
+        self.lists[replica].changed(key, sorted(names - held), sorted(names & held))
+        held ^= names
+
+    @rule(replica=st.integers(0, 2))
+    def replica_restarts(self, replica: int) -> None:
+        """Its streams go elsewhere; it knows nothing, and is known by another instance."""
+        self.lists[replica] = WarmLists()
+        self.known = {pair: known for pair, known in self.known.items() if replica not in pair}
+        for other in range(3):
+            self.lists[other].retain({str(number) for number in range(3)} - {str(replica)})
+        self.pods = [pod for pod in self.pods if pod[0] != replica]
+
+    @rule(asks=st.integers(0, 2), says=st.integers(0, 2))
+    def one_asks_another(self, asks: int, says: int) -> None:
+        if asks != says:
+            revision, lists = self.lists[says].told_since(self.known.get((asks, says), 0))
+            self.known[asks, says] = revision
+            self.lists[asks].heard(str(says), lists)
+
+    def teardown(self) -> None:
+        for asks in range(3):
+            for says in range(3):
+                self.one_asks_another(asks, says)
+        for key in (WEB, ("shop", "Job/nightly")):
+            hints = [set(lists.of(key)) for lists in self.lists]
+            assert hints[0] == hints[1] == hints[2]
+            assert set().union(*(held for _, of, held in self.pods if of == key)) <= hints[0]
+
+
+Replicated.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None, derandomize=True)
+test_replicas_agree_on_what_a_workload_uses = Replicated.TestCase
+
+
+def test_much_is_told_in_portions() -> None:
+    """A replica that comes up among thousands of workloads takes them a few hundred at a time, and all of them."""
+    here, there, known = WarmLists(), WarmLists(), 0
+    keys = [("shop", f"Deployment/{number}") for number in range(warm.MAX_TOLD * 2 + 5)]
+    for key in keys:
+        here.joined(key)
+        here.changed(key, NAMES[:1], ())
+    for _ in range(3):
+        known, lists = here.told_since(known)
+        assert len(lists) <= warm.MAX_TOLD
+        there.heard("here", lists)
+
+    assert [there.of(key) for key in keys] == [NAMES[:1]] * len(keys)
+    assert here.told_since(known) == (known, {})
