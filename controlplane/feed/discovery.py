@@ -57,7 +57,8 @@ class ServedVersion:
             self._choose(())
 
     def _choose(self, offered: tuple[str, ...]) -> None:
-        chosen, self.offered = newest(self._kind, offered), offered
-        if chosen != self.chosen:
-            self.chosen = chosen
+        before = self.chosen, bool(self.offered)
+        self.chosen, self.offered = newest(self._kind, offered), offered
+        # There and unreadable is another thing than not there.
+        if (self.chosen, bool(offered)) != before:
             self.changed.set()

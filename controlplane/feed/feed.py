@@ -70,7 +70,7 @@ class CustomKind:
     @property
     def trouble(self) -> str:
         """Why it cannot be read now; empty when it can."""
-        return self._definition.health.error or self.health.error or self._version.unreadable
+        return self._definition.health.error or self._version.unreadable or self.health.error
 
     @property
     def age(self) -> float:

@@ -131,7 +131,7 @@ async def test_kind_is_followed_only_when_its_definition_is_established() -> Non
 
 
 async def test_kind_that_is_served_in_no_version_we_read_says_so() -> None:
-    """The sentence names what there is and what would do; the start is not held up, and what was read before stays."""
+    """The sentence names what there is and what would do; the start is not held up, and what was read before stays until the kind goes."""
     async with kube_server() as kube:
         kube.define(TCP_ROUTE, "v3")
         async with fed(kube) as found:
@@ -142,6 +142,8 @@ async def test_kind_that_is_served_in_no_version_we_read_says_so() -> None:
             kube.define(TCP_ROUTE, "v3")
             await until(found.troubles)
             assert found.names("TCPRoute") == ["read"]
+            kube.undefine("tcproutes")
+            await until(lambda: not found.names("TCPRoute") and not found.troubles())
 
 
 @pytest.mark.parametrize("path", [HTTP_ROUTES, "/apis/apps/v1/daemonsets"])

@@ -47,6 +47,8 @@ NAMES = ("a-1", "b-1", "c-1")
 CUSTOM = tuple(kind_of(name) for name in ("HTTPRoute", "TCPRoute", "PeerAuthentication"))
 DRAWN = (*CUSTOM, *(kind_of(name) for name in ("Pod", "Service", "EndpointSlice", "Deployment")))
 UNREADABLE = "v99"
+OFFERED = ((), (None,), (0,), (-1,), (0, -1), (None, -1))
+"""What a definition may offer: versions by their place, None for one that cannot be read."""
 kinds = st.sampled_from(DRAWN)
 numbers = st.integers(0, 2)
 
@@ -138,10 +140,17 @@ class Feeding(RuleBasedStateMachine):
         self.server.forget(kind.plural)
         self.server.cut()
 
-    @rule(kind=st.sampled_from(CUSTOM), versions=st.sets(st.sampled_from(("first", "last", UNREADABLE))))
-    def define(self, kind: Kind, versions: set[str]) -> None:
-        named = {"first": kind.versions[0], "last": kind.versions[-1]}
-        self.server.define(kind, tuple(sorted({named.get(version, version) for version in versions})))
+    @rule(kind=st.sampled_from(CUSTOM), offered=st.sampled_from(OFFERED))
+    def define(self, kind: Kind, offered: tuple[int | None, ...]) -> None:
+        versions = {UNREADABLE if at is None else kind.versions[at] for at in offered}
+        self.server.define(kind, tuple(sorted(versions)))
+
+    @rule(kind=st.sampled_from(CUSTOM), offered=st.sampled_from(OFFERED), then=st.sampled_from(OFFERED))
+    def define_twice(self, kind: Kind, offered: tuple[int | None, ...], then: tuple[int | None, ...]) -> None:
+        """An upgrade that is taken in, and then another."""
+        self.define(kind, offered)
+        self._pass(1.0)
+        self.define(kind, then)
 
     @rule()
     def cut(self) -> None:
@@ -263,6 +272,14 @@ def _once(version: ServedVersion, offered: tuple[str, ...]) -> None:
         CHOOSE(version, offered)
 
 
+def _blurred(version: ServedVersion, offered: tuple[str, ...]) -> None:
+    """Take a kind that is gone for one that is served in no version that can be read, as before."""
+    chosen, version.offered = newest(version._kind, offered), offered
+    if chosen != version.chosen:
+        version.chosen = chosen
+        version.changed.set()
+
+
 def _silent(store: ObjectStore, kind: str, namespace: str, name: str) -> None:
     """Remove, and tell nobody."""
     store._kinds.get(kind, {}).pop((namespace, name), None)
@@ -294,6 +311,7 @@ DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "a removal is told to nobody": (ObjectStore, "remove", _silent),
     "a change is passed over": (ObjectStore, "apply", _stubborn),
     "what was uninstalled stays": (CustomKind, "_follow", _clinging),
+    "unreadable is taken for gone": (ServedVersion, "_choose", _blurred),
     "a definition is looked at once": (ServedVersion, "_choose", _once),
     "one broken kind ends all": (Reflector, "_failed", _raising),
     "the oldest version is taken": (
