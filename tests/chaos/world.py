@@ -6,6 +6,7 @@ In: a directory. Out: a `World` whose load runs; its verbs are what happens in t
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 import sys
@@ -33,6 +34,8 @@ BROKEN = "tulle:broken"
 """The image of a sidecar that refuses some of its configuration."""
 AWAY = 90.0
 """Seconds kubectl waits for the API server."""
+OVERLAP = 3.0
+"""Seconds of its log that are read twice. Not all of it each time: after half an hour that kept the cluster from its probes."""
 BACK = 60.0
 """Seconds the load has to be served again after an event."""
 KILL = (
@@ -71,7 +74,9 @@ class World:
         self.tally = Tally()
         """What the load has told since it was last begun anew."""
         self._lock = threading.Lock()
-        self._read = 0
+        self._heard_until = time.time() - 3600
+        self._lines: set[str] = set()
+        """What was said when it was last asked: what is asked for overlaps."""
         self._unanswered = 0
         self._sums: Counter[str] = Counter()
 
@@ -98,9 +103,11 @@ class World:
     def heard(self) -> Tally:
         """What the load has told since this was last asked, by whomever; fails while the API server is away."""
         with self._lock:
-            said = self.party("logs", "caller", "-c", "app", "--tail=-1").splitlines()
-            done, failures = read(said[self._read :])
-            self._read = len(said)
+            since = dt.datetime.fromtimestamp(self._heard_until - OVERLAP, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            asked_at = time.time()
+            said = self.party("logs", "caller", "-c", "app", f"--since-time={since}").splitlines()
+            done, failures = read(one for one in said if one not in self._lines)
+            self._lines, self._heard_until = set(said), asked_at
             new = Tally(done=done - self._sums if done else Counter(), failures=failures)
             self._sums = done or self._sums
             self.tally.take(new)
