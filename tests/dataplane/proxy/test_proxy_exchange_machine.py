@@ -135,6 +135,22 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.flood(ask)
         self.done()
 
+    @precondition(lambda self: len(self.world.asks) < REQUESTS and any(client.http2 for client in self.free))
+    @rule(at=any_of)
+    def a_tunnel_ends_on_one_side_before_it_is_one(self, at: int) -> None:
+        """Its client has ended, then its server agrees and ends as well."""
+        over2 = [client for client in self.free if client.http2]
+        ask = self.world.ask(over2[at % len(over2)], b"GET", b"websocket", False, False)
+        self.world.send(ask, 3, True)
+        self.world.settle()
+        serve = ask.tries[-1] if ask.tries else None
+        if serve in self.silent:
+            self.world.answer(serve, 101, False)
+            self.world.settle()
+            if serve in self.speaking:
+                self.world.reply(serve, 3, True)
+        self.done()
+
     @precondition(lambda self: self.sending)
     @rule(at=any_of, size=sizes, end=st.booleans())
     def client_sends(self, at: int, size: int, end: bool) -> None:
