@@ -45,7 +45,8 @@ class Sidecar:
     async def run(self) -> None:
         """Hold a stream for ever."""
         while True:
-            with contextlib.suppress(grpc.aio.AioRpcError):
+            # What is written to a stream that was refused meanwhile is an invalid state to gRPC.
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await self._stream()
             self.complete.clear()
             await asyncio.sleep(random.uniform(0.1, AGAIN_SECONDS))
