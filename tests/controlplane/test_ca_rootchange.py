@@ -167,6 +167,8 @@ class Changing(RuleBasedStateMachine):
             if following.stage is Stage.SIGN:
                 self.signing = lead.wanted
                 self.used |= {self.signing}
+            if following.stage is Stage.STEADY:
+                self.used -= self.record.old  # gone; wanted for a moment again, it is one that was never taken up
             self.record = following
             self.used |= following.new
             lead.signing, lead.record = self.signing, self.record
