@@ -32,14 +32,25 @@ class Part:
 
 def part_of(objects: Mapping[str, Mapping[Key, Raw]], service: Key) -> Steps[tuple[Part, frozenset[Key]]]:
     """Cut out what decides a Service; with the pods behind it."""
-    listing: list[tuple[Raw, Key, set[Key]]] = []
-    for number, (key, raw) in enumerate(objects["EndpointSlice"].items()):
-        listing.append((raw, _service_of(key, raw), set(_pods_of(key, raw))))
+    slices = objects["EndpointSlice"]
+    pods: set[Key] = set()
+    for number, (key, raw) in enumerate(slices.items()):
+        if _service_of(key, raw) == service:
+            pods.update(_pods_of(key, raw))
         if number % SLICE == SLICE - 1:
             yield
-    pods = {pod for _, of, listed in listing if of == service for pod in listed}
-    near = [(raw, of, listed) for raw, of, listed in listing if of == service or listed & pods]
-    services = {service, *(of for _, of, _ in near)}
+    near: list[Raw] = []
+    services, near_pods = {service}, set(pods)
+    names = {pod.name for pod in pods}
+    for number, (key, raw) in enumerate(slices.items()):
+        of = _service_of(key, raw)
+        # Most slices name none of these pods: that is found out before anything is made of them.
+        if of == service or (_names(raw, names) and not pods.isdisjoint(_pods_of(key, raw))):
+            near.append(raw)
+            services.add(of)
+            near_pods.update(_pods_of(key, raw))
+        if number % SLICE == SLICE - 1:
+            yield
     routes: dict[str, list[Raw]] = {}
     for kind in ROUTE_KINDS:
         for number, (key, raw) in enumerate(objects[kind].items()):
@@ -48,11 +59,10 @@ def part_of(objects: Mapping[str, Mapping[Key, Raw]], service: Key) -> Steps[tup
                 services.update(one for rule in _listed(raw, "rules") for one in _backends(rule, key))
             if number % SLICE == SLICE - 1:
                 yield
-    near_pods = {pod for _, _, listed in near for pod in listed}
     found: dict[str, list[Raw]] = {
         **routes,
         **{kind: list(objects[kind].values()) for kind in _WHOLE},
-        "EndpointSlice": [raw for raw, _, _ in near],
+        "EndpointSlice": near,
         "Service": [objects["Service"][key] for key in services if key in objects["Service"]],
         "Pod": [objects["Pod"][key] for key in near_pods if key in objects["Pod"]],
     }
@@ -62,6 +72,15 @@ def part_of(objects: Mapping[str, Mapping[Key, Raw]], service: Key) -> Steps[tup
 def _service_of(key: Key, raw: Raw) -> Key:
     labels = (raw.get("metadata") or {}).get("labels") or {}
     return Key(key.namespace, str(labels.get(_SERVICE) or ""))
+
+
+def _names(raw: Raw, names: set[str]) -> bool:
+    """Whether a slice lists something of one of these names."""
+    for end in raw.get("endpoints") or ():
+        target = end.get("targetRef") if isinstance(end, Mapping) else None
+        if target and target.get("name") in names:
+            return True
+    return False
 
 
 def _pods_of(key: Key, raw: Raw) -> Iterable[Key]:
