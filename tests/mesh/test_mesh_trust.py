@@ -50,6 +50,7 @@ def short_lives(mesh: Mesh) -> Iterator[None]:
     mesh.tulle("install", "--wait", "--set", "ca.certificateSeconds=86400")
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.usefixtures("short_lives")
 def test_certificate_is_renewed_several_times_under_one_connection(shop: Kube, mesh: Mesh) -> None:
     """A connection outlives the certificates it was made with, new ones are made all the time, and no request fails."""
