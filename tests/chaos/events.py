@@ -217,7 +217,8 @@ def delete_by_force(world: World) -> None:
     """The object goes at once; the kubelet stops the pod as the pod asks."""
     gone = world.random.choice(world.ready(world.party, "echo"))
     world.party("delete", "pod", gone, "--grace-period=0", "--force")
-    world.rolled(world.party, "echo")
+    ready = lambda: set(world.ready(world.party, "echo"))  # noqa: E731
+    world.party.until(lambda: gone not in (found := ready()) and len(found) == 2, 90, "its successor")
 
 
 def shortest_lives(world: World) -> None:
