@@ -53,6 +53,15 @@ def test_every_path_a_document_names_exists(document: Path) -> None:
     assert sorted(word for word in named if not list(ROOT.glob(word.rstrip("/")))) == []
 
 
+def test_each_decision_has_a_number_of_its_own() -> None:
+    """They are cited by it."""
+    files = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+
+    assert [file[:5] for file in files] == [f"{number:04}-" for number in range(1, len(files) + 1)]
+    for file in files:
+        assert (ROOT / "docs" / "decisions" / file).read_text().startswith(f"# {file[:4]}"), file
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_every_link_of_a_document_leads_somewhere(document: Path) -> None:
     """A relative link leads to a file or folder."""
