@@ -310,7 +310,7 @@ class App:
         waits = [
             (self.trust.ready.is_set(), "there is no issuer"),
             ("webhook" in self.ports, "not serving"),
-            (self.webhooks.settled, "the webhook configurations do not carry the CA bundle"),
+            (self.webhooks.carry(self.trust.serving_roots), "the webhook configurations do not carry the CA bundle"),
             (not self.draining, "ending"),
         ]
         return [*self.feed.missing(), *(words for good, words in waits if not good)]

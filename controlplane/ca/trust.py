@@ -113,6 +113,12 @@ class Trust:
         return used.issuer if used else None
 
     @property
+    def serving_roots(self) -> list[str]:
+        """The roots (PEM) of who serves here: whoever calls must trust them."""
+        roots = self.used.issuer.roots if self.used else ()
+        return [issuers.pem([root]) for root in issuers.union(roots, now=self.now())]
+
+    @property
     def trusts(self) -> Roots:
         """Fingerprints of the roots this replica trusts now."""
         return fingerprints(issuers.parse_bundle(self.roots_pem))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from controlplane.feed.kinds import REGISTRATIONS, kind_of
@@ -51,12 +51,14 @@ class Webhooks:
         self._disowned: set[Ref] = set()
         """Configurations in which this control plane is known to own nothing."""
 
-    @property
-    def settled(self) -> bool:
-        """Whether every configuration there is carries the right bundle."""
-        return not any(
-            decide(one, self._service, self._roots()) for kind in REGISTRATIONS for one in self._store.of(kind.name)
-        )
+    def carry(self, roots: Sequence[str]) -> bool:
+        """Tell whether every configuration carries some roots (PEM).
+
+        What else it carries is the leader's business, who may know others than we do: for a while, or for good where roots are lent to one of us only.
+        """
+        there = [one for kind in REGISTRATIONS for one in self._store.of(kind.name)]
+        bundles = [bundle for one in there for bundle in _bundles(one, self._service)]
+        return all(root in bundle for bundle in bundles for root in roots)
 
     def look(self, ref: Ref) -> None:
         """Look at a configuration as the store knows it."""
@@ -89,6 +91,17 @@ class Webhooks:
             self._disowned.add(ref)
 
         return write
+
+
+def _bundles(configuration: Mapping[str, Any], service: tuple[str, str]) -> Iterator[str]:
+    for hook in configuration.get("webhooks") or ():
+        config = hook.get("clientConfig") or {}
+        target = config.get("service") or {}
+        if (target.get("namespace"), target.get("name")) == service:
+            try:
+                yield base64.b64decode(config.get("caBundle") or "").decode(errors="replace")
+            except ValueError:  # no base64, so it carries nothing
+                yield ""
 
 
 def _claims(configuration: Mapping[str, Any]) -> list[dict[str, Any]]:

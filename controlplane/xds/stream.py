@@ -130,6 +130,7 @@ class Conversation:
     def close(self) -> None:
         """The stream is over."""
         self._catalogue.close()
+        del self._listener  # which holds us: a cycle that was frozen (`timing.Collector`) would never be freed
 
     def _push_delta(self, changed: dict[Type, set[str]]) -> list[bytes]:
         out: list[bytes] = []

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import datetime as dt
 import json
+import ssl
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from meshapi.xds import Type
 from tests.controlplane.test_app_run import LOCAL, Running, running, shop
 from tests.support import meshobjects as mo
 from tests.support.adsserver import DeltaClient
+from tests.support.certs import Authority
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.ports import free_ports
 from tests.support.waiting import until
@@ -41,9 +43,26 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def bring(kube: KubeServer, name: str = "tulle-ca") -> str:
+def plain_root() -> dict[str, str]:
+    """A root that says it is one and nothing else, as Secret data."""
+    made = Authority()
+    held = (("tls.crt", made.roots), ("tls.key", made.key), ("ca.crt", made.roots))
+    return {name: base64.b64encode(value).decode() for name, value in held}
+
+
+_default_context = ssl.create_default_context
+
+
+def strict(*args: Any, **more: Any) -> ssl.SSLContext:
+    """What Python 3.13 and later gives."""
+    context = _default_context(*args, **more)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
+def bring(kube: KubeServer, name: str = "tulle-ca", data: dict[str, str] | None = None) -> str:
     """Put another issuer into the Secret; returns its root, PEM."""
-    data = new_root("cluster.local", now=now())
+    data = data or new_root("cluster.local", now=now())
     kube.put({"kind": "Secret", "metadata": {"name": name, "namespace": "tulle-system"}, "data": data})
     return pem(from_secret(data, now=now()).roots)
 
@@ -155,12 +174,19 @@ async def test_root_that_is_taken_back_never_signs() -> None:
             assert signing(mesh) == old
 
 
-async def test_another_replica_must_trust_and_sign_too() -> None:
-    """The leader hears each of them at its own address; one that is not heard holds the change up."""
+@pytest.mark.parametrize("made", ["by Tulle", "by others"])
+async def test_another_replica_must_trust_and_sign_too(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader hears each of them at its own address; one that is not heard holds the change up.
+
+    A root without key usage, as `openssl req -x509` makes it, is what sidecars take; a context of Python 3.13 or later would not.
+    """
+    monkeypatch.setattr("ssl.create_default_context", strict)
     (port,) = free_ports(1)
     both = {"webhook_port": port}
     async with kube_server() as kube:
         shop(kube)
+        if made == "by others":
+            bring(kube, data=plain_root())
         for name, ip in (("tulle", "127.0.0.1"), ("tulle-2", "127.0.0.2"), ("tulle-3", "127.0.0.3")):
             labels = {"app.kubernetes.io/name": "tulle"}
             kube.put(mo.pod(name, ip, namespace="tulle-system", mesh=False, labels=labels))
@@ -227,6 +253,18 @@ async def test_roots_others_lend_are_trusted_while_they_are_lent_and_not_remembe
             lend(kube, a=other)
             await until(lambda: mesh.app.trust.roots_pem == own + other)
             assert (await _authority(mesh))["roots_refused"] is None
+
+
+async def test_replica_that_is_lent_roots_comes_up_beside_a_leader_that_is_not() -> None:
+    """`ca.rootsConfigMap` is set by an upgrade, and the leader is the last to go: it trusts less, and writes no bundle that says more."""
+    lent = base64.b64decode(new_root("cluster.local", now=now())["ca.crt"]).decode()
+    async with kube_server() as kube:
+        shop(kube)
+        lend(kube, a=lent)
+        second = replace(LOCAL, pod="tulle-2", ca_roots_config_map="lent")
+        async with running(kube) as old, running(kube, second) as new:
+            assert new.app.trust.roots_pem == old.app.trust.roots_pem + lent
+            assert not new.app.missing()
 
 
 async def _authority(mesh: Running) -> dict[str, Any]:

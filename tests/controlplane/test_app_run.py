@@ -145,7 +145,7 @@ async def test_replaced_issuer_reaches_everybody_with_overlap() -> None:
             kube.put({**old, "kind": "Secret", "data": new_root("cluster.local", now=dt.datetime.now(dt.UTC))})
             pushed = protos.unpack((await client.take()).resources[0].resource)
             roots = pushed.validation_context.trusted_ca.inline_bytes.decode()
-            await until(lambda: mesh.app.webhooks.settled)
+            await until(lambda: mesh.app.webhooks.carry([mesh.app.trust.roots_pem]))
             await until(lambda: _remembered(kube).count("BEGIN") == 2)
 
     assert roots.count("BEGIN") == 2

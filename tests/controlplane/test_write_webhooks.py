@@ -48,3 +48,28 @@ async def test_nothing_of_a_webhook_is_owned_for_its_bundle(before: str) -> None
             await cluster.close()
 
     assert [entry["manager"] for entry in found["metadata"]["managedFields"]] == ["helm", "somebody"]
+
+
+@pytest.mark.parametrize(
+    ("bundle", "carried"),
+    [("one", True), ("more one and two", True), ("two", False), ("", False)],
+    ids=["alone", "among others", "another", "none"],
+)
+def test_replica_needs_its_own_roots_in_a_bundle_and_minds_no_others(bundle: str, carried: bool) -> None:
+    """The leader writes what it trusts itself, which another replica may know more or less of: a rollout that lends roots would never be ready."""
+    store = ObjectStore()
+    webhooks = Webhooks(Cluster.__new__(Cluster), store, Writer(), ("tulle-system", "tulle"), lambda: "one and others")
+    assert webhooks.carry(["one"])
+    taken_in(store, configuration(bundle))
+
+    assert webhooks.carry(["one"]) is carried
+
+
+def test_bundle_that_is_no_base64_carries_nothing() -> None:
+    """Whoever wrote it has the replica wait until it is written again, and nothing raised."""
+    store, spoiled = ObjectStore(), configuration("one")
+    spoiled["webhooks"][0]["clientConfig"]["caBundle"] = "odd"
+    webhooks = Webhooks(Cluster.__new__(Cluster), store, Writer(), ("tulle-system", "tulle"), lambda: "one")
+    taken_in(store, spoiled)
+
+    assert not webhooks.carry(["one"])

@@ -365,7 +365,7 @@ async def test_ca_bundle_is_put_where_this_installation_is_called_and_nowhere_el
 
         def settled() -> bool:
             listed(store, kube, "MutatingWebhookConfiguration")
-            return webhooks.settled
+            return webhooks.carry(roots)
 
         writer.lead(True)
         async with running(writer):

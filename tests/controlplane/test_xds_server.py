@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ from controlplane import reports
 from controlplane.bounds import Bound, Who
 from controlplane.ca.tokens import Caller
 from controlplane.resources.build import Client, build
+from controlplane.timing import Collector
 from controlplane.xds.callers import contract_of
 from controlplane.xds.messages import Node
 from meshapi import protos, xds
@@ -228,6 +231,22 @@ async def test_client_that_hangs_up_leaves_nothing_behind(caplog: pytest.LogCapt
         assert held.source.sizes() == {"resources": 0, "inputs": 0}
 
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+async def test_stream_that_ends_is_freed_though_the_collector_no_longer_looks_at_it() -> None:
+    """What is settled is freed by its counts alone: a cycle would stay for as long as the process lives, and be as large as what the stream asked for."""
+    async with served() as held:
+        async with connected(held) as channel:
+            await DeltaClient(channel).ask(Type.SECRET, "trust")
+            (stream,) = held.hub.streams
+            freed = asyncio.Event()
+            weakref.finalize(stream.conversation, freed.set)
+            del stream
+            Collector.settle()
+        try:
+            await until(freed.is_set)
+        finally:
+            gc.unfreeze()
 
 
 async def test_reused_address_leads_to_the_pod_that_has_it_now() -> None:

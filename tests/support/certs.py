@@ -25,16 +25,18 @@ class Authority:
         """PEM of the root."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def key(self) -> bytes:
+        """PEM of its key."""
+        return _private(self._key)
+
     def issue(self, *uris: str, dns: tuple[str, ...] = (), days: float = 1.0) -> tuple[bytes, bytes]:
         """A leaf with these names: PEM of certificate and key; negative days make one that has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.UniformResourceIdentifier(uri) for uri in uris] + [x509.DNSName(name) for name in dns]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
         leaf = self._build(subject, key, names, ca=False, days=days)
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return leaf.public_bytes(serialization.Encoding.PEM), private
+        return leaf.public_bytes(serialization.Encoding.PEM), _private(key)
 
     def context(
         self,
@@ -72,3 +74,9 @@ class Authority:
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
