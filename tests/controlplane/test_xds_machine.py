@@ -30,7 +30,7 @@ from controlplane.compiler.reads import Input, What, changed
 from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.feed.objects import ObjectStore, ref_of
 from controlplane.ingest.assemble import KINDS, ingest
-from controlplane.resources.build import PLACED, Client, build, form, in_form, names, placed
+from controlplane.resources.build import PLACED, Client, Placed, build, form, in_form, names, placed
 from controlplane.resources.envoy import Resource
 from controlplane.xds import publisher as publishing
 from controlplane.xds import source as source_module
@@ -446,10 +446,12 @@ def test_machine_finds_an_input_whose_change_is_not_told(which: What, monkeypatc
 def test_machine_finds_clusters_of_a_pods_own_ports_that_outlive_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """As they did when no change named them: a StatefulSet's pod that came back with other ports was served its predecessor's."""
 
-    def unread(snapshot: MeshSnapshot, type_: Type, name: str, client: Client, into: set[Input]) -> Resource | None:
-        return build(snapshot, type_, name, client, set() if name.startswith("inbound:") else into)
+    def unread(
+        snapshot: MeshSnapshot, type_: Type, name: str, client: Client, into: set[Input]
+    ) -> Resource | Placed | None:
+        return in_form(snapshot, type_, name, client, set() if name.startswith("inbound:") else into)
 
-    monkeypatch.setattr(source_module.build, "build", unread)
+    monkeypatch.setattr(source_module.build, "in_form", unread)
     with pytest.raises(AssertionError):
         finds()
 
