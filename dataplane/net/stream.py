@@ -138,7 +138,7 @@ class Stream(Outlet):
 
     @property
     def unread(self) -> int:
-        """Bytes that have arrived and were not received; ciphertext where there is TLS."""
+        """Bytes that have arrived and were not received; through TLS, no fewer than they may turn out to be."""
         return arrived(self.fd)
 
     @property

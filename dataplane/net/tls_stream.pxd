@@ -9,6 +9,8 @@ from dataplane.net.tls_engine cimport TlsEngine
 cdef int _READS
 cdef Py_ssize_t _UNTAKEN
 cdef Py_ssize_t _CHUNK
+cdef Py_ssize_t _RECORD
+cdef Py_ssize_t _ANY
 
 cdef class TlsStream(Stream):
     cdef TlsEngine _engine

@@ -9,6 +9,7 @@ neither direction holds more than a few records of ciphertext.
 
 from typing import Final
 
+from dataplane.net.original import arrived
 from dataplane.net.poller import IN, RDHUP, Poller
 from dataplane.net.reasons import CLOSED, CONNECT_TIMEOUT, IDENTITY_MISMATCH, TLS_FAILED, TLS_TIMEOUT, TRUNCATED
 from dataplane.net.receiver import Receiver
@@ -23,9 +24,14 @@ HANDSHAKE_SECONDS: Final = 10.0
 UNTAKEN: Final = 256 * 1024
 """Bytes of ciphertext that may wait: one batch of what we send, and answers OpenSSL makes while it reads."""
 
+RECORD: Final = 16384 + 256
+"""Bytes of the longest record (RFC 8446, section 5.2); of one that is not whole, so many may be in OpenSSL."""
+
 _READS = READS
 _UNTAKEN = UNTAKEN
+_RECORD = RECORD
 _CHUNK = RECEIVE_SIZE
+_ANY = 0x7FFFFFFF
 
 
 class TlsStream(Stream):
@@ -91,6 +97,11 @@ class TlsStream(Stream):
         self._die(reason)
 
     # --- receiving ----------------------------------------------------------------------------------------------------
+
+    @property
+    def unread(self) -> int:
+        """Bytes that may yet be received of what has arrived; where the engine holds ciphertext, only reading tells how many."""
+        return _ANY if self._engine.unread else arrived(self.fd) + _RECORD
 
     def _read(self) -> None:
         """First what was held back while paused, then what the socket has."""

@@ -125,7 +125,7 @@ WAITED: Final = Refusal(
     "connection_wait_timeout",
     503,
     flags.OVERFLOW,
-    "The service has as many connections as it may have, and none became free in the time connecting may take.",
+    "No further connection to the service could be opened, and none became free in the time connecting may take.",
 )
 OVERLOADED: Final = Refusal("overloaded", 503, flags.SHED, "The sidecar has more to do than it can.")
 UPSTREAM_ENDED: Final = Refusal(

@@ -3,7 +3,7 @@
 In: who asks for a connection. Out: `READY` (with the connection in `ready`), `WAIT` (it hears later, by `connected` or
 `unconnected`) or `REFUSED` (with `reason` and `detail`); what follows from it is the caller's to do. Refuses who comes
 beyond the cluster's pending bound, and opens no connection beyond its bound unless it has none. HTTP/2 opens another connection when the peer's stream limit is reached.
-Nobody waits longer than connecting may take: where no connection may be opened, that is how long one has to become free.
+Nobody waits longer than connecting may take: where no further connection can be opened, that is how long one has to become free.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Pool(Owner):
         self._since: deque[float] = deque()
         """When each of them began to wait."""
         self._expiry: Timer | None = None
-        """When the first of them has waited long enough, where no connection may be opened for it."""
+        """When the first of them has waited long enough, where no connection can be opened for it."""
         self.ready: HttpUpstream | None = None
         """What the last verdict gave."""
         self.reason = self.detail = ""
@@ -111,7 +111,7 @@ class Pool(Owner):
         self.pending.append(call)
         self._since.append(self.runtime.clock())
         circuit.pending += 1
-        if not self._dial_enough() and not self.connections:
+        if not self._dial_enough():
             self.forget(call)
             self.reason = FAILED  # there is not even a certificate to connect with, as `detail` says
             return _REFUSED
@@ -180,16 +180,18 @@ class Pool(Owner):
     # --- dialling -----------------------------------------------------------------------------------------------------
 
     def _dial_enough(self) -> bool:
-        """Have a connection on its way for each who waits, as far as there may be; False when one could not even be begun."""
+        """Have a connection on its way for each who waits, as far as there may be; False when there is none to hope for."""
         wanted = 1 if self.http2 else len(self.pending)
         circuit = self.circuit
         while self.connecting < wanted:
             if self.connections and not circuit.may_connect():
                 self.runtime.metrics.events.of("connections_overflow").value += 1
-                self._watch()
-                return True
-            if not self._dial():
+            elif self._dial():
+                continue
+            elif not self.connections:
                 return False
+            self._watch()  # those there are may become free in time
+            return True
         return True
 
     def _dial_more(self) -> None:

@@ -256,6 +256,39 @@ async def test_paused_tls_stream_holds_back_what_it_decrypted(authority: Authori
         sip.stream.close()
 
 
+@pytest.mark.parametrize("size", [40_000, 120_000])
+async def test_paused_tls_stream_counts_what_it_holds_back_as_unread(authority: Authority, size: int) -> None:
+    """When the peer has ended, what was received and what is said to be unread are together all it sent, or more."""
+
+    class Sip(Heard):
+        def received(self, data: bytes) -> None:
+            super().received(data)
+            assert self.stream
+            self.stream.pause()
+
+        def leaving(self) -> None:
+            self.note("leaving")
+
+    server, client = both(authority)
+    async with net() as n:
+        heard = dial(n, n.serve(Sip, tls=server), client)
+        assert heard.stream
+        heard.stream.write(b"w" * size)
+        heard.stream.write_eof()
+        sip = await n.first()
+        await sip.hear("leaving")
+        assert sip.stream
+        assert 0 < len(sip.data) < size
+        assert len(sip.data) + sip.stream.unread >= size
+        while "ended" not in sip.calls:
+            sip.stream.resume()
+            await asyncio.sleep(0)
+
+        assert len(sip.data) == size
+        sip.stream.close()
+        await heard.hear("ended")
+
+
 async def test_back_pressure_reaches_through_tls(authority: Authority) -> None:
     """A reader that stops makes the writer's queue high, and drains it when it reads again."""
     server, client = both(authority)

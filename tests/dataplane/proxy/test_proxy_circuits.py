@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from dataplane.config import AppProtocol, CircuitLimits, RetryPolicy
+from dataplane.config import AppProtocol, CircuitLimits, Cluster, RetryPolicy, TlsContext
+from dataplane.net.tls import TlsUnavailableError
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import flags
-from tests.dataplane.proxy.rig import Peer, Rig, Speaker, cluster, config, everything, forward
+from tests.dataplane.proxy.rig import Contexts, Peer, Rig, Speaker, cluster, config, everything, forward
 
 MakeRig = Callable[..., Rig]
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -120,6 +121,49 @@ def test_connection_that_becomes_free_in_time_serves_who_waits(rig: MakeRig) -> 
 
     assert second.read() == OK
     assert r.runtime.metrics.events.of("connection_wait_timeouts").value == 0
+
+
+class NoCertificate(Contexts):
+    """As when the workload's certificate is over."""
+
+    def client(self, noun: TlsContext, alpn: tuple[str, ...] = (), identity: str = "") -> Any:
+        raise TlsUnavailableError("the certificate is over")
+
+
+@pytest.mark.parametrize("protocol", [AppProtocol.HTTP1, AppProtocol.HTTP2])
+def test_wait_ends_in_time_where_no_further_connection_can_be_begun(rig: MakeRig, protocol: AppProtocol) -> None:
+    """There is one that may become free, so the request waits as if there were a bound."""
+    r = rig(config(clusters=(secured(protocol),)))
+    first = r.client().send(GET)
+    if protocol is AppProtocol.HTTP2:
+        Speaker(r.servers[0], Http2Server(Limits(concurrent_streams=1))).pump()
+    r.runtime.tls = NoCertificate()
+    second = r.client().send(GET)
+    assert second.read() == b""
+    r.run(0.4)
+
+    assert told(second.read()) == b"connection_wait_timeout"
+    assert (len(r.dialer.dials), first.read()) == (1, b"")
+    assert circuit(r) == (1, 0, 1, 0)
+
+
+def test_busy_connection_serves_all_who_wait_where_no_further_one_can_be_begun(rig: MakeRig) -> None:
+    """One after the other; without any connection a request fails at once."""
+    r = rig(config(clusters=(secured(AppProtocol.HTTP1),)))
+    clients = [r.client().send(GET)]
+    r.runtime.tls = NoCertificate()
+    clients += [r.client().send(GET) for _ in range(8)]
+    for client in clients:
+        r.servers[0].send(OK)
+        assert client.read() == OK
+    r.servers[0].close()
+
+    assert told(r.client().send(GET).read()) == b"upstream_connect_failed"
+
+
+def secured(protocol: AppProtocol) -> Cluster:
+    tls = TlsContext(sni="x", alpn=("http/1.1", "h2"))
+    return replace(cluster("10.1.0.1", protocol=protocol), tls=tls, connect_timeout=0.3)
 
 
 def test_counts_survive_a_push_and_new_bounds_reach_what_is_there(rig: MakeRig) -> None:
