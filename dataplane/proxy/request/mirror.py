@@ -121,6 +121,14 @@ def give_up(copies: list[Mirror]) -> None:
         copy.give_up()
 
 
+def _shadow(authority: bytes) -> bytes:
+    """Name the host as Envoy does; an IPv6 literal stays as it is, since nothing can be added to one (RFC 3986, section 3.2.2)."""
+    if authority.startswith(b"["):
+        return authority
+    host, colon, port = authority.partition(b":")
+    return host + b"-shadow" + colon + port
+
+
 def copies(row: RouteRow, asking: Asking) -> list[Mirror] | None:
     """Start the copies a row asks for, each by its own share of requests; the host gets Envoy's `-shadow`."""
     runtime, head = asking.runtime, asking.head
@@ -129,9 +137,9 @@ def copies(row: RouteRow, asking: Asking) -> list[Mirror] | None:
         cluster = runtime.tables.clusters.get(name)
         if cluster is None or cluster.original or head.protocol or (share < 1.0 and runtime.dice() >= share):
             continue
-        host, colon, port = head.authority.partition(b":")
-        to = host + b"-shadow" + colon + port
-        copy = RequestHead(0, head.method, head.scheme, to, head.path, list(head.headers), head.end, head.version)
+        copy = RequestHead(
+            0, head.method, head.scheme, _shadow(head.authority), head.path, list(head.headers), head.end, head.version
+        )
         mirror = Mirror(runtime, cluster, copy, row.timeout or runtime.bounds.copy_seconds)
         mirror.start(asking.kept, asking.ended)
         if not mirror.over:

@@ -15,6 +15,8 @@ from dataplane.protocol.fields import get
 
 _KEY = b"sec-websocket-key"
 _ACCEPT = b"sec-websocket-accept"
+_LENGTH = b"content-length"
+"""Of a body; a tunnel in HTTP/2 has none, and its bytes would be counted against it."""
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -27,7 +29,7 @@ def translate(head: RequestHead, *, http2: bool) -> RequestHead:
 
 def as_upgrade(head: RequestHead) -> RequestHead:
     """Turn an extended CONNECT into the HTTP/1 request that asks for the same."""
-    headers = list(head.headers)
+    headers = [field for field in head.headers if field[0] != _LENGTH]
     if head.protocol == b"websocket" and get(headers, _KEY) is None:
         key = base64.b64encode(os.urandom(16))
         headers.append((_KEY, key, b"Sec-WebSocket-Key"))
@@ -36,14 +38,14 @@ def as_upgrade(head: RequestHead) -> RequestHead:
 
 def as_connect(head: RequestHead) -> RequestHead:
     """Turn an HTTP/1 upgrade into an extended CONNECT."""
-    headers = [field for field in head.headers if field[0] != _KEY]
+    headers = [field for field in head.headers if field[0] not in {_KEY, _LENGTH}]
     return RequestHead(0, b"CONNECT", head.scheme, head.authority, head.path, headers, False, 20, head.protocol)
 
 
 def switched(head: RequestHead, headers: Headers) -> Headers:
     """Return the fields of the 101 an HTTP/1 client expects, when the server consented in HTTP/2."""
     key = get(head.headers, _KEY)
-    kept = [field for field in headers if field[0] not in {b"content-length", _ACCEPT}]
+    kept = [field for field in headers if field[0] not in {_LENGTH, _ACCEPT}]
     if head.protocol == b"websocket" and key is not None:
         kept.append((_ACCEPT, accept(key), b"Sec-WebSocket-Accept"))
     return kept
@@ -51,7 +53,7 @@ def switched(head: RequestHead, headers: Headers) -> Headers:
 
 def established(headers: Headers) -> Headers:
     """Return the fields of the 200 an HTTP/2 client expects, when the server consented by 101."""
-    return [field for field in headers if field[0] != _ACCEPT]
+    return [field for field in headers if field[0] not in {_LENGTH, _ACCEPT}]
 
 
 def accept(key: bytes) -> bytes:

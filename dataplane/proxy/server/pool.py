@@ -233,6 +233,8 @@ class Pool(Owner):
             if self.streams:
                 connection.expect(self.streams)
         self._offer(connection)
+        if self.retired and not self.pending and connection.call is None and not connection.calls:
+            connection.retire()
 
     def told(self, streams: int) -> None:
         """The next connection begins with what this one had to be told."""

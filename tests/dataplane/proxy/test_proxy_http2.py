@@ -400,3 +400,58 @@ def test_extended_connect_becomes_an_upgrade_and_back(rig: MakeRig) -> None:
     assert r.servers[0].read() == b"there"
     r.servers[0].close()
     assert c.events(Data)[-1].end
+
+
+def test_upgrade_with_a_length_becomes_an_extended_connect_without(rig: MakeRig) -> None:
+    """A tunnel in HTTP/2 has no body whose bytes could be counted against `content-length: 0`."""
+    r = rig(h2_config(False))
+    asker = r.client().send(
+        b"GET /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Key: k\r\nContent-Length: 0\r\n\r\n"
+    )
+    s = server(r)
+    (asked,) = s.events(RequestHead)
+    assert (asked.method, get(asked.headers, b"content-length")) == (b"CONNECT", None)
+    s.do("send_response", asked.stream, 200, b"", [], False)
+    assert asker.read().startswith(b"HTTP/1.1 101 ")
+    asker.send(b"hello")
+    s.do("send_data", asked.stream, b"there", False)
+
+    assert [data.data for data in s.events(Data)] == [b"hello"]
+    assert asker.read() == b"there"
+
+
+def test_length_goes_with_neither_half_of_an_upgrade_from_http2(rig: MakeRig) -> None:
+    """Neither the server's 101 nor the client's CONNECT has a body."""
+    r = rig()
+    c = client(r)
+    length = (b"content-length", b"0", b"content-length")
+    asked = RequestHead(0, b"CONNECT", b"http", b"web", b"/chat", [length], False, 20, b"websocket")
+    c.do("send_request", asked, False)
+    assert b"content-length" not in r.servers[0].read().lower()
+    r.servers[0].send(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\nhi"
+    )
+    answer, data = c.events()
+
+    assert (answer.status, get(answer.headers, b"content-length"), data.data) == (200, None, b"hi")
+
+
+@pytest.mark.parametrize("protocol", [AppProtocol.HTTP1, AppProtocol.HTTP2])
+def test_connection_to_a_gone_endpoint_that_opens_for_nobody_is_closed(rig: MakeRig, protocol: AppProtocol) -> None:
+    """Who asked for it left while it was dialled."""
+
+    def at(address: str) -> Any:
+        return config(clusters=(cluster(address, protocol=protocol),))
+
+    r = rig(at("10.1.0.1"))
+    r.dialer.held = True
+    r.client().send(b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n")
+    r.accepted[0].abort()
+    r.turn()
+    r.runtime.install(compile_tables(at("10.1.0.2"), r.runtime.tables))
+    r.dialer.held = False
+    r.turn()
+
+    assert r.servers[0].ended
+    assert not r.runtime.upstreams

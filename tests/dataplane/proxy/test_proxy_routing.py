@@ -157,6 +157,17 @@ def test_mirror_gets_a_copy_and_nobody_waits_for_it(rig: MakeRig) -> None:
     assert r.counted(200) == 1
 
 
+@pytest.mark.parametrize("port", [b"", b":80"])
+def test_mirror_of_an_ipv6_host_gets_its_authority_as_it_is(rig: MakeRig, port: bytes) -> None:
+    """`-shadow` fits neither inside the brackets nor behind them."""
+    row = everything(forward(mirrors=(("m", 1.0),)))
+    r = rig(config(row, clusters=(cluster("10.0.0.1"), cluster("10.0.0.2", name="m"))))
+    r.client().send(b"GET / HTTP/1.1\r\nHost: [fd00::1]" + port + b"\r\n\r\n")
+    by = {peer.address[0]: peer for peer in r.servers}
+
+    assert by["10.0.0.2"].read().startswith(b"GET / HTTP/1.1\r\nHost: [fd00::1]" + port + b"\r\n")
+
+
 def test_mirror_that_is_down_changes_nothing(rig: MakeRig) -> None:
     """It is only a copy."""
     row = everything(forward(mirrors=(("m", 1.0),)))
