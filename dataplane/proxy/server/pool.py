@@ -2,8 +2,9 @@
 
 In: who asks for a connection. Out: `READY` (with the connection in `ready`), `WAIT` (it hears later, by `connected` or
 `unconnected`) or `REFUSED` (with `reason` and `detail`); what follows from it is the caller's to do. Refuses who comes
-beyond the cluster's pending bound, and opens no connection beyond its bound unless it has none. HTTP/2 opens another connection when the peer's stream limit is reached.
-Nobody waits longer than connecting may take: where no further connection can be opened, that is how long one has to become free.
+beyond the cluster's pending bound, and opens no connection beyond its bound unless it has none. HTTP/2 opens another
+connection when the peer's stream limit is reached, unless that is none at all. Nobody waits longer than connecting may
+take: where no further connection can be opened, that is how long one has to become free.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ class Pool(Owner):
         self.retired = slot.retired
         self.timeout = cluster.connect_timeout
         self.connecting = 0
-        self.streams = 0
-        """What the server said last that it takes at once on a connection; 0 when it has not."""
+        self.streams = -1
+        """What the server said last that it takes at once on a connection; -1 when it has not."""
         self.idle: list[HttpUpstream] = []
         """HTTP/1 connections without a request; the last used is used first."""
         self.connections: list[HttpUpstream] = []
@@ -186,6 +187,8 @@ class Pool(Owner):
         while self.connecting < wanted:
             if self.connections and not circuit.may_connect():
                 self.runtime.metrics.events.of("connections_overflow").value += 1
+            elif self.connections and self.streams == 0:
+                pass  # it takes none for now, on whichever connection (RFC 9113, section 6.5.2)
             elif self._dial():
                 continue
             elif not self.connections:
@@ -230,8 +233,10 @@ class Pool(Owner):
         self.connecting -= 1
         if self.http2:
             self._current = connection
-            if self.streams:
+            if self.streams > 0:
                 connection.expect(self.streams)
+            else:
+                self.streams = -1  # where another took none, this one may take some, and need not say so
         self._offer(connection)
         if self.retired and not self.pending and connection.call is None and not connection.calls:
             connection.retire()

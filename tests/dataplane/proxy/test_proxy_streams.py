@@ -109,6 +109,41 @@ def test_streams_sent_before_the_limit_was_known_are_sent_again(rig: MakeRig, me
     assert r.runtime.metrics.events.of("endpoint_set_aside").value == 0
 
 
+def test_server_that_takes_no_streams_is_waited_for_and_not_dialled_anew(rig: MakeRig) -> None:
+    """Its limit of none holds until it says another, or until connecting would have taken too long."""
+    only = replace(cluster("10.1.0.1", protocol=AppProtocol.HTTP2), connect_timeout=0.3)
+    r = rig(config(clusters=(only,)))
+    asking = client(r)
+    ask(asking, 1)
+    server = Speaker(r.servers[0], Http2Server(Limits(concurrent_streams=1)))
+    server.pump()
+    (first,) = server.events(RequestHead)
+    server.peer.send(settings_of(0))
+    ask(asking, 2)
+    assert len(r.dialer.dials) == 1
+    r.run(0.4)
+    assert [head.status for head in asking.events(ResponseHead)] == [503, 503]
+    ask(asking, 1)
+    server.do("send_response", first.stream, 204, b"", [], True)
+    assert server.events(RequestHead) == []
+    server.peer.send(settings_of(1))
+    (second,) = server.events(RequestHead)
+    server.do("send_response", second.stream, 204, b"", [], True)
+
+    assert [head.status for head in asking.events(ResponseHead)] == [204, 204]
+    assert len(r.dialer.dials) == 1
+    server.peer.send(settings_of(0))
+    server.peer.close()
+    ask(asking, 2)
+    assert len(r.servers) == 2
+    assert len(Speaker(r.servers[1], Http2Server(Limits())).events(RequestHead)) == 2
+
+
+def settings_of(streams: int) -> bytes:
+    """SETTINGS_MAX_CONCURRENT_STREAMS alone, as a frame (RFC 9113, section 6.5)."""
+    return b"\0\0\6\4\0\0\0\0\0" + b"\0\3" + streams.to_bytes(4, "big")
+
+
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with pairs.pair(tmp_path_factory.mktemp("pair"), threads=STREAMS + 8) as pair:
