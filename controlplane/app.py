@@ -24,12 +24,12 @@ from aiohttp import web
 
 from controlplane import admin, replicas, reports
 from controlplane.ca.access import identified
-from controlplane.ca.changing import RootChange, Step
+from controlplane.ca.changing import RootChange
 from controlplane.ca.rootchange import Stage
 from controlplane.ca.service import Certificates, Issuing, ca_handlers
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Caller, Tokens
-from controlplane.ca.trust import Trust
+from controlplane.ca.trust import Step, Trust
 from controlplane.feed.feed import Feed
 from controlplane.feed.kinds import CONFIGURED, REGISTRATIONS, ROLLED
 from controlplane.feed.namespaces import Namespaces
@@ -326,7 +326,7 @@ class App:
         self.writer.want(("trust bundle",), write)
 
     def _want_root_change(self, step: Step | None) -> None:
-        self.writer.want(("root change",), None if step is None else lambda: self.trust.keep(self.cluster, *step))
+        self.writer.want(("root change",), None if step is None else lambda: self.trust.keep(self.cluster, step))
 
     def _roots_changed(self) -> None:
         self._want_authority()

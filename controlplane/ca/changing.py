@@ -13,7 +13,7 @@ from typing import Any
 
 from controlplane.ca import rootchange
 from controlplane.ca.rootchange import Facts, Record, Stage
-from controlplane.ca.trust import Held, Trust
+from controlplane.ca.trust import Held, Step, Trust
 from controlplane.feed.objects import ObjectStore
 from controlplane.model.meta import created
 from controlplane.replicas import Statement
@@ -21,10 +21,6 @@ from meshapi import names
 
 EVERY_SECONDS = 1.0
 _ENDED = frozenset({"Succeeded", "Failed"})
-
-
-Step = tuple[Held, Record]
-"""The issuer to keep, and the record beside it."""
 
 
 class RootChange:
@@ -64,14 +60,18 @@ class RootChange:
         trust = self._trust
         kept, brought = trust.kept, trust.brought
         if kept is None:
-            return (brought, Record()) if brought is not None else None
+            life = max(trust.record.life, self._life)
+            return self._step(brought, Record(life=life)) if brought is not None else None
         record = rootchange.advanced(self._facts(kept))
         if record is None:
             # Another issuer under the same roots signs already, and is kept in place of the last.
             same = brought is not None and brought.data != kept.data and trust.used is brought
-            return (brought, trust.record) if same and brought is not None else None
+            return self._step(brought, trust.record) if same and brought is not None else None
         signing = brought if record.stage is Stage.SIGN and brought is not None else kept
-        return signing, record
+        return self._step(signing, record)
+
+    def _step(self, held: Held, record: Record) -> Step:
+        return Step(held=held, record=record, seen=self._trust.kept_data, before=self._trust.record)
 
     def _facts(self, kept: Held) -> Facts:
         trust = self._trust
@@ -121,7 +121,8 @@ def _same(one: Step | None, other: Step | None) -> bool:
     """Tell whether two steps are one, wanted at two times: a wish keeps its place in the Writer's back-off."""
     if one is None or other is None:
         return one is other
-    return one[0] is other[0] and replace(one[1], since=0.0) == replace(other[1], since=0.0)
+    same = replace(one.record, since=0.0) == replace(other.record, since=0.0)
+    return same and one.held is other.held and (one.seen, one.before) == (other.seen, other.before)
 
 
 def _has_sidecar(pod: Mapping[str, Any]) -> bool:

@@ -87,7 +87,7 @@ class Record:
     old: Roots = frozenset()
     """Roots that sign no more, or were not to sign after all, and are to go."""
     life: float = 0.0
-    """Longest life, in seconds, of a certificate signed since the last time nothing was to go."""
+    """Longest life, in seconds, a certificate may have been signed for. It never falls: one signed a moment before it was set shorter is out for all of it."""
 
     def dumps(self) -> str:
         """Write it."""
@@ -159,20 +159,19 @@ def happened(facts: Facts) -> Event | None:
 
 
 def advanced(facts: Facts) -> Record | None:
-    """Give the record of the next stage; None where nothing has happened."""
+    """Give the record of the next stage, or the same with a longer life; None where nothing has happened."""
     event = happened(facts)
+    record = replace(facts.record, life=max(facts.record.life, facts.life))
     if event is None:
-        return None
-    record = facts.record
+        return record if record != facts.record else None
     stage = TRANSITIONS[record.stage, event]
     if stage is Stage.STEADY:
-        return Record(since=facts.now)
+        return Record(since=facts.now, life=record.life)
     if event is Event.ANNOUNCED:
         return replace(record, stage=stage, since=facts.now)
     old = record.old | record.new | (facts.signing if event is Event.ACKNOWLEDGED else frozenset())
     new = facts.wanted if event is Event.WANTED else frozenset()
-    moved = replace(record, stage=stage, since=facts.now, new=new, old=old - facts.wanted)
-    return replace(moved, life=max(record.life, facts.life))
+    return replace(record, stage=stage, since=facts.now, new=new, old=old - facts.wanted)
 
 
 def trusted(record: Record, wanted: Roots, signing: Roots, bundle: Roots) -> Roots:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,20 @@ class Held:
         return fingerprint(self.issuer.certificate)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What is to be kept, and what that was decided on."""
+
+    held: Held
+    """The issuer to keep."""
+    record: Record
+    """The record beside it."""
+    seen: Mapping[str, str] | None
+    """What the Secret held then, usable or not; None where there was none."""
+    before: Record
+    """What the record was then."""
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """Name a certificate."""
     return certificate.fingerprint(hashes.SHA256()).hex()
@@ -78,6 +92,8 @@ class Trust:
         """The issuer that is wanted."""
         self.kept: Held | None = None
         """The issuer in use, as it is kept."""
+        self.kept_data: dict[str, str] | None = None
+        """What its Secret holds, usable or not."""
         self.record = Record()
         """How far a change of roots has come."""
         self._signed = ""
@@ -176,6 +192,7 @@ class Trust:
 
     def _take_kept(self, obj: dict[str, Any], data: dict[str, str]) -> None:
         self.record = _recorded(obj, self.record)
+        self.kept_data = data
         self.kept = self._proved(data)
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
@@ -191,7 +208,7 @@ class Trust:
             again = self.kept is not None and self._settings.ca_create
             self.refused = "" if again else _REMOVED if self.kept is None else _REMOVED_IN_USE
         elif name == self.kept_name:
-            self.kept, self.record = None, Record()
+            self.kept, self.kept_data, self.record = None, None, Record()
         elif name == self.bundle_name:
             self._written = frozenset()
         elif name == self._settings.ca_roots_config_map:
@@ -202,7 +219,7 @@ class Trust:
         """Take in that a whole list did not hold something: it was removed meanwhile, or never there."""
         held = {
             self._settings.ca_secret: self.brought is not None and not self.refused,
-            self.kept_name: self.kept is not None,
+            self.kept_name: self.kept_data is not None,
             self.bundle_name: bool(self._written),
             self._settings.ca_roots_config_map: bool(self._lent) and not self.roots_refused,
         }
@@ -231,21 +248,20 @@ class Trust:
             if error.code != 409:
                 raise
 
-    async def keep(self, cluster: Cluster, held: Held, record: Record) -> None:
-        """Keep the issuer in use and how far a change has come; raises ApiError, 409 when somebody was faster."""
+    async def keep(self, cluster: Cluster, step: Step) -> None:
+        """Keep the issuer in use and how far a change has come; raises ApiError, 409 when the Secret is no more what the step was decided on."""
         namespace = self._settings.namespace
-        secret = self._secret(self.kept_name, held.data)
-        secret["metadata"]["annotations"] = {names.ROOT_CHANGE: record.dumps()}
+        secret = self._secret(self.kept_name, step.held.data)
+        secret["metadata"]["annotations"] = {names.ROOT_CHANGE: step.record.dumps()}
         path = path_of("v1", "secrets", namespace, self.kept_name)
-        before, known = self.record, self.kept
         try:
             fresh = await cluster.get(path)
         except ApiError as error:
-            if error.code != 404:
+            if error.code != 404 or step.seen is not None:
                 raise
             await cluster.create(path_of("v1", "secrets", namespace), secret)
             return
-        if known is None or fresh.get("data") != known.data or _recorded(fresh, before) != before:
+        if (fresh.get("data") or {}) != step.seen or _recorded(fresh, step.before) != step.before:
             raise ApiError(
                 409, "Conflict", f"Secret {namespace}/{self.kept_name} is not as it was when this was decided"
             )

@@ -6,7 +6,7 @@ The machine has replicas that see late, restart and lead in turn, sidecars that 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -65,11 +65,12 @@ class Changing(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.wanted, self.signing, self.record, self.bundle = "a", "a", Record(), frozenset({"a"})
+        self.wanted, self.signing, self.record, self.bundle = "a", "a", Record(life=LIFE), frozenset({"a"})
         self.replicas = [self.started() for _ in range(3)]
         self.sidecars = [Sidecar(frozenset({"a"}), 0.0) for _ in range(2)]
         self.leader = 0
         self.used = {"a"}
+        self.life = LIFE
 
     def started(self) -> Replica:
         """A replica reads what there is before it serves."""
@@ -223,12 +224,19 @@ class Changing(RuleBasedStateMachine):
             acknowledged=not behind,
             signed=all(one.get("signs") == lead.signing for one in said),
             bundle=self.bundle,
-            life=LIFE,
+            life=self.life,
         )
+
+    @rule(life=st.sampled_from((1.0, LIFE / 10, LIFE)))
+    def another_life_is_set(self, life: float) -> None:
+        """By a rollout of every replica, which takes longer than a leader to write it down."""
+        self.life = life
+        self.replica_sees(self.leader, "signing")
+        self.leader_acts()
 
     def renew(self, sidecar: Sidecar) -> None:
         assert sidecar.replica is not None
-        sidecar.signed_by, sidecar.until = self.replicas[sidecar.replica].signs, self.now + LIFE
+        sidecar.signed_by, sidecar.until = self.replicas[sidecar.replica].signs, self.now + self.life
 
     @invariant()
     def every_sidecar_trusts_every_replica(self) -> None:
@@ -332,6 +340,27 @@ def test_stage_follows_from_what_is_known_and_from_nothing_else(
     said = None if after is None else (after.stage, "".join(sorted(after.new)), "".join(sorted(after.old)))
     assert said == following
     assert after is None or after.since == known.now
+
+
+def test_life_that_is_set_longer_is_written_down_at_once_and_one_that_is_set_shorter_not() -> None:
+    """Certificates of a week are out for a week after an hour is set, also those that were signed while the last change ended: a root stays for them."""
+    week, hour = 604_800.0, 3600.0
+    raised = advanced(facts(at(Stage.STEADY), "a", "a", life=week))
+    assert raised == replace(at(Stage.STEADY), life=week)
+    assert advanced(facts(raised, "a", "a", life=hour)) is None
+
+    ended = advanced(facts(replace(at(Stage.DROP, old="z"), life=week), "a", "a", bundle=frozenset("a"), life=hour))
+    assert ended is not None
+    assert (ended.stage, ended.life) == (Stage.STEADY, week)
+    record, signing, stages = ended, "a", []
+    while record.stage is not Stage.OUTLIVE:
+        following = advanced(facts(record, "b", signing, life=hour))
+        assert following is not None
+        record, signing = following, "b" if following.stage is Stage.SIGN else signing
+        stages.append(record.stage)
+    assert stages == [Stage.ANNOUNCE, Stage.TRUST, Stage.SIGN, Stage.OUTLIVE]
+    last = record.since + week + CLOCKS_DIFFER - 1
+    assert advanced(facts(record, "b", "b", life=hour, now=last)) is None
 
 
 def test_no_record_that_can_be_written_has_nowhere_to_go() -> None:
