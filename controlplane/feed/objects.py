@@ -2,16 +2,20 @@
 
 In: `apply`, `remove` and `retain` from the reflectors and from nobody else, in any order, repeated or not. Out: objects by kind, and to
 listeners a `Ref` for each change that matters. One mutator, this class; objects are never changed in
-place, so readers may hold on to them. Refuses objects without kind-proper metadata by ignoring them.
+place, so readers may hold on to them. Refuses objects without kind-proper metadata by ignoring them. A listener that raises is logged, and keeps no other
+from hearing.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from controlplane.feed.kinds import CONFIGURED
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
@@ -43,6 +47,8 @@ class ObjectStore:
     def __init__(self) -> None:
         self._kinds: dict[str, dict[tuple[str, str], Object]] = {}
         self._listeners: list[Listener] = []
+        self._defect: tuple[Listener, type[Exception]] | None = None
+        """Who could not take what last, and why."""
 
     def listen(self, listener: Listener) -> None:
         """Call back on every change that matters."""
@@ -90,7 +96,12 @@ class ObjectStore:
 
     def _tell(self, ref: Ref) -> None:
         for listener in self._listeners:
-            listener(ref)
+            try:
+                listener(ref)
+            except Exception as error:  # the object is taken in, so no list tells it again: the others hear of it now
+                words = f"a defect keeps somebody from hearing of {ref.kind} {ref.namespace}/{ref.name}: {error!r}"
+                known, self._defect = self._defect, (listener, type(error))
+                log.exception(words, exc_info=self._defect != known)
 
 
 def _essence(kind: str, obj: Object) -> Object:

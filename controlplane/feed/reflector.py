@@ -1,7 +1,7 @@
 """Follow one kind of object in one version: list it in chunks, then watch it, for ever.
 
 In: a Cluster and a Kind, in the version it is served in. Out: `apply`, `remove` and `retain` on a sink, and how it goes in a `Health`. It resumes from the
-last resourceVersion (bookmarks keep that fresh), lists again after 410 Gone or when a watch is refused time and again, waits longer and longer with jitter
+last resourceVersion (bookmarks keep that fresh), lists again after 410 Gone or when a watch is refused, or cannot be read, time and again, waits longer and longer with jitter
 between failures, and takes a silent connection for a dead one. It raises nothing but cancellation: whatever goes wrong is logged once a change of cause and retried.
 """
 
@@ -32,7 +32,8 @@ LONGEST_WAIT = 5.0
 STEADY_SECONDS = 5.0
 """A watch that lasted so long was no failure: go on at once."""
 REFUSALS = 3
-"""So many watches refused one after the other, and the version to resume from is given up: the server may have been set back, and never reach it."""
+"""So many watches refused or not to be read one after the other, and the version to resume from is given up: the server may have been set back, and never reach it,
+or what cannot be read is the first thing after it."""
 SLICE = 500
 """Objects taken in before others get their turn."""
 
@@ -163,8 +164,8 @@ class Reflector:
                     self._take(msgspec.json.decode(line, type=_Event))
                     self._refused = 0
                 self.health.heard(self._version)
-        except ApiError as error:
-            if error.code == 410:
+        except (ApiError, msgspec.MsgspecError) as error:
+            if isinstance(error, ApiError) and error.code == 410:
                 raise _GoneError from error
             self._refused += 1
             if self._refused >= REFUSALS:

@@ -22,7 +22,7 @@ from controlplane.write.writer import Job, Writer
 from meshapi import names
 
 STALE_SECONDS = 60.0
-"""News that could not be written for so long is none any more."""
+"""News that could not be written for so long is none any more, and is dropped."""
 MAX_KNOWN = 20_000
 """Workloads of which it is remembered what was told; beyond that the oldest are told of again."""
 _KINDS = frozenset(kind.name for kind in ROLLED)
@@ -41,7 +41,10 @@ class Notices:
 
     def tell(self, ref: Ref, news: News) -> None:
         """Have something told on a workload, if this replica leads."""
-        self._writer.want(("event", news.reason, ref.kind, ref.namespace, ref.name), self._job(ref, news))
+        key, job = ("event", news.reason, ref.kind, ref.namespace, ref.name), self._job(ref, news)
+        self._writer.want(key, job)
+        # Most replicas never lead: what they would tell must not gather.
+        asyncio.get_running_loop().call_later(STALE_SECONDS, self._writer.drop, key, job)
 
     def _changed(self, ref: Ref) -> None:
         pod = self._store.get(*_place(ref)) if ref.kind == "Pod" else None
@@ -61,12 +64,7 @@ class Notices:
             self.tell(workload, news)
 
     def _job(self, ref: Ref, news: News) -> Job:
-        clock = asyncio.get_running_loop().time
-        until = clock() + STALE_SECONDS
-
         async def write() -> None:
-            if clock() > until:
-                return
             kind = kind_of(ref.kind)
             api = kind.api(kind.versions[0])
             try:

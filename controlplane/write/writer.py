@@ -103,6 +103,11 @@ class Writer:
         self._jobs[key] = job
         self._wake.set()
 
+    def drop(self, key: Hashable, job: Job) -> None:
+        """Want a job no more, unless another one took its place."""
+        if self._jobs.get(key) is job:
+            self.want(key, None)
+
     async def run(self) -> None:
         """Do the jobs until cancelled."""
         clock = asyncio.get_running_loop().time

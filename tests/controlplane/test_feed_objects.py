@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.xds.debounce import Debounce
 
@@ -63,6 +65,26 @@ def test_whole_list_takes_away_what_is_not_on_it() -> None:
     assert [one["metadata"]["name"] for one in store.of("Pod")] == ["b"]
     assert heard == [Ref("Pod", "n", "a")]
     assert store.count()["Node"] == 1
+
+
+def test_listener_that_raises_keeps_no_other_from_hearing(caplog: pytest.LogCaptureFixture) -> None:
+    """The object is taken in, so a list would not tell of it again. Where the defect is, is said once; what it kept from being heard, each time."""
+    store, heard = ObjectStore(), []
+
+    def defect(ref: Ref) -> None:
+        raise KeyError(ref.name)
+
+    store.listen(defect)
+    store.listen(heard.append)
+
+    assert store.apply("Pod", obj("a"))
+    assert store.apply("Pod", obj("b"))
+    store.retain("Pod", {("n", "b")})
+    assert [ref.name for ref in heard] == ["a", "b", "a"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"a defect keeps somebody from hearing of Pod n/{name}: KeyError('{name}')" for name in ("a", "b", "a")
+    ]
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False, False]
 
 
 def test_object_without_a_name_is_ignored() -> None:

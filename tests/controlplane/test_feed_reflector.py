@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from controlplane.feed.objects import ObjectStore
 from controlplane.feed.reflector import Reflector
 from controlplane.kube import client
 from controlplane.kube.client import ApiError, Cluster, path_of
+from controlplane.kube.connect import Connection
 from meshapi.names import PRESTOP_SECONDS
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.waiting import until
@@ -98,6 +99,22 @@ async def test_long_list_is_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(lists) >= 3
 
 
+class Unreadable(Cluster):
+    """A server whose watches begin, from one version on, with something that cannot be read."""
+
+    def __init__(self, connection: Connection, line: bytes, version: str) -> None:
+        super().__init__(connection)
+        self.line, self.version, self.met = line, version, 0
+
+    async def watch(self, path: str, params: Mapping[str, str], silence: float) -> AsyncIterator[bytes]:
+        if params["resourceVersion"] == self.version:
+            self.met += 1
+            yield b""
+            yield self.line
+        async for line in super().watch(path, params, silence):
+            yield line
+
+
 class Poisoned(ObjectStore):
     """A sink with a defect: it cannot take one object for a while."""
 
@@ -166,6 +183,36 @@ async def test_expired_version_is_listed_anew() -> None:
             kube.forget()
             kube.cut()
             await until(lambda: names(store) == ["b"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"MODIFIED","object":{"metadata":{"name":7,"resourceVersion":"9"}}}',
+        b'{"type":"BOOKMARK","object":[]}',
+        b"<html>",
+    ],
+    ids=["object", "bookmark", "no JSON"],
+)
+async def test_event_that_cannot_be_read_is_gone_around_by_a_list(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first thing after the version to resume from, and would be for ever: nothing behind it would be heard of."""
+    monkeypatch.setattr(module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.02)
+    async with kube_server() as kube:
+        kube.put(pod("a"))
+        poisoned = Unreadable(kube.connection, line, str(kube.version))
+        store = ObjectStore()
+        task = asyncio.ensure_future(Reflector(poisoned, POD, store).run())
+        await until(lambda: names(store) == ["a"])
+        kube.put(pod("b"))
+        await until(lambda: names(store) == ["a", "b"])
+        assert poisoned.met == module.REFUSALS
+        kube.put(pod("c"))
+        await until(lambda: names(store) == ["a", "b", "c"])
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await poisoned.close()
 
 
 async def test_failing_server_is_asked_again_with_pauses_and_logged_once(
