@@ -58,6 +58,8 @@ class Statuses:
         self._writer = writer
         self._snapshot: MeshSnapshot | None = None
         """None until there is one: before, nothing is known of any object, and what a status says stays."""
+        self._problems: dict[Ref, Problem] = {}
+        """The first the snapshot names with each object."""
         self._settled: dict[Ref, tuple[object, Object]] = {}
         """What was compared last: the told conditions, and the raw object by identity."""
         self._changed: set[Ref] = set()
@@ -68,6 +70,8 @@ class Statuses:
     def told(self, snapshot: MeshSnapshot) -> None:
         """Compare what a new snapshot says of an object where it, or the object, is another than before."""
         before, self._snapshot = self._snapshot, snapshot
+        if before is None or before.user_problems is not snapshot.user_problems:
+            self._problems = {_place_of(problem): problem for problem in reversed(snapshot.user_problems)}
         changed, self._changed = self._changed, set()
         if before is None:
             changed.update(ref_of(kind.name, obj) for kind in CONFIGURED for obj in self._store.of(kind.name))
@@ -118,7 +122,7 @@ class Statuses:
         if snapshot is None:
             return None
         if ref.kind in {"Mesh", "PeerAuthentication"}:
-            conditions, generation = _conditions(snapshot, ref)
+            conditions, generation = _conditions(snapshot, ref, self._problems.get(ref))
             count = {}
             if ref == MESH:
                 found = self._stale()
@@ -135,7 +139,7 @@ class Statuses:
                     stored.get("conditions") or [], conditions, generation=generation, now=now
                 ),
             }
-        if _problem(snapshot.user_problems, ref) is not None:
+        if ref in self._problems:
             return None
         # A route that names no parent of ours any more has nothing to be told, and what it was told goes.
         key = RouteKey(ref.kind, ref.namespace, ref.name)
@@ -171,13 +175,12 @@ def _differing(old: MeshSnapshot, new: MeshSnapshot) -> set[Ref]:
     ]
     found |= {Ref("PeerAuthentication" if key.namespace else "Mesh", *key) for key in policies}
     problems = {*old.user_problems} ^ {*new.user_problems} if old.user_problems is not new.user_problems else ()
-    found |= {Ref(one.kind, one.namespace, one.name) for one in problems if one.kind in _KINDS}
+    found |= {_place_of(one) for one in problems if one.kind in _KINDS}
     return found | {MESH}
 
 
-def _conditions(snapshot: MeshSnapshot, ref: Ref) -> tuple[tuple[Condition, ...], int]:
+def _conditions(snapshot: MeshSnapshot, ref: Ref, problem: Problem | None) -> tuple[tuple[Condition, ...], int]:
     """What the snapshot says of a policy or Mesh, and the generation it has judged."""
-    problem = _problem(snapshot.user_problems, ref)
     if problem is not None:
         refused = Condition(type="Accepted", status=False, reason=problem.reason, message=problem.message)
         return (refused,), problem.generation
@@ -205,9 +208,8 @@ def _kinds_read(troubles: Iterable[tuple[str, str]]) -> Condition:
     )
 
 
-def _problem(problems: Iterable[Problem], ref: Ref) -> Problem | None:
-    where = (ref.kind, ref.namespace, ref.name)
-    return next((p for p in problems if (p.kind, p.namespace, p.name) == where), None)
+def _place_of(problem: Problem) -> Ref:
+    return Ref(problem.kind, problem.namespace, problem.name)
 
 
 def _same(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from controlplane.compiler.passes import compile_mesh
@@ -10,6 +12,7 @@ from controlplane.feed.kinds import kind_of
 from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.ingest.assemble import ingest
 from controlplane.kube.client import Cluster
+from controlplane.model.meta import Problem
 from controlplane.write.status import Statuses
 from controlplane.write.writer import Writer
 from tests.controlplane.test_write_writer import running
@@ -227,3 +230,35 @@ async def test_mesh_says_which_kinds_cannot_be_read_and_when_they_can_again() ->
     assert said == (
         "HTTPRoute cannot be read: conversion webhook failed; TLSRoute cannot be read: forbidden. What was read before stays in force."
     )
+
+
+class Counting(tuple[Problem, ...]):
+    """Problems that know how often one of them was looked at."""
+
+    __slots__ = ()
+    looked = 0
+
+    def __iter__(self) -> Iterator[Problem]:
+        for problem in super().__iter__():
+            Counting.looked += 1
+            yield problem
+
+    def __reversed__(self) -> Iterator[Problem]:
+        return iter(Counting(self[::-1]))
+
+
+async def test_problems_are_looked_through_once_a_snapshot_however_many_objects_have_one() -> None:
+    """Four thousand routes nobody can read held the loop for a second, and each pod that came or went held it again."""
+    store = ObjectStore()
+    statuses = Statuses(Cluster.__new__(Cluster), store, Writer(), Served())
+    for number in range(100):
+        route = mo.route(f"r{number}", {"backendRefs": [mo.to("api")]})
+        store.apply("HTTPRoute", {**route, "spec": {"parentRefs": "wrong"}})
+    snapshot = compile_mesh(ingest(store))
+    problems = Counting(snapshot.user_problems)
+    assert len(problems) == 100
+    statuses.told(dataclasses.replace(snapshot, user_problems=problems))
+    for _ in range(100):
+        statuses.counted()
+
+    assert Counting.looked <= 2 * len(problems)
