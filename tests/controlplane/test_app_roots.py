@@ -10,6 +10,7 @@ import ssl
 from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from controlplane.ca.issuer import from_secret, new_root, pem
@@ -281,6 +282,23 @@ async def test_replica_says_nothing_to_who_is_not_one() -> None:
             writer.write(b"GET /replica HTTP/1.1\r\nhost: x\r\n\r\n")
             assert b"trusts" not in await reader.read(1000)
             writer.close()
+
+
+@pytest.mark.parametrize("since", ["9" * 5000, "-1", "odd", ""])
+async def test_revision_that_is_none_is_answered_like_any(since: str) -> None:
+    """Whoever reaches the port of the webhooks may ask; a number no one can read was a trace in the log each time."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            url = f"https://127.0.0.1:{mesh.app.ports['webhook']}/replica"
+            query = {"instance": mesh.app._instance, "since": since}
+            trusting = ssl.create_default_context(cadata=mesh.app.trust.roots_pem)
+            name = "tulle.tulle-system.svc"
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(url, params=query, ssl=trusting, server_hostname=name) as answer,
+            ):
+                assert (answer.status, (await answer.json())["pod"]) == (200, "tulle")
 
 
 async def test_pod_that_comes_to_another_replica_is_hinted_at_what_its_workload_uses() -> None:
