@@ -29,6 +29,8 @@ WITHIN = 10.0
 ON = {"tulle.dev/inject": "enabled"}
 API_PORT = 6443
 HOLDS = "every sidecar holds the destinations the cluster has"
+TRUSTS = "every sidecar trusts what the control plane trusts"
+CONNECTED = "every sidecar is connected"
 FOLLOWS = "the control plane follows the cluster's endpoints"
 
 
@@ -88,7 +90,10 @@ def test_sidecar_that_is_cut_off_has_frozen_destinations_and_a_stale_bundle(worl
         world.scale(world.party, "solo", 1)
 
     assert "party/caller: party/other:8080 lacks " in found[HOLDS]
-    assert "party/caller has a stale bundle" in found["every sidecar trusts what the control plane trusts"]
+    assert "party/caller has a stale bundle" in found[TRUSTS]
+    world.cluster.mend()
+    # Its old stream looks alive to both ends for a while, and is then made anew: the next test would meet that.
+    world.party.until(lambda: not {HOLDS, TRUSTS, CONNECTED} & told(world).keys(), 60, "a sidecar that follows again")
 
 
 def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stale(world: World, plane: str) -> None:
@@ -100,16 +105,18 @@ def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stal
     command = world.party.command("exec", "caller", "-c", "app", "--", "python", "-c", ASK_ON)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as asking:
         assert asking.stdout is not None
-        assert asking.stdout.readline() == b"passed through\n"
+        assert asking.stdout.readline() == b"200\n"
         try:
             found = told(world)
         finally:
             asking.kill()
+            said = asking.stdout.read().split()
             world.cluster.mend()
             world.party("delete", "service", "fresh")
 
     assert world.ready(world.system, "tulle")[0] in found[FOLLOWS]
     assert "party/fresh is unknown" in found[FOLLOWS]
+    assert HOLDS in found, (said, found)
     assert "party/caller: party/fresh:8080 has vanished for it" in found[HOLDS]
     assert "is stale" in found["the bundle remembers every root that is trusted"]
     world.system.until(lambda: roots(world).strip() != spoilt(before)["roots"].strip(), 60, "the bundle of before")
@@ -117,12 +124,12 @@ def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stal
 
 ASK_ON = (
     "import time,urllib.request as u\n"
-    "for n in range(60):\n"
-    "  assert u.urlopen('http://fresh:8080/').status==200\n"
-    "  if not n: print('passed through',flush=True)\n"
+    "for _ in range(60):\n"
+    "  try: print(u.urlopen('http://fresh:8080/').status,flush=True)\n"
+    "  except OSError as error: print(repr(error),flush=True)\n"
     "  time.sleep(0.5)\n"
 )
-"""Passes through, and keeps the destination in use for half a minute."""
+"""Passes through, and keeps the destination in use for half a minute, also where a call fails."""
 
 
 def fresh() -> Object:
