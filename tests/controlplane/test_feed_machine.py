@@ -104,9 +104,11 @@ class Feeding(RuleBasedStateMachine):
             self.loop.run_until_complete(self.task)
 
     def teardown(self) -> None:
-        self._end()
-        asyncio.set_event_loop(None)
-        self.loop.close()
+        try:
+            self._end()
+        finally:
+            asyncio.set_event_loop(None)
+            self.loop.close()
 
     def _pass(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))

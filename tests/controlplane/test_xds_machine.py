@@ -138,11 +138,13 @@ class Mesh(RuleBasedStateMachine):
         self._publish()
 
     def teardown(self) -> None:
-        for client in self.clients:
-            if client.conversation is not None:
-                client.hang_up()
-        held = self.source.sizes()
-        self.loop.close()
+        try:
+            for client in self.clients:
+                if client.conversation is not None:
+                    client.hang_up()
+            held = self.source.sizes()
+        finally:
+            self.loop.close()
         assert held == {"resources": 0, "inputs": 0}
 
     def _act(self, act: Callable[[], Any]) -> None:
