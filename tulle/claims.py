@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshapi import names
-from tulle.commands.install import without_bundle
 from tulle.lookup import is_ready
 from tulle.output import FAILED, OK, WARNING
 
@@ -231,6 +230,11 @@ def _conditions(obj: Object) -> list[Object]:
 
 def _place(obj: Object) -> tuple[str, str]:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def without_bundle(configuration: Object) -> list[str]:
+    """Name the webhooks of a configuration that no API server could verify."""
+    return [hook["name"] for hook in configuration.get("webhooks") or () if not hook["clientConfig"].get("caBundle")]
 
 
 def some(items: Sequence[str], between: str = ", ") -> str:

@@ -46,6 +46,18 @@ def is_injected(pod: Object) -> bool:
     return names.STATUS in (pod["metadata"].get("annotations") or {})
 
 
+def injected(kube: Kube) -> list[Object]:
+    """List the pods of the cluster that carry a sidecar."""
+    pods = kube.items("/api/v1/pods", labelSelector=f"{names.MESH_LABEL}={names.ENABLED}")
+    return [pod for pod in pods if is_injected(pod)]
+
+
+def trusted_roots(kube: Kube, system: str) -> str:
+    """Read the roots the control plane trusts, PEM; empty where there are none yet."""
+    found = kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust") or {}
+    return "".join((found.get("data") or {}).values())
+
+
 def is_ready(pod: Object) -> bool:
     """Tell whether a pod is ready and staying."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
@@ -170,11 +182,11 @@ def strays(kube: Kube, known: Iterable[Object]) -> list[Object]:
     """List the running sidecars no replica knows, each with why it is not connected, as it says itself."""
     connected = {(proxy["namespace"], proxy["pod"]) for proxy in known}
     found = []
-    for pod in kube.items("/api/v1/pods", labelSelector=f"{names.MESH_LABEL}={names.ENABLED}"):
+    for pod in injected(kube):
         metadata = pod["metadata"]
         place = (metadata["namespace"], metadata["name"])
         running = (pod.get("status") or {}).get("phase") == "Running" and "deletionTimestamp" not in metadata
-        if place in connected or not is_injected(pod) or not running:
+        if place in connected or not running:
             continue
         try:
             said = ask_pod(kube, pod, names.PROXY_ADMIN_PORT, "/control-plane")

@@ -22,6 +22,7 @@ from meshapi import names
 from tulle import output
 from tulle.cli import Target
 from tulle.kube import KubeError
+from tulle.lookup import trusted_roots
 from tulle.output import FAILED, OK, WARNING, Failure
 
 Object = dict[str, Any]
@@ -71,10 +72,9 @@ def _inject_file(file: IO[str], settings: InjectSettings) -> list[Object]:
 def _roots(target: Target) -> str:
     """Read the roots trusted now; none where there is no cluster."""
     try:
-        found = target.kube().find(f"/api/v1/namespaces/{target.system}/configmaps/tulle-trust")
+        return trusted_roots(target.kube(), target.system)
     except (KubeError, Failure):
         return ""
-    return "".join(((found or {}).get("data") or {}).values())
 
 
 def _inject_document(document: Object, settings: InjectSettings) -> Object:

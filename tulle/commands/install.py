@@ -12,16 +12,14 @@ from typing import Any
 
 import click
 
-from meshapi import names
-from tulle import helm, output, owning, stranding
+from tulle import claims, helm, output, owning, stranding
 from tulle.cli import Target
 from tulle.kube import Kube, KubeError
-from tulle.lookup import SYSTEM_SELECTOR, is_ready
+from tulle.lookup import SYSTEM_SELECTOR, injected, is_ready, trusted_roots
 from tulle.output import Failure
 
 MADE_BY = {"app.kubernetes.io/managed-by": "tulle-cli"}
 """On a namespace this command made, so that `uninstall` takes it away again."""
-_NAMED = 5
 _WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/"
 CONFIGURATIONS = ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 
@@ -109,10 +107,11 @@ def warn_of_stranding(kube: Kube, system: str) -> None:
     """Say, before another root is made, whose sidecars would not trust it; nothing where the authority they trust is there."""
     if kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust") is not None:
         return
-    found = stranding.stranded(_meshed(kube), "")
+    found = stranding.stranded(injected(kube), "")
     if found:
+        named = claims.some(["/".join(workload) for workload in found])
         click.echo(
-            f"{output.WARNING} there are sidecars of {_some(found)}, and the roots they trust are not in namespace {system}. "
+            f"{output.WARNING} there are sidecars of {named}, and the roots they trust are not in namespace {system}. "
             "Unless Secret tulle-ca has one of them they will not trust this control plane, and calls fail as workloads roll; they must be made anew.",
             err=True,
         )
@@ -120,8 +119,7 @@ def warn_of_stranding(kube: Kube, system: str) -> None:
 
 def tell_stranded(kube: Kube, system: str) -> None:
     """Say whose sidecars do not trust the control plane that is there now, and how to make them anew."""
-    trust = kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust") or {}
-    found = stranding.stranded(_meshed(kube), "".join((trust.get("data") or {}).values()))
+    found = stranding.stranded(injected(kube), trusted_roots(kube, system))
     if found:
         click.echo(
             f"{output.WARNING} sidecars were made with other roots than this control plane has. Make them anew:",
@@ -129,16 +127,6 @@ def tell_stranded(kube: Kube, system: str) -> None:
         )
         for line in stranding.remedies(found):
             click.echo(f"    {line}", err=True)
-
-
-def _some(workloads: list[tuple[str, str]]) -> str:
-    named = [f"{namespace}/{workload}" for namespace, workload in workloads[:_NAMED]]
-    more = len(workloads) - _NAMED
-    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
-
-
-def _meshed(kube: Kube) -> list[dict[str, Any]]:
-    return kube.items("/api/v1/pods", labelSelector=f"{names.MESH_LABEL}={names.ENABLED}")
 
 
 def why_not_ready(kube: Kube, system: str) -> str:
@@ -187,11 +175,6 @@ def await_webhooks(kube: Kube, deadline: float) -> None:
             if left <= 0:
                 raise Failure(f"{plural}/tulle has no caBundle for {', '.join(missing)}; see `tulle check`")
             for _, found in kube.watch(_WEBHOOKS + plural, left, fieldSelector="metadata.name=tulle"):
-                missing = without_bundle(found)
+                missing = claims.without_bundle(found)
                 if not missing:
                     break
-
-
-def without_bundle(configuration: dict[str, Any]) -> list[str]:
-    """Name the webhooks of a configuration that no API server could verify."""
-    return [hook["name"] for hook in configuration.get("webhooks") or () if not hook["clientConfig"].get("caBundle")]

@@ -17,7 +17,7 @@ from tulle import helm, output
 from tulle.cli import Target
 from tulle.commands.install import MADE_BY
 from tulle.kube import Kube
-from tulle.lookup import SYSTEM_SELECTOR, is_injected
+from tulle.lookup import SYSTEM_SELECTOR, injected
 from tulle.output import Failure
 
 AUTHORITY = ("secrets/tulle-ca", "secrets/tulle-signing", "configmaps/tulle-trust")
@@ -46,7 +46,7 @@ def uninstall(target: Target, /, **options: Any) -> None:
             "e.g. kubectl delete -f manifests/install.yaml"
         )
     with output.progress("what the control plane made"):
-        still = _sidecars(kube)
+        still = len(injected(kube))
         keep = still > 0 and not options["ca"]
         _remove_leftovers(kube, target.system, keep=keep)
         if options["wait"]:
@@ -85,11 +85,6 @@ def _await_end(kube: Kube, system: str, timeout: int) -> None:
 
 def _own_crds(kube: Kube) -> list[str]:
     return [crd["metadata"]["name"] for crd in kube.items(_CRDS) if crd["spec"]["group"] == names.GROUP]
-
-
-def _sidecars(kube: Kube) -> int:
-    pods = kube.items("/api/v1/pods", labelSelector=f"{names.MESH_LABEL}={names.ENABLED}")
-    return sum(is_injected(pod) for pod in pods)
 
 
 def _remove_leftovers(kube: Kube, system: str, *, keep: bool) -> None:
