@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks import limits
@@ -81,6 +81,12 @@ def line(case: Case, figures: Mapping[str, Any]) -> str:
     return f"| {case.title} | {figures['tulle']:.2f} | {figures['envoy']:.2f} | {case.unit} | {value:.2f} | {goal} | {kept} |"
 
 
+def between(text: str, begin: str, lines: Iterable[str], end: str) -> str:
+    """Put lines in place of what stands between two marks of a page."""
+    head, _, rest = text.partition(begin)
+    return head + "\n".join([begin, *lines, end]) + rest.partition(end)[2]
+
+
 def _write_beside(text: str) -> str:
     """Put what else was measured, the nearer limits, and the profiles behind the table."""
     rows = [f"| case | figure | {' | '.join(_PEERS)} |", "|---|---|" + "---|" * len(_PEERS)]
@@ -96,9 +102,8 @@ def _write_beside(text: str) -> str:
         rows += [_row(case, which, told) for which, told in kept.get("beside", {}).items()]
         if kept.get("profile"):
             profiles.append(f"**{case.title}**\n\n```\n" + "\n".join(kept["profile"]) + "\n```\n")
-    head, _, rest = text.partition(_PROFILES)
     where = "Where our time goes, the ten costliest symbols of the outbound proxy (of handshakes, the accepting one):\n"
-    return head + "\n".join([_PROFILES, *rows, "", where, *profiles, _PROFILES_END]) + rest.partition(_PROFILES_END)[2]
+    return between(text, _PROFILES, [*rows, "", where, *profiles], _PROFILES_END)
 
 
 def _row(case: Case, which: str, figures: Mapping[str, float]) -> str:
@@ -109,9 +114,7 @@ def _row(case: Case, which: str, figures: Mapping[str, float]) -> str:
 def _write_table(summary: Mapping[str, Mapping[str, Any]]) -> None:
     rows = ["| case | Tulle | Envoy | unit | ratio | goal | kept |", "|---|---|---|---|---|---|---|"]
     rows += [line(CASES[name], figures) for name, figures in summary.items()]
-    table = "\n".join([_BEGIN, *rows, _END])
-    head, _, rest = DOCUMENT.read_text().partition(_BEGIN)
-    DOCUMENT.write_text(_write_beside(head + table + rest.partition(_END)[2]))
+    DOCUMENT.write_text(_write_beside(between(DOCUMENT.read_text(), _BEGIN, rows, _END)))
 
 
 def _plot(summary: Mapping[str, Mapping[str, Any]]) -> str:

@@ -7,15 +7,16 @@ nothing, and says of every token that it is good: `<namespace>.<pod>.<account>` 
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
 from benchmarks.control.world import GROUPS, World
+from devcluster.api.errors import StatusError
+from devcluster.api.patches import json_patch, merge_patch
 from meshapi import names
 
 Object = dict[str, Any]
@@ -88,11 +89,14 @@ class Api:
             body["metadata"].setdefault("namespace", namespace)
             return _json(self._world.put(plural, body))
         if isinstance(body, list):
-            return _json(self._world.put(plural, _stepped(old, body)))
+            try:
+                return _json(self._world.put(plural, json_patch(old, body)))
+            except StatusError as error:
+                return _json(error.status(), error.code)
         given = body.get("metadata", {}).get("resourceVersion")
         if given and given != old["metadata"]["resourceVersion"]:
             return _status(409, "Conflict", "the object has been modified")
-        return _json(self._world.put(plural, _merged(old, body)))
+        return _json(self._world.put(plural, merge_patch(old, body)))
 
 
 def _selected(request: web.Request) -> tuple[str, bytes]:
@@ -135,29 +139,6 @@ def _discovery(path: str) -> web.Response:
         for plural, (kind, namespaced) in GROUPS[named].items()
     ]
     return web.json_response({"groupVersion": named, "resources": resources})
-
-
-def _stepped(old: Object, steps: list[Object]) -> Object:
-    """Apply a JSON patch that adds and replaces; its tests are taken as passed."""
-    new = copy.deepcopy(old)
-    for step in steps:
-        if step["op"] == "test":
-            continue
-        at: Any = new
-        *path, last = step["path"].strip("/").split("/")
-        for part in path:
-            at = at[int(part)] if isinstance(at, list) else at[part]
-        at[last] = step["value"]
-    return new
-
-
-def _merged(old: Any, patch: Any) -> Any:
-    if not isinstance(patch, Mapping):
-        return patch
-    new = dict(old) if isinstance(old, Mapping) else {}
-    for key, value in patch.items():
-        new[key] = _merged(new.get(key), value)
-    return {key: value for key, value in new.items() if value is not None}
 
 
 def _json(obj: Object, status: int = 200) -> web.Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import aiohttp
@@ -235,7 +235,7 @@ def _unchecked() -> ssl.SSLContext:
     return context
 
 
-async def measured(size: Size, plan: Plan, tell: Callable[[str], Awaitable[None] | None]) -> dict[str, float]:
+async def measured(size: Size, plan: Plan, tell: Callable[[str], None]) -> dict[str, float]:
     """Measure one size."""
     world = World(size)
     world.grow(size.services - 1, LARGE)

@@ -1,7 +1,7 @@
 """The control plane's process: the program as it is installed, told where the API is; and what it costs by the kernel's account.
 
-In: the URL of an API. Out: CPU seconds of the whole process, threads that ended included; bytes of resident memory; numbers of `/metrics`; the roots it signs by. Refuses to go
-on, with ChildProcessError, when it ends by itself.
+In: the URL of an API. Out: CPU seconds of the whole process, threads that ended included; bytes of resident memory; numbers of `/metrics`. Refuses to go on, with
+ChildProcessError, when it ends by itself.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ class Plane:
     """One control plane, started again at will on the same ports."""
 
     def __init__(self, api: str, directory: Path, log: Path) -> None:
-        self._directory = directory
         self._log = log
         self.xds, self.admin, self.webhook = free_ports(3)
         self._process: asyncio.subprocess.Process | None = None
-        self.kubeconfig = directory / "kubeconfig"
-        self.kubeconfig.write_text(
+        self._kubeconfig = directory / "kubeconfig"
+        self._kubeconfig.write_text(
             yaml.safe_dump(
                 {
                     "clusters": [{"name": "c", "cluster": {"server": api}}],
@@ -51,7 +50,7 @@ class Plane:
         began = time.monotonic()
         environment = {
             **os.environ,
-            "KUBECONFIG": str(self.kubeconfig),
+            "KUBECONFIG": str(self._kubeconfig),
             "TULLE_NAMESPACE": "tulle-system",
             "TULLE_POD": "tulle-0",
             "TULLE_HOST": "127.0.0.1",

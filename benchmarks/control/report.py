@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks import report as sidecar
 from benchmarks.control.synthetic import SIZES
 from benchmarks.peers import ROOT
 
-RESULTS: Final = ROOT / "benchmarks" / "results" / "control_plane.json"
-DOCUMENT: Final = ROOT / "docs" / "performance.md"
+RESULTS: Final = sidecar.RESULTS / "control_plane.json"
 PLOT: Final = ROOT / "docs" / "performance-control.svg"
 NOISE = 1.5
 """A figure so much above the committed one, and above its goal, is a regression: machines lent by the hour vary by a third."""
@@ -63,12 +63,14 @@ FIGURES: Final = {
     "storm_changes_s": Figure(title="changes a second of the storm", unit="1/s"),
     "storm_share": Figure(title="... share of a core", unit="", goal=0.2),
     "storm_admission_p99_ms": Figure(title="... admission p99", unit="ms", goal=50),
+    "storm_admissions_s": Figure(title="... admissions a second, ten asked for", unit="1/s"),
     "loop_lag_longest_ms": Figure(title="longest the loop was held since the start", unit="ms"),
     "gc_longest_ms": Figure(title="longest pause of the collector since the start", unit="ms"),
     "restart_ready_s": Figure(title="ready again after a kill", unit="s"),
     "back_s": Figure(title="all sidecars back after that", unit="s", goal=10),
     "back_admission_p99_ms": Figure(title="... admission p99 meanwhile", unit="ms", goal=50),
-    "rest_share": Figure(title="share of a core at rest, with all streams", unit=""),
+    "rss_back_mb": Figure(title="... resident memory then", unit="MB"),
+    "rest_share": Figure(title="share of a core at rest, with the streams there are", unit=""),
 }
 
 
@@ -83,8 +85,8 @@ def write(results: Figures) -> None:
     whole = {**read(), **{size: {k: round(v, 4) for k, v in one.items()} for size, one in results.items()}}
     ordered = {size: whole[size] for size in SIZES if size in whole}
     RESULTS.write_text(json.dumps(ordered, indent=2) + "\n")
-    head, _, rest = DOCUMENT.read_text().partition(_BEGIN)
-    DOCUMENT.write_text(head + "\n".join([_BEGIN, *table(ordered), _END]) + rest.partition(_END)[2])
+    page = sidecar.DOCUMENT
+    page.write_text(sidecar.between(page.read_text(), _BEGIN, table(ordered), _END))
     PLOT.write_text(plot(ordered))
 
 
@@ -93,9 +95,13 @@ def table(results: Figures) -> Iterator[str]:
     yield f"| | unit | {' | '.join(results)} | goal |"
     yield "|---|---|" + "---|" * (len(results) + 1)
     for name, figure in FIGURES.items():
-        told = [f"{one[name]:.3g}" if name in one else "" for one in results.values()]
+        told = [_short(one[name]) if name in one else "" for one in results.values()]
         goal = f"{figure.goal:g}" if figure.goal else ""
         yield f"| {figure.title} | {figure.unit} | {' | '.join(told)} | {goal}{f' ({figure.large_goal:g})' if figure.large_goal else ''} |"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def regressions(before: Figures, now: Figures) -> list[str]:

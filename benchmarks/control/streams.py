@@ -1,6 +1,6 @@
 """All sidecars of the mesh in one process, as lean as Python allows: one TLS connection and one delta stream each, every response acknowledged.
 
-In, by standard input, a line of JSON a command: `{"connect": {...}}` opens streams (`fleet.Wanted` says which), `{"collect": {}}` asks what came since, `{"settled": {}}`
+In, by standard input, a line of JSON a command: `{"connect": {...}}` opens streams (`fleet.places` says which), `{"collect": {}}` asks what came since, `{"settled": {}}`
 waits until every stream is complete. Out, by standard output, a line of JSON an answer. A stream that ends is opened again after a moment, as a sidecar's is.
 """
 
@@ -38,9 +38,7 @@ class Sidecar:
         self._place = place
         self._channel = channel
         self._versions: dict[str, dict[str, str]] = {}
-        self._lacking: set[str] = set()
         self.complete = asyncio.Event()
-        self.began = 0.0
 
     async def run(self) -> None:
         """Hold a stream for ever."""
@@ -55,20 +53,21 @@ class Sidecar:
         place = self._place
         token = f"{place['namespace']}.{place['pod']}.{place['account']}"
         call = self._channel.stream_stream(xds.ADS_DELTA)(metadata=(("authorization", f"Bearer {token}"),))
-        node = {"id": f"{place['pod']}.{place['namespace']}", "user_agent_name": xds.SIDECAR_AGENT}
-        self._lacking = set(place["names"])
-        for type_, names in place["names"].items():
+        lacking = set(place["names"])
+        for number, (type_, names) in enumerate(place["names"].items()):
             request = Request(type_url=type_, resource_names_subscribe=names)
             request.initial_resource_versions.update(self._versions.get(type_, {}))
-            if node:
-                request.node.user_agent_name, request.node.id = node["user_agent_name"], node["id"]
+            if number == 0:
+                request.node.id, request.node.user_agent_name = (
+                    f"{place['pod']}.{place['namespace']}",
+                    xds.SIDECAR_AGENT,
+                )
                 request.node.metadata.update({xds.NODE_CONTRACT: str(xds.CONTRACT)})
-                node = {}
             await call.write(request.SerializeToString())
         if self._versions:
             # What is held already is not sent again: the last of the answers is the one to a name asked for anew.
             await call.write(Request(type_url=Type.SECRET.url, resource_names_subscribe=["trust"]).SerializeToString())
-            self._lacking = {Type.SECRET.url}
+            lacking = {Type.SECRET.url}
         while isinstance(raw := await call.read(), bytes):
             response = Response.FromString(raw)
             url = response.type_url
@@ -78,10 +77,9 @@ class Sidecar:
             for resource in response.resources:
                 versions[resource.name] = resource.version
                 self._fleet.came(resource.name, now)
-            if self._lacking:
-                self._lacking.discard(url)
-                if not self._lacking:
-                    self.complete.set()
+            lacking.discard(url)
+            if not lacking:
+                self.complete.set()
 
 
 class Fleet:
