@@ -6,7 +6,7 @@ STAMP := .venv/.ready
 .PHONY: setup demo test chaos check bench bench-quick bench-check manifests clean pure compile protos lock help reference fuzz bench-control-plane
 
 help:            ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 21
 
 setup: $(STAMP) compile  ## install everything: Debian packages (as root), the venvs, the compiled extension
 
@@ -46,7 +46,7 @@ bench-quick: setup ## the cases with goals alone, in under four minutes
 bench-check: setup ## measure the cases with goals and fail where one got worse than the committed summary
 	@$(PY) -m benchmarks --quick --check $(ARGS)
 
-bench-control-plane: setup ## the control plane under clusters up to 50,000 pods, twelve minutes; ARGS="--quick" four; writes benchmarks/results/control_plane.json
+bench-control-plane: setup ## the control plane under clusters up to 50,000 pods; writes benchmarks/results/control_plane.json; ARGS="--quick" does less and writes nothing
 	@$(PY) -m benchmarks.control $(ARGS)
 
 manifests: setup ## render manifests/install.yaml from the chart

@@ -7,7 +7,7 @@ hears `ASKED`, and the connection passes through as plain Kubernetes.
 | a destination is | when | ends |
 |---|---|---|
 | open | a connection to it is open in a worker, or waits for the answer | never |
-| recent | none is, and it was used, or hinted at, within `IDLE_SECONDS` | becomes idle |
+| recent | none is, and it was used, or hinted at, within `idle_seconds` | becomes idle |
 | idle | else, and the control plane is there to be asked again | at the next sweep |
 | kept | else: the control plane is away. That time does not count | never |
 
