@@ -112,8 +112,8 @@ def _unread(look: Look) -> dict[tuple[str, str], str]:
     for replica, snapshot in look.snapshots.items():
         for kind, one in (snapshot.get("feed") or {}).items():
             silent = f"nothing heard for {one['age_seconds']:.0f} s" if one["age_seconds"] > _SILENCE_SECONDS else ""
-            if one.get("error") or silent:
-                found[replica, kind] = one.get("error") or silent
+            if why := one.get("error") or silent:
+                found[replica, kind] = why
     return found
 
 
