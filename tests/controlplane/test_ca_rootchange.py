@@ -142,7 +142,8 @@ class Changing(RuleBasedStateMachine):
     @rule(index=st.integers(0, 2))
     def others_hear_of_a_replica(self, index: int) -> None:
         one = self.replicas[index]
-        mine = [sidecar for sidecar in self.sidecars if sidecar.replica == index]
+        # As `App._statement` has it: what was acknowledged is told while roots change, and then only.
+        mine = [sidecar for sidecar in self.sidecars if sidecar.replica == index and one.record.stage is Stage.TRUST]
         one.said = {
             "trusts": one.trusts,
             "signs": one.signs,
