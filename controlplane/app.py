@@ -125,9 +125,7 @@ class App:
             for source in self.trust.sources()
         ]
         self.replicas = Replicas(settings, self.store, lambda: self.trust.roots_pem, self._statement, self.source.warm)
-        self.root_change = RootChange(
-            self.trust, self.store, self.replicas.heard, self._want_root_change, settings.certificate_seconds
-        )
+        self.root_change = RootChange(self.trust, self.store, self.replicas.heard, self._want_root_change)
 
     def _make_distribution(self, settings: Settings) -> None:
         self.feed = Feed(self.cluster, self.store, settings.service)
@@ -280,6 +278,7 @@ class App:
             pod=self.settings.pod,
             trusts=sorted(self.trust.trusts),
             signs=self.trust.used.signer if self.trust.used else "",
+            life=self.settings.certificate_seconds,
             acknowledged=[(s.peer.namespace, s.peer.pod) for s in up_to_date] if telling else [],
         )
 

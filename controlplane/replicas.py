@@ -37,6 +37,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprints of the roots it trusts and hands out."""
     signs: str = ""
     """Fingerprint of the certificate it signs with."""
+    life: float = 0.0
+    """Of certificates, in seconds, as it is set; 0 by a version that does not say."""
     acknowledged: list[tuple[str, str]] = []
     """Namespace and pod of the sidecars that have acknowledged these roots; told only while roots change."""
 

@@ -32,13 +32,11 @@ class RootChange:
         store: ObjectStore,
         heard: Callable[[], Mapping[str, Statement | None]],
         want: Callable[[Step | None], None],
-        life: float,
     ) -> None:
         self._trust = trust
         self._store = store
         self._heard = heard
         self._want = want
-        self._life = life
         self._wanted: Step | None = None
         self._begun = False
 
@@ -60,8 +58,8 @@ class RootChange:
         trust = self._trust
         kept, brought = trust.kept, trust.brought
         if kept is None:
-            life = max(trust.record.life, self._life)
-            return self._step(brought, Record(life=life)) if brought is not None else None
+            life = max(trust.record.life, _longest(self._heard()))
+            return self._step(brought, Record(life=life, until=trust.record.until)) if brought is not None else None
         record = rootchange.advanced(self._facts(kept))
         if record is None:
             # Another issuer under the same roots signs already, and is kept in place of the last.
@@ -86,7 +84,8 @@ class RootChange:
             acknowledged=not any(self._unacknowledged(said)),
             signed=all(one is not None and one.signs == kept.signer for one in said.values()),
             bundle=trust.remembered,
-            life=self._life,
+            life=_longest(said),
+            every_life=all(one is not None and one.life for one in said.values()),
         )
 
     def waiting(self) -> list[str]:
@@ -113,7 +112,7 @@ class RootChange:
         for pod in self._store.of("Pod"):
             metadata = pod["metadata"]
             place = (metadata.get("namespace", ""), metadata["name"])
-            if place not in done and _has_sidecar(pod) and created(metadata) <= record.since:
+            if place not in done and _has_sidecar(pod) and rootchange.concerned(record, created(metadata)):
                 yield f"pod {place[0]}/{place[1]}"
 
 
@@ -123,6 +122,10 @@ def _same(one: Step | None, other: Step | None) -> bool:
         return one is other
     same = replace(one.record, since=0.0) == replace(other.record, since=0.0)
     return same and one.held is other.held and (one.seen, one.before) == (other.seen, other.before)
+
+
+def _longest(said: Mapping[str, Statement | None]) -> float:
+    return max((one.life for one in said.values() if one is not None), default=0.0)
 
 
 def _has_sidecar(pod: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ Roots = frozenset[str]
 """Fingerprints."""
 
 CLOCKS_DIFFER = 300.0
-"""Seconds beyond a certificate's life for which a root stays: whoever judges that life has a clock of its own."""
+"""Seconds by which the clocks of the leader, the API server and whoever judges a certificate's life may differ."""
 
 
 class Stage(enum.Enum):
@@ -87,12 +87,14 @@ class Record:
     old: Roots = frozenset()
     """Roots that sign no more, or were not to sign after all, and are to go."""
     life: float = 0.0
-    """Longest life, in seconds, a certificate may have been signed for. It never falls: one signed a moment before it was set shorter is out for all of it."""
+    """Longest life, in seconds, certificates are signed for now."""
+    until: float = 0.0
+    """Unix time by which those have ended that were signed for a longer one, before it was set shorter."""
 
     def dumps(self) -> str:
         """Write it."""
         roots = {"new": sorted(self.new), "old": sorted(self.old)}
-        said = {"stage": self.stage.value, "since": self.since, "life": self.life, **roots}
+        said = {"stage": self.stage.value, "since": self.since, "life": self.life, "until": self.until, **roots}
         return json.dumps(said, separators=(",", ":"))
 
     @classmethod
@@ -101,10 +103,12 @@ class Record:
         try:
             said = json.loads(text)
             new, old = (frozenset(map(str, said[name])) for name in ("new", "old"))
-            stage, since, life = Stage(said["stage"]), float(said["since"]), float(said["life"])
-            if not (math.isfinite(since) and math.isfinite(life)):
-                raise ValueError(f"since {since} or life {life} is no time")
-            return cls(stage=stage, since=since, new=new, old=old, life=life)
+            # One written before lives could fall has no `until`.
+            times = {name: float(said.get(name, 0.0)) for name in ("since", "life", "until")}
+            for name, time in times.items():
+                if not (math.isfinite(time) and time >= 0):
+                    raise ValueError(f"{name} {time} is no time")
+            return cls(stage=Stage(said["stage"]), new=new, old=old, **times)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"the record of a change of roots cannot be read: {error}") from error
 
@@ -123,13 +127,15 @@ class Facts:
     announced: bool
     """Whether every replica trusts what is wanted."""
     acknowledged: bool
-    """Whether every sidecar made before `record.since` does too."""
+    """Whether every sidecar that is `concerned` does too."""
     signed: bool
     """Whether every replica signs with the issuer in use."""
     bundle: Roots
     """What the ConfigMap holds."""
     life: float
-    """Of a certificate, in seconds, as it is set now."""
+    """The longest, in seconds, that a replica is set to sign for."""
+    every_life: bool
+    """Whether every replica has said its own."""
 
 
 def another(wanted: Roots, signing: Roots) -> bool:
@@ -151,7 +157,7 @@ def happened(facts: Facts) -> Event | None:
             return Event.TAKEN_BACK
         case Stage.SIGN if facts.signed:
             return Event.SIGNED
-        case Stage.OUTLIVE if not record.old or facts.now >= record.since + record.life + CLOCKS_DIFFER:
+        case Stage.OUTLIVE if not record.old or facts.now >= max(record.until, _ended(record, record.since)):
             return Event.OUTLIVED
         case Stage.DROP if not (record.old - facts.signing) & facts.bundle:
             return Event.DROPPED
@@ -159,19 +165,43 @@ def happened(facts: Facts) -> Event | None:
 
 
 def advanced(facts: Facts) -> Record | None:
-    """Give the record of the next stage, or the same with a longer life; None where nothing has happened."""
-    event = happened(facts)
-    record = replace(facts.record, life=max(facts.record.life, facts.life))
+    """Give the record of the next stage, or the same with another life; None where nothing has happened."""
+    event, record = happened(facts), _lived(facts)
     if event is None:
         return record if record != facts.record else None
     stage = TRANSITIONS[record.stage, event]
     if stage is Stage.STEADY:
-        return Record(since=facts.now, life=record.life)
+        return Record(since=facts.now, life=record.life, until=record.until)
     if event is Event.ANNOUNCED:
         return replace(record, stage=stage, since=facts.now)
     old = record.old | record.new | (facts.signing if event is Event.ACKNOWLEDGED else frozenset())
     new = facts.wanted if event is Event.WANTED else frozenset()
     return replace(record, stage=stage, since=facts.now, new=new, old=old - facts.wanted)
+
+
+def _lived(facts: Facts) -> Record:
+    """Take a life that was set longer at once, for nobody signs for it before (`signed_for`); a shorter one when nobody signs for more."""
+    record = facts.record
+    if facts.life > record.life:
+        return replace(record, life=facts.life)
+    if facts.life < record.life and facts.every_life:
+        return replace(record, life=facts.life, until=max(record.until, _ended(record, facts.now)))
+    return record
+
+
+def _ended(record: Record, last: float) -> float:
+    """Say when the last of the certificates has ended for everybody that were signed till some moment."""
+    return last + record.life + CLOCKS_DIFFER
+
+
+def signed_for(record: Record, life: float) -> float:
+    """Give the life, in seconds, that a replica signs for which is set to another: never more than is written down, where something is."""
+    return min(life, record.life) if record.life else life
+
+
+def concerned(record: Record, made: float) -> bool:
+    """Tell whether a pod may have been made, at a Unix time by the API server's clock, before every replica trusted the new root."""
+    return made <= record.since + CLOCKS_DIFFER
 
 
 def trusted(record: Record, wanted: Roots, signing: Roots, bundle: Roots) -> Roots:

@@ -24,6 +24,7 @@ from controlplane.bounds import CERTIFICATES, Budgets, FullError, Who
 from controlplane.ca import authority
 from controlplane.ca.access import Denied, Identify, authorization_of
 from controlplane.ca.authority import Issued, RefusedError
+from controlplane.ca.rootchange import signed_for
 from controlplane.ca.tokens import Caller
 from controlplane.ca.trust import Trust
 from meshapi import protos, xds
@@ -105,10 +106,9 @@ class Issuing:
     def _sign(self, csr: bytes, caller: Caller) -> Issued:
         if self._trust.issuer is None:
             raise Denied(grpc.StatusCode.UNAVAILABLE, "there is no issuer yet, try again")
+        seconds = int(signed_for(self._trust.record, self._seconds))
         try:
-            return authority.sign(
-                self._trust.issuer, csr, caller.identity, now=self._trust.now(), seconds=self._seconds
-            )
+            return authority.sign(self._trust.issuer, csr, caller.identity, now=self._trust.now(), seconds=seconds)
         except RefusedError as error:
             raise Denied(grpc.StatusCode.PERMISSION_DENIED, f"{caller.identity}: {error}") from error
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from controlplane.ca.rootchange import (
     CLOCKS_DIFFER,
@@ -22,6 +22,8 @@ from controlplane.ca.rootchange import (
     Stage,
     advanced,
     another,
+    concerned,
+    signed_for,
     trusted,
 )
 from tests.support.machines import bounded
@@ -34,6 +36,7 @@ ROOTS = ("a", "b", "c")
 class Sidecar:
     roots: frozenset[str]
     made: float
+    """By the clock of the API server."""
     replica: int | None = None
     signed_by: str = ""
     until: float = 0.0
@@ -47,6 +50,8 @@ class Replica:
     signing: str
     record: Record
     bundle: frozenset[str]
+    life: float
+    """Of certificates, as it was set when the replica began."""
     said: dict[str, Any] = field(default_factory=dict)
     """What the others heard of it last."""
 
@@ -65,16 +70,22 @@ class Changing(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.life = LIFE
+        self.skew = 0.0
         self.wanted, self.signing, self.record, self.bundle = "a", "a", Record(life=LIFE), frozenset({"a"})
         self.replicas = [self.started() for _ in range(3)]
         self.sidecars = [Sidecar(frozenset({"a"}), 0.0) for _ in range(2)]
         self.leader = 0
         self.used = {"a"}
-        self.life = LIFE
+
+    @initialize(skew=st.sampled_from((-90.0, 0.0, 90.0)))
+    def clocks_differ(self, skew: float) -> None:
+        """The API server's clock, against the leader's."""
+        self.skew = skew
 
     def started(self) -> Replica:
         """A replica reads what there is before it serves."""
-        one = Replica(self.wanted, self.signing, self.record, self.bundle)
+        one = Replica(self.wanted, self.signing, self.record, self.bundle, self.life)
         self.bundle |= one.trusts - self.dropping()
         one.bundle = self.bundle
         return one
@@ -111,7 +122,7 @@ class Changing(RuleBasedStateMachine):
     def pod_is_made(self, index: int) -> None:
         """With the roots its replica trusts now in its spec."""
         self.now += 1
-        self.sidecars.append(Sidecar(self.replicas[index].trusts, self.now))
+        self.sidecars.append(Sidecar(self.replicas[index].trusts, self.now + self.skew))
 
     @precondition(lambda self: self.sidecars)
     @rule(number=st.integers(0, 30), index=st.integers(0, 2))
@@ -147,6 +158,7 @@ class Changing(RuleBasedStateMachine):
         one.said = {
             "trusts": one.trusts,
             "signs": one.signs,
+            "life": one.life,
             "up to date": [id(sidecar) for sidecar in mine if sidecar.acknowledged == one.trusts],
         }
 
@@ -215,7 +227,7 @@ class Changing(RuleBasedStateMachine):
         wanted = frozenset({lead.wanted})
         said = [one.said for one in self.replicas]
         fresh = {number for one in said for number in one.get("up to date", ())}
-        behind = [s for s in self.sidecars if id(s) not in fresh and s.made <= lead.record.since]
+        behind = [s for s in self.sidecars if id(s) not in fresh and concerned(lead.record, s.made)]
         return Facts(
             now=self.now,
             wanted=wanted,
@@ -225,19 +237,19 @@ class Changing(RuleBasedStateMachine):
             acknowledged=not behind,
             signed=all(one.get("signs") == lead.signing for one in said),
             bundle=self.bundle,
-            life=self.life,
+            life=max((one.get("life", 0.0) for one in said), default=0.0),
+            every_life=all("life" in one for one in said),
         )
 
-    @rule(life=st.sampled_from((1.0, LIFE / 10, LIFE)))
+    @rule(life=st.sampled_from((60.0, LIFE / 10, LIFE)))
     def another_life_is_set(self, life: float) -> None:
-        """By a rollout of every replica, which takes longer than a leader to write it down."""
+        """Each replica has it when it begins anew."""
         self.life = life
-        self.replica_sees(self.leader, "signing")
-        self.leader_acts()
 
     def renew(self, sidecar: Sidecar) -> None:
         assert sidecar.replica is not None
-        sidecar.signed_by, sidecar.until = self.replicas[sidecar.replica].signs, self.now + self.life
+        one = self.replicas[sidecar.replica]
+        sidecar.signed_by, sidecar.until = one.signs, self.now + signed_for(one.record, one.life)
 
     @invariant()
     def every_sidecar_trusts_every_replica(self) -> None:
@@ -280,7 +292,8 @@ def test_every_event_of_a_stage_has_its_place_in_the_table() -> None:
 
 def test_record_is_read_as_it_was_written() -> None:
     """It lies in an annotation, where anybody may have written."""
-    record = Record(stage=Stage.OUTLIVE, since=12.5, new=frozenset({"c"}), old=frozenset({"b", "a"}), life=60.0)
+    roots = {"new": frozenset({"c"}), "old": frozenset({"b", "a"})}
+    record = Record(stage=Stage.OUTLIVE, since=12.5, life=60.0, until=99.5, **roots)
 
     assert Record.loads(record.dumps()) == record
     written = record.dumps()
@@ -288,7 +301,10 @@ def test_record_is_read_as_it_was_written() -> None:
         "",
         "[]",
         "{}",
-        *(written.replace(*odd) for odd in (("outlive", "odd"), ("12.5", "NaN"), ("60.0", "1e999"))),
+        *(
+            written.replace(*odd)
+            for odd in (("outlive", "odd"), ("12.5", "NaN"), ("60.0", "1e999"), ("60.0", "-1"), ("99.5", "NaN"))
+        ),
     ):
         with pytest.raises(ValueError, match="cannot be read"):
             Record.loads(bad)
@@ -302,6 +318,7 @@ def facts(record: Record, wanted: str, signing: str, **more: Any) -> Facts:
         "signed": True,
         "bundle": frozenset("abc"),
         "life": LIFE,
+        "every_life": True,
     }
     return Facts(record=record, wanted=frozenset(wanted), signing=frozenset(signing), **given | more)
 
@@ -343,25 +360,60 @@ def test_stage_follows_from_what_is_known_and_from_nothing_else(
     assert after is None or after.since == known.now
 
 
-def test_life_that_is_set_longer_is_written_down_at_once_and_one_that_is_set_shorter_not() -> None:
-    """Certificates of a week are out for a week after an hour is set, also those that were signed while the last change ended: a root stays for them."""
-    week, hour = 604_800.0, 3600.0
-    raised = advanced(facts(at(Stage.STEADY), "a", "a", life=week))
-    assert raised == replace(at(Stage.STEADY), life=week)
-    assert advanced(facts(raised, "a", "a", life=hour)) is None
+WEEK, HOUR = 604_800.0, 3600.0
 
-    ended = advanced(facts(replace(at(Stage.DROP, old="z"), life=week), "a", "a", bundle=frozenset("a"), life=hour))
-    assert ended is not None
-    assert (ended.stage, ended.life) == (Stage.STEADY, week)
-    record, signing, stages = ended, "a", []
+
+def test_life_that_is_set_longer_is_written_down_at_once_and_not_signed_for_before() -> None:
+    """Else a certificate could be out that no record knows of."""
+    steady = replace(at(Stage.STEADY), life=HOUR)
+
+    assert advanced(facts(steady, "a", "a", life=WEEK, every_life=False)) == replace(steady, life=WEEK)
+    assert (signed_for(steady, WEEK), signed_for(steady, 60.0)) == (HOUR, 60.0)
+    assert signed_for(Record(), WEEK) == WEEK  # no record yet: the first one will say it
+
+
+def test_life_that_is_set_shorter_counts_once_every_replica_signs_for_it_and_the_longer_until_its_last_certificate_has_ended() -> (
+    None
+):
+    """Certificates of a week are out for a week after an hour is set, also those that were signed while the last change ended; a change after that waits an hour."""
+    week = replace(at(Stage.STEADY), life=WEEK)
+    assert advanced(facts(week, "a", "a", life=HOUR, every_life=False)) is None
+
+    fallen = advanced(facts(week, "a", "a", life=HOUR))
+    ended = 5000 + WEEK + CLOCKS_DIFFER
+    assert fallen == replace(week, life=HOUR, until=ended)
+    record, signing, stages = fallen, "a", []
     while record.stage is not Stage.OUTLIVE:
-        following = advanced(facts(record, "b", signing, life=hour))
+        following = advanced(facts(record, "b", signing, life=HOUR))
         assert following is not None
         record, signing = following, "b" if following.stage is Stage.SIGN else signing
         stages.append(record.stage)
     assert stages == [Stage.ANNOUNCE, Stage.TRUST, Stage.SIGN, Stage.OUTLIVE]
-    last = record.since + week + CLOCKS_DIFFER - 1
-    assert advanced(facts(record, "b", "b", life=hour, now=last)) is None
+    assert advanced(facts(record, "b", "b", life=HOUR, now=ended - 1)) is None
+    dropped = advanced(facts(record, "b", "b", life=HOUR, now=ended))
+    assert dropped is not None
+    assert dropped.stage is Stage.DROP
+
+    later = replace(record, since=ended + 1)
+    last = later.since + HOUR + CLOCKS_DIFFER
+    assert advanced(facts(later, "b", "b", life=HOUR, now=last - 1)) is None
+    assert advanced(facts(later, "b", "b", life=HOUR, now=last)) is not None
+
+
+def test_record_of_a_version_that_knew_no_end_is_read() -> None:
+    """And the next change waits for its life, as it did then."""
+    old = '{"stage":"outlive","since":12.5,"life":60.0,"new":[],"old":["a"]}'
+
+    assert Record.loads(old) == Record(stage=Stage.OUTLIVE, since=12.5, old=frozenset({"a"}), life=60.0)
+
+
+@pytest.mark.parametrize("skew", [-90.0, 0.0, 90.0])
+def test_pod_made_before_everybody_trusted_counts_by_whatever_clock_it_was_stamped(skew: float) -> None:
+    """The API server writes when a pod was made, the leader when the stage began; one made well after has the new root in its spec."""
+    trust = at(Stage.TRUST, new="b", since=4000.0)
+
+    assert concerned(trust, 4000.0 + skew)
+    assert not concerned(trust, 4000.0 + 400 + skew)
 
 
 def test_no_record_that_can_be_written_has_nowhere_to_go() -> None:

@@ -20,6 +20,7 @@ from controlplane.bounds import Bound, Who
 from controlplane.ca import authority as signing
 from controlplane.ca import issuer as issuers
 from controlplane.ca.access import identified
+from controlplane.ca.rootchange import Record
 from controlplane.ca.service import Certificates, Issuing, ca_handlers
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Caller, Tokens
@@ -104,6 +105,15 @@ async def test_sidecar_gets_its_chain_and_the_roots() -> None:
         assert list(made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == [uri(WEB)]
         assert answer.roots == ca.trust.roots_pem
         assert ("shop", "web-1") in ca.book.expires
+
+
+async def test_no_certificate_lives_longer_than_the_record_of_root_changes_says() -> None:
+    """A replica with a longer life set begins before the leader has written that down: a root would be dropped under its certificates."""
+    async with authority() as ca:
+        ca.trust.record = Record(life=600.0)
+        await ca.issue(request(uri(WEB)))
+
+        assert now() + dt.timedelta(seconds=590) < ca.book.expires["shop", "web-1"] < now() + dt.timedelta(seconds=601)
 
 
 @pytest.mark.parametrize("case", ["nobody", "expired", "somebody else", "another pod", "garbage", "no API server"])

@@ -38,12 +38,13 @@ class Replica:
         self.kube = kube
         self.trust = Trust(replace(LOCAL, ca_create=False), lambda: NOW)
         self.steps: list[Step | None] = []
-        self.change = RootChange(self.trust, ObjectStore(), self.said, self.steps.append, LIFE)
+        self.change = RootChange(self.trust, ObjectStore(), self.said, self.steps.append)
         self.change._begun = True
 
     def said(self) -> dict[str, Statement | None]:
         used = self.trust.used
-        return {"me": Statement(pod="me", trusts=sorted(self.trust.trusts), signs=used.signer if used else "")}
+        signs, trusts = used.signer if used else "", sorted(self.trust.trusts)
+        return {"me": Statement(pod="me", trusts=trusts, signs=signs, life=LIFE)}
 
     def sees(self, *objects: dict[str, Any]) -> None:
         for obj in objects:
