@@ -56,9 +56,10 @@ class Api:
         return self._list(request, api, plural)
 
     def _list(self, request: web.Request, api: str, plural: str) -> web.Response:
-        only, label = _selected(request)
-        keys = [key for key in self._world.keys(plural) if not only or key[1] == only]
-        keys = [key for key in keys if not label or label in self._world.written(plural, key)]
+        selection = Selection(request)
+        keys = [key for key in self._world.keys(plural) if selection.names(key[1])]
+        if selection.looks:
+            keys = [key for key in keys if selection.holds(self._world.written(plural, key))]
         start = int(request.query.get("continue") or 0)
         limit = int(request.query.get("limit") or len(keys) or 1)
         items = b",".join(self._world.written(plural, key) for key in keys[start : start + limit])
@@ -68,7 +69,7 @@ class Api:
         return web.Response(body=head.encode() + items + b"]}", content_type="application/json")
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
-        only, label = _selected(request)
+        selection, held = Selection(request), set[str]()
         response = web.StreamResponse()
         response.content_type = "application/json"
         await response.prepare(request)
@@ -76,8 +77,14 @@ class Api:
         with self._world.watched(plural, since) as queue, contextlib.suppress(ConnectionError):
             while True:
                 name, line = await queue.get()
-                if (not only or name == only) and (not label or label in line):
+                if not selection.names(name):
+                    continue
+                if selection.holds(line):
+                    held.add(name)
                     await response.write(line)
+                elif name in held:
+                    held.discard(name)
+                    await response.write(line.replace(b'"MODIFIED"', b'"DELETED"', 1))
         return response
 
     async def _one(self, request: web.Request, plural: str, namespace: str, name: str) -> web.Response:
@@ -99,11 +106,25 @@ class Api:
         return _json(self._world.put(plural, merge_patch(old, body)))
 
 
-def _selected(request: web.Request) -> tuple[str, bytes]:
-    """A name that is asked for alone, and a label as it stands in an object; empty where all are."""
-    label, _, value = request.query.get("labelSelector", "").partition("=")
-    only = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
-    return only, f'"{label}":"{value}"'.encode() if label else b""
+class Selection:
+    """Which objects are asked for: one by its name, those that carry a label, those that do not run; as far as anybody here asks."""
+
+    def __init__(self, request: web.Request) -> None:
+        label, _, value = request.query.get("labelSelector", "").partition("=")
+        self._label = f'"{label}":"{value}"'.encode() if label else b""
+        field = request.query.get("fieldSelector", "")
+        self._unsettled = field == "status.phase!=Running"
+        self._only = field.removeprefix("metadata.name=") if not self._unsettled else ""
+        self.looks = bool(self._label) or self._unsettled
+        """Whether objects have to be looked at."""
+
+    def names(self, name: str) -> bool:
+        """Tell whether an object of this name may be meant."""
+        return not self._only or name == self._only
+
+    def holds(self, obj: bytes) -> bool:
+        """Tell whether an object, as it is written, is meant."""
+        return (not self._label or self._label in obj) and not (self._unsettled and b'"phase":"Running"' in obj)
 
 
 def _reviewed(token: str) -> Object:

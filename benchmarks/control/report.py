@@ -40,13 +40,11 @@ class Figure:
 
 FIGURES: Final = {
     "flip_ms": Figure(title="an endpoint flips: a pod and a slice event", unit="ms CPU", goal=0.8, large_goal=1.0),
-    "flip_bare_ms": Figure(
-        title="... of a pod outside the mesh, which kopf does not watch", unit="ms CPU", goal=0.8, large_goal=1.0
-    ),
+    "flip_bare_ms": Figure(title="... of a pod outside the mesh", unit="ms CPU", goal=0.8, large_goal=1.0),
     "flip_of_1000_ms": Figure(title="... of a Service of 1,000 endpoints", unit="ms CPU"),
     "told_each_ms": Figure(title="... and for each subscribed sidecar told", unit="ms CPU", goal=0.15),
     "unread_ms": Figure(title="a pod's status of which nothing is read", unit="ms CPU", goal=0.1),
-    "unread_mesh_ms": Figure(title="... of a mesh pod, which kopf watches", unit="ms CPU", goal=0.1),
+    "unread_mesh_ms": Figure(title="... of a mesh pod", unit="ms CPU", goal=0.1),
     "unrelated_ms": Figure(title="a node's heartbeat", unit="ms CPU", goal=0.1),
     "route_edit_ms": Figure(title="a route is edited, its status written", unit="ms CPU", goal=5),
     "new_service_ms": Figure(title="a new Service with a slice", unit="ms CPU", goal=5),

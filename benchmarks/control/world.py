@@ -173,7 +173,9 @@ class World:
         self._down[number] = down ^ {pod}
         self.version += 1
         ready = pod not in self._down[number]
-        self._tell("MODIFIED", "pods", "", synthetic.pod(number, pod, self.version, ready=ready))
+        self._tell(
+            "MODIFIED", "pods", synthetic.pod_name(number, pod), synthetic.pod(number, pod, self.version, ready=ready)
+        )
         self.version += 1
         for name, line in self._slices(number, only=pod):
             self._tell("MODIFIED", "endpointslices", name, line)
@@ -184,7 +186,8 @@ class World:
         self.version += 1
         self._beats += 1
         ready = pod not in self._down.get(number, ())
-        self._tell("MODIFIED", "pods", "", synthetic.pod(number, pod, self.version, ready=ready, unread=self._beats))
+        obj = synthetic.pod(number, pod, self.version, ready=ready, unread=self._beats)
+        self._tell("MODIFIED", "pods", synthetic.pod_name(number, pod), obj)
         return time.monotonic()
 
     def beat(self, number: int) -> float:
@@ -195,12 +198,15 @@ class World:
         return time.monotonic()
 
     def new_pod(self, number: int) -> float:
-        """A Service gets a further mesh pod: a pod and a slice."""
+        """A Service gets a further mesh pod: a pod that waits and then runs, and a slice."""
         pod = -(-self._pods_of(number) // synthetic.MESH_EVERY) * synthetic.MESH_EVERY
         self._more[number] = pod + 1
         self._add_pod(number, pod)
         self.version += 1
-        self._tell("ADDED", "pods", "", synthetic.pod(number, pod, self.version))
+        name, phase = synthetic.pod_name(number, pod), b'"phase":"%s"'
+        running = synthetic.pod(number, pod, self.version)
+        self._tell("ADDED", "pods", name, running.replace(phase % b"Running", phase % b"Pending"))
+        self._tell("MODIFIED", "pods", name, running)
         self.version += 1
         for name, line in self._slices(number, only=pod):
             self._tell("MODIFIED", "endpointslices", name, line)

@@ -1,7 +1,7 @@
 """The operator's handlers: what kopf watches, and whom it wakes.
 
-In: kopf's events of workloads, injected pods, routes, Tulle's own kinds and webhook configurations. Out: a trigger for each: where the object is, and the version of it that
-was seen. Nothing else is taken from an event: what is to be done is read from the store, so that a trigger that comes late, twice or not at all changes nothing but the time.
+In: kopf's events of workloads, injected pods that begin or end, routes, Tulle's own kinds and webhook configurations. Out: a trigger for each: where the object is, and the version of it
+that was seen. Nothing else is taken from an event: what is to be done is read from the store, so that a trigger that comes late, twice or not at all changes nothing but the time.
 `on.event` only: it leaves no finalizer and no annotation on anybody's objects, and never an index (at 4,000 objects it costs 76 s of CPU). Refuses nothing.
 """
 
@@ -18,6 +18,9 @@ from meshapi import names
 
 PODS = next(kind for kind in CLUSTER if kind.name == "Pod")
 INJECTED = {names.MESH_LABEL: names.ENABLED}
+UNSETTLED = "status.phase!=Running"
+"""Which of the injected pods the API server tells of: those that begin or end. One that leaves this selection is told as a deletion, one that comes into it as new, so both ends of a pod's life
+wake us; what changes while it runs is nothing to act on, and costs kopf more than the mesh (decision 0021)."""
 
 Trigger = Callable[[Ref, str], None]
 """Told where an object is that was seen to change, and in which resourceVersion."""
@@ -35,7 +38,7 @@ def build_registry(trigger: Trigger, login: Callable[[], kopf.ConnectionInfo]) -
             )
 
     handle(ROLLED, "workload_changed")
-    handle((PODS,), "injected_pod_changed", labels=INJECTED)
+    handle((PODS,), "injected_pod_began_or_ended", labels=INJECTED)
     handle(ROUTES, "route_changed")
     handle(OWN, "policy_changed")
     handle(REGISTRATIONS, "webhook_configuration_changed")
@@ -52,7 +55,7 @@ def _trigger(kind: str, trigger: Trigger) -> Callable[..., Any]:
 def operator_settings(installation: str) -> kopf.OperatorSettings:
     """Kopf as a guest: own names, no Events, watches that cannot fall silent, no kill of the process.
 
-    The API server selects: of the pods the injected ones, of the webhook configurations this installation's own, which is all its role allows.
+    The API server selects: of the pods the injected ones that begin or end, of the webhook configurations this installation's own, which is all its role allows.
     """
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -65,6 +68,7 @@ def operator_settings(installation: str) -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 150
     settings.watching.chunk_size = 500
     settings.watching.label_selectors[PODS.plural] = ",".join(f"{key}={value}" for key, value in INJECTED.items())
+    settings.watching.field_selectors[PODS.plural] = UNSETTLED
     for kind in REGISTRATIONS:
         settings.watching.field_selectors[kind.plural] = f"metadata.name={installation}"
     settings.process.ultimate_exiting_timeout = None

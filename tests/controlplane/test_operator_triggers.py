@@ -120,11 +120,43 @@ async def test_object_that_cannot_be_looked_at_harms_no_other(
     assert "Deployment shop/web could not be looked at" in caplog.text
 
 
+async def test_injected_pod_wakes_kopf_when_it_begins_and_when_it_ends_and_not_while_it_runs() -> None:
+    """The API server selects: what changes while a pod runs costs kopf nothing."""
+    triggers: list[str] = []
+    async with kube_server() as kube:
+
+        def put(phase: str, said: str = "") -> str:
+            pod = mo.pod("web-1", "10.0.0.9")
+            pod["status"] = {**pod["status"], "phase": phase, "message": said}
+            return str(kube.put(pod)["metadata"]["resourceVersion"])
+
+        put("Running")  # since before anybody looked
+        operator = Operator(lambda _, version: triggers.append(version), kube.connection, "tulle")
+        task = asyncio.ensure_future(operator.run())
+        told: list[str] = []
+        try:
+            for phase, tells in (("Pending", True), ("Running", True), ("Running", False), ("Succeeded", True)):
+                version = put(phase, f"{len(triggers)}")
+                if tells:
+                    told.append(version)
+                    await until(lambda: triggers[-1:] == told[-1:], 10)
+            kube.delete("pods", "shop", "web-1")
+            await until(lambda: triggers[-1] == str(kube.version))
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    assert triggers == [*told, str(kube.version)]
+
+
 async def test_kopf_wakes_for_workloads_injected_pods_routes_policies_and_webhooks_and_for_nothing_else() -> None:
     """The API server selects the pods by their label; each trigger is where and in which version, for a deletion too."""
     triggers: list[tuple[Ref, str]] = []
     async with kube_server() as kube:
         bare, injected = mo.pod("bare", "10.0.0.8", mesh=False), mo.pod("web-1", "10.0.0.9")
+        for pod in (bare, injected):
+            pod["status"]["phase"] = "Pending"
         for obj in (bare, injected, mo.route("all", {}), mo.peer_authentication("p", "STRICT")):
             kube.put(obj)
         kube.put({**mo.route("d", {}), "kind": "Deployment"})

@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from controlplane.kube.connect import Connection
+from devcluster.api.selectors import field_predicate, label_predicate
 
 Object = dict[str, Any]
 
@@ -79,6 +80,26 @@ CUSTOM = (
 TCP_ROUTE = Kind(group=GATEWAY, version="v1", plural="tcproutes", kind="TCPRoute")
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What an object was and is, after a change."""
+
+    version: int
+    plural: str
+    old: Object | None
+    new: Object | None
+
+    def seen(self, wanted: Callable[[Object], bool]) -> tuple[str, Object] | None:
+        """What somebody is told who selects: an object that leaves the selection is gone to them, one that comes into it new."""
+        before = self.old is not None and wanted(self.old)
+        if self.new is not None and wanted(self.new):
+            return "MODIFIED" if before else "ADDED", self.new
+        if self.old is None or not before:
+            return None
+        metadata = {**self.old["metadata"], "resourceVersion": str(self.version)}
+        return "DELETED", {**self.old, "metadata": metadata}
+
+
 class KubeServer:
     """The objects, by kind, namespace and name, and everybody who watches."""
 
@@ -88,7 +109,7 @@ class KubeServer:
         self.version = 100
         self.oldest = 0
         """Watches from before this version are 410 Gone."""
-        self.log: list[tuple[int, str, str, Object]] = []
+        self.log: list[Event] = []
         self.requests: list[tuple[str, str]] = []
         self.failing: dict[tuple[str, str], int] = {}
         """(method, path) -> status to fail with."""
@@ -98,7 +119,7 @@ class KubeServer:
         self.connection = Connection(server="")
         self.forgetful = False
         """Whether the rest of a list is gone when it is asked for."""
-        self._watchers: set[asyncio.Queue[tuple[int, str, str, Object] | None]] = set()
+        self._watchers: set[asyncio.Queue[Event | None]] = set()
         for kind in CUSTOM:
             self.define(kind, kind.version)
 
@@ -141,14 +162,13 @@ class KubeServer:
         if old is None or old.get("spec") != new.get("spec"):
             new["metadata"]["generation"] = (old or {"metadata": {}})["metadata"].get("generation", 0) + 1
         self.objects[key] = new
-        self._tell("MODIFIED" if old else "ADDED", kind.plural, new)
+        self._tell(kind.plural, old, new)
         return new
 
     def delete(self, plural: str, namespace: str, name: str) -> None:
         self.version += 1
         gone = self.objects.pop((plural, namespace, name))
-        gone["metadata"]["resourceVersion"] = str(self.version)
-        self._tell("DELETED", plural, gone)
+        self._tell(plural, gone, None)
 
     def delete_unseen(self, plural: str, namespace: str, name: str) -> None:
         """Delete an object while all watches are down, and compact: no watch will ever tell."""
@@ -169,8 +189,8 @@ class KubeServer:
         """Compact: nothing from before now can be watched from."""
         self.oldest = self.version
 
-    def _tell(self, type_: str, plural: str, obj: Object) -> None:
-        event = (self.version, type_, plural, copy.deepcopy(obj))
+    def _tell(self, plural: str, old: Object | None, new: Object | None) -> None:
+        event = Event(self.version, plural, copy.deepcopy(old), copy.deepcopy(new))
         self.log.append(event)
         for watcher in self._watchers:
             watcher.put_nowait(event)
@@ -238,16 +258,13 @@ class KubeServer:
                 return _status(409, "AlreadyExists", "already exists")
             body["metadata"].setdefault("namespace", namespace)
             return web.json_response(self.put(body), status=201)
-        name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
-        labels = dict(part.split("=") for part in request.query.get("labelSelector", "").split(",") if part)
+        fields, labels = request.query.get("fieldSelector"), request.query.get("labelSelector")
+        selects = [field_predicate(fields)] if fields else []
+        selects += [label_predicate(labels)] if labels else []
 
         def wanted(obj: Object) -> bool:
-            metadata = obj["metadata"]
-            return (
-                (not namespace or metadata.get("namespace") == namespace)
-                and (not name or metadata["name"] == name)
-                and labels.items() <= (metadata.get("labels") or {}).items()
-            )
+            within = not namespace or obj["metadata"].get("namespace") == namespace
+            return within and all(select(obj) for select in selects)
 
         if "watch" in request.query:
             return await self._watch(request, kind, wanted)
@@ -266,7 +283,7 @@ class KubeServer:
         since = int(request.query.get("resourceVersion") or 0)
         if since > self.version:
             return _status(504, "Timeout", f"Too large resource version: {since}, current: {self.version}")
-        queue: asyncio.Queue[tuple[int, str, str, Object] | None] = asyncio.Queue()
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
         response = web.StreamResponse()
         response.content_type = "application/json"
         await response.prepare(request)
@@ -278,15 +295,16 @@ class KubeServer:
             await send("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})
             return response
         for event in self.log:
-            if event[0] > since:
+            if event.version > since:
                 queue.put_nowait(event)
         self._watchers.add(queue)
         try:
             if queue.empty():
                 await send("BOOKMARK", {"kind": kind.kind, "metadata": {"resourceVersion": str(self.version)}})
             while (event := await queue.get()) is not None:
-                if event[2] == kind.plural and wanted(event[3]):
-                    await send(event[1], event[3])
+                seen = event.seen(wanted) if event.plural == kind.plural else None
+                if seen is not None:
+                    await send(*seen)
         except ConnectionError:
             pass
         finally:
