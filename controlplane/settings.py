@@ -83,6 +83,16 @@ class Settings:
         return untouched(self.namespace, self.excluded_namespaces)
 
     @property
+    def kept_secret(self) -> str:
+        """The Secret in which the control plane keeps the issuer in use."""
+        return f"{self.service}-signing"
+
+    @property
+    def bundle_config_map(self) -> str:
+        """The ConfigMap in which it remembers roots."""
+        return f"{self.service}-trust"
+
+    @property
     def xds_address(self) -> str:
         """`host:port` sidecars dial; the host is the DNS name the serving certificate carries."""
         return f"{self.service}.{self.namespace}.svc:{names.XDS_PORT}"
@@ -151,7 +161,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         identity.Identity(trust_domain=trust_domain, namespace="default", account="default")
     except identity.BadIdentityError as error:
         raise BadSettingError(f"TULLE_TRUST_DOMAIN: {error}") from error
-    return Settings(
+    found = Settings(
         namespace=read.text("TULLE_NAMESPACE", here),
         pod=read.text("TULLE_POD", read.text("HOSTNAME", "tulle")),
         service=read.text("TULLE_SERVICE", "tulle"),
@@ -175,3 +185,17 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         drain_seconds=read.number("TULLE_DRAIN_SECONDS", 5, 0, 300),
         proxy=_proxy(read),
     )
+    _refuse_own_names(found)
+    return found
+
+
+def _refuse_own_names(settings: Settings) -> None:
+    if settings.ca_secret == settings.kept_secret:
+        raise BadSettingError(
+            f"TULLE_CA_SECRET is {settings.ca_secret!r}: the control plane keeps the issuer in use there; bring one in a Secret of another name"
+        )
+    if settings.ca_roots_config_map == settings.bundle_config_map:
+        raise BadSettingError(
+            f"TULLE_CA_ROOTS_CONFIG_MAP is {settings.ca_roots_config_map!r}: the control plane remembers the mesh's own roots there; "
+            "lend further ones in a ConfigMap of another name"
+        )

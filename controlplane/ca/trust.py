@@ -106,16 +106,6 @@ class Trust:
         """Set once there is an issuer."""
 
     @property
-    def bundle_name(self) -> str:
-        """The ConfigMap that remembers roots."""
-        return f"{self._settings.service}-trust"
-
-    @property
-    def kept_name(self) -> str:
-        """The Secret that keeps the issuer in use."""
-        return f"{self._settings.service}-signing"
-
-    @property
     def used(self) -> Held | None:
         """The issuer that signs: the one in use, until one under another root may."""
         if self.brought is None or self.kept is None:
@@ -152,8 +142,8 @@ class Trust:
     def sources(self) -> list[Source]:
         """Give what is to be followed, in this control plane's namespace."""
         lent = self._settings.ca_roots_config_map
-        maps = [self.bundle_name, *([lent] if lent else [])]
-        secrets = (self._settings.ca_secret, self.kept_name)
+        maps = [self._settings.bundle_config_map, *([lent] if lent else [])]
+        secrets = (self._settings.ca_secret, self._settings.kept_secret)
         return [Source(CONFIG_MAP, name, self) for name in maps] + [Source(SECRET, name, self) for name in secrets]
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -168,9 +158,9 @@ class Trust:
                 self.brought = self._proved(data)
                 self._extra = issuers.bundle_in(data)
                 self.refused = ""
-            elif kind == SECRET.name and name == self.kept_name:
+            elif kind == SECRET.name and name == self._settings.kept_secret:
                 self._take_kept(obj, data)
-            elif name == self.bundle_name:
+            elif name == self._settings.bundle_config_map:
                 self._written = frozenset()
                 roots = issuers.parse_bundle(data.get(issuers.ROOTS, ""))
                 self._written, self._bundle = frozenset(roots), roots or self._bundle
@@ -207,9 +197,9 @@ class Trust:
             # Where the leader makes one it is made again, of the issuer in use.
             again = self.kept is not None and self._settings.ca_create
             self.refused = "" if again else _REMOVED if self.kept is None else _REMOVED_IN_USE
-        elif name == self.kept_name:
+        elif name == self._settings.kept_secret:
             self.kept, self.kept_data, self.record = None, None, Record()
-        elif name == self.bundle_name:
+        elif name == self._settings.bundle_config_map:
             self._written = frozenset()
         elif name == self._settings.ca_roots_config_map:
             self.roots_refused = "it was removed: what it held stays trusted until a replica starts anew"
@@ -219,8 +209,8 @@ class Trust:
         """Take in that a whole list did not hold something: it was removed meanwhile, or never there."""
         held = {
             self._settings.ca_secret: self.brought is not None and not self.refused,
-            self.kept_name: self.kept_data is not None,
-            self.bundle_name: bool(self._written),
+            self._settings.kept_secret: self.kept_data is not None,
+            self._settings.bundle_config_map: bool(self._written),
             self._settings.ca_roots_config_map: bool(self._lent) and not self.roots_refused,
         }
         if held[name]:
@@ -251,9 +241,9 @@ class Trust:
     async def keep(self, cluster: Cluster, step: Step) -> None:
         """Keep the issuer in use and how far a change has come; raises ApiError, 409 when the Secret is no more what the step was decided on."""
         namespace = self._settings.namespace
-        secret = self._secret(self.kept_name, step.held.data)
+        secret = self._secret(self._settings.kept_secret, step.held.data)
         secret["metadata"]["annotations"] = {names.ROOT_CHANGE: step.record.dumps()}
-        path = path_of("v1", "secrets", namespace, self.kept_name)
+        path = path_of("v1", "secrets", namespace, self._settings.kept_secret)
         try:
             fresh = await cluster.get(path)
         except ApiError as error:
@@ -263,7 +253,7 @@ class Trust:
             return
         if (fresh.get("data") or {}) != step.seen or _recorded(fresh, step.before) != step.before:
             raise ApiError(
-                409, "Conflict", f"Secret {namespace}/{self.kept_name} is not as it was when this was decided"
+                409, "Conflict", f"Secret {namespace}/{self._settings.kept_secret} is not as it was when this was decided"
             )
         secret["metadata"]["resourceVersion"] = fresh["metadata"]["resourceVersion"]
         await cluster.patch(path, secret, content=APPLY_PATCH, manager=names.FIELD_MANAGER)
@@ -271,8 +261,8 @@ class Trust:
     async def write_bundle(self, cluster: Cluster) -> None:
         """Write the trusted roots where later replicas find them; what somebody else wrote meanwhile stays."""
         namespace = self._settings.namespace
-        path = path_of("v1", "configmaps", namespace, self.bundle_name)
-        metadata: dict[str, Any] = {"name": self.bundle_name, "namespace": namespace}
+        path = path_of("v1", "configmaps", namespace, self._settings.bundle_config_map)
+        metadata: dict[str, Any] = {"name": self._settings.bundle_config_map, "namespace": namespace}
         try:
             fresh = await cluster.get(path)
             metadata["resourceVersion"] = fresh["metadata"]["resourceVersion"]

@@ -15,8 +15,9 @@ from typing import Any
 
 from controlplane.feed.kinds import NODE_LABELS
 from controlplane.feed.objects import ObjectStore, Ref
-from controlplane.kube.client import Cluster
+from controlplane.kube.client import ApiError, Cluster
 
+FORBIDDEN = 403
 NATIVE_SIDECARS_SINCE = (1, 29)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
@@ -24,8 +25,17 @@ log = logging.getLogger(__name__)
 
 
 async def server_knows(cluster: Cluster) -> bool:
-    """Ask the API server; raises ApiError or aiohttp.ClientError."""
-    found = await cluster.get("/version")
+    """Ask the API server; no where it may not be asked. Raises ApiError or aiohttp.ClientError."""
+    try:
+        found = await cluster.get("/version")
+    except ApiError as error:
+        if error.code != FORBIDDEN:
+            raise
+        log.warning(
+            "the control plane may not read /version, so sidecars are plain containers; grant system:discovery, or set injection.nativeSidecar: %s",
+            error,
+        )
+        return False
     return _is_new(f"{found.get('major', 0)}.{found.get('minor', 0)}")
 
 

@@ -287,6 +287,19 @@ async def _reviewed(mesh: Running, path: str, kind: str, obj: dict[str, Any], na
             return (await answer.json())["response"]
 
 
+async def test_version_nobody_may_read_is_told_of_and_sidecars_are_plain_containers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Some clusters take `system:discovery` from service accounts: a mesh that waits for it would never start."""
+    async with kube_server() as kube:
+        shop(kube)
+        kube.failing["GET", "/version"] = 403
+        async with running(kube) as mesh:
+            assert not mesh.app.missing()
+            assert not mesh.app._native_sidecar({})
+            assert "may not read /version, so sidecars are plain containers; grant system:discovery, or set" in caplog.text
+
+
 async def test_routes_are_known_before_anything_is_served() -> None:
     """A replica that has just started never serves without the routes and policies that are there."""
     async with kube_server() as kube:

@@ -76,6 +76,8 @@ def test_broken_kubeconfig_is_one_sentence(tmp_path: Path) -> None:
         ("TULLE_LOG_LEVEL", "chatty", "one of debug, info, warning, error"),
         ("TULLE_NATIVE_SIDECAR", "maybe", "one of auto, true, false"),
         ("TULLE_TRUST_DOMAIN", "Not A Domain", "not a lower-case domain name"),
+        ("TULLE_CA_SECRET", "tulle-signing", "keeps the issuer in use there"),
+        ("TULLE_CA_ROOTS_CONFIG_MAP", "tulle-trust", "remembers the mesh's own roots there"),
     ],
 )
 def test_bad_setting_is_refused_by_name_and_value(name: str, value: str, words: str) -> None:

@@ -72,6 +72,19 @@ def test_bad_value_is_refused_by_its_name(assignment: str, field: str) -> None:
         render(assignment)
 
 
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("ca.secret=tulle-signing", "ca.secret is tulle-signing: the control plane keeps the issuer in use there"),
+        ("ca.rootsConfigMap=tulle-trust", "ca.rootsConfigMap is tulle-trust: the control plane remembers the mesh's own"),
+    ],
+)
+def test_name_that_is_ours_for_something_else_is_refused_in_a_sentence(assignment: str, sentence: str) -> None:
+    """One would be read as what it is not, and written over."""
+    with pytest.raises(helm.HelmError, match=sentence):
+        render(assignment)
+
+
 def test_one_object_a_file() -> None:
     """A reader finds an object by its file's name."""
     for path in (Path(CHART) / "templates").glob("*.yaml"):

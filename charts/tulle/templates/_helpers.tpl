@@ -5,6 +5,20 @@
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{/* The names of what others bring. One that is ours for something else would be read as what it is not, and written over. */}}
+{{- define "tulle.caSecret" -}}
+{{- if eq .Values.ca.secret (printf "%s-signing" (include "tulle.name" .)) }}
+{{- fail (printf "ca.secret is %s: the control plane keeps the issuer in use there; bring one in a Secret of another name" .Values.ca.secret) }}
+{{- end }}
+{{- .Values.ca.secret }}
+{{- end }}
+{{- define "tulle.rootsConfigMap" -}}
+{{- if eq .Values.ca.rootsConfigMap (printf "%s-trust" (include "tulle.name" .)) }}
+{{- fail (printf "ca.rootsConfigMap is %s: the control plane remembers the mesh's own roots there; lend further ones in a ConfigMap of another name" .Values.ca.rootsConfigMap) }}
+{{- end }}
+{{- .Values.ca.rootsConfigMap }}
+{{- end }}
+
 {{- define "tulle.selector" -}}
 app.kubernetes.io/name: {{ include "tulle.name" . }}
 {{- end }}
