@@ -24,7 +24,7 @@ Roots = frozenset[str]
 """Fingerprints."""
 
 CLOCKS_DIFFER = 300.0
-"""Seconds by which the clocks of the leader, the API server and whoever judges a certificate's life may differ."""
+"""Seconds by which the clocks of the leader, the API server and whoever judges a certificate's life may differ, and a replica that signs be late in what it sees."""
 
 
 class Stage(enum.Enum):

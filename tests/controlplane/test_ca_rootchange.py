@@ -6,6 +6,7 @@ The machine has replicas that see late, restart and lead in turn, sidecars that 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from controlplane.ca.rootchange import (
     signed_for,
     trusted,
 )
+from controlplane.replicas import STALE_SECONDS
 from tests.support.machines import bounded
 
 LIFE = 1000.0
@@ -52,8 +54,12 @@ class Replica:
     bundle: frozenset[str]
     life: float
     """Of certificates, as it was set when the replica began."""
+    seen: float
+    """When it last saw all there is."""
     said: dict[str, Any] = field(default_factory=dict)
     """What the others heard of it last."""
+    heard: float = -math.inf
+    """When that was."""
 
     @property
     def trusts(self) -> frozenset[str]:
@@ -85,7 +91,7 @@ class Changing(RuleBasedStateMachine):
 
     def started(self) -> Replica:
         """A replica reads what there is before it serves."""
-        one = Replica(self.wanted, self.signing, self.record, self.bundle, self.life)
+        one = Replica(self.wanted, self.signing, self.record, self.bundle, self.life, self.now)
         self.bundle |= one.trusts - self.dropping()
         one.bundle = self.bundle
         return one
@@ -121,7 +127,7 @@ class Changing(RuleBasedStateMachine):
     @rule(index=st.integers(0, 2))
     def pod_is_made(self, index: int) -> None:
         """With the roots its replica trusts now in its spec."""
-        self.now += 1
+        self.pass_time(1)
         self.sidecars.append(Sidecar(self.replicas[index].trusts, self.now + self.skew))
 
     @precondition(lambda self: self.sidecars)
@@ -153,7 +159,8 @@ class Changing(RuleBasedStateMachine):
     @rule(index=st.integers(0, 2))
     def others_hear_of_a_replica(self, index: int) -> None:
         one = self.replicas[index]
-        # As `App._statement` has it: what was acknowledged is told while roots change, and then only.
+        one.heard = self.now
+        # As `Telling.statement` has it: what was acknowledged is told while roots change, and then only.
         mine = [sidecar for sidecar in self.sidecars if sidecar.replica == index and one.record.stage is Stage.TRUST]
         one.said = {
             "trusts": one.trusts,
@@ -162,17 +169,29 @@ class Changing(RuleBasedStateMachine):
             "up to date": [id(sidecar) for sidecar in mine if sidecar.acknowledged == one.trusts],
         }
 
+    def pass_time(self, seconds: float) -> None:
+        """A replica that can sign asks the API server about each token, so it is not late without bounds in what it sees of it."""
+        for index, one in enumerate(self.replicas):
+            if self.now + seconds - one.seen > CLOCKS_DIFFER:
+                self.replica_sees_all(index)
+        self.now += seconds
+
+    def replica_sees_all(self, index: int) -> None:
+        for what in ("wanted", "signing", "bundle"):
+            self.replica_sees(index, what)
+        self.replicas[index].seen = self.now
+
     @rule(seconds=st.sampled_from((1.0, LIFE / 3, LIFE + CLOCKS_DIFFER)))
     def time_passes(self, seconds: float) -> None:
         """Sidecars renew at half of a life where they can; a change that needs long waits for them, not the other way round."""
-        self.now += seconds
+        self.pass_time(seconds)
         for sidecar in self.sidecars:
             if sidecar.replica is not None and sidecar.until - self.now <= LIFE / 2:
                 self.renew(sidecar)
 
     @rule()
     def leader_acts(self) -> None:
-        self.now += 1
+        self.pass_time(1)
         lead = self.replicas[self.leader]
         facts = self.facts(lead)
         following = advanced(facts)
@@ -212,8 +231,7 @@ class Changing(RuleBasedStateMachine):
 
     def a_moment(self, late: int | None, away: int | None, unheard: int | None) -> None:
         for index in {0, 1, 2} - {late}:
-            for what in ("wanted", "signing", "bundle"):
-                self.replica_sees(index, what)
+            self.replica_sees_all(index)
         for number, sidecar in enumerate(self.sidecars):
             if number != away:
                 if sidecar.replica is None:
@@ -225,7 +243,7 @@ class Changing(RuleBasedStateMachine):
 
     def facts(self, lead: Replica) -> Facts:
         wanted = frozenset({lead.wanted})
-        said = [one.said for one in self.replicas]
+        said = [one.said if self.now - one.heard < STALE_SECONDS else {} for one in self.replicas]
         fresh = {number for one in said for number in one.get("up to date", ())}
         behind = [s for s in self.sidecars if id(s) not in fresh and concerned(lead.record, s.made)]
         return Facts(
@@ -267,8 +285,7 @@ class Changing(RuleBasedStateMachine):
         """When everybody is heard, connected and has renewed, what was wanted last signs and nothing else is trusted."""
         for turn in range(15):
             for index in range(3):
-                for what in ("wanted", "signing", "bundle"):
-                    self.replica_sees(index, what)
+                self.replica_sees_all(index)
             for number in range(len(self.sidecars)):
                 self.sidecar_connects(number, turn % 3)
                 self.sidecar_takes_what_is_pushed(number)
