@@ -16,5 +16,5 @@ admin.py      answers health, metrics and dumps, by what reports.py gathers;  ht
 listening.py  sockets of both families
 timing.py     how long things take that nobody may wait for
 bounds.py     what one pod and one node may cost;  places.py on which node who is
-replicas.py   what replicas tell each other
+replicas.py   what replicas hear of each other;  telling.py what this one says
 """

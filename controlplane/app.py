@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
-import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,13 +18,11 @@ from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import grpc.aio
-import msgspec
 from aiohttp import web
 
 from controlplane import admin, replicas, reports
 from controlplane.ca.access import identified
 from controlplane.ca.changing import RootChange
-from controlplane.ca.rootchange import Stage
 from controlplane.ca.service import Certificates, Issuing, ca_handlers
 from controlplane.ca.serving import Serving
 from controlplane.ca.tokens import Caller, Tokens
@@ -48,8 +45,9 @@ from controlplane.listening import grpc_address
 from controlplane.operator.reconciler import Look, Reconciler
 from controlplane.operator.thread import Operator
 from controlplane.places import Places
-from controlplane.replicas import Replicas, Statement
+from controlplane.replicas import Replicas
 from controlplane.settings import Settings
+from controlplane.telling import Telling
 from controlplane.timing import Collector, LoopLag
 from controlplane.write.leader import Elector
 from controlplane.write.notices import Notices
@@ -62,8 +60,6 @@ from controlplane.xds.publisher import Publisher
 from controlplane.xds.selfcheck import SelfCheck
 from controlplane.xds.server import Hub, build_server
 from controlplane.xds.source import Source
-from meshapi import xds
-from meshapi.xds import Type
 
 LINGER_SECONDS = 2.0
 RETRY_SECONDS = 1.0
@@ -100,13 +96,13 @@ class App:
         self.places = Places(self.store, lambda: self.source.snapshot)
         self._make_authority(settings)
         self._make_distribution(settings)
+        self._make_replicas(settings)
         self._make_writers(settings, connection)
         self.kubelets = Kubelets(self.store)
         self._server_knows = False
         self.lag = LoopLag()
         self.collector = Collector()
         self.admissions: dict[tuple[str, str], int] = {}
-        self._instance = secrets.token_hex(8)
         self.draining = False
         self.server: grpc.aio.Server | None = None
         self.ports: dict[str, int] = {}
@@ -124,8 +120,6 @@ class App:
             Reflector(self.cluster, source.kind, source, within=(settings.namespace, source.name))
             for source in self.trust.sources()
         ]
-        self.replicas = Replicas(settings, self.store, lambda: self.trust.roots_pem, self._statement, self.source.warm)
-        self.root_change = RootChange(self.trust, self.store, self.replicas.heard, self._want_root_change)
 
     def _make_distribution(self, settings: Settings) -> None:
         self.feed = Feed(self.cluster, self.store, settings.service)
@@ -138,6 +132,12 @@ class App:
             roots=lambda: self.trust.roots_pem,
         )
         self.selfcheck = SelfCheck(self.store, self.publisher, self.source)
+
+    def _make_replicas(self, settings: Settings) -> None:
+        self.telling = Telling(settings, self.trust, self.source, self.hub, self.places.whose)
+        said, warm = self.telling.statement, self.source.warm
+        self.replicas = Replicas(settings, self.store, lambda: self.trust.roots_pem, said, warm)
+        self.root_change = RootChange(self.trust, self.store, self.replicas.heard, self._want_root_change)
 
     def _make_writers(self, settings: Settings, connection: Connection) -> None:
         own = (settings.namespace, settings.service)
@@ -243,7 +243,7 @@ class App:
             patterns=lambda obj: refused_patterns(Cursor(obj)),
             count=self._count_admission,
         )
-        pages = {replicas.PATH: lambda query: msgspec.json.encode(self._told(query))}
+        pages = {replicas.PATH: self.telling.answer}
         runner = await webhook.serve(
             face, tls=self.serving.context, host=settings.host, port=settings.webhook_port, pages=pages
         )
@@ -259,29 +259,6 @@ class App:
             ends.append(self.server.stop(seconds + 1.0))
         await asyncio.gather(*ends)
 
-    def _told(self, query: Mapping[str, str]) -> Statement:
-        """Answer another replica: with what workloads use, as far as that changed since it asked this process last."""
-        since = query.get("since", "")[
-            :18
-        ]  # a longer number is no revision, and beyond 4,300 digits nothing Python reads
-        known = int(since) if query.get("instance") == self._instance and since.isdecimal() else 0
-        revision, lists = self.source.warm.told_since(known)
-        warm = [(namespace, workload, names) for (namespace, workload), names in lists.items()]
-        return msgspec.structs.replace(self._statement(), instance=self._instance, revision=revision, warm=warm)
-
-    def _statement(self) -> Statement:
-        """What this replica tells the others of itself."""
-        current = self.source.snapshot.roots == self.trust.roots_pem.encode()
-        telling = current and self.trust.record.stage is Stage.TRUST
-        up_to_date = (s for s in self.hub.streams if not s.conversation.behind(Type.SECRET, xds.TRUST_BUNDLE))
-        return Statement(
-            pod=self.settings.pod,
-            trusts=sorted(self.trust.trusts),
-            signs=self.trust.used.signer if self.trust.used else "",
-            life=self.settings.certificate_seconds,
-            acknowledged=[(s.peer.namespace, s.peer.pod) for s in up_to_date] if telling else [],
-        )
-
     def _parts(self) -> reports.Parts:
         return reports.Parts(
             elector=self.elector,
@@ -294,6 +271,7 @@ class App:
             root_change=self.root_change,
             certificates=self.certificates,
             issuing=self.issuing,
+            telling=self.telling,
             tokens=self.tokens,
             certificate_seconds=self.settings.certificate_seconds,
             serving=self.serving,

@@ -53,6 +53,8 @@ CERTIFICATES = Bound(pod=10, node=500)
 """At once; one in 10 s goes on after that for a pod, 20 a second for a node. The shortest life is renewed every 24 s."""
 REVIEWS = Bound(pod=20, node=1_000)
 """Tokens never seen before, at once; one a second after that for a pod, 50 for a node. What was reviewed is remembered for a minute."""
+STATEMENTS = Bound(pod=10, node=50)
+"""At once; one a second after that for a pod, five for a node. Replicas ask each other every two seconds."""
 
 
 class Shares:

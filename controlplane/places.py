@@ -23,7 +23,11 @@ class Places:
 
     def at(self, peer: str) -> Who:
         """Say whose a peer's address is, as gRPC writes it (`ipv4:10.0.0.1:5000`, `ipv6:%5B::1%5D:5000`)."""
-        address = urllib.parse.unquote(peer.partition(":")[2]).rpartition(":")[0].strip("[]")
+        return self.whose(urllib.parse.unquote(peer.partition(":")[2]).rpartition(":")[0].strip("[]"))
+
+    def whose(self, address: str) -> Who:
+        """Say whose an address is; one of IPv4 may come as a socket of both families writes it (`::ffff:10.0.0.1`)."""
+        address = address.removeprefix("::ffff:")
         snapshot = self._snapshot()
         key = snapshot.pod_ips.get(address)
         entry = snapshot.pods.get(key) if key else None

@@ -1,4 +1,4 @@
-"""What the replicas of the control plane tell each other: what each trusts and signs with, which sidecars have acknowledged that, and what workloads use.
+"""What the replicas of the control plane hear of each other: what each trusts and signs with, which sidecars have acknowledged that, and what workloads use.
 
 In: the store, which knows their pods; what this one would say. Out: the last `Statement` of each, None for one that has not been heard of late, and its warm lists. They are asked every
 two seconds over HTTPS, at the port of the webhooks and by the certificate every replica serves with, so nobody else is believed. Refuses nothing: who does not

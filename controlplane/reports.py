@@ -23,6 +23,7 @@ from controlplane.compiler.snapshot import MeshSnapshot
 from controlplane.feed.feed import Feed
 from controlplane.feed.objects import ObjectStore
 from controlplane.operator.thread import Operator
+from controlplane.telling import Telling
 from controlplane.timing import Collector, Histogram, LoopLag
 from controlplane.write.leader import Elector
 from controlplane.write.writer import Writer
@@ -50,6 +51,7 @@ class Parts:
     root_change: RootChange
     certificates: Certificates
     issuing: Issuing
+    telling: Telling
     tokens: Tokens
     certificate_seconds: int
     """The life of a workload's certificate."""
@@ -145,8 +147,8 @@ def _distribution(parts: Parts) -> Iterator[Sample]:
 
 
 def _bounds(parts: Parts) -> Iterator[Sample]:
-    hub = parts.hub
-    for bounded in (hub.opening, hub.held, hub.names, parts.issuing.budgets, parts.tokens.budgets):
+    hub, asked = parts.hub, (parts.issuing.budgets, parts.tokens.budgets, parts.telling.budgets)
+    for bounded in (hub.opening, hub.held, hub.names, *asked):
         yield _total(
             "tulle_bound_refusals_total",
             bounded.refused,

@@ -253,7 +253,9 @@ class Trust:
             return
         if (fresh.get("data") or {}) != step.seen or _recorded(fresh, step.before) != step.before:
             raise ApiError(
-                409, "Conflict", f"Secret {namespace}/{self._settings.kept_secret} is not as it was when this was decided"
+                409,
+                "Conflict",
+                f"Secret {namespace}/{self._settings.kept_secret} is not as it was when this was decided",
             )
         secret["metadata"]["resourceVersion"] = fresh["metadata"]["resourceVersion"]
         await cluster.patch(path, secret, content=APPLY_PATCH, manager=names.FIELD_MANAGER)

@@ -21,6 +21,7 @@ from typing import Any
 
 from aiohttp import web
 
+from controlplane.bounds import FullError
 from controlplane.httplog import ServerLog
 from controlplane.inject import jsonpatch, workload
 from controlplane.inject.optin import own_word, read_word
@@ -233,9 +234,17 @@ def _handler(face: Webhook, hook: str, decide: Decide) -> Callable[[web.Request]
     return handle
 
 
-def _page(page: Callable[[Mapping[str, str]], bytes]) -> Callable[[web.Request], Any]:
+Page = Callable[[str, Mapping[str, str]], bytes]
+"""JSON by who asks (an address) and the query; raises FullError when that is too often."""
+
+
+def _page(page: Page) -> Callable[[web.Request], Any]:
     async def handle(request: web.Request) -> web.Response:
-        return web.Response(body=page(request.query), content_type="application/json")
+        try:
+            body = page(request.remote or "", request.query)
+        except FullError as error:
+            return web.Response(status=429, text=f"{error}\n", headers={"retry-after": "1"})
+        return web.Response(body=body, content_type="application/json")
 
     return handle
 
@@ -265,9 +274,9 @@ async def serve(
     tls: ssl.SSLContext | None,
     port: int,
     host: str = EVERY,
-    pages: Mapping[str, Callable[[Mapping[str, str]], bytes]] | None = None,
+    pages: Mapping[str, Page] | None = None,
 ) -> web.AppRunner:
-    """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it; `pages` are JSON served beside the webhooks, by the query."""
+    """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it; `pages` are served beside the webhooks."""
     app = build_app(face)
     for path, page in (pages or {}).items():
         app.router.add_get(path, _page(page))

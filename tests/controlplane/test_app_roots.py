@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from controlplane.bounds import Bound, Budgets
 from controlplane.ca.issuer import from_secret, new_root, pem
 from controlplane.ca.rootchange import CLOCKS_DIFFER, Stage
 from meshapi import xds
@@ -284,6 +285,29 @@ async def test_replica_says_nothing_to_who_is_not_one() -> None:
             writer.close()
 
 
+async def test_who_asks_a_replica_too_often_is_told_so_and_others_are_answered_as_before() -> None:
+    """Each answer is made anew, with what workloads use: whoever reaches the port could keep the loop at it."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh:
+            url = f"https://127.0.0.1:{mesh.app.ports['webhook']}/replica"
+            trusting = ssl.create_default_context(cadata=mesh.app.trust.roots_pem)
+            answers, name = [], "tulle.tulle-system.svc"
+            mesh.app.telling.budgets = Budgets(
+                "statements", Bound(pod=2, node=2), pod_seconds=3600.0, node_seconds=3600.0
+            )
+            async with aiohttp.ClientSession() as session:
+                for _ in range(3):
+                    async with session.get(url, ssl=trusting, server_hostname=name) as answer:
+                        answers.append((answer.status, await answer.text()))
+            assert [status for status, _ in answers] == [200, 200, 429]
+            sentence = "node at 127.0.0.1 may ask for 2 statements at once and one each 3600 s; try again\n"
+            assert answers[-1][1] == sentence
+            assert b"trusts" in mesh.app.telling.answer("127.0.0.2", {})
+            metrics = (await mesh.admin("/metrics"))[1]
+            assert 'tulle_bound_refusals_total{bound="statements"} 1' in metrics
+
+
 @pytest.mark.parametrize("since", ["9" * 5000, "-1", "odd", ""])
 async def test_revision_that_is_none_is_answered_like_any(since: str) -> None:
     """Whoever reaches the port of the webhooks may ask; a number no one can read was a trace in the log each time."""
@@ -291,7 +315,7 @@ async def test_revision_that_is_none_is_answered_like_any(since: str) -> None:
         shop(kube)
         async with running(kube) as mesh:
             url = f"https://127.0.0.1:{mesh.app.ports['webhook']}/replica"
-            query = {"instance": mesh.app._instance, "since": since}
+            query = {"instance": mesh.app.telling.instance, "since": since}
             trusting = ssl.create_default_context(cadata=mesh.app.trust.roots_pem)
             name = "tulle.tulle-system.svc"
             async with (

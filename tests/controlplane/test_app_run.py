@@ -297,7 +297,9 @@ async def test_version_nobody_may_read_is_told_of_and_sidecars_are_plain_contain
         async with running(kube) as mesh:
             assert not mesh.app.missing()
             assert not mesh.app._native_sidecar({})
-            assert "may not read /version, so sidecars are plain containers; grant system:discovery, or set" in caplog.text
+            assert (
+                "may not read /version, so sidecars are plain containers; grant system:discovery, or set" in caplog.text
+            )
 
 
 async def test_routes_are_known_before_anything_is_served() -> None:

@@ -76,7 +76,10 @@ def test_bad_value_is_refused_by_its_name(assignment: str, field: str) -> None:
     ("assignment", "sentence"),
     [
         ("ca.secret=tulle-signing", "ca.secret is tulle-signing: the control plane keeps the issuer in use there"),
-        ("ca.rootsConfigMap=tulle-trust", "ca.rootsConfigMap is tulle-trust: the control plane remembers the mesh's own"),
+        (
+            "ca.rootsConfigMap=tulle-trust",
+            "ca.rootsConfigMap is tulle-trust: the control plane remembers the mesh's own",
+        ),
     ],
 )
 def test_name_that_is_ours_for_something_else_is_refused_in_a_sentence(assignment: str, sentence: str) -> None:
