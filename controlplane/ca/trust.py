@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from controlplane.ca import issuer as issuers
 from controlplane.ca import rootchange, trial
 from controlplane.ca.issuer import BadIssuerError, Issuer
-from controlplane.ca.rootchange import Record, Roots, Stage
+from controlplane.ca.rootchange import Record, Roots
 from controlplane.feed.kinds import CONFIG_MAP, SECRET, Kind
 from controlplane.kube.client import APPLY_PATCH, ApiError, Cluster, path_of
 from controlplane.settings import Settings
@@ -81,6 +81,11 @@ class Trust:
     def __init__(self, settings: Settings, now: Callable[[], dt.datetime]) -> None:
         self._settings = settings
         self.now = now
+        # By kind too: others' ConfigMap may be called as the Secret is.
+        self._brought_at = SECRET.name, settings.ca_secret
+        self._kept_at = SECRET.name, settings.kept_secret
+        self._bundle_at = CONFIG_MAP.name, settings.bundle_config_map
+        self._lent_at = CONFIG_MAP.name, settings.ca_roots_config_map
         self._listeners: list[Callable[[], None]] = []
         self._bundle: tuple[x509.Certificate, ...] = ()
         self._written: frozenset[x509.Certificate] = frozenset()
@@ -152,26 +157,26 @@ class Trust:
 
     def apply(self, kind: str, obj: dict[str, Any]) -> None:
         """Take in a Secret or a ConfigMap as it is now."""
-        name, data = obj["metadata"]["name"], obj.get("data") or {}
+        at, data = (kind, obj["metadata"]["name"]), obj.get("data") or {}
         try:
-            if kind == SECRET.name and name == self._settings.ca_secret:
+            if at == self._brought_at:
                 self.brought = self._proved(data)
                 self._extra = issuers.bundle_in(data)
                 self.refused = ""
-            elif kind == SECRET.name and name == self._settings.kept_secret:
+            elif at == self._kept_at:
                 self._take_kept(obj, data)
-            elif name == self._settings.bundle_config_map:
+            elif at == self._bundle_at:
                 self._written = frozenset()
                 roots = issuers.parse_bundle(data.get(issuers.ROOTS, ""))
                 self._written, self._bundle = frozenset(roots), roots or self._bundle
-            elif name == self._settings.ca_roots_config_map:
+            elif at == self._lent_at:
                 self._lent = issuers.lent_in(data)
                 self.roots_refused = ""
         except BadIssuerError as error:
-            log.error("%s %s/%s cannot be used: %s", kind, self._settings.namespace, name, error)  # noqa: TRY400 - a sentence
-            if name == self._settings.ca_secret:
+            log.error("%s %s/%s cannot be used: %s", kind, self._settings.namespace, at[1], error)  # noqa: TRY400 - a sentence
+            if at == self._brought_at:
                 self.refused = str(error)
-            elif name == self._settings.ca_roots_config_map:
+            elif at == self._lent_at:
                 self.roots_refused = str(error)
         self._settle()
 
@@ -191,29 +196,30 @@ class Trust:
         But whoever removes the issuer in use has the one that was brought sign at once.
         """
         log.warning("%s %s/%s was removed; going on with what it held", kind, namespace, name)
-        if name == self._settings.ca_secret:
+        at = kind, name
+        if at == self._brought_at:
             if self.kept is not None:
                 self.brought = None
             # Where the leader makes one it is made again, of the issuer in use.
             again = self.kept is not None and self._settings.ca_create
             self.refused = "" if again else _REMOVED if self.kept is None else _REMOVED_IN_USE
-        elif name == self._settings.kept_secret:
+        elif at == self._kept_at:
             self.kept, self.kept_data, self.record = None, None, Record()
-        elif name == self._settings.bundle_config_map:
+        elif at == self._bundle_at:
             self._written = frozenset()
-        elif name == self._settings.ca_roots_config_map:
+        elif at == self._lent_at:
             self.roots_refused = "it was removed: what it held stays trusted until a replica starts anew"
         self._settle(changed=True)
 
     def absent(self, kind: str, name: str) -> None:
         """Take in that a whole list did not hold something: it was removed meanwhile, or never there."""
         held = {
-            self._settings.ca_secret: self.brought is not None and not self.refused,
-            self._settings.kept_secret: self.kept_data is not None,
-            self._settings.bundle_config_map: bool(self._written),
-            self._settings.ca_roots_config_map: bool(self._lent) and not self.roots_refused,
+            self._brought_at: self.brought is not None and not self.refused,
+            self._kept_at: self.kept_data is not None,
+            self._bundle_at: bool(self._written),
+            self._lent_at: bool(self._lent) and not self.roots_refused,
         }
-        if held[name]:
+        if held[kind, name]:
             self.remove(kind, self._settings.namespace, name)
 
     def missing(self) -> bool:
@@ -291,10 +297,11 @@ class Trust:
 
     def _going(self, roots: Iterable[x509.Certificate]) -> set[x509.Certificate]:
         """Which of some roots are to be trusted no more."""
-        if self.record.stage is not Stage.DROP:
-            return set()
-        staying = {*self._extra, *(root for held in self._holds() for root in held.issuer.roots)}
-        return {root for root in roots if fingerprint(root) in self.record.old} - staying
+        there = {fingerprint(root): root for root in roots}
+        wanted = fingerprints(self._extra) | (self.brought.roots if self.brought else frozenset())
+        signing = self.kept.roots if self.kept else frozenset()
+        staying = rootchange.trusted(self.record, wanted, signing, frozenset(there))
+        return {root for name, root in there.items() if name not in staying}
 
     def _holds(self) -> list[Held]:
         return [held for held in (self.kept, self.brought) if held is not None]

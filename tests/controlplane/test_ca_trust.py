@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from dataclasses import replace
 from typing import Any
@@ -120,3 +121,19 @@ async def test_secret_that_was_removed_is_not_put_back_by_a_step_decided_before(
         await cluster.close()
 
         assert replica.kept == (OTHER, Record(life=LIFE))
+
+
+async def test_roots_of_others_may_lie_under_the_name_of_the_issuer() -> None:
+    """What is said of the ConfigMap is not said of the Secret: a Bundle of trust-manager and the issuer of cert-manager may share a name."""
+    trust = Trust(replace(LOCAL, ca_create=False, ca_roots_config_map=LOCAL.ca_secret), lambda: NOW)
+    trust.apply("Secret", secret("tulle-signing", ONE, Record(life=LIFE)))
+    trust.apply("Secret", secret(LOCAL.ca_secret, ONE))
+    lent = secret(LOCAL.ca_secret, {"ca.pem": "nothing"})
+
+    trust.apply("ConfigMap", lent)
+    assert (trust.refused, bool(trust.roots_refused)) == ("", True)
+    trust.apply("ConfigMap", {**lent, "data": {"ca.pem": base64.b64decode(OTHER["ca.crt"]).decode()}})
+    trust.remove("ConfigMap", LOCAL.namespace, LOCAL.ca_secret)
+    assert (trust.brought is not None, trust.refused, bool(trust.roots_refused)) == (True, "", True)
+    trust.absent("Secret", LOCAL.ca_secret)
+    assert (trust.brought, bool(trust.refused)) == (None, True)
