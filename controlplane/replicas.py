@@ -17,13 +17,13 @@ import aiohttp
 import msgspec
 
 from controlplane.feed.objects import ObjectStore
+from controlplane.model.workloads import ENDED
 from controlplane.settings import Settings
 
 PATH = "/replica"
 EVERY_SECONDS = 2.0
 PATIENCE = 2.0
 STALE_SECONDS = 10.0
-_ENDED = frozenset({"Succeeded", "Failed"})
 _APP = "app.kubernetes.io/name"
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Replicas:
             if metadata.get("namespace") != self._settings.namespace or metadata["name"] == self._settings.pod:
                 continue
             status = pod.get("status") or {}
-            if (metadata.get("labels") or {}).get(_APP) == "tulle" and status.get("phase") not in _ENDED:
+            if (metadata.get("labels") or {}).get(_APP) == "tulle" and status.get("phase") not in ENDED:
                 yield metadata["name"], str(status.get("podIP") or "")
 
     def _trusting(self) -> ssl.SSLContext:

@@ -12,15 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from controlplane.ca import rootchange
-from controlplane.ca.rootchange import Facts, Record, Stage
+from controlplane.ca.rootchange import Facts, Record, Roots, Stage
 from controlplane.ca.trust import Held, Step, Trust
 from controlplane.feed.objects import ObjectStore
 from controlplane.model.meta import created
+from controlplane.model.workloads import ENDED, has_sidecar
 from controlplane.replicas import Statement
-from meshapi import names
 
 EVERY_SECONDS = 1.0
-_ENDED = frozenset({"Succeeded", "Failed"})
 
 
 class RootChange:
@@ -72,17 +71,15 @@ class RootChange:
         return Step(held=held, record=record, seen=self._trust.kept_data, before=self._trust.record)
 
     def _facts(self, kept: Held) -> Facts:
-        trust = self._trust
-        wanted = trust.brought.roots if trust.brought else frozenset()
-        said = self._heard()
+        trust, said = self._trust, self._heard()
         return Facts(
             now=trust.now().timestamp(),
-            wanted=wanted,
+            wanted=self._wanted_roots,
             signing=kept.roots,
             record=trust.record,
-            announced=all(one is not None and wanted <= set(one.trusts) for one in said.values()),
+            announced=not any(self._untrusting(said)),
             acknowledged=not any(self._unacknowledged(said)),
-            signed=all(one is not None and one.signs == kept.signer for one in said.values()),
+            signed=not any(self._signing_otherwise(said)),
             bundle=trust.remembered,
             life=_longest(said),
             every_life=all(one is not None and one.life for one in said.values()),
@@ -90,18 +87,28 @@ class RootChange:
 
     def waiting(self) -> list[str]:
         """Say whom a change waits for, in words; empty when it waits for nobody."""
-        trust, said = self._trust, self._heard()
-        wanted = trust.brought.roots if trust.brought else frozenset()
-        match trust.record.stage:
+        said = self._heard()
+        match self._trust.record.stage:
             case Stage.ANNOUNCE | Stage.TRUST:
-                silent = [
-                    f"replica {name}" for name, one in said.items() if one is None or not wanted <= set(one.trusts)
-                ]
-                return silent + list(self._unacknowledged(said)) if trust.record.stage is Stage.TRUST else silent
-            case Stage.SIGN if trust.kept is not None:
-                signer = trust.kept.signer
-                return [f"replica {name}" for name, one in said.items() if one is None or one.signs != signer]
+                return [*self._untrusting(said), *self._unacknowledged(said)]
+            case Stage.SIGN:
+                return list(self._signing_otherwise(said))
         return []
+
+    @property
+    def _wanted_roots(self) -> Roots:
+        return self._trust.brought.roots if self._trust.brought else frozenset()
+
+    def _untrusting(self, said: Mapping[str, Statement | None]) -> Iterator[str]:
+        """Name the replicas that do not trust what is wanted, or are not heard."""
+        wanted = self._wanted_roots
+        return (f"replica {name}" for name, one in said.items() if one is None or not wanted <= set(one.trusts))
+
+    def _signing_otherwise(self, said: Mapping[str, Statement | None]) -> Iterator[str]:
+        """Name the replicas that do not sign with the issuer in use, or are not heard; none where there is none."""
+        kept = self._trust.kept
+        signer = kept.signer if kept is not None else ""
+        return (f"replica {name}" for name, one in said.items() if kept and (one is None or one.signs != signer))
 
     def _unacknowledged(self, said: Mapping[str, Statement | None]) -> Iterator[str]:
         """Name the pods that carry a sidecar, were made before all knew the new root, and have not acknowledged it."""
@@ -112,7 +119,7 @@ class RootChange:
         for pod in self._store.of("Pod"):
             metadata = pod["metadata"]
             place = (metadata.get("namespace", ""), metadata["name"])
-            if place not in done and _has_sidecar(pod) and rootchange.concerned(record, created(metadata)):
+            if place not in done and _meshed(pod) and rootchange.concerned(record, created(metadata)):
                 yield f"pod {place[0]}/{place[1]}"
 
 
@@ -128,8 +135,5 @@ def _longest(said: Mapping[str, Statement | None]) -> float:
     return max((one.life for one in said.values() if one is not None), default=0.0)
 
 
-def _has_sidecar(pod: Mapping[str, Any]) -> bool:
-    spec = pod.get("spec") or {}
-    containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
-    has = any(container.get("name") == names.PROXY_CONTAINER for container in containers)
-    return has and (pod.get("status") or {}).get("phase") not in _ENDED
+def _meshed(pod: Mapping[str, Any]) -> bool:
+    return has_sidecar(pod) and (pod.get("status") or {}).get("phase") not in ENDED

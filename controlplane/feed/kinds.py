@@ -39,6 +39,11 @@ class Kind:
         """The name of its CustomResourceDefinition."""
         return f"{self.plural}.{self.group}"
 
+    @property
+    def first(self) -> str:
+        """Group and the first of the versions, as paths have them."""
+        return self.api(self.versions[0])
+
     def api(self, version: str) -> str:
         """Group and version, as paths have them."""
         return f"{self.group}/{version}" if self.group else version

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.feed.kinds import CONFIGURED
 
@@ -23,8 +22,7 @@ TOLD = frozenset(kind.name for kind in CONFIGURED)
 """Kinds whose status says what the mesh made of them: it is the writer's business, and no news to the mesh. That of all others is."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
+class Ref(NamedTuple):
     """Where an object is: kind, namespace ("" for cluster-scoped) and name."""
 
     kind: str

@@ -93,7 +93,7 @@ class Reflector:
         self._cluster = cluster
         self._kind = kind
         self._sink = sink
-        self._path = path_of(kind.api(kind.versions[0]), kind.plural, namespace)
+        self._path = path_of(kind.first, kind.plural, namespace)
         self._params: Mapping[str, str] = {"fieldSelector": f"metadata.name={name}"} if name else {}
         self._page = msgspec.defstruct("Page", [("items", list[kind.shape]), ("metadata", _ListMeta)])  # type: ignore[name-defined]
         self._decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(kind.shape).decode

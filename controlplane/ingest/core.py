@@ -13,7 +13,7 @@ from controlplane.ingest.reading import Cursor, canonical_ip, port_list
 from controlplane.model.meta import Key
 from controlplane.model.owners import workload_of
 from controlplane.model.services import EndpointSlice, Service, ServicePort, SliceEndpoint
-from controlplane.model.workloads import ContainerPort, Node, Pod
+from controlplane.model.workloads import ENDED, ContainerPort, Node, Pod
 from meshapi import names
 
 _ZONE = "topology.kubernetes.io/zone"
@@ -22,7 +22,6 @@ _AFFINITY = (
     "sessionAffinity {} is not carried out by sidecars, which spread the requests of one caller over all endpoints;"
     " have the app find its session by a cookie or header of its own"
 )
-_ENDED = frozenset({"Succeeded", "Failed"})
 
 
 def key_of(raw: Cursor) -> Key:
@@ -42,7 +41,7 @@ def read_pod(raw: Cursor) -> Pod:
     metadata, spec, status = raw.at("metadata"), raw.at("spec"), raw.at("status")
     labels, annotations = metadata.texts("labels"), metadata.texts("annotations")
     kind, workload = _workload(metadata, labels)
-    own_address = not spec.flag("hostNetwork", default=False) and status.text("phase") not in _ENDED
+    own_address = not spec.flag("hostNetwork", default=False) and status.text("phase") not in ENDED
     return Pod(
         key=key_of(raw),
         ips=_pod_ips(status) if own_address else (),

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from controlplane.model.meta import Key
+from meshapi import names
+
+ENDED = frozenset({"Succeeded", "Failed"})
+"""Phases of a pod in which nothing runs any more."""
+
+
+def has_sidecar(pod: Mapping[str, Any]) -> bool:
+    """Tell whether a pod, as the store has it, carries the sidecar."""
+    spec = pod.get("spec") or {}
+    containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    return any(container.get("name") == names.PROXY_CONTAINER for container in containers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ class Reconciler:
             self._looks[ref.kind](ref)
         except Exception:
             # The supervisor of one object: the next trigger or resync tries again, and the others go on.
-            log.exception("%s %s/%s could not be looked at", ref.kind, ref.namespace, ref.name)
+            log.exception("%s %s/%s could not be looked at", *ref)
 
 
 def _number(version: str) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 
+from controlplane.feed.kinds import Kind
 from controlplane.kube.client import ApiError, Cluster, path_of
 from meshapi import names
 
@@ -33,7 +34,7 @@ class News:
     warning: bool = False
 
 
-async def record(cluster: Cluster, api: str, kind: str, obj: Mapping[str, Any], news: News) -> None:
+async def record(cluster: Cluster, kind: Kind, obj: Mapping[str, Any], news: News) -> None:
     """Record what happened to an object."""
     metadata = obj["metadata"]
     namespace = metadata["namespace"]
@@ -44,8 +45,8 @@ async def record(cluster: Cluster, api: str, kind: str, obj: Mapping[str, Any], 
         # As client-go names them: by the object and the time.
         "metadata": {"name": f"{metadata['name']}.{time.time_ns():x}", "namespace": namespace},
         "involvedObject": {
-            "apiVersion": api,
-            "kind": kind,
+            "apiVersion": kind.first,
+            "kind": kind.name,
             "name": metadata["name"],
             "namespace": namespace,
             "uid": metadata.get("uid", ""),
@@ -61,4 +62,4 @@ async def record(cluster: Cluster, api: str, kind: str, obj: Mapping[str, Any], 
     try:
         await cluster.create(path_of("v1", "events", namespace), event)
     except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
-        log.warning("an Event of %s %s/%s could not be written: %s", kind, namespace, metadata["name"], error)
+        log.warning("an Event of %s %s/%s could not be written: %s", kind.name, namespace, metadata["name"], error)

@@ -16,6 +16,7 @@ from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.kube.client import ApiError, Cluster, path_of
 from controlplane.model.meta import created
 from controlplane.model.owners import workload_of
+from controlplane.model.workloads import has_sidecar
 from controlplane.write import events
 from controlplane.write.events import News
 from controlplane.write.writer import Job, Writer
@@ -41,13 +42,13 @@ class Notices:
 
     def tell(self, ref: Ref, news: News) -> None:
         """Have something told on a workload, if this replica leads."""
-        key, job = ("event", news.reason, ref.kind, ref.namespace, ref.name), self._job(ref, news)
+        key, job = ("event", news.reason, *ref), self._job(ref, news)
         self._writer.want(key, job)
         # Most replicas never lead: what they would tell must not gather.
         asyncio.get_running_loop().call_later(STALE_SECONDS, self._writer.drop, key, job)
 
     def _changed(self, ref: Ref) -> None:
-        pod = self._store.get(*_place(ref)) if ref.kind == "Pod" else None
+        pod = self._store.get(*ref) if ref.kind == "Pod" else None
         news = news_of(pod) if pod is not None else None
         if pod is None or news is None:
             return
@@ -66,20 +67,15 @@ class Notices:
     def _job(self, ref: Ref, news: News) -> Job:
         async def write() -> None:
             kind = kind_of(ref.kind)
-            api = kind.api(kind.versions[0])
             try:
-                workload = await self._cluster.get(path_of(api, kind.plural, ref.namespace, ref.name))
+                workload = await self._cluster.get(path_of(kind.first, kind.plural, ref.namespace, ref.name))
             except ApiError as error:
                 if error.code != 404:
                     raise
                 return
-            await events.record(self._cluster, api, ref.kind, workload, news)
+            await events.record(self._cluster, kind, workload, news)
 
         return write
-
-
-def _place(ref: Ref) -> tuple[str, str, str]:
-    return ref.kind, ref.namespace, ref.name
 
 
 def news_of(pod: Mapping[str, Any]) -> News | None:
@@ -87,8 +83,6 @@ def news_of(pod: Mapping[str, Any]) -> News | None:
     skipped = (pod["metadata"].get("annotations") or {}).get(names.SKIPPED)
     if skipped:
         return News(reason="SidecarSkipped", message=f"pods asked for a sidecar and get none: {skipped}", warning=True)
-    spec = pod.get("spec") or {}
-    containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
-    if any(container.get("name") == names.PROXY_CONTAINER for container in containers):
+    if has_sidecar(pod):
         return News(reason="SidecarInjected", message="pods get their sidecars and are in the mesh")
     return None

@@ -28,7 +28,6 @@ UNDONE = 2
 """How often within that a roll may be undone; then whoever does it is not fought."""
 _OWN_MANAGERS = frozenset({"tulle", "tulle-controlplane"})
 
-Key = tuple[str, str, str]
 Change = dict[str, str | None]
 
 log = logging.getLogger(__name__)
@@ -45,96 +44,94 @@ class Rolls:
         self._store = store
         self._writer = writer
         self._excluded = excluded
-        self._complained: dict[Key, str] = {}
-        self._rolled: dict[Key, tuple[Change, list[float]]] = {}
+        self._complained: dict[Ref, str] = {}
+        self._rolled: dict[Ref, tuple[Change, list[float]]] = {}
         """The last change written to a workload, and when."""
-        self._unnamed: set[Key] = set()
+        self._unnamed: set[Ref] = set()
         """Workloads that had the word beside a mark that names nobody: where the word goes, the mark was theirs."""
 
     def look(self, ref: Ref) -> None:
         """Look at a workload as the store knows it."""
-        key = (ref.kind, ref.namespace, ref.name)
-        workload = self._store.get(*key)
+        workload = self._store.get(*ref)
         if workload is None:
-            self._gone(key)
+            self._gone(ref)
             return
         if ref.namespace in self._excluded or workload["metadata"].get("deletionTimestamp"):
             return
         try:
-            change = self._change(key, workload)
+            change = self._change(ref, workload)
         except RefusedPodError as error:
-            if self._complained.get(key) != str(error):
-                self._complained[key] = str(error)
-                log.warning("%s %s/%s: %s", *key, error)
+            if self._complained.get(ref) != str(error):
+                self._complained[ref] = str(error)
+                log.warning("%s %s/%s: %s", *ref, error)
                 self._notices.tell(ref, News(reason="AnnotationRefused", message=str(error), warning=True))
             change = None
         if change is None:
-            self._writer.want(("roll", *key), None)
+            self._writer.want(("roll", *ref), None)
             return
-        self._writer.want(("roll", *key), self._job(key))
+        self._writer.want(("roll", *ref), self._job(ref))
 
-    def _change(self, key: Key, workload: Mapping[str, Any]) -> Change | None:
+    def _change(self, ref: Ref, workload: Mapping[str, Any]) -> Change | None:
         """Say how the template must change, by what the workload says and said; raises RefusedPodError."""
-        named = {**workload, "kind": key[0]}
+        named = {**workload, "kind": ref.kind}
         if not unnamed(named):
-            self._unnamed.discard(key)
+            self._unnamed.discard(ref)
         elif speaks(named):
-            self._unnamed.add(key)
-        return template_change(named, spoke=key in self._unnamed)
+            self._unnamed.add(ref)
+        return template_change(named, spoke=ref in self._unnamed)
 
-    def _gone(self, key: Key) -> None:
-        self._complained.pop(key, None)
-        self._rolled.pop(key, None)
-        self._unnamed.discard(key)
-        self._writer.want(("roll", *key), None)
+    def _gone(self, ref: Ref) -> None:
+        self._complained.pop(ref, None)
+        self._rolled.pop(ref, None)
+        self._unnamed.discard(ref)
+        self._writer.want(("roll", *ref), None)
 
-    def _job(self, key: Key) -> Job:
+    def _job(self, ref: Ref) -> Job:
         """Roll a workload by what it says when it is written: an event may be late, and a newer one lost."""
-        kind = kind_of(key[0])
-        path = path_of(kind.api(kind.versions[0]), kind.plural, key[1], key[2])
+        kind = kind_of(ref.kind)
+        path = path_of(kind.first, kind.plural, ref.namespace, ref.name)
 
         async def roll() -> None:
             try:
                 workload = await self._cluster.get(path)
-                change = self._change(key, workload)
+                change = self._change(ref, workload)
             except ApiError as error:
                 if error.code != 404:
                     raise
                 return
             except RefusedPodError:  # said when it was seen
                 return
-            if change is None or await self._fought(key, change, workload):
+            if change is None or await self._fought(ref, change, workload):
                 return
             version = workload["metadata"]["resourceVersion"]
             annotations = {"spec": {"template": {"metadata": {"annotations": change}}}}
             await self._cluster.patch(path, {"metadata": {"resourceVersion": version}, **annotations})
-            self._note(key, change)
-            log.info("%s %s/%s rolled: template annotations %s", *key, change)
+            self._note(ref, change)
+            log.info("%s %s/%s rolled: template annotations %s", *ref, change)
             news = News(reason="Rolled", message=_why(change))
-            await events.record(self._cluster, kind.api(kind.versions[0]), kind.name, workload, news)
+            await events.record(self._cluster, kind, workload, news)
 
         return roll
 
-    def _note(self, key: Key, change: Change) -> None:
+    def _note(self, ref: Ref, change: Change) -> None:
         """Remember a roll; another than the last one begins anew, for then the workload's owner has changed the word."""
-        self._complained.pop(key, None)
-        last, times = self._rolled.get(key, (change, []))
-        self._rolled[key] = (change, [*(times if last == change else []), asyncio.get_running_loop().time()])
+        self._complained.pop(ref, None)
+        last, times = self._rolled.get(ref, (change, []))
+        self._rolled[ref] = (change, [*(times if last == change else []), asyncio.get_running_loop().time()])
 
-    async def _fought(self, key: Key, change: Change, workload: Mapping[str, Any]) -> bool:
+    async def _fought(self, ref: Ref, change: Change, workload: Mapping[str, Any]) -> bool:
         """Whether this roll has been undone too often just now; said once, where the workload's owner looks."""
-        last, times = self._rolled.get(key, (change, []))
+        last, times = self._rolled.get(ref, (change, []))
         recent = [at for at in times if asyncio.get_running_loop().time() - at < WITHIN_SECONDS]
         if last != change or len(recent) < UNDONE:
             return False
         who = _last_to_write_the_template(workload)
         said = f"{who} has taken the mesh's annotations out of the pod template {UNDONE} times; the workload is left as it is for ten minutes"
-        if self._complained.get(key) != said:
-            self._complained[key] = said
-            log.warning("%s %s/%s: %s", *key, said)
-            kind = kind_of(key[0])
+        if self._complained.get(ref) != said:
+            self._complained[ref] = said
+            log.warning("%s %s/%s: %s", *ref, said)
             news = News(reason="RollUndone", message=said, warning=True)
-            await events.record(self._cluster, kind.api(kind.versions[0]), key[0], workload, news)
+            await events.record(self._cluster, kind_of(ref.kind), workload, news)
         return True
 
 

@@ -14,13 +14,12 @@ from typing import Any, Protocol
 from controlplane.compiler.conditions import defective, merge_conditions, merge_parents
 from controlplane.compiler.snapshot import Condition, MeshSnapshot
 from controlplane.feed.kinds import CONFIGURED, kind_of
-from controlplane.feed.objects import Object, ObjectStore, Ref, ref_of
+from controlplane.feed.objects import TOLD, Object, ObjectStore, Ref, ref_of
 from controlplane.kube.client import Cluster, path_of
 from controlplane.model.mesh import MESH_NAME
 from controlplane.model.meta import Key, Problem, RouteKey
 from controlplane.write.writer import Job, Writer
 
-_KINDS = frozenset(kind.name for kind in CONFIGURED)
 _COUNT = "proxies"
 COUNT_SECONDS = 3.0
 MAX_TROUBLES = 3
@@ -81,12 +80,12 @@ class Statuses:
             self.look(ref)
 
     def _noted(self, ref: Ref) -> None:
-        if ref.kind in _KINDS:
+        if ref.kind in TOLD:
             self._changed.add(ref)
 
     def look(self, ref: Ref) -> None:
         """Compare one object with the last snapshot, as the store knows it."""
-        obj = self._store.get(ref.kind, ref.namespace, ref.name)
+        obj = self._store.get(*ref)
         if obj is not None:
             self._compare(ref, obj)
         else:
@@ -98,7 +97,7 @@ class Statuses:
 
     def _gone(self, ref: Ref) -> None:
         self._settled.pop(ref, None)
-        self._writer.want(("status", ref.kind, ref.namespace, ref.name), None)
+        self._writer.want(("status", *ref), None)
 
     def _compare(self, ref: Ref, obj: Object) -> None:
         told = self._told(ref)
@@ -110,7 +109,7 @@ class Statuses:
             return
         self._settled[ref] = (key, obj)
         stored = obj.get("status") or {}
-        place = ("status", ref.kind, ref.namespace, ref.name)
+        place = ("status", *ref)
         wanted = merge(stored, "")
         # How many pods there are is no news that cannot wait.
         slow = COUNT_SECONDS if _same(stored, {**wanted, _COUNT: stored.get(_COUNT)}) else 0.0
@@ -142,7 +141,7 @@ class Statuses:
         if ref in self._problems:
             return None
         # A route that names no parent of ours any more has nothing to be told, and what it was told goes.
-        key = RouteKey(ref.kind, ref.namespace, ref.name)
+        key = RouteKey(*ref)
         parents, route = snapshot.route_statuses.get(key, ()), snapshot.model.routes.get(key)
         generation = route.generation if route is not None else 0
         return (parents, generation), lambda stored, now: {
@@ -175,7 +174,7 @@ def _differing(old: MeshSnapshot, new: MeshSnapshot) -> set[Ref]:
     ]
     found |= {Ref("PeerAuthentication" if key.namespace else "Mesh", *key) for key in policies}
     problems = {*old.user_problems} ^ {*new.user_problems} if old.user_problems is not new.user_problems else ()
-    found |= {_place_of(one) for one in problems if one.kind in _KINDS}
+    found |= {_place_of(one) for one in problems if one.kind in TOLD}
     return found | {MESH}
 
 
