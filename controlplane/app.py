@@ -33,6 +33,7 @@ from controlplane.feed.namespaces import Namespaces
 from controlplane.feed.objects import ObjectStore
 from controlplane.feed.reflector import Reflector
 from controlplane.feed.versions import Kubelets, server_knows
+from controlplane.ingest import cut
 from controlplane.ingest.assemble import ingest
 from controlplane.ingest.reading import Cursor
 from controlplane.ingest.routes import refused_patterns
@@ -332,19 +333,9 @@ class App:
         self.admissions[hook, outcome] = self.admissions.get((hook, outcome), 0) + 1
 
 
-class _One:
-    """One object, as `ingest` looks at a cluster."""
-
-    def __init__(self, obj: Mapping[str, Any]) -> None:
-        self._obj = obj
-
-    def of(self, kind: str) -> list[Mapping[str, Any]]:
-        return [self._obj] if self._obj.get("kind") == kind else []
-
-
 def validate(obj: Mapping[str, Any]) -> list[str]:
     """Say in sentences what is wrong with one of Tulle's own objects, by the code that will read it."""
-    return [problem.message for problem in ingest(_One(obj)).problems]
+    return [problem.message for problem in ingest(cut.Part({str(obj.get("kind")): [obj]})).problems]
 
 
 async def persist(call: Callable[[], Awaitable[T]], what: str) -> T:

@@ -17,6 +17,9 @@ from meshapi.identity import BadIdentityError, Identity
 
 Policies = Mapping[Key, PodPolicy]
 
+_NOBODY, _NOWHERE = Pod(key=Key("", "")), Node(name="")
+"""Stand for the pod and the node of an endpoint that has none."""
+
 
 def identity_of(pod: Pod, trust_domain: str) -> str:
     """Tell a pod's SPIFFE URI; empty when its names cannot be one."""
@@ -81,18 +84,7 @@ def _at_port(one: EndpointSlice, port: ServicePort) -> list[tuple[SliceEndpoint,
 
 
 def _endpoint(raw: SliceEndpoint, port: int, model: Model, policies: Policies) -> Endpoint:
-    pod = model.pods.get(raw.pod) if raw.pod else None
-    node = model.nodes.get(Key("", raw.node), Node(name=""))
-    zone = raw.zone or node.zone
-    if pod is None:
-        return Endpoint(
-            address=raw.address,
-            port=port,
-            node=raw.node,
-            zone=zone,
-            for_zones=raw.for_zones,
-            for_nodes=raw.for_nodes,
-        )
+    pod = model.pods.get(raw.pod, _NOBODY) if raw.pod else _NOBODY
     policy = policies.get(pod.key)
     entry = PodEntry(pod=pod, identity=identity_of(pod, model.trust_domain), policy=policy) if policy else None
     mesh = entry is not None and entry.speaks_mesh(port)
@@ -100,7 +92,7 @@ def _endpoint(raw: SliceEndpoint, port: int, model: Model, policies: Policies) -
         address=raw.address,
         port=port,
         node=raw.node,
-        zone=zone,
+        zone=raw.zone or model.nodes.get(Key("", raw.node), _NOWHERE).zone,
         for_zones=raw.for_zones,
         for_nodes=raw.for_nodes,
         mesh=mesh,

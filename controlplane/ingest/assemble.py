@@ -203,11 +203,12 @@ def _key(raw: Mapping[str, Any]) -> Key:
         return Key("", "")
 
 
-def _generation(raw: Mapping[str, Any]) -> int:
+def _problem(kind: str, key: Key, raw: Raw, reason: str, message: str) -> Problem:
     try:
-        return Cursor(raw).at("metadata").number("generation")
+        generation = Cursor(raw).at("metadata").number("generation")
     except UnreadableError:
-        return 0
+        generation = 0
+    return Problem(kind=kind, **key._asdict(), reason=reason, message=message, generation=generation)
 
 
 def _read_one(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:
@@ -220,24 +221,6 @@ def _read_one(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | 
         else:
             noun = _READERS[kind](cursor)
     except UnreadableError as error:
-        problem = Problem(
-            kind=kind,
-            namespace=key.namespace,
-            name=key.name,
-            reason="Unreadable",
-            message=str(error),
-            generation=_generation(raw),
-        )
-        return _Seen(raw, None, problem)
+        return _Seen(raw, None, _problem(kind, key, raw, "Unreadable", str(error)))
     unsupported = noun.unsupported if kind == "Service" and noun is not None else ""
-    if unsupported:
-        problem = Problem(
-            kind=kind,
-            namespace=key.namespace,
-            name=key.name,
-            reason="Unsupported",
-            message=unsupported,
-            generation=_generation(raw),
-        )
-        return _Seen(raw, noun, problem)
-    return _Seen(raw, noun)
+    return _Seen(raw, noun, _problem(kind, key, raw, "Unsupported", unsupported) if unsupported else None)

@@ -46,7 +46,6 @@ def read_mesh(raw: Cursor) -> MeshSettings:
         detection_timeout=spec.seconds("detectionTimeout", 10.0),
         access_log=_word(spec, "accessLog", "OFF", ("OFF", "ON")) == "ON",
         generation=raw.at("metadata").number("generation"),
-        exists=True,
     )
 
 

@@ -27,8 +27,6 @@ class MeshSettings:
     """Seconds a sidecar waits for a client's first bytes where no protocol is declared."""
     access_log: bool = False
     generation: int = 0
-    exists: bool = False
-    """Whether there is a Mesh object to write status to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,11 +64,6 @@ class Service:
         """Find a port by number."""
         return next((port for port in self.ports if port.port == number), None)
 
-    @property
-    def headless(self) -> bool:
-        """Whether clients reach its pods by their own addresses."""
-        return not self.ips and not self.external
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceEndpoint:

@@ -27,14 +27,20 @@ def decide(configuration: Mapping[str, Any], service: tuple[str, str], bundle: s
     """Say, as a JSON patch, which webhooks that call `service` (namespace, name) need another bundle; empty when all is right."""
     wanted = base64.b64encode(bundle.encode()).decode()
     changes = []
+    for index, name, bundle64 in _calling(configuration, service):
+        if bundle64 != wanted:
+            changes.append({"op": "test", "path": f"/webhooks/{index}/name", "value": name})
+            changes.append({"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": wanted})
+    return changes
+
+
+def _calling(configuration: Mapping[str, Any], service: tuple[str, str]) -> Iterator[tuple[int, Any, str]]:
+    """Index, name and bundle (base64) of each webhook that calls a service."""
     for index, hook in enumerate(configuration.get("webhooks") or ()):
         config = hook.get("clientConfig") or {}
         target = config.get("service") or {}
-        if (target.get("namespace"), target.get("name")) != service or config.get("caBundle") == wanted:
-            continue
-        changes.append({"op": "test", "path": f"/webhooks/{index}/name", "value": hook.get("name")})
-        changes.append({"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": wanted})
-    return changes
+        if (target.get("namespace"), target.get("name")) == service:
+            yield index, hook.get("name"), config.get("caBundle") or ""
 
 
 class Webhooks:
@@ -94,14 +100,11 @@ class Webhooks:
 
 
 def _bundles(configuration: Mapping[str, Any], service: tuple[str, str]) -> Iterator[str]:
-    for hook in configuration.get("webhooks") or ():
-        config = hook.get("clientConfig") or {}
-        target = config.get("service") or {}
-        if (target.get("namespace"), target.get("name")) == service:
-            try:
-                yield base64.b64decode(config.get("caBundle") or "").decode(errors="replace")
-            except ValueError:  # no base64, so it carries nothing
-                yield ""
+    for _, _, bundle64 in _calling(configuration, service):
+        try:
+            yield base64.b64decode(bundle64).decode(errors="replace")
+        except ValueError:  # no base64, so it carries nothing
+            yield ""
 
 
 def _claims(configuration: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -56,8 +56,8 @@ class Pace:
             loop.call_soon(self._next, loop)
 
 
-async def in_slices(steps: Steps[T], between: Callable[[], None]) -> tuple[T, float]:
-    """Do steps with the loop in between; what they return, and the CPU seconds they took."""
+async def in_slices(steps: Steps[T], between: Callable[[], None] | None = None) -> tuple[T, float]:
+    """Do steps with the loop, and `between`, in between; what they return, and the CPU seconds they took."""
     work = 0.0
     while True:
         began, busy = time.perf_counter(), time.thread_time()
@@ -68,5 +68,6 @@ async def in_slices(steps: Steps[T], between: Callable[[], None]) -> tuple[T, fl
         except StopIteration as end:
             return end.value, work + time.thread_time() - busy
         work += time.thread_time() - busy
-        between()
+        if between is not None:
+            between()
         await asyncio.sleep(0)

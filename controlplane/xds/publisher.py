@@ -110,7 +110,7 @@ class Publisher:
         large = len(taken) >= MANY
         work = 0.0
         try:
-            made, work = await in_slices(self._making(taken), Collector.keep if large else _nothing)
+            made, work = await in_slices(self._making(taken), Collector.keep if large else None)
             busy = time.thread_time()
             self._swap(*made, seen)
             work += time.thread_time() - busy
@@ -165,8 +165,7 @@ class Publisher:
     def _changes(self, taken: Iterable[Ref]) -> dict[str, dict[Key, Mapping[str, Any] | None]]:
         changes: dict[str, dict[Key, Mapping[str, Any] | None]] = {}
         for ref in taken:
-            key = Key(ref.namespace, ref.name)
-            changes.setdefault(ref.kind, {})[key] = self._store.get(ref.kind, ref.namespace, ref.name)
+            changes.setdefault(ref.kind, {})[Key(ref.namespace, ref.name)] = self._store.get(*ref)
         return changes
 
     @staticmethod
@@ -179,7 +178,3 @@ class Publisher:
         for problem in sorted(problems - self._problems):
             log.warning("%s", problem)
         self._problems = problems
-
-
-def _nothing() -> None:
-    """Between the slices of a small pass."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from controlplane.compiler.passes import compiling
@@ -65,8 +65,8 @@ class SelfCheck:
         snapshot = self._source.snapshot
         if snapshot.faults:
             return  # what could not be made is known, and tried again as it is
-        stale = [f"{kind} {key}, not read as it is now" for kind, key in self._unread(snapshot, service)]
-        found, _ = await in_slices(self._checked(snapshot, service), lambda: None)
+        stale = [f"Service {service}, not read as it is now"] if self._unread(snapshot, service) else []
+        found, _ = await in_slices(self._checked(snapshot, service))
         self._tell([*stale, *found])
         if stale or found:
             self._publisher.anew()
@@ -79,11 +79,10 @@ class SelfCheck:
             if self._source.doubtful(cell):
                 self._tell([f"{cell} of {cell.client.namespace or 'all'}"])
 
-    def _unread(self, snapshot: MeshSnapshot, service: Key) -> Iterator[tuple[str, Key]]:
-        """The Service, where the store has another object than the snapshot was made of, and nobody is about to read it."""
-        read = raw_of(snapshot.model, "Service").get(service)
-        if self._store.get("Service", *service) is not read and not self._publisher.waiting(Ref("Service", *service)):
-            yield "Service", service
+    def _unread(self, snapshot: MeshSnapshot, service: Key) -> bool:
+        """Tell whether the store has another object of a Service than the snapshot was made of, and nobody is about to read it."""
+        ref, read = Ref("Service", *service), raw_of(snapshot.model, "Service").get(service)
+        return self._store.get(*ref) is not read and not self._publisher.waiting(ref)
 
     def _checked(self, snapshot: MeshSnapshot, service: Key) -> Steps[list[str]]:
         objects: dict[str, Mapping[Key, Any]] = {kind: raw_of(snapshot.model, kind) for kind in KINDS}

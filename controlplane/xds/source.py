@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 from controlplane.compiler.reads import Input
@@ -229,10 +228,6 @@ class View:
         self._held.clear()
         for key in list(self._placed):
             self._leave(key)
-
-    def facts(self) -> dict[str, object]:
-        """The client, for `/proxies`."""
-        return asdict(self.client)
 
     def _value(self, type_: Type, name: str) -> Any:
         held = self._held.setdefault(type_, {})

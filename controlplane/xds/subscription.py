@@ -80,11 +80,7 @@ class Subscription:
 
     def refused(self, request: Ask) -> list[str]:
         """Names a NACK speaks of: those its sentence mentions, or else all of that response. Call before `ask`."""
-        if request.error is None:
-            return []
-        batch = self._inflight.get(request.nonce, {})
-        named = [name for name in batch if name in request.error]
-        return named or list(batch)
+        return self._named_in(self._inflight.get(request.nonce, {}), request.error)
 
     @property
     def unacknowledged(self) -> str:
