@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -297,7 +297,7 @@ async def _clinging(kind: CustomKind, version: str) -> None:
 def _stubborn(store: ObjectStore, kind: str, obj: dict[str, Any]) -> bool:
     """Take in an object once."""
     ref = ref_of(kind, obj)
-    return store.get(*astuple(ref)) is None and APPLY(store, kind, obj)
+    return store.get(*ref) is None and APPLY(store, kind, obj)
 
 
 def _raising(_: Reflector, error: Exception) -> None:
