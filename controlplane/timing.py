@@ -10,11 +10,17 @@ import asyncio
 import gc
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets, seconds."""
 WAKE_SECONDS = 0.05
+THOROUGH_SECONDS = 3600.0
+"""So long at least between two looks at everything there is."""
+GROWN = 1.25
+"""By so much what is kept must have grown to be worth such a look: if nothing leaks, it has not."""
+_OLDEST = 2
+"""The collector's generation whose collection looks at all that is not kept."""
 
 
 class Histogram:
@@ -60,11 +66,21 @@ class LoopLag:
 
 
 class Collector:
-    """The garbage collector, which stops everything while it looks at what it tracks."""
+    """The garbage collector, which stops everything while it looks at what it tracks.
 
-    def __init__(self) -> None:
+    What outlives a full collection is left out of the next ones, so each looks at what came since the one before and none at a whole cluster and thousands of streams. Most things are freed by
+    their counts in any case; of cycles those are freed that end before they have outlived one, and the others by a look at everything: once an hour at most, and only if more is kept than after the last.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.pauses = Histogram()
         self._began = 0.0
+        self._clock = clock
+        self._looked = clock()
+        self._kept = 0
+        """Objects left out after the last look at everything."""
+        self._thorough = False
+        """Whether the next full collection looks at everything."""
 
     def watch(self) -> None:
         """Hear of every collection from now on."""
@@ -88,8 +104,21 @@ class Collector:
         gc.collect(1)
         gc.freeze()
 
-    def _heard(self, phase: str, _: object) -> None:
+    def _heard(self, phase: str, info: Mapping[str, int]) -> None:
         if phase == "start":
             self._began = time.perf_counter()
-        else:
-            self.pauses.observe(time.perf_counter() - self._began)
+            return
+        if info["generation"] == _OLDEST:
+            self._outlived()
+        self.pauses.observe(time.perf_counter() - self._began)
+
+    def _outlived(self) -> None:
+        gc.freeze()
+        now = self._clock()
+        if self._thorough:
+            self._thorough, self._looked, self._kept = False, now, gc.get_freeze_count()
+        elif now - self._looked > THOROUGH_SECONDS:
+            self._looked = now
+            self._thorough = gc.get_freeze_count() > GROWN * self._kept
+            if self._thorough:
+                gc.unfreeze()

@@ -7,9 +7,11 @@ import contextlib
 import gc
 import itertools
 import time
+import weakref
 
 import pytest
 
+from controlplane import timing
 from controlplane.timing import Collector, Histogram, LoopLag
 from controlplane.xds.debounce import Debounce
 from controlplane.xds.pace import TURNS, Pace
@@ -61,6 +63,55 @@ def test_collections_are_heard_of_and_what_is_settled_is_looked_at_no_more() -> 
     assert collector.pauses.count >= 1
     assert frozen > before
     assert kept is not None
+
+
+class Thing:
+    """Something that can be in a cycle, and be seen to go."""
+
+
+def cycle() -> weakref.ref[Thing]:
+    thing = Thing()
+    thing.__dict__["self"] = thing
+    return weakref.ref(thing)
+
+
+def test_what_outlives_a_collection_is_looked_at_no_more_until_an_hour_is_over_and_there_is_more_of_it() -> None:
+    """A pause is as long as what came since the last is large; a cycle that ended late costs memory for a while."""
+    now = [0.0]
+    collector, known = Collector(lambda: now[0]), gc.get_freeze_count()
+    gc.disable()  # nobody but this test collects
+    collector.watch()
+    try:
+        kept = [Thing() for _ in range(20_000)]
+        gc.collect()
+        frozen = gc.get_freeze_count()
+        long, short = [cycle()], cycle()
+        kept.append(long[0]())  # type: ignore[arg-type]
+        gc.collect()
+        gone_at_once = short() is None
+        kept.pop()
+        gc.collect()
+        stays = long[0]() is not None
+        now[0] = timing.THOROUGH_SECONDS + 1
+        gc.collect()
+        stays_still = long[0]() is not None
+        gc.collect()
+        gone = long[0]() is None
+        long[0] = cycle()
+        kept.append(long[0]())  # type: ignore[arg-type]
+        gc.collect()
+        kept.pop()
+        now[0] *= 2.1
+        gc.collect()
+        gc.collect()
+        not_worth_it = long[0]() is not None
+    finally:
+        collector.unwatch()
+        gc.enable()
+        gc.unfreeze()
+
+    assert frozen >= known + 20_000
+    assert (gone_at_once, stays, stays_still, gone, not_worth_it) == (True,) * 5
 
 
 def test_act_that_cost_much_is_followed_by_a_rest() -> None:
