@@ -61,7 +61,7 @@ class Http(Receiver):
             codec = self._codec = Http2Server(_LIMITS) if http2 else Http1Server(_LIMITS)
         for event in codec.receive(data):
             self._take(codec, event)
-        while codec.held and not codec.active:
+        while codec.held() and not codec.active:
             for event in codec.receive(b""):
                 self._take(codec, event)
         self._stream.write(codec.output())

@@ -169,7 +169,7 @@ class AdminConnection(Receiver):
         """Listen again once there is room; what was sent ahead has its turn a tick later, so that traffic has one between."""
         if self._gone or self._codec.active or self._stream.high:
             return
-        if not self._codec.held:
+        if not self._codec.held():
             self._stream.resume()
         elif self._ahead is None:
             self._ahead = self._admin.timers.after(0.0, self._take_up)

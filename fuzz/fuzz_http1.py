@@ -50,7 +50,7 @@ def server(raw: bytes, choice: int, step: int) -> list[Event]:
             sound(codec, last)
             if ended(last):
                 answer(codec, last.stream, choice)
-            batch = codec.receive(b"") if codec.held and not codec.closing else []
+            batch = codec.receive(b"") if codec.held() and not codec.closing else []
         codec.output()
     return events + codec.receive_eof()
 
@@ -84,7 +84,7 @@ def sound(codec: Any, event: Event) -> None:
     """What holds after any event."""
     assert codec.active in {0, 1}
     if isinstance(event, Failure):
-        assert (codec.active, codec.closing, codec.held) == (0, True, 0)
+        assert (codec.active, codec.closing, codec.held()) == (0, True, 0)
         assert event.counter.startswith("http1_")
         assert codec.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == []
 
@@ -145,4 +145,4 @@ def send_on(parts: list[Event]) -> None:
     bodies = [b"".join(e.data for e in es if isinstance(e, Data)) for es in (parts, read)]
     assert bodies[0] == bodies[1]
     assert ended(read[-1])
-    assert reader.held == 0
+    assert reader.held() == 0

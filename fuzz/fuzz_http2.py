@@ -115,7 +115,7 @@ def downgraded(head: RequestHead) -> None:
     assert (again.method, again.path, again.authority) == (head.method, head.path, head.authority)
     plain = [(n, v) for n, v, _ in head.headers if n not in {b"te", b"content-length"}]
     assert [(n, v) for n, v, _ in again.headers if n not in {b"te", b"content-length"}] == plain
-    assert reader.held == 0
+    assert reader.held() == 0
 
 
 def well_formed(raw: bytes) -> None:

@@ -50,10 +50,24 @@ cdef int _bio_read(void* bio, char* target, int size) noexcept nogil:
     return size
 
 
-cdef int _bio_write(void* bio, const char* data, int size) noexcept nogil:
-    cdef Ciphertext* flow = <Ciphertext*>BIO_get_data(bio)
+cdef bint _put(Ciphertext* flow, const char* data, Py_ssize_t size) noexcept nogil:
+    """Write behind what is there, in memory that grows with it; False where there is no more."""
     cdef char* grown
     cdef Py_ssize_t room
+    if flow.used + size > flow.room:
+        room = flow.used + size + 1024
+        grown = <char*>realloc(flow.out, room)
+        if grown == NULL:
+            return False
+        flow.out = grown
+        flow.room = room
+    memcpy(flow.out + flow.used, data, size)
+    flow.used += size
+    return True
+
+
+cdef int _bio_write(void* bio, const char* data, int size) noexcept nogil:
+    cdef Ciphertext* flow = <Ciphertext*>BIO_get_data(bio)
     BIO_clear_flags(bio, 0x0f)
     if flow == NULL:
         return -1
@@ -63,16 +77,7 @@ cdef int _bio_write(void* bio, const char* data, int size) noexcept nogil:
         return size
     if flow.batching:
         return -1
-    if flow.used + size > flow.room:
-        room = flow.used + size + 1024
-        grown = <char*>realloc(flow.out, room)
-        if grown == NULL:
-            return -1
-        flow.out = grown
-        flow.room = room
-    memcpy(flow.out + flow.used, data, size)
-    flow.used += size
-    return size
+    return size if _put(flow, data, size) else -1
 
 
 cdef long _bio_ctrl(void* bio, int command, long number, void* pointer) noexcept nogil:
@@ -178,15 +183,9 @@ cdef void detach(Ends* ends) noexcept:
 
 
 cdef bint append(Ciphertext* ciphertext, const char* data, Py_ssize_t size) except -1:
-    cdef char* grown
-    if ciphertext.used + size > ciphertext.room:
-        grown = <char*>realloc(ciphertext.out, ciphertext.used + size + 1024)
-        if grown == NULL:
-            raise MemoryError
-        ciphertext.out = grown
-        ciphertext.room = ciphertext.used + size + 1024
-    memcpy(ciphertext.out + ciphertext.used, data, size)
-    ciphertext.used += size
+    """Keep ciphertext that is to be sent later."""
+    if not _put(ciphertext, data, size):
+        raise MemoryError
     return True
 
 

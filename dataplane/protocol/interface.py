@@ -35,7 +35,6 @@ class Codec(Protocol):
     def closing(self) -> bool:
         """No more streams will be opened: close when nothing is active."""
 
-    @property
     def held(self) -> int:
         """Bytes received that wait for the current response (HTTP/1 servers)."""
 

@@ -46,6 +46,9 @@ cdef class HttpConnection(Receiver):
     cpdef object reset(self, long stream, long code)
     cpdef object consumed(self, long stream, Py_ssize_t size)
     cpdef object finished(self, Call call)
+    cdef object _after_call(self)
+    cpdef bint unused(self) except -1
+    cdef list _in_hand(self)
     cpdef bint congested(self, long stream, Call call) except -1
     cpdef object stop_reading(self)
     cpdef object read_on(self)

@@ -181,6 +181,28 @@ class HttpConnection(Receiver):
 
     def finished(self, call: Call) -> None:
         """A call is over."""
+        if self.h2 is None:
+            if self.call is call:
+                self.call = None
+        else:
+            self.calls.pop(call.stream, None)
+        if self.blocked and call in self.blocked:
+            self.blocked.remove(call)
+        self.used = self._poller.now
+        if not self.gone:
+            self.read_on()
+            self._after_call()
+
+    def _after_call(self) -> None:
+        """What a side does when it is free again, or a stream of it."""
+
+    def unused(self) -> bool:
+        """Whether no request is in hand."""
+        return self.call is None and not self.calls
+
+    def _in_hand(self) -> list[Any]:
+        """Return the calls there are now; each may end while one goes through them."""
+        return [self.call] if self.call is not None else list(self.calls.values())
 
     def congested(self, stream: int, call: Call) -> bool:
         """Whether enough waits for the peer; if so the call is told `ready` when less does."""

@@ -39,6 +39,7 @@ cdef class RouteRow:
     cdef public bint rewrites
     cdef public tuple stages
     cdef public tuple answering
+    cdef public tuple gathering
     cdef public bytes host_rewrite
     cdef public list mirrors
     cdef public int not_found_status

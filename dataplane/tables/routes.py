@@ -63,6 +63,7 @@ class RouteRow:
         "answering",
         "direct",
         "duration",
+        "gathering",
         "grpc_duration",
         "host_rewrite",
         "idle",
@@ -141,6 +142,8 @@ class RouteRow:
         """What the proxy makes of all this for a request on its way (`proxy.stages`), once it is taken."""
         self.answering: Any = None
         """Those of them that see the answer."""
+        self.gathering: Any = None
+        """Those that see a body before a server does."""
 
     @property
     def matches_all(self) -> bool:

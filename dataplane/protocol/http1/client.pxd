@@ -14,8 +14,6 @@ cdef class Http1Client(Http1Connection):
 
     @cython.locals(out=list, method=bytes, length="long long", mode=int, tunnel=bint)
     cpdef long send_request(self, RequestHead head, bint end) except -1
-    cpdef list receive(self, bytes data)
-    cpdef list receive_eof(self)
     @cython.locals(end=cython.Py_ssize_t, pos=cython.Py_ssize_t, data=bytes, scanner=HeadScanner)
     cdef bint _read_head(self, list events) except -1
     @cython.locals(status=int, scanner=HeadScanner)

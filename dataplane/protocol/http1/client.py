@@ -86,20 +86,6 @@ class Http1Client(Http1Connection):
             self._our_end()
         return self._stream
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Take bytes from the server; see `interface.Codec`."""
-        events: list[Event] = []
-        self._take(data)
-        while self._advance(events) and self._read_head(events):
-            pass
-        self._settle(events)
-        return events
-
-    def receive_eof(self) -> list[Event]:
-        """Take the end of what the server sends."""
-        self._eof = True
-        return self.receive(b"")
-
     def _read_head(self, events: list[Event]) -> bool:
         """Read a head of the response; False when it is not whole, or broken."""
         scanner = self._scanner

@@ -35,8 +35,12 @@ cdef class Http1Connection:
     cpdef bytes output(self)
     cpdef object goaway(self)
     cpdef object shutdown(self)
-    cdef object _take(self, bytes data)
+    cpdef Py_ssize_t held(self) except -1
+    @cython.locals(events=list)
+    cpdef list receive(self, bytes data)
+    cpdef list receive_eof(self)
     cdef bint _advance(self, list events) except -1
+    cdef bint _read_head(self, list events) except -1
     @cython.locals(body=BodyReader)
     cdef object _read_body(self, list events)
     @cython.locals(early=cython.Py_ssize_t)
@@ -50,5 +54,6 @@ cdef class Http1Connection:
     cdef object _finish(self)
     cdef object _tunnel(self)
     cdef object _fail(self, int status, str reason, str counter, list events)
+    cdef object _refuse(self, int status, str reason, str counter)
     cdef object _lost(self, str reason, list events)
     cdef object _die(self)

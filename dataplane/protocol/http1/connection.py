@@ -1,7 +1,7 @@
 """One end of an HTTP/1 connection, as far as both ends are alike: reading in order, and how an exchange of two messages ends.
 
 In: network bytes; `send_data`, `send_trailers`, `reset`. Out: events and `output()`. See `interface` for the contract; `server`
-and `client` read the heads, and are told by `_advance` where one is due. Refuses, by a Failure event, what `scan` and
+and `client` read the heads, where `_advance` finds that one is due. Refuses, by a Failure event, what `scan` and
 `body` refuse, and bytes sent too far ahead.
 """
 
@@ -77,7 +77,6 @@ class Http1Connection:
 
     # --- what the driver asks and tells -------------------------------------------------------------------------------
 
-    @property
     def held(self) -> int:
         """Bytes received that wait for the current message to end, or that came before a tunnel was opened.
 
@@ -133,10 +132,20 @@ class Http1Connection:
 
     # --- what the peer sends ------------------------------------------------------------------------------------------
 
-    def _take(self, data: bytes) -> None:
-        """Take bytes, behind what was left of those before."""
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer, behind what was left of those before; see `interface.Codec`."""
+        events: list[Event] = []
         if self._state != _DEAD:
             self._buffer = self._buffer + data if self._buffer else data
+        while self._advance(events) and self._read_head(events):
+            pass
+        self._settle(events)
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """Take the end of what the peer sends."""
+        self._eof = True
+        return self.receive(b"")
 
     def _advance(self, events: list[Event]) -> bool:
         """Read bodies on; True where a head is due, False when there is nothing to be read now."""
@@ -146,6 +155,10 @@ class Http1Connection:
             self._read_body(events)
             if self._state == _WANT_BODY:
                 return False
+        return False
+
+    def _read_head(self, events: list[Event]) -> bool:  # noqa: ARG002 - for the two sides
+        """Read the head that is due; False when it is not whole, or broken."""
         return False
 
     def _read_body(self, events: list[Event]) -> None:
@@ -241,6 +254,10 @@ class Http1Connection:
         """End the connection for what the peer did; nothing is told after it."""
         self._die()
         events.append(Failure(codes.PROTOCOL_ERROR, status, reason, counter))
+        self._refuse(status, reason, counter)
+
+    def _refuse(self, status: int, reason: str, counter: str) -> None:
+        """Tell the peer why the connection ends, where there is a way to."""
 
     def _lost(self, reason: str, events: list[Event]) -> None:
         """End the current message because the peer is gone."""

@@ -1,11 +1,11 @@
 cimport cython
 
 from dataplane.protocol.http1.body cimport BodyReader
-from dataplane.protocol.events cimport Event, Failure, RequestHead
+from dataplane.protocol.events cimport Event, RequestHead
 from dataplane.protocol.http1.connection cimport Http1Connection
 from dataplane.protocol.http1.scan cimport HeadScanner
 
-cdef int _FAILURE, _WAIT, _WANT_BODY, _CHUNKED, _LENGTH, _NONE, _TO_EOF
+cdef int _WAIT, _WANT_BODY, _CHUNKED, _LENGTH, _NONE, _TO_EOF
 
 cdef class Http1Server(Http1Connection):
     cdef bint _connect
@@ -24,12 +24,10 @@ cdef class Http1Server(Http1Connection):
     cdef object _write_tunnel_head(self, list headers)
     @cython.locals(line=bytes)
     cdef object _write_line(self, int status, bytes reason)
-    cpdef list receive(self, bytes data)
-    cpdef list receive_eof(self)
     @cython.locals(p="const unsigned char*", n=cython.Py_ssize_t, pos=cython.Py_ssize_t, end=cython.Py_ssize_t, data=bytes,
                    scanner=HeadScanner)
     cdef bint _read_head(self, list events) except -1
     @cython.locals(scanner=HeadScanner, method=bytes, connect=bint, mode=int, done=bint, head=RequestHead)
     cdef object _begin(self, list events)
-    @cython.locals(status=int, out=list)
-    cdef object _refuse(self, Failure failure)
+    @cython.locals(out=list)
+    cdef object _refuse(self, int status, str reason, str counter)

@@ -8,14 +8,13 @@ said that it is the last one (HTTP/1.0, `connection: close`). A broken request i
 
 from http import HTTPStatus
 
-from dataplane.protocol.events import FAILURE, Event, Failure, Headers, RequestHead
+from dataplane.protocol.events import Event, Headers, RequestHead
 from dataplane.protocol.fields import get
 from dataplane.protocol.http1.body import CHUNKED, LENGTH, NONE, TO_EOF
 from dataplane.protocol.http1.connection import WAIT, WANT_BODY, Http1Connection
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 
-_FAILURE = FAILURE
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _LINES = {value: b"HTTP/1.1 %d %s\r\n" % (value, phrase) for value, phrase in _PHRASES.items()}
 
@@ -127,22 +126,6 @@ class Http1Server(Http1Connection):
         else:
             self._writer.out.append(b"HTTP/1.1 %d %s\r\n" % (status, reason))
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Take bytes from the client; see `interface.Codec`."""
-        events: list[Event] = []
-        self._take(data)
-        while self._advance(events) and self._read_head(events):
-            pass
-        self._settle(events)
-        if events and events[-1].kind == _FAILURE:
-            self._refuse(events[-1])  # type: ignore[arg-type]
-        return events
-
-    def receive_eof(self) -> list[Event]:
-        """Take the end of what the client sends."""
-        self._eof = True
-        return self.receive(b"")
-
     def _read_head(self, events: list[Event]) -> bool:
         """Read the head of the next request; False when it is not whole, or broken."""
         data = self._buffer
@@ -209,11 +192,10 @@ class Http1Server(Http1Connection):
             head.absolute = True
         events.append(head)
 
-    def _refuse(self, failure: Failure) -> None:
+    def _refuse(self, status: int, reason: str, counter: str) -> None:
         """Answer a broken request, unless a response is on its way already."""
         if self._started:
             return
-        status, reason, counter = failure.status, failure.reason, failure.counter
         out = self._writer.out
         out.append(_LINES.get(status, _LINES[400]))
         # Only what is too much is explained: it may be right, and a setting would let it in.

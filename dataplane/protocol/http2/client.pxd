@@ -7,7 +7,7 @@ from dataplane.protocol.http2 cimport frames
 from dataplane.protocol.http2.connection cimport Http2Connection
 from dataplane.protocol.http2.stream cimport Http2Stream
 
-cdef int _HEADER_BYTES, _END_STREAM, _IDLE, _THEY_SEND
+cdef int _HEADER_BYTES, _IDLE, _THEY_SEND
 cdef long _MAX_STREAM
 
 cdef class Http2Client(Http2Connection):
@@ -16,12 +16,10 @@ cdef class Http2Client(Http2Connection):
     @cython.locals(entry=Http2Stream, length=bytes, encoder=Encoder, stream=long)
     cpdef long send_request(self, RequestHead head, bint end) except -1
     cpdef object expect(self, long streams)
+    cpdef bint room(self, long most) except -1
     cpdef object goaway(self)
     cpdef object shutdown(self)
-    @cython.locals(events=list, fields=list)
-    cpdef list receive(self, bytes data)
     @cython.locals(entry=Http2Stream)
     cdef object _head(self, long stream, list fields, bint last, list events)
     @cython.locals(head=ResponseHead)
     cdef object _response(self, Http2Stream entry, list fields, bint last, list events)
-    cdef object _malformed(self, Http2Stream entry, str reason, list events)

@@ -15,7 +15,6 @@ from dataplane.protocol.limits import Limits
 
 _HEADER_BYTES = frames.HEADER_BYTES
 _MAX_STREAM = frames.MAX_WINDOW
-_END_STREAM = frames.END_STREAM
 _IDLE = states.IDLE
 _THEY_SEND = states.THEY_SEND
 
@@ -39,11 +38,15 @@ class Http2Client(Http2Connection):
     @property
     def can_open(self) -> bool:
         """Whether `send_request` is allowed now."""
-        return not self._endings.closing and len(self._streams.living) < self.peer_streams
+        return self.room(self.peer_streams)
+
+    def room(self, most: int) -> bool:
+        """Whether `send_request` is allowed now, and keeps the streams within `most` of our own."""
+        return not self._endings.closing and len(self._streams.living) < min(most, self.peer_streams)
 
     def send_request(self, head: RequestHead, end: bool) -> int:
         """Send a request head; see `interface.ClientCodec`."""
-        if self._endings.closing or len(self._streams.living) >= self.peer_streams:
+        if not self.room(self.peer_streams):
             raise MisuseError("a request was sent on a connection that cannot take one now")
         stream = self._next
         self._next += 2
@@ -80,14 +83,6 @@ class Http2Client(Http2Connection):
     def shutdown(self) -> None:
         """The same as `goaway`: a server opens no streams."""
         self.goaway()
-
-    def receive(self, data: bytes) -> list[Event]:
-        """Take bytes from the server; see `interface.Codec`."""
-        events: list[Event] = []
-        self._feed(data)
-        while (fields := self._next_head(events)) is not None:
-            self._head(self._reader.stream, fields, (self._reader.flags & _END_STREAM) != 0, events)
-        return events
 
     def _head(self, stream: int, fields: Headers, last: bool, events: list[Event]) -> None:
         """Find the stream a field section answers on."""
@@ -126,6 +121,3 @@ class Http2Client(Http2Connection):
         events.append(head)
         if last:
             self._endings.theirs(entry)
-
-    def _malformed(self, entry: Http2Stream, reason: str, events: list[Event]) -> None:
-        self._endings.broken(entry, codes.PROTOCOL_ERROR, reason, events)

@@ -3,7 +3,7 @@
 In: network bytes, and the commands of `interface.Codec`. Out: events and bytes. `reader` makes frames of bytes and `writer`
 bytes of frames; `streams` knows who is there, `states` what a frame is worth for whom; `inflow` and `outflow` keep the
 windows, `flood` the credit, `rules` the fields, and `endings` is how any of it ends. Here each frame is led to who answers
-for it. Heads that open or answer something are the business of `server` and `client`, which ask for the next by `_next_head`.
+for it. Heads that open or answer something are the business of `server` and `client`, which get them by `_head`.
 """
 
 from dataplane.protocol import codes
@@ -91,7 +91,6 @@ class Http2Connection:
         """No more streams will be opened: close when nothing is active."""
         return self._endings.closing
 
-    @property
     def held(self) -> int:
         """HTTP/2 never makes one message wait for another."""
         return 0
@@ -173,30 +172,28 @@ class Http2Connection:
 
     # --- what the peer sends ------------------------------------------------------------------------------------------
 
-    def _feed(self, data: bytes) -> None:
-        """Take bytes, and give credit back for the time that passed."""
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer; see `interface.Codec`."""
+        events: list[Event] = []
         if self._endings.dead:
-            return
+            return events
         passed = self.now - self._healed
         if passed >= 1.0:
             self._flood.passed(passed)
             self._healed = self.now
         self._reader.feed(data)
+        self._read(events)
+        return events
 
-    def _next_head(self, events: list[Event]) -> Headers | None:
-        """Deal with frames until a head is whole, and return its fields: what opens a stream or answers on one, no trailers.
-
-        None when no whole frame is left. Where the fields belong is in the reader; what is wrong with them, in the decoder.
-        """
+    def _read(self, events: list[Event]) -> None:
+        """Deal with frame after frame, until no whole one is left."""
         reader = self._reader
         while not self._endings.dead and reader.next():
             kind = reader.kind
             if kind == _DATA:
                 self._data_frame(reader, events)
             elif kind == _HEADERS:
-                fields = self._head_frame(reader, events)
-                if fields is not None:
-                    return fields
+                self._head_frame(reader, events)
             elif kind == _WINDOW_UPDATE:
                 self._window_frame(reader, events)
             elif kind == _RST_STREAM:
@@ -207,7 +204,6 @@ class Http2Connection:
             self._endings.fail(reader.code, reader.reason, reader.counter, events)
         if self._endings.dead:
             reader.stop()
-        return None
 
     def _data_frame(self, reader: FrameReader, events: list[Event]) -> None:
         stream = reader.stream
@@ -240,30 +236,37 @@ class Http2Connection:
             return
         if not entry.headed or (entry.bodyless and size and entry.receive_left == 0):
             self._inflow.unwanted(size)
-            self._endings.broken(entry, codes.PROTOCOL_ERROR, "DATA came where a response has none", events)
+            self._malformed(entry, "DATA came where a response has none", events)
             return
         if entry.receive_left >= 0:
             entry.receive_left -= size
             if entry.receive_left < 0 or (last and entry.receive_left > 0):
                 self._inflow.unwanted(size)
-                self._endings.broken(entry, codes.PROTOCOL_ERROR, _LENGTH, events)
+                self._malformed(entry, _LENGTH, events)
                 return
         self._inflow.kept(entry, size)
         pieces.tell(reader, last, events)
         if last:
             self._endings.theirs(entry)
 
-    def _head_frame(self, reader: FrameReader, events: list[Event]) -> Headers | None:
+    def _head_frame(self, reader: FrameReader, events: list[Event]) -> None:
         """Decompress a section whatever becomes of its stream, for the compression state is the connection's."""
         fields = self._decoder.decode(reader.data, reader.pos, reader.end)
         if fields is None:
             self._endings.fail(codes.COMPRESSION_ERROR, "the compressed fields cannot be read", "http2_hpack", events)
-            return None
+            return
+        last = (reader.flags & _END_STREAM) != 0
         entry = self._streams.living.get(reader.stream)
         if entry is None or not entry.headed or not entry.state & _THEY_SEND:
-            return fields
-        self._trailers(entry, fields, (reader.flags & _END_STREAM) != 0, events)
-        return None
+            self._head(reader.stream, fields, last, events)
+        else:
+            self._trailers(entry, fields, last, events)
+
+    def _head(self, stream: int, fields: Headers, last: bool, events: list[Event]) -> None:
+        """A hook: fields came that are no trailers, so they open a stream or answer on one; what is wrong with them is in the decoder."""
+
+    def _malformed(self, entry: Http2Stream, reason: str, events: list[Event]) -> None:
+        self._endings.broken(entry, codes.PROTOCOL_ERROR, reason, events)
 
     def _trailers(self, entry: Http2Stream, fields: Headers, last: bool, events: list[Event]) -> None:
         """Take the fields after a body."""
@@ -272,10 +275,9 @@ class Http2Connection:
         if problem is None and not last:
             problem = "fields came in the middle of a body"
         if problem is not None:
-            why = problem
-            self._endings.broken(entry, codes.PROTOCOL_ERROR, why, events)
+            self._malformed(entry, problem, events)
         elif entry.receive_left > 0:
-            self._endings.broken(entry, codes.PROTOCOL_ERROR, _LENGTH, events)
+            self._malformed(entry, _LENGTH, events)
         elif self._decoder.too_large:
             self._endings.broken(entry, codes.ENHANCE_YOUR_CALM, "the trailers are too large", events)
         else:

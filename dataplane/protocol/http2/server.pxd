@@ -8,7 +8,7 @@ from dataplane.protocol.http2.connection cimport Http2Connection
 from dataplane.protocol.http2.stream cimport Http2Stream
 from dataplane.protocol.http2.streams cimport Streams
 
-cdef int _HEADER_BYTES, _END_STREAM, _THEIR_END, _WE_SEND
+cdef int _HEADER_BYTES, _THEIR_END, _WE_SEND
 
 cdef class Http2Server(Http2Connection):
     cdef int _concurrent
@@ -19,12 +19,9 @@ cdef class Http2Server(Http2Connection):
     cpdef object send_response(self, long stream, int status, bytes reason, list headers, bint end)
     cpdef object goaway(self)
     cpdef object shutdown(self)
-    @cython.locals(events=list, fields=list)
-    cpdef list receive(self, bytes data)
     @cython.locals(streams=Streams, entry=Http2Stream)
     cdef object _head(self, long stream, list fields, bint last, list events)
     cdef object _disorder(self, str reason, list events)
     @cython.locals(head=RequestHead)
     cdef object _open(self, Http2Stream entry, list fields, bint last, list events)
-    cdef object _malformed(self, Http2Stream entry, str reason, list events)
     cdef object _too_large(self, Http2Stream entry, list events)

@@ -15,7 +15,6 @@ from dataplane.protocol.limits import Limits
 
 _STATUS = {value: b"%d" % value for value in range(100, 1000)}
 _HEADER_BYTES = frames.HEADER_BYTES
-_END_STREAM = frames.END_STREAM
 _THEIR_END = states.THEIR_END
 _WE_SEND = states.WE_SEND
 
@@ -72,14 +71,6 @@ class Http2Server(Http2Connection):
             self._shut = True
             self._writer.write(frames.goaway(self._streams.last, codes.NO_ERROR, b""))
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Take bytes from the client; see `interface.Codec`."""
-        events: list[Event] = []
-        self._feed(data)
-        while (fields := self._next_head(events)) is not None:
-            self._head(self._reader.stream, fields, (self._reader.flags & _END_STREAM) != 0, events)
-        return events
-
     def _head(self, stream: int, fields: Headers, last: bool, events: list[Event]) -> None:
         """Open a stream for a field section, if it may be opened."""
         streams = self._streams
@@ -134,9 +125,6 @@ class Http2Server(Http2Connection):
         entry.bodyless = head.method == b"HEAD"
         entry.tunnel = head.method == b"CONNECT"
         events.append(head)
-
-    def _malformed(self, entry: Http2Stream, reason: str, events: list[Event]) -> None:
-        self._endings.broken(entry, codes.PROTOCOL_ERROR, reason, events)
 
     def _too_large(self, entry: Http2Stream, events: list[Event]) -> None:
         """Refuse a request the driver never sees."""

@@ -7,7 +7,6 @@ from dataplane.protocol.http2.server cimport Http2Server
 from dataplane.proxy.client.terms cimport Terms
 from dataplane.proxy.request.exchange cimport Exchange
 from dataplane.proxy.connection cimport HttpConnection
-from dataplane.proxy.request.call cimport Call
 from dataplane.tables.listeners cimport ChainTable
 
 cdef int _REQUEST
@@ -49,5 +48,5 @@ cdef class HttpDownstream(Terms):
     cpdef object shut(self)
     @cython.locals(call=Exchange, chain=ChainTable)
     cpdef object sweep(self, double now)
-    @cython.locals(calls=list, call=Exchange)
+    @cython.locals(call=Exchange)
     cdef object _drop(self, str reason)

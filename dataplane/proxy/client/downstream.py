@@ -19,7 +19,6 @@ from dataplane.protocol.http2.server import Http2Server
 from dataplane.proxy.arrive import standing
 from dataplane.proxy.client.terms import Terms
 from dataplane.proxy.request import errors
-from dataplane.proxy.request.call import Call
 from dataplane.proxy.request.exchange import Exchange
 from dataplane.proxy.worker.runtime import CLOSE_IDLE_AFTER, Runtime
 from dataplane.tables.listeners import ChainTable
@@ -93,7 +92,7 @@ class HttpDownstream(Terms):
                 self.mark()
         elif self.call is None:
             self._watch_head()
-        if self.call is not None and self._s1.held:
+        if self.call is not None and self._s1.held():
             self.stop_reading()
 
     def ended(self) -> None:
@@ -137,23 +136,6 @@ class HttpDownstream(Terms):
             self._s2.send_response(stream, status, reason, headers, end)
         self.mark()
 
-    def finished(self, call: Call) -> None:
-        """A request is over; on HTTP/1 the next one may be here already."""
-        if self.h2 is None:
-            if self.call is call:
-                self.call = None
-        else:
-            self.calls.pop(call.stream, None)
-        if self.blocked and call in self.blocked:
-            self.blocked.remove(call)
-        self.used = self._poller.now
-        if not self.gone:
-            self.read_on()
-            self.mark()
-            if self._s1 is not None and self._s1.active:
-                self._drained = 0
-                self._head_timer = self.runtime.timers.after(self.runtime.bounds.drain_seconds, self._drain_too_slow)
-
     def tunnel_opened(self) -> None:
         """Read on, first what an HTTP/1 client sent behind its request for an upgrade."""
         if self._s1 is not None and not self.gone:
@@ -162,11 +144,18 @@ class HttpDownstream(Terms):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _after_call(self) -> None:
+        """Let the answer's end out; on HTTP/1 the rest of its request may still have to be read."""
+        self.mark()
+        if self._s1 is not None and self._s1.active:
+            self._drained = 0
+            self._head_timer = self.runtime.timers.after(self.runtime.bounds.drain_seconds, self._drain_too_slow)
+
     def _after_flush(self) -> None:
         """Take up pipelined requests that waited for the answer just written."""
         if self.gone or self._s1 is None:
             return
-        while self.call is None and not self.gone and self._s1.held:
+        while self.call is None and not self.gone and self._s1.held():
             events = self._s1.receive(b"")
             if not events:
                 self._watch_head()
@@ -258,10 +247,7 @@ class HttpDownstream(Terms):
         self.mark()
 
     def _drop(self, reason: str) -> None:
-        calls: list[Any] = list(self.calls.values())
-        if self.call is not None:
-            calls.append(self.call)
-        for call in calls:
+        for call in self._in_hand():
             call.request_reset(reason)
         self.calls.clear()
         self.call = None
@@ -269,7 +255,7 @@ class HttpDownstream(Terms):
     def _watch_head(self) -> None:
         """A part of a head is here: the rest has to follow soon."""
         seconds = self.chain.head_timeout or self.runtime.bounds.head_timeout
-        if self._head_timer is None and seconds > 0 and self._s1.held:
+        if self._head_timer is None and seconds > 0 and self._s1.held():
             self._head_timer = self.runtime.timers.after(seconds, self._head_too_slow)
 
     def _watch_section(self) -> None:
@@ -368,11 +354,9 @@ class HttpDownstream(Terms):
         chain = self.chain
         if 0 < chain.life < now - self._born and not self._shutting:
             self._end_soon("connection_life_ended")
-        if self.call is not None or self.calls:
-            call: Any
-            for call in [self.call, *self.calls.values()]:
-                if call is not None:
-                    call.look_idle(now)
+        if not self.unused():
+            for call in self._in_hand():
+                call.look_idle(now)
             self.check_peer(now)
         elif self._shutting:
             self.shut()

@@ -16,11 +16,7 @@ BODY = 1
 """The request alone, from its head to its end."""
 ROUTE = 2
 """From the end of the request to the end of its answer, with all tries."""
-TRY = 3
-"""One try."""
-PAUSE = 4
-"""Between two tries."""
-_KINDS = 5
+_KINDS = 3
 
 
 class Deadlines:

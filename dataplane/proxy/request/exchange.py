@@ -16,7 +16,7 @@ from dataplane.proxy.request.asking import Asking
 from dataplane.proxy.request.attempt import Attempt
 from dataplane.proxy.request.call import Asked
 from dataplane.proxy.request.deadlines import Deadlines
-from dataplane.proxy.request.gathering import Gathering, wanted
+from dataplane.proxy.request.gathering import Gathering
 from dataplane.proxy.request.mirror import Mirror
 from dataplane.proxy.stages.face import ANSWERED, CONTINUE, WAIT, Stage
 from dataplane.proxy.stages.order import of_upgrades, stages_of
@@ -155,7 +155,7 @@ class Exchange(Asked):
         """Have stages see the body that want to; True while that holds the request back."""
         gathering = self._gathering
         if gathering is None:
-            those = wanted(self._stages)
+            those = self.row.gathering  # type: ignore[union-attr]
             if not those:
                 return False
             gathering = self._gathering = Gathering(self.asking, those)

@@ -17,9 +17,9 @@ class Gathering:
 
     __slots__ = ("_asking", "_full", "_left", "_most")
 
-    def __init__(self, asking: Asking, stages: list[Stage]) -> None:
+    def __init__(self, asking: Asking, stages: tuple[Stage, ...]) -> None:
         self._asking = asking
-        self._left = stages
+        self._left = list(stages)
         """Those that have not been asked."""
         self._most = max(stage.body_bytes for stage in stages)
         self._full = False
@@ -46,8 +46,3 @@ class Gathering:
             if answer != CONTINUE:
                 return answer, stage if answer == WAIT else None
         return CONTINUE, None
-
-
-def wanted(stages: tuple[Stage, ...]) -> list[Stage]:
-    """Return those that want to see bodies."""
-    return [stage for stage in stages if stage.body_bytes]

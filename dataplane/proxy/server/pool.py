@@ -238,7 +238,7 @@ class Pool(Owner):
             else:
                 self.streams = -1  # where another took none, this one may take some, and need not say so
         self._offer(connection)
-        if self.retired and not self.pending and connection.call is None and not connection.calls:
+        if self.retired and not self.pending and connection.unused():
             connection.retire()
 
     def told(self, streams: int) -> None:
@@ -248,7 +248,7 @@ class Pool(Owner):
     def released(self, connection: HttpUpstream) -> None:
         """A request is over: the next one, or rest."""
         if self.retired:
-            if connection.call is None and not connection.calls:
+            if connection.unused():
                 connection.retire()
             return
         self._offer(connection)

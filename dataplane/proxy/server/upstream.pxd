@@ -4,7 +4,7 @@ from dataplane.protocol.events cimport Data, Event, Failure, RequestHead, Reset,
 from dataplane.protocol.http1.client cimport Http1Client
 from dataplane.protocol.http2.client cimport Http2Client
 from dataplane.proxy.connection cimport HttpConnection
-from dataplane.proxy.request.call cimport Call, Tried
+from dataplane.proxy.request.call cimport Tried
 from dataplane.tables.endpoints cimport EndpointSlot
 
 cdef int _RESPONSE
@@ -40,11 +40,10 @@ cdef class HttpUpstream(HttpConnection):
 
     cpdef object expect(self, long streams)
     cpdef object obey(self, object cluster)
-    @cython.locals(active=long)
+    @cython.locals(free=bint)
     cpdef bint usable(self) except -1
     cpdef long start(self, Tried call, RequestHead head, bint end) except -1
     cdef bint _spent(self) except -1
-    cpdef object finished(self, Call call)
     cpdef bint unanswered(self, long code) except -1
     cpdef object retire(self)
     cpdef object sweep(self, double now)
@@ -52,5 +51,5 @@ cdef class HttpUpstream(HttpConnection):
     cdef object _dispatch(self, list events)
     cdef object _failed(self, Failure failure)
     cdef object _more(self)
-    @cython.locals(calls=list, call=Tried)
+    @cython.locals(call=Tried)
     cdef object _drop(self, long code, str reason)

@@ -18,7 +18,7 @@ from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1.client import Http1Client
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.proxy.connection import HttpConnection
-from dataplane.proxy.request.call import Call, Tried
+from dataplane.proxy.request.call import Tried
 from dataplane.proxy.server import conduct
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.endpoints import EndpointSlot
@@ -111,7 +111,7 @@ class HttpUpstream(HttpConnection):
         self.idle = limits.upstream_idle if cluster.idle is None else cluster.idle
         self.life = limits.upstream_life if cluster.life is None else cluster.life
         self.watch_peer(cluster.keepalive or (limits.keepalive if self.slot.mesh else (0.0, 0.0)))
-        if self.ready and self._spent() and self.call is None and not self.calls:
+        if self.ready and self._spent() and self.unused():
             self.retire()
 
     def _spent(self) -> bool:
@@ -123,10 +123,8 @@ class HttpUpstream(HttpConnection):
             return False
         if self._c2 is None:
             return not self._c1.active and not self._c1.closing
-        active: int = self._c2.active
-        if self._c2.closing or active >= self._c2.peer_streams:
-            return False
-        return active < self.most_streams
+        free: bool = self._c2.room(self.most_streams)
+        return free
 
     def start(self, call: Tried, head: RequestHead, end: bool) -> int:
         """Send a call's request head; return its stream."""
@@ -142,23 +140,6 @@ class HttpUpstream(HttpConnection):
             self.calls[stream] = call
         self.mark()
         return stream
-
-    def finished(self, call: Call) -> None:
-        """A call is over: the connection is free again, or closes once its codec says so."""
-        if self.h2 is None:
-            if self.call is call:
-                self.call = None
-        else:
-            self.calls.pop(call.stream, None)
-        if self.blocked and call in self.blocked:
-            self.blocked.remove(call)
-        self.used = self._poller.now
-        if not self.gone:
-            self.read_on()
-            if self._retired or self._spent() or (self._c2 is None and self._c1.closing):
-                self.retire()
-            else:
-                self.owner.released(self)
 
     def unanswered(self, code: int) -> bool:
         """A request was broken off before its answer: note it; return whether a sidecar says that no app has seen it."""
@@ -188,7 +169,7 @@ class HttpUpstream(HttpConnection):
 
     def sweep(self, now: float) -> None:
         """Close what is unused for too long, retire what is too old, ask who is silent."""
-        unused = self.call is None and not self.calls
+        unused = self.unused()
         if self.ready and not unused:
             self.check_peer(now)
         if self.ready and not self._retired:
@@ -249,6 +230,13 @@ class HttpUpstream(HttpConnection):
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
+    def _after_call(self) -> None:
+        """The connection is free again, or closes once its codec says so."""
+        if self._retired or self._spent() or (self._c2 is None and self._c1.closing):
+            self.retire()
+        else:
+            self.owner.released(self)
+
     def _dispatch(self, events: list[Event]) -> None:
         for event in events:
             kind = event.kind
@@ -296,10 +284,7 @@ class HttpUpstream(HttpConnection):
         self.mark()
 
     def _drop(self, code: int, reason: str) -> None:
-        calls: list[Any] = list(self.calls.values())
-        if self.call is not None:
-            calls.append(self.call)
-        for call in calls:
+        for call in self._in_hand():
             call.response_reset(code, reason)
         self.calls.clear()
         self.call = None

@@ -45,6 +45,7 @@ def stages_of(row: RouteRow) -> tuple[Stage, ...]:
     if stages is None:
         stages = row.stages = tuple(stage for make in ROUTE_ORDER if (stage := make(row)) is not None)
         row.answering = tuple(stage for stage in stages if stage.answers)
+        row.gathering = tuple(stage for stage in stages if stage.body_bytes)
     return stages
 
 
@@ -56,19 +57,19 @@ def of_upgrades(row: RouteRow) -> tuple[Stage, ...]:
 
 def explained(stages: Iterable[Stage], case: Case) -> dict[str, Any]:
     """Say in the stages' own words what they would do with a request, up to the one that answers it."""
-    said: dict[str, Any] = {}
-    for stage in stages:
-        said |= stage.explain(case)
-        if "outcome" in said:
-            break
-    return said
+    return _up_to_outcome(stage.explain(case) for stage in stages)
 
 
 def explained_connection(chain: ChainTable, facts: Facts) -> dict[str, Any]:
     """The same of a connection."""
+    return _up_to_outcome(stage.explain(facts) for stage in of_connections(chain))
+
+
+def _up_to_outcome(words: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Put together what is said one after the other; nobody is asked behind an outcome."""
     said: dict[str, Any] = {}
-    for stage in of_connections(chain):
-        said |= stage.explain(facts)
+    for those in words:
+        said |= those
         if "outcome" in said:
             break
     return said

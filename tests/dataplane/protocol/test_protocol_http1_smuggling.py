@@ -173,7 +173,7 @@ def test_ambiguous_head_is_refused_and_never_forwarded(raw: bytes, status: int, 
     assert output.startswith(b"HTTP/1.1 %d " % status)
     assert output.count(b"HTTP/1.1 ") == 1
     assert b"connection: close\r\nx-tulle-error: " + counter.encode() in output
-    assert (server.active, server.closing, server.held) == (0, True, 0)
+    assert (server.active, server.closing, server.held()) == (0, True, 0)
 
 
 @pytest.mark.parametrize(("raw", "status", "counter"), BODIES.values(), ids=BODIES.keys())

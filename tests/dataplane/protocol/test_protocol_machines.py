@@ -130,13 +130,13 @@ class CodecMachine(RuleBasedStateMachine):
     def interface_holds(self) -> None:
         codec = self.codec
         assert codec.active >= 0
-        assert codec.held >= 0
+        assert codec.held() >= 0
         assert all(codec.pending(stream) >= 0 for stream in self.streams[-8:])
         written = codec.output()
         if self.dead():
             assert codec.active == 0
             assert codec.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == []
-            assert codec.held == 0
+            assert codec.held() == 0
             assert codec.output() == b""
         self.written += written
 
@@ -204,7 +204,7 @@ class Http1ServerMachine(CodecMachine):
     @invariant()
     def one_at_a_time(self) -> None:
         assert self.codec.active in {0, 1}
-        assert self.codec.held <= SMALL.pipeline_bytes + SMALL.header_bytes
+        assert self.codec.held() <= SMALL.pipeline_bytes + SMALL.header_bytes
 
 
 class Http1ClientMachine(CodecMachine):
@@ -253,8 +253,8 @@ class Http1ClientMachine(CodecMachine):
     def one_at_a_time(self) -> None:
         codec = self.codec
         assert codec.active in {0, 1}
-        assert not (codec.can_open and (codec.active or codec.closing or codec.held))
-        assert codec.held <= SMALL.header_bytes
+        assert not (codec.can_open and (codec.active or codec.closing or codec.held()))
+        assert codec.held() <= SMALL.header_bytes
 
 
 SETTINGS = st.lists(
@@ -354,7 +354,7 @@ class Http2Machine(CodecMachine):
 
     @invariant()
     def little_is_kept(self) -> None:
-        assert self.codec.held == 0
+        assert self.codec.held() == 0
         assert self.codec.active <= max(SMALL.concurrent_streams, len(self.streams))
 
 

@@ -157,7 +157,7 @@ def test_http1_carries_any_messages(exchanges: list[Message], draw: st.DataObjec
     for message in exchanges:
         stream = ask(client, server, message, False, draw)
         answer(client, server, stream, message, draw)
-        assert (client.active, client.can_open, server.active, server.closing, server.held) == (0, True, 0, False, 0)
+        assert (client.active, client.can_open, server.active, server.closing, server.held()) == (0, True, 0, False, 0)
 
 
 @settings(max_examples=50, deadline=None)
@@ -196,7 +196,7 @@ def test_pipelined_bytes_read_the_same_however_they_are_cut(exchanges: list[Mess
                 seen += events
                 if body_in(events)[2]:
                     server.send_response(events[-1].stream, 204, b"", [], True)
-                events = server.receive(b"") if server.held else []
+                events = server.receive(b"") if server.held() else []
         return merged(seen)
 
     one = serve([])

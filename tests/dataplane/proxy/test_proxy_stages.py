@@ -54,6 +54,7 @@ def staged(r: Rig, *before: Stage) -> Peer:
     row = r.runtime.tables.routes["r"].only.rows[0]
     row.stages = before
     row.answering = tuple(stage for stage in before if stage.answers)
+    row.gathering = ()
     return r.client()
 
 

@@ -49,6 +49,7 @@ def staged(r: Rig, *stages: Stage) -> None:
     row = r.runtime.tables.routes["r"].only.rows[0]
     row.stages = stages
     row.answering = ()
+    row.gathering = stages
 
 
 def client(r: Rig, *stages: Stage) -> Peer:
