@@ -65,6 +65,7 @@ MODULES = [
     "dataplane/proxy/request/attempt.py",
     "dataplane/proxy/client/terms.py",
     "dataplane/proxy/stages/face.py",
+    "dataplane/proxy/stages/authorization.py",
     "dataplane/proxy/stages/edits.py",
     "dataplane/proxy/request/answering.py",
     "dataplane/proxy/request/exchange.py",

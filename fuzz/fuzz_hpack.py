@@ -41,7 +41,7 @@ def one(data: bytes) -> None:
             continue
         encoder.begin(9)
         encoder.fields(fields)
-        block = bytes(encoder.finish()[: encoder.size])
+        block = bytes(encoder.finish()[: encoder.written])
         again = second.decode(block, 9, len(block))
         kept = [(n, v) for n, v, _ in fields if n not in DROPPED]
         assert again is not None

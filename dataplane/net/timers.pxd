@@ -2,7 +2,6 @@ cimport cython
 
 from dataplane.net.system cimport Kernel
 
-@cython.freelist(256)
 cdef class Timer:
     cdef Timer following
     cdef Timer preceding

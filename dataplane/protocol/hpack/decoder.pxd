@@ -2,6 +2,8 @@ cimport cython
 
 from dataplane.protocol.hpack cimport huffman
 
+cdef Py_ssize_t _DYNAMIC_START
+
 cdef class Decoder:
     cdef Py_ssize_t _allowed
     cdef Py_ssize_t _capacity

@@ -7,10 +7,11 @@ marks fields no HTTP/2 message may have, `too_large` a section beyond the limits
 
 from dataplane.protocol.chars import LOWER_TOKEN, VALUE
 from dataplane.protocol.events import Headers
-from dataplane.protocol.hpack import huffman
-from dataplane.protocol.hpack.tables import DYNAMIC_START, STATIC, Sensitive
+from dataplane.protocol.hpack import huffman, tables
+from dataplane.protocol.hpack.tables import STATIC, Sensitive
 from dataplane.protocol.limits import Limits
 
+_DYNAMIC_START = tables.DYNAMIC_START  # a plain C integer when compiled
 _DEFAULT_TABLE = 4096
 
 
@@ -153,9 +154,9 @@ class Decoder:
         return field
 
     def _lookup(self, index: int) -> tuple[bytes, bytes, bytes] | None:
-        if index < DYNAMIC_START:
+        if index < _DYNAMIC_START:
             return STATIC[index]
-        index = len(self._entries) - 1 - (index - DYNAMIC_START)
+        index = len(self._entries) - 1 - (index - _DYNAMIC_START)
         return self._entries[index] if index >= self._first else None
 
     def _insert(self, field: tuple[bytes, bytes, bytes]) -> None:

@@ -1,5 +1,8 @@
 cimport cython
 
+cdef int _PLAIN, _DROP, _NEVER, _SEEN, _NAMES, _LONG_NAME, _ALL_SEEN
+cdef Py_ssize_t _DYNAMIC_START, _NO_RESIZE
+
 cdef class _Name:
     cdef Py_ssize_t index
     cdef Py_ssize_t last
@@ -13,7 +16,7 @@ cdef class _Entry:
     cdef bytes value
 
 cdef class Encoder:
-    cdef Py_ssize_t _at
+    cdef readonly Py_ssize_t written
     cdef bytearray _buffer
     cdef Py_ssize_t _capacity
     cdef Py_ssize_t _dropped

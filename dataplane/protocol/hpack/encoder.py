@@ -6,8 +6,15 @@ repeats; strings are never Huffman coded. Secrets are not indexed, connection-sp
 """
 
 from dataplane.protocol.events import Headers
-from dataplane.protocol.hpack.tables import DROP, DYNAMIC_START, NEVER, PLAIN, POLICIES, STATIC, Sensitive
+from dataplane.protocol.hpack import tables
+from dataplane.protocol.hpack.tables import POLICIES, STATIC, Sensitive
 from dataplane.protocol.limits import Limits
+
+# Plain C integers when compiled.
+_DYNAMIC_START = tables.DYNAMIC_START
+_PLAIN = tables.PLAIN
+_DROP = tables.DROP
+_NEVER = tables.NEVER
 
 _DEFAULT_TABLE = 4096
 _SEEN = 16
@@ -46,7 +53,6 @@ class Encoder:
     """One direction's compression state."""
 
     __slots__ = (
-        "_at",
         "_buffer",
         "_capacity",
         "_dropped",
@@ -57,11 +63,13 @@ class Encoder:
         "_recent",
         "_resize",
         "_size",
+        "written",
     )
 
     def __init__(self, limits: Limits) -> None:
-        self._at = 0
         self._buffer = bytearray(512)
+        self.written = 0
+        """Bytes of the section so far, the room before included."""
         self._limit = limits.hpack_table_bytes
         self._capacity = min(_DEFAULT_TABLE, self._limit)
         self._resize = self._capacity if self._capacity != _DEFAULT_TABLE else _NO_RESIZE
@@ -83,7 +91,7 @@ class Encoder:
 
     def begin(self, room: int) -> None:
         """Start a section after `room` bytes left for a frame header."""
-        self._at = room
+        self.written = room
         if self._resize != _NO_RESIZE:
             self._integer(0x20, 0x1F, self._resize)
             if self._resize != self._capacity:
@@ -91,13 +99,8 @@ class Encoder:
             self._resize = _NO_RESIZE
 
     def finish(self) -> bytearray:
-        """Return the buffer; the section ends at `size`."""
+        """Return the buffer; the section ends at `written`."""
         return self._buffer
-
-    @property
-    def size(self) -> int:
-        """Bytes written, the room before included."""
-        return self._at
 
     def fields(self, headers: Headers) -> None:
         """Write a header list."""
@@ -114,12 +117,12 @@ class Encoder:
                 self._string(value)
                 return
             known = self._learn(name)
-        if known.policy == PLAIN and not sensitive:
+        if known.policy == _PLAIN and not sensitive:
             index = known.values.get(value)
             if index is not None:
                 position: int = index
-                if position >= DYNAMIC_START:
-                    position = DYNAMIC_START + self._inserted - 1 - (position - DYNAMIC_START)
+                if position >= _DYNAMIC_START:
+                    position = _DYNAMIC_START + self._inserted - 1 - (position - _DYNAMIC_START)
                 self._integer(0x80, 0x7F, position)
                 return
             size = len(name) + len(value) + 32
@@ -132,8 +135,8 @@ class Encoder:
                     return
                 self._remember(known, value)
             self._literal(0, 0x0F, known, name, value)
-        elif known.policy != DROP:
-            self._literal(0x10 if sensitive or known.policy == NEVER else 0, 0x0F, known, name, value)
+        elif known.policy != _DROP:
+            self._literal(0x10 if sensitive or known.policy == _NEVER else 0, 0x0F, known, name, value)
 
     def _remember(self, known: _Name, value: bytes) -> None:
         """Note a value seen once, within what all names together may keep."""
@@ -154,8 +157,8 @@ class Encoder:
             self._recent = 0
             for kept in self._names.values():
                 kept.seen.clear()
-        known = _Name(0, POLICIES.get(name, PLAIN))
-        for index in range(1, DYNAMIC_START):
+        known = _Name(0, POLICIES.get(name, _PLAIN))
+        for index in range(1, _DYNAMIC_START):
             if STATIC[index][0] == name:
                 known.index = known.index or index
                 if STATIC[index][1]:
@@ -167,7 +170,7 @@ class Encoder:
         if known.index:
             self._integer(pattern, mask, known.index)
         elif known.last >= self._dropped:
-            self._integer(pattern, mask, DYNAMIC_START + self._inserted - 1 - known.last)
+            self._integer(pattern, mask, _DYNAMIC_START + self._inserted - 1 - known.last)
         else:
             self._integer(pattern, mask, 0)
             self._string(name)
@@ -175,10 +178,10 @@ class Encoder:
 
     def _integer(self, pattern: int, mask: int, value: int) -> None:
         """Write a prefixed integer (section 5.1)."""
-        if len(self._buffer) - self._at < 16:
+        if len(self._buffer) - self.written < 16:
             self._buffer.extend(bytes(512))
         p = self._buffer
-        i = self._at
+        i = self.written
         if value < mask:
             p[i] = pattern | value
         else:
@@ -190,26 +193,26 @@ class Encoder:
                 value >>= 7
                 i += 1
             p[i] = value
-        self._at = i + 1
+        self.written = i + 1
 
     def _string(self, value: bytes) -> None:
         """Write a string as it is (section 5.2)."""
         n = len(value)
         self._integer(0, 0x7F, n)
-        if len(self._buffer) - self._at < n:
+        if len(self._buffer) - self.written < n:
             self._buffer.extend(bytes(n + 512))
         p = self._buffer
         q = value
-        at = self._at
+        at = self.written
         for i in range(n):
             p[at + i] = q[i]
-        self._at = at + n
+        self.written = at + n
 
     def _insert(self, entry: _Entry) -> None:
         self._evict(self._capacity - entry.size)
         self._entries.append(entry)
         self._size += entry.size
-        entry.name.values[entry.value] = DYNAMIC_START + self._inserted
+        entry.name.values[entry.value] = _DYNAMIC_START + self._inserted
         entry.name.last = self._inserted
         self._inserted += 1
 

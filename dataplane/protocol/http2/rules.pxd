@@ -4,6 +4,8 @@ from dataplane.protocol.chars cimport valid_authority
 from dataplane.protocol.events cimport RequestHead, ResponseHead
 from dataplane.protocol.fields cimport content_length
 
+cdef dict _STATUSES
+
 cdef class Section:
     cdef public long long length
     cdef bytes _authority

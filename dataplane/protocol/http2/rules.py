@@ -8,6 +8,7 @@ from dataplane.protocol.chars import TARGET, TOKEN, valid_authority
 from dataplane.protocol.events import Headers, RequestHead, ResponseHead
 from dataplane.protocol.fields import content_length
 
+_STATUSES = {b"%d" % status: status for status in range(100, 1000)}
 _FORBIDDEN = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 
 
@@ -160,9 +161,10 @@ class Section:
             return f"{name.decode('latin-1')} is no pseudo-field of a response"
         if self._status:
             return ":status stands twice"
-        if len(value) != 3 or not value.isdigit() or value[0] == 48:
+        status = _STATUSES.get(value)
+        if status is None:
             return ":status is no number from 100 to 999"
-        self._status = int(value)
+        self._status = status
         return None
 
     def _request_problem(self, end: bool) -> str | None:

@@ -8,6 +8,7 @@ from dataplane.protocol.http2.connection cimport Http2Connection
 from dataplane.protocol.http2.stream cimport Http2Stream
 from dataplane.protocol.http2.streams cimport Streams
 
+cdef tuple _STATUS
 cdef int _HEADER_BYTES, _THEIR_END, _WE_SEND
 
 cdef class Http2Server(Http2Connection):

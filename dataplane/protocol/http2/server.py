@@ -13,7 +13,7 @@ from dataplane.protocol.http2.stream import Http2Stream
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 
-_STATUS = {value: b"%d" % value for value in range(100, 1000)}
+_STATUS = tuple(b"%d" % value for value in range(1000))
 _HEADER_BYTES = frames.HEADER_BYTES
 _THEIR_END = states.THEIR_END
 _WE_SEND = states.WE_SEND

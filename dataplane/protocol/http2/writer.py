@@ -52,13 +52,13 @@ class FrameWriter:
     def section(self, stream: int, end: bool) -> None:
         """Frame what the encoder holds: HEADERS, and CONTINUATION where it is longer than a frame may be."""
         buffer = self.encoder.finish()
-        size = self.encoder.size - _HEADER_BYTES
+        size = self.encoder.written - _HEADER_BYTES
         self._written += 1 + (size >> 10)
         flags = _END_STREAM if end else 0
         if size <= _MAX_FRAME:
             frames.put_header(buffer, size, _HEADERS, flags | _END_HEADERS, stream)
             p = buffer
-            self._out.append(bytes(p[: size + _HEADER_BYTES]))
+            self._out.append(p[: size + _HEADER_BYTES])  # type: ignore[arg-type] # `bytes` when compiled
             return
         whole = bytes(buffer[_HEADER_BYTES : size + _HEADER_BYTES])
         for start in range(0, size, _MAX_FRAME):
@@ -73,7 +73,7 @@ class FrameWriter:
         out = self._out
         if not out:
             return b""
-        joined = b"".join(out) if len(out) > 1 else out[0]
+        joined = b"".join(out)
         out.clear()
         self._passed += len(joined)
         return joined

@@ -1,14 +1,11 @@
 cimport cython
 
 from dataplane.net.stream cimport Stream
-from dataplane.protocol.events cimport RequestHead
 from dataplane.proxy.connection cimport HttpConnection
 from dataplane.tables.authz cimport Guard
 from dataplane.tables.listeners cimport ChainTable
 from dataplane.tables.routes cimport RouteIndex
-from dataplane.telemetry.metrics cimport Counter, RequestGroup
-
-cdef int _ALWAYS_ALLOW
+from dataplane.telemetry.metrics cimport RequestGroup
 
 cdef class Terms(HttpConnection):
     cdef public ChainTable chain
@@ -23,7 +20,6 @@ cdef class Terms(HttpConnection):
     cdef public dict peer_labels
     cdef public Guard guard
     cdef public tuple before
-    cdef Counter _admitted
     cdef RouteIndex _routes
     cdef RequestGroup _group
     cdef object _tables
@@ -44,6 +40,4 @@ cdef class Terms(HttpConnection):
     cpdef object refused(self)
     cpdef object stands(self)
     cpdef object drain(self)
-    @cython.locals(guard=Guard)
-    cpdef bint admits(self, RequestHead head) except -1
     cpdef RequestGroup group(self)

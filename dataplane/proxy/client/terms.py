@@ -7,30 +7,26 @@ open connections: `standing` says whether this one follows to what is in force n
 from __future__ import annotations
 
 from dataplane.net.stream import Stream
-from dataplane.protocol.events import RequestHead
 from dataplane.proxy.arrive import standing
 from dataplane.proxy.arrive.standing import Seen
 from dataplane.proxy.connection import HttpConnection
 from dataplane.proxy.stages.face import Stage
 from dataplane.proxy.stages.order import before_match
 from dataplane.proxy.worker.runtime import Runtime
-from dataplane.tables.authz import ALWAYS_ALLOW, ALWAYS_DENY, Guard, refusing
+from dataplane.tables.authz import ALWAYS_DENY, Guard, refusing
 from dataplane.tables.compile import Tables
 from dataplane.tables.conditions import Facts
 from dataplane.tables.listeners import ChainTable
 from dataplane.tables.routes import RouteIndex
 from dataplane.telemetry import labels
-from dataplane.telemetry.metrics import Counter, RequestGroup
+from dataplane.telemetry.metrics import RequestGroup
 from meshapi import names
-
-_ALWAYS_ALLOW = ALWAYS_ALLOW
 
 
 class Terms(HttpConnection):
     """The facts of a client's connection; `HttpDownstream` adds the speaking."""
 
     __slots__ = (
-        "_admitted",
         "_barred",
         "_group",
         "_guarded",
@@ -89,7 +85,6 @@ class Terms(HttpConnection):
         """They let nothing in any more and did when it came."""
         self.before: tuple[Stage, ...] = ()
         """The stages of its requests before any route is looked at."""
-        self._admitted: Counter | None = None
 
     def routes(self) -> RouteIndex | None:
         """Return the route table in force, None when it has not arrived."""
@@ -122,7 +117,7 @@ class Terms(HttpConnection):
             self._guarded = None
             self.guard = refusing("the configuration in force would not let this connection in")
         # Who ends calmly keeps the routes it had.
-        self.before = before_match(self.chain, self.guard is not None)
+        self.before = before_match(self.chain, self.guard, self.runtime.metrics.events.of("rbac_allowed"))
         if self.standing != before:
             self.stands()
 
@@ -138,7 +133,6 @@ class Terms(HttpConnection):
             self.guard = rules.bind(
                 Facts(stream.peer[0], stream.target or stream.local, stream.identity, stream.server_name, hops)
             )
-            self._admitted = self.runtime.metrics.events.of("rbac_allowed")
 
     def review(self) -> None:
         """Look at the tables in force now, not at the next request."""
@@ -155,18 +149,6 @@ class Terms(HttpConnection):
 
     def drain(self) -> None:
         """A hook: the client is to open nothing more here."""
-
-    def admits(self, head: RequestHead) -> bool:
-        """Ask the rules about a request, and count."""
-        guard: Guard = self.guard  # type: ignore[assignment]
-        if guard.shadow is not None:
-            events = self.runtime.metrics.events
-            events.of("rbac_shadow_allowed" if guard.shadow.admits(head) else "rbac_shadow_denied").value += 1
-        if guard.state == _ALWAYS_ALLOW or guard.admits(head):
-            self._admitted.value += 1  # type: ignore[union-attr]
-            return True
-        self.runtime.metrics.events.of("rbac_denied").value += 1
-        return False
 
     def refused(self) -> None:
         """A request was not admitted: where the connection would not be let in any more, its client is to come anew."""

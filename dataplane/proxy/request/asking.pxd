@@ -11,7 +11,6 @@ from dataplane.proxy.worker.runtime cimport Runtime
 cdef bytes _TABLE
 cdef int _OPEN, _WHOLE, _RAW, _ENDED, _SWITCH, _END, _NEVER, _EVENTS
 
-@cython.freelist(64)
 cdef class Asking:
     cdef public Runtime runtime
     cdef public HttpConnection down

@@ -26,7 +26,7 @@ def choose(asking: Asking, cluster: ClusterTable, tried: list[EndpointSlot] | No
         return cluster.at(target[0], target[1]) if target is not None else None
     if tried is None:
         runtime = asking.runtime
-        slot = cluster.due(runtime.poller.now, runtime.bounds.set_aside)
+        slot = cluster.due(runtime.poller.now, runtime.set_aside)
         if slot is not None and not pool_for(asking, cluster, slot).probe():
             return slot
     return cluster.pick(tried)

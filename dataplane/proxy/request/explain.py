@@ -18,6 +18,7 @@ from dataplane.tables.conditions import Facts
 from dataplane.tables.endpoints import AS_DOWNSTREAM, HTTP1, ClusterTable, EndpointSlot
 from dataplane.tables.listeners import ChainTable, ListenerTable, describe
 from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
+from dataplane.telemetry.metrics import Counter
 
 _SHOWN = 50
 """Endpoints told; the rest is counted."""
@@ -68,7 +69,8 @@ def explain(tables: Tables, question: Question, now: float = 0.0) -> dict[str, A
         targets = _targets(tables, chain.targets, now)
         return answer | {"targets": targets, "outcome": "the bytes are relayed without looking at them"}
     case = Case(_head(question), facts, chain)
-    answer |= explained(before_match(chain, chain.authorization is not None), case)
+    guard = chain.authorization.bind(facts) if chain.authorization is not None else None
+    answer |= explained(before_match(chain, guard, Counter()), case)
     if "outcome" in answer:
         return answer
     return answer | _routed(tables, case, now)

@@ -2,7 +2,6 @@ cimport cython
 
 from dataplane.proxy.connection cimport HttpConnection
 
-@cython.freelist(64)
 cdef class Replay:
     cdef list _pieces
     cdef public Py_ssize_t size

@@ -9,30 +9,40 @@ from typing import Any
 
 from dataplane.proxy.request import errors
 from dataplane.proxy.stages.face import ANSWERED, CONTINUE, Case, Stage
+from dataplane.tables.authz import ALWAYS_ALLOW, Guard
+from dataplane.telemetry.metrics import Counter
+
+_ALWAYS_ALLOW = ALWAYS_ALLOW  # a plain C integer when compiled
 
 
 class Authorization(Stage):
-    """One for all connections: each is bound to its own rules (`client/terms`)."""
+    """Of one connection, by the rules as far as that decides them; `admitted` counts who is let in."""
 
-    __slots__ = ()
+    __slots__ = ("_admitted", "_guard")
+
+    def __init__(self, guard: Guard, admitted: Counter) -> None:
+        super().__init__()
+        self._guard = guard
+        self._admitted = admitted
 
     def on_request(self, exchange: Any) -> int:
         """Admit, or answer 403."""
-        client = exchange.client
-        if client.admits(exchange.head):
+        guard = self._guard
+        if guard.shadow is not None:
+            word = "rbac_shadow_allowed" if guard.shadow.admits(exchange.head) else "rbac_shadow_denied"
+            exchange.runtime.metrics.events.of(word).value += 1
+        if guard.state == _ALWAYS_ALLOW or guard.admits(exchange.head):
+            self._admitted.value += 1
             return CONTINUE
-        client.refused()
+        exchange.runtime.metrics.events.of("rbac_denied").value += 1
+        exchange.client.refused()
         exchange.refuse(errors.RBAC_DENIED)
         return ANSWERED
 
     def explain(self, case: Case) -> dict[str, Any]:
         """Say which rule decides."""
-        rules = case.chain.authorization
-        if rules is None:
-            return {}
-        guard = rules.bind(case.facts)
-        allowed = guard.admits(case.head)
-        said = {"authorization": guard.verdict}
+        allowed = self._guard.admits(case.head)
+        said = {"authorization": self._guard.verdict}
         if not allowed:
-            said["outcome"] = f"403 rbac_denied: {guard.verdict}"
+            said["outcome"] = f"403 rbac_denied: {self._guard.verdict}"
         return said

@@ -12,15 +12,16 @@ from typing import Any, Final
 from dataplane.net.stream import Stream
 from dataplane.proxy.stages import admission, answer, authorization, edits, paths, rewrite, upgrades
 from dataplane.proxy.stages.face import Case, ConnectionStage, Stage
+from dataplane.tables.authz import Guard
 from dataplane.tables.conditions import Facts
 from dataplane.tables.listeners import ChainTable
 from dataplane.tables.routes import RouteRow
+from dataplane.telemetry.metrics import Counter
 
 CONNECTION_ORDER: Final = (admission.of,)
 """Each makes its stage of a chain, or None where that asks nothing of connections."""
 ROUTE_ORDER: Final = (answer.of, rewrite.of, edits.of)
 """Each makes its stage of a route, or None where the route asks nothing of it."""
-_AUTHORIZATION: Final = authorization.Authorization()
 
 
 def of_connections(chain: ChainTable) -> tuple[ConnectionStage, ...]:
@@ -33,10 +34,10 @@ def bars(chain: ChainTable, stream: Stream) -> bool:
     return any(stage.bars(stream) for stage in of_connections(chain))
 
 
-def before_match(chain: ChainTable, guarded: bool) -> tuple[Stage, ...]:
-    """Return the stages of a connection's requests that come before any route."""
+def before_match(chain: ChainTable, guard: Guard | None, admitted: Counter) -> tuple[Stage, ...]:
+    """Return the stages of a connection's requests that come before any route; `admitted` counts who gets past the guard."""
     first = (paths.Paths(chain.paths),) if chain.paths is not None else ()
-    return (*first, _AUTHORIZATION) if guarded else first
+    return first if guard is None else (*first, authorization.Authorization(guard, admitted))
 
 
 def stages_of(row: RouteRow) -> tuple[Stage, ...]:

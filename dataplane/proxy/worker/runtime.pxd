@@ -29,6 +29,7 @@ cdef class Runtime:
     cdef public long most_active
     cdef public Py_ssize_t pending_bytes
     cdef public Py_ssize_t replay_bytes
+    cdef public tuple set_aside
     cdef public bytes introduction
     cdef public set downstreams
     cdef public set relaying

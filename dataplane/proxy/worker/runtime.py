@@ -64,6 +64,7 @@ class Runtime:
         "relaying",
         "replay_bytes",
         "saving",
+        "set_aside",
         "shedding",
         "strict",
         "tables",
@@ -135,6 +136,7 @@ class Runtime:
         self.most_active = self.bounds.active_requests
         self.pending_bytes = self.bounds.pending_bytes
         self.replay_bytes = self.bounds.replay_bytes
+        self.set_aside = self.bounds.set_aside
         self.introduction = b""
         self.downstreams = set()
         self.relaying = set()

@@ -42,7 +42,7 @@ def encoded(encoder: Encoder, fields: list[tuple[bytes, bytes]]) -> bytes:
     """One section."""
     encoder.begin(0)
     encoder.fields([(name, value, name) for name, value in fields])
-    return bytes(encoder.finish()[: encoder.size])
+    return bytes(encoder.finish()[: encoder.written])
 
 
 def decoded(decoder: Decoder, block: bytes) -> list[tuple[bytes, bytes]] | None:
@@ -170,7 +170,7 @@ def test_never_indexed_fields_stay_so_on_the_next_hop() -> None:
     for _ in range(3):
         encoder.begin(0)
         encoder.fields(fields)
-        assert bytes(encoder.finish()[: encoder.size]) == b"\x10\x01a\x01b"
+        assert bytes(encoder.finish()[: encoder.written]) == b"\x10\x01a\x01b"
 
 
 def test_secrets_are_never_indexed_and_hop_by_hop_fields_never_written() -> None:

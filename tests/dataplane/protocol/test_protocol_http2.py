@@ -69,7 +69,7 @@ def section(fields: list[tuple[bytes, bytes]]) -> bytes:
     encoder.begin(0)
     for name, value in fields:
         encoder.field(name, value, False)
-    return bytes(encoder.finish()[: encoder.size])
+    return bytes(encoder.finish()[: encoder.written])
 
 
 def raw_headers(

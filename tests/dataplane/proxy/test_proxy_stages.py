@@ -18,6 +18,7 @@ from dataplane.proxy.stages.upgrades import Upgrades
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.conditions import Facts
 from dataplane.tables.routes import RouteRow
+from dataplane.telemetry.metrics import Counter
 from tests.dataplane.proxy.rig import Peer, Rig, config, everything, forward
 
 MakeRig = Callable[..., Rig]
@@ -192,7 +193,7 @@ def test_form_of_the_path_is_said(rig: MakeRig) -> None:
     """Rules and routes see what comes out."""
     r = rig(config(http={"paths": PathRule(normalize=True, escaped_slashes="reject")}))
     listener = r.runtime.tables.listeners["l"]
-    stages = before_match(listener.chains[0], guarded=False)
+    stages = before_match(listener.chains[0], None, Counter())
     said = []
     for path in (b"/a/../b", b"/a%2fb", b"/b"):
         head = RequestHead(0, b"GET", b"http", b"web", path, [], True)
