@@ -17,7 +17,7 @@ MODULES = [
     "dataplane/protocol/events.py",
     "dataplane/protocol/fields.py",
     "dataplane/protocol/chars.py",
-    "dataplane/protocol/http1/framing.py",
+    "dataplane/protocol/http1/line.py",
     "dataplane/protocol/http1/scan.py",
     "dataplane/protocol/http1/body.py",
     "dataplane/protocol/http1/writer.py",

@@ -48,7 +48,7 @@ class CallListener:
         """The call is over: a gRPC status and what the server (or the loss of it) says. Called once, last."""
 
 
-class Call:
+class GrpcCall:
     """One call under way; made by `Channel.call`."""
 
     __slots__ = ("_channel", "_decoder", "_listener", "number")
@@ -115,7 +115,7 @@ class Channel(Receiver):
     def __init__(self, authority: str, on_open: Callable[[], None], on_lost: Callable[[str], None]) -> None:
         self._authority = authority.encode()
         self._codec = Http2Client(_LIMITS)
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, GrpcCall] = {}
         self._on_open = on_open
         self._on_lost = on_lost
         self._pinged = False
@@ -126,7 +126,7 @@ class Channel(Receiver):
         """Take the stream that is being dialled with this channel as its receiver."""
         self._stream = stream
 
-    def call(self, path: str, metadata: list[tuple[str, str]], listener: CallListener) -> Call:
+    def call(self, path: str, metadata: list[tuple[str, str]], listener: CallListener) -> GrpcCall:
         """Begin a call. On a connection that is gone, it ends at once with UNAVAILABLE."""
         headers: Headers = [
             (b"content-type", b"application/grpc", b"content-type"),
@@ -136,11 +136,11 @@ class Channel(Receiver):
         headers += [(name.encode(), value.encode(), name.encode()) for name, value in metadata]
         if self.lost_for is not None or not self._codec.can_open:
             listener.finished(UNAVAILABLE, self.lost_for or "the server takes no more calls on this connection")
-            return Call(self, 0, CallListener())
+            return GrpcCall(self, 0, CallListener())
         scheme = b"https" if getattr(self._stream, "alpn", "") else b"http"
         head = RequestHead(0, b"POST", scheme, self._authority, path.encode(), headers, False, 20)
         number = self._codec.send_request(head, False)
-        call = self._calls[number] = Call(self, number, listener)
+        call = self._calls[number] = GrpcCall(self, number, listener)
         self._flush()
         return call
 

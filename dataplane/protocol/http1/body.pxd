@@ -3,6 +3,8 @@ cimport cython
 from dataplane.protocol.events cimport Data, Event, Trailers
 from dataplane.protocol.http1.scan cimport HeadScanner
 
+cdef int _NONE, _LENGTH, _CHUNKED, _TO_EOF, _TUNNEL, _SIZE, _BYTES, _LINE_END, _TRAILERS
+
 cdef class BodyReader:
     cdef Py_ssize_t _extensions
     cdef Py_ssize_t _limit
@@ -18,7 +20,9 @@ cdef class BodyReader:
     cdef public int status
     cdef public long stream
 
-    cpdef object start(self, long stream, int mode, long long length)
+    @cython.locals(scanner=HeadScanner)
+    cpdef object begin(self, long stream, int missing)
+    cpdef object start(self, long stream, int mode, long long length=*)
     @cython.locals(n=cython.Py_ssize_t, moved=cython.Py_ssize_t, state=int)
     cpdef Py_ssize_t read(self, bytes data, Py_ssize_t pos, list events) except -2
     cpdef bint end_of_input(self, list events) except -1

@@ -16,6 +16,13 @@ CHUNKED = 2
 TO_EOF = 3
 TUNNEL = 4
 
+# Copies, because C compares them without a look into another module.
+_NONE = NONE
+_LENGTH = LENGTH
+_CHUNKED = CHUNKED
+_TO_EOF = TO_EOF
+_TUNNEL = TUNNEL
+
 _SIZE = 0
 _BYTES = 1
 _LINE_END = 2
@@ -46,14 +53,24 @@ class BodyReader:
         self._scanner = scanner
         self.reason = ""
         self.counter = ""
-        self.start(0, NONE, 0)
+        self.start(0, _NONE)
 
-    def start(self, stream: int, mode: int, length: int) -> None:
-        """Begin the body of `stream`; `length` counts for LENGTH only."""
+    def begin(self, stream: int, missing: int) -> None:
+        """Begin the body of the head that was scanned last; `missing` is how it is framed where its head does not say."""
+        scanner = self._scanner
+        if scanner.chunked:
+            self.start(stream, _CHUNKED)
+        elif scanner.length >= 0:
+            self.start(stream, _LENGTH, scanner.length)
+        else:
+            self.start(stream, missing)
+
+    def start(self, stream: int, mode: int, length: int = 0) -> None:
+        """Begin a body of `stream`; `length` counts for LENGTH only."""
         self.stream = stream
         self.mode = mode
         self.left = length
-        self.done = mode == NONE or (mode == LENGTH and length == 0)
+        self.done = mode == _NONE or (mode == _LENGTH and length == 0)
         self.failed = False
         self.status = 0
         self._state = _SIZE
@@ -63,9 +80,9 @@ class BodyReader:
     def read(self, data: bytes, pos: int, events: list[Event]) -> int:
         """Read what is there from `pos` on; return where reading stopped, for want of bytes or because it is over."""
         n = len(data)
-        if self.mode == LENGTH:
+        if self.mode == _LENGTH:
             return self._take(data, pos, n, events, True)
-        if self.mode != CHUNKED:
+        if self.mode != _CHUNKED:
             if pos < n:
                 events.append(Data(self.stream, data if pos == 0 else data[pos:], False))
             return n
@@ -89,7 +106,7 @@ class BodyReader:
 
     def end_of_input(self, events: list[Event]) -> bool:
         """Take the end of the connection: True if it ends the body properly."""
-        if self.mode in (TO_EOF, TUNNEL):
+        if self.mode in (_TO_EOF, _TUNNEL):
             if not self.done:
                 self.done = True
                 self._finish(events)
@@ -185,13 +202,11 @@ class BodyReader:
                 self._finish(events)
                 return pos + 2
         scanner = self._scanner
-        end = scanner.locate(data, pos, pos + self._searched)
+        end = scanner.trailers(data, pos, pos + self._searched)
         if end == 0:
             self._searched = n - pos
             return pos
         if end < 0:
-            return self._fail(431, scanner.too_long("the trailer part"), "http1_header_bytes")
-        if not scanner.trailers(data, pos):
             return self._fail(scanner.status, scanner.reason, scanner.counter)
         self.done = True
         if scanner.headers:

@@ -91,15 +91,12 @@ class Http1Client(Http1Connection):
         scanner = self._scanner
         data = self._buffer
         pos = self._at
-        end = scanner.locate(data, pos, pos + self._searched)
+        end = scanner.response(data, pos, pos + self._searched)
         if end == 0:
             self._searched = len(data) - pos
             return False
         self._searched = 0
         if end < 0:
-            self._fail(502, scanner.too_long("the response head"), "http1_header_bytes", events)
-            return False
-        if not scanner.response(data, pos):
             self._fail(502, scanner.reason, scanner.counter, events)
             return False
         self._at = end
@@ -127,12 +124,12 @@ class Http1Client(Http1Connection):
         tunnel = self._connect and 200 <= status < 300
         if scanner.close or (scanner.version == 10 and not scanner.keep_alive):
             self.closing = True
-        mode = _NONE
-        if not (tunnel or self._head_only or status == 204 or status == 304):  # noqa: PLR1714 - plain C compares
-            mode = self._body_mode(_TO_EOF)
-            if mode == _TO_EOF:
+        if tunnel or self._head_only or status == 204 or status == 304:  # noqa: PLR1714 - plain C compares
+            self._body.start(self._stream, _NONE)
+        else:
+            self._body.begin(self._stream, _TO_EOF)
+            if self._body.mode == _TO_EOF:
                 self.closing = True
-        self._body.start(self._stream, mode, scanner.length)
         done = self._body.done and not tunnel
         events.append(ResponseHead(self._stream, status, scanner.phrase, scanner.headers, done, scanner.version))
         if tunnel:

@@ -32,6 +32,7 @@ cdef class Http1Connection:
     cpdef object reset(self, long stream, long code)
     cpdef object consumed(self, long stream, Py_ssize_t size)
     cpdef Py_ssize_t pending(self, long stream) except -1
+    @cython.locals(out=list)
     cpdef bytes output(self)
     cpdef object goaway(self)
     cpdef object shutdown(self)
@@ -46,8 +47,6 @@ cdef class Http1Connection:
     @cython.locals(early=cython.Py_ssize_t)
     cdef object _settle(self, list events)
     cdef object _after_eof(self, list events)
-    @cython.locals(scanner=HeadScanner)
-    cdef int _body_mode(self, int missing) except -1
     cdef object _their_end(self)
     @cython.locals(whole=bint)
     cdef object _our_end(self)

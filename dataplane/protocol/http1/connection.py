@@ -118,7 +118,12 @@ class Http1Connection:
 
     def output(self) -> bytes:
         """Return everything to write since the last call."""
-        return self._writer.output()
+        out = self._writer.out
+        if not out:
+            return b""
+        joined = b"".join(out)
+        out.clear()
+        return joined
 
     def shutdown(self) -> None:
         """The same as `goaway`: HTTP/1 has one step only."""
@@ -199,15 +204,6 @@ class Http1Connection:
             # Nobody is there any more for the answer: a client that only ends what it sends says so in its last request.
             self._lost("the client closed the connection before it had the whole answer", events)
 
-    def _body_mode(self, missing: int) -> int:
-        """How the body of the head just read is framed; `missing` if its head does not say."""
-        scanner = self._scanner
-        if scanner.chunked:
-            return _CHUNKED
-        if scanner.length >= 0:
-            return _LENGTH
-        return missing
-
     # --- how an exchange ends -----------------------------------------------------------------------------------------
 
     def _their_end(self) -> None:
@@ -246,7 +242,7 @@ class Http1Connection:
         """Turn the connection into a tunnel, both ways."""
         self._owed = True
         self._writer.start(_TUNNEL, 0)
-        self._body.start(self._stream, _TUNNEL, 0)
+        self._body.start(self._stream, _TUNNEL)
         self._state = _WANT_BODY
         self.closing = True
 

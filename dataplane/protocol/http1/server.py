@@ -139,7 +139,7 @@ class Http1Server(Http1Connection):
                 self._at = pos + 2
                 return True
         scanner = self._scanner
-        end = scanner.locate(data, pos, pos + self._searched)
+        end = scanner.request(data, pos, pos + self._searched)
         if end == 0:
             self._searched = n - pos
             return False
@@ -147,11 +147,6 @@ class Http1Server(Http1Connection):
         self._started = False
         self._stream += 1
         if end < 0:
-            # Where not even the line has ended it is the target that is long (RFC 9112, section 3).
-            status = 431 if data.find(b"\n", pos, pos + self._limits.header_bytes) >= 0 else 414
-            self._fail(status, scanner.too_long("the request head"), "http1_header_bytes", events)
-            return False
-        if not scanner.request(data, pos):
             self._fail(scanner.status, scanner.reason, scanner.counter, events)
             return False
         self._at = end
@@ -173,8 +168,7 @@ class Http1Server(Http1Connection):
         self._last = scanner.close or scanner.version == 10
         if scanner.close or (scanner.version == 10 and not scanner.keep_alive):
             self.closing = True
-        mode = self._body_mode(_NONE)
-        self._body.start(self._stream, mode, scanner.length)
+        self._body.begin(self._stream, _NONE)
         done = self._body.done
         self._state = _WAIT if done else _WANT_BODY
         head = RequestHead(

@@ -17,5 +17,3 @@ cdef class MessageWriter:
     cpdef object data(self, bytes data, bint end)
     cpdef object trailers(self, list headers)
     cpdef bint end(self) except -1
-    @cython.locals(out=list)
-    cpdef bytes output(self)

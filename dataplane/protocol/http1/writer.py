@@ -1,6 +1,6 @@
 """An HTTP/1 message into bytes: field lines, and a body framed as its head said (RFC 9112, sections 6 and 7).
 
-In: fields, then pieces. Out: bytes by `output`, in the order they were given; whether the message is complete. Refuses, with
+In: fields, then pieces. Out: bytes in `out`, in the order they were given; whether the message is complete. Refuses, with
 MisuseError, a body longer than its Content-Length. Lines of a head other than fields are `server`'s and `client`'s, put in `out`.
 """
 
@@ -87,12 +87,3 @@ class MessageWriter:
         """The body is complete; False when it is shorter than its head said."""
         self.open = False
         return self.mode != _LENGTH or self.left <= 0
-
-    def output(self) -> bytes:
-        """Return everything to write since the last call."""
-        out = self.out
-        if not out:
-            return b""
-        joined = b"".join(out) if len(out) > 1 else out[0]
-        out.clear()
-        return joined

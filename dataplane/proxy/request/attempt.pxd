@@ -5,7 +5,7 @@ from dataplane.net.timers cimport Timer
 from dataplane.protocol.events cimport RequestHead, ResponseHead
 from dataplane.proxy.request.asking cimport Asking
 from dataplane.proxy.request.call cimport Tried
-from dataplane.proxy.request.choice cimport choose, look_ahead, pool_for
+from dataplane.proxy.request.choice cimport choose, look_ahead
 from dataplane.proxy.request.notes cimport grpc_status, introduce, strip_own
 from dataplane.proxy.request.taker cimport Taker
 from dataplane.proxy.server.pool cimport Pool

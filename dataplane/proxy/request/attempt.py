@@ -17,7 +17,7 @@ from dataplane.protocol.events import Headers, ResponseHead
 from dataplane.proxy.request import errors, life, retry, tunnel
 from dataplane.proxy.request.asking import Asking
 from dataplane.proxy.request.call import Tried
-from dataplane.proxy.request.choice import choose, look_ahead, pool_for
+from dataplane.proxy.request.choice import choose, look_ahead
 from dataplane.proxy.request.notes import grpc_status, introduce, strip_own
 from dataplane.proxy.request.retries import Retries
 from dataplane.proxy.request.taker import NOBODY, Taker
@@ -113,8 +113,8 @@ class Attempt(Tried):
     def start(self) -> None:
         """Choose an endpoint, and do what its pool decides."""
         cluster, asking = self.cluster, self.asking
-        slot = choose(asking, cluster, self._tried)
-        if slot is None:
+        pool = choose(asking, cluster, self._tried)
+        if pool is None:
             self.taker.refuse(errors.NO_HEALTHY)
             return
         circuit = cluster.circuit
@@ -123,10 +123,10 @@ class Attempt(Tried):
             return
         if not self.advance(_CHOOSE):
             return
-        self.slot = self.last_slot = slot
+        self.pool = pool
+        slot = self.slot = self.last_slot = pool.slot
         slot.active += 1
         circuit.requests += 1
-        pool = self.pool = pool_for(asking, cluster, slot)
         verdict = pool.ask(self)
         if verdict == _READY:
             self.connected(pool.ready)  # type: ignore[arg-type]

@@ -2,14 +2,15 @@ cimport cython
 
 from dataplane.proxy.request.asking cimport Asking
 from dataplane.proxy.server.pool cimport Pool, pool_of
+from dataplane.proxy.worker.runtime cimport Runtime
 from dataplane.tables.endpoints cimport ClusterTable, EndpointSlot
 
 cdef int _SPEAKS_HTTP1, _SPEAKS_HTTP2, _HTTP1, _HTTP2, _UPGRADE
 
-@cython.locals(slot=EndpointSlot, target=tuple)
-cpdef EndpointSlot choose(Asking asking, ClusterTable cluster, list tried)
+@cython.locals(slot=EndpointSlot, target=tuple, runtime=Runtime)
+cpdef Pool choose(Asking asking, ClusterTable cluster, list tried)
 @cython.locals(which=int, pool=Pool)
-cpdef Pool pool_for(Asking asking, ClusterTable cluster, EndpointSlot slot)
+cdef Pool _pool(Asking asking, ClusterTable cluster, EndpointSlot slot)
 @cython.locals(protocol=int)
 cdef int _kind(Asking asking, ClusterTable cluster, EndpointSlot slot) except -1
 @cython.locals(slot=EndpointSlot)

@@ -1,6 +1,6 @@
 """Which endpoint a request goes to, and in which protocol.
 
-In: its cluster, what was tried already. Out: an endpoint's slot, or None when there is none to be had. An endpoint that was set
+In: its cluster, what was tried already. Out: the pool of an endpoint, or None when there is none to be had. An endpoint that was set
 aside and whose time is over is tried by a connection nobody waits for, else by this very request.
 """
 
@@ -19,21 +19,22 @@ _HTTP2 = HTTP2
 _UPGRADE = UPGRADE
 
 
-def choose(asking: Asking, cluster: ClusterTable, tried: list[EndpointSlot] | None) -> EndpointSlot | None:
-    """Return the endpoint whose turn it is."""
+def choose(asking: Asking, cluster: ClusterTable, tried: list[EndpointSlot] | None) -> Pool | None:
+    """Return the pool of the endpoint whose turn it is."""
+    slot: EndpointSlot | None
     if cluster.original:
         target = asking.down.stream.target if asking.down is not None else None
-        return cluster.at(target[0], target[1]) if target is not None else None
-    if tried is None:
+        slot = cluster.at(target[0], target[1]) if target is not None else None
+    else:
         runtime = asking.runtime
-        slot = cluster.due(runtime.poller.now, runtime.set_aside)
-        if slot is not None and not pool_for(asking, cluster, slot).probe():
-            return slot
-    return cluster.pick(tried)
+        slot = cluster.due(runtime.poller.now, runtime.set_aside) if tried is None else None
+        if slot is None or _pool(asking, cluster, slot).probe():
+            slot = cluster.pick(tried)
+    return None if slot is None else _pool(asking, cluster, slot)
 
 
-def pool_for(asking: Asking, cluster: ClusterTable, slot: EndpointSlot) -> Pool:
-    """Return the pool of an endpoint that is asked."""
+def _pool(asking: Asking, cluster: ClusterTable, slot: EndpointSlot) -> Pool:
+    """Return an endpoint's pool for this request's protocol."""
     which = _kind(asking, cluster, slot)
     pool = slot.http2 if which == _HTTP2 else slot.http1 if which == _HTTP1 else slot.upgrade
     return pool if pool is not None else pool_of(asking.runtime, cluster, slot, which)
@@ -54,4 +55,4 @@ def look_ahead(asking: Asking, cluster: ClusterTable) -> None:
     """Spare the next request the wait for its connection."""
     slot = cluster.peek()
     if slot is not None:
-        pool_for(asking, cluster, slot).prepare()
+        _pool(asking, cluster, slot).prepare()

@@ -38,7 +38,7 @@ cdef class Exchange(Asked):
     cdef bint _timed
     cdef double _started
 
-    @cython.locals(asking=Asking, notes=HeadNotes, headers=list, request_id=bytes, routes=RouteIndex)
+    @cython.locals(asking=Asking, notes=HeadNotes, routes=RouteIndex)
     cpdef object begin(self, Runtime runtime, Terms client, RequestHead head)
     @cython.locals(asking=Asking, answering=Answering, attempt=Attempt)
     cdef object _prepare(self, Runtime runtime, Terms client, RequestHead head)

@@ -64,16 +64,11 @@ class Exchange(Asked):
         """Take a request's head: read it, route it, send it on."""
         self._prepare(runtime, client, head)
         asking = self.asking
-        headers = head.headers
         notes = runtime.notes
         runtime.active += 1
-        notes.request(headers, client.forwarded, client.proto, client.edge)
+        notes.request(head.headers, client.forwarded, client.proto, client.edge)
         asking.grpc = notes.grpc
-        request_id = notes.request_id
-        if not request_id:
-            request_id = runtime.make_id()
-            headers.append((b"x-request-id", request_id, b"x-request-id"))
-        self.request_id = request_id
+        self.request_id = notes.request_id
         if client.mesh:
             if notes.peer:
                 client.learn(notes.peer)

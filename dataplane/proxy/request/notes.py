@@ -1,15 +1,20 @@
 """What a request head tells the proxy, and what this hop adds to it, in one walk over the list.
 
 In: the header list of a request (hop-by-hop fields are the codecs' and not in it). Out: the same list with
-`x-forwarded-for` appended, `x-forwarded-proto` set (if it is missing, or where nobody before us is trusted) and Tulle's
-own headers taken out, as is what a client claims to be the certificate of another (`x-forwarded-client-cert`; Envoy's SANITIZE,
-its default); `HeadNotes` holds what was seen. Apps can never set Tulle's headers: whatever they send under those names ends here.
+`x-forwarded-for` appended, `x-forwarded-proto` set (if it is missing, or where nobody before us is trusted), an `x-request-id` where
+it has none, and Tulle's own headers taken out, as is what a client claims to be the certificate of another
+(`x-forwarded-client-cert`; Envoy's SANITIZE, its default); `HeadNotes` holds what was seen. Apps can never set Tulle's headers: whatever they send under those names ends here.
 """
 
 from __future__ import annotations
 
+import os
+
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.protocol.fields import add_forwarded_for, get, set_value
+
+_BATCH = 256
+"""Request ids made at once."""
 
 ORIGINAL = b"x-tulle-original-protocol"
 """The version the client's app spoke, between sidecars only (decision 0004)."""
@@ -24,9 +29,13 @@ _WAS_ABSOLUTE = (ORIGINAL, b"HTTP/1.1 absolute", ORIGINAL)
 class HeadNotes:
     """What the last walk found; one object serves all requests of a runtime."""
 
-    __slots__ = ("grpc", "original", "peer", "request_id")
+    __slots__ = ("_fresh", "_ids", "_taken", "grpc", "original", "peer", "request_id")
 
     def __init__(self) -> None:
+        self._fresh = b""
+        """How the ids of a batch begin; `_ids` are their ends, of which so many are taken."""
+        self._ids = b""
+        self._taken = _BATCH
         self.request_id = b""
         self.original = b""
         self.peer = b""
@@ -37,13 +46,9 @@ class HeadNotes:
 
         `proto` is what the connection speaks; at the `edge` it is also told where the client claims another.
         """
-        self.request_id = b""
-        self.original = b""
-        self.peer = b""
-        self.grpc = False
+        self.request_id = self.original = self.peer = b""
+        self.grpc = several = told = False
         forwarded_at = -1
-        several = False
-        told = False
         count = len(headers)
         index = -1
         while index + 1 < count:
@@ -82,6 +87,21 @@ class HeadNotes:
             headers.append((b"x-forwarded-proto", proto, b"x-forwarded-proto"))
         elif edge:
             set_value(headers, b"x-forwarded-proto", proto)
+        if not self.request_id:
+            self.request_id = self._make_id()
+            headers.append((b"x-request-id", self.request_id, b"x-request-id"))
+
+    def _make_id(self) -> bytes:
+        """Make a request id in UUID form: 80 random bits a batch, 48 a request (nobody reads the version bits)."""
+        if self._taken >= _BATCH:
+            fresh = os.urandom(10 + 6 * _BATCH).hex().encode()
+            self._fresh = b"-".join((fresh[:8], fresh[8:12], fresh[12:16], fresh[16:20], b""))
+            self._ids = fresh[20:]
+            self._taken = 0
+        at = self._taken * 12
+        self._taken += 1
+        p = self._ids
+        return self._fresh + p[at : at + 12]
 
     def _append_address(self, headers: Headers, at: int, several: bool, address: bytes) -> None:
         if at < 0:

@@ -35,11 +35,6 @@ cdef class Runtime:
     cdef public set relaying
     cdef list _reviewed
     cdef public set upstreams
-    cdef bytes _ids
-    cdef bytes _id_start
-    cdef Py_ssize_t _next_id
     cdef object _sweeper
 
-    @cython.locals(at=cython.Py_ssize_t, fresh=bytes, p="const unsigned char*")
-    cpdef bytes make_id(self)
     cpdef double clock(self) except? -1.0

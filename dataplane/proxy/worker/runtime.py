@@ -7,7 +7,6 @@ One per worker; nothing in it is shared between threads.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from random import random
 from typing import Any
@@ -22,7 +21,6 @@ from dataplane.tables.compile import Tables
 from dataplane.telemetry.labels import NOBODY, Workload
 from dataplane.telemetry.metrics import Metrics
 
-_BATCH = 256
 _log = logging.getLogger("tulle.proxy")
 _PACE = 0.1
 """How late a limit kept by looking now and then may be noticed, as a share of it."""
@@ -37,9 +35,6 @@ class Runtime:
     """Everything a connection needs that is not its own."""
 
     __slots__ = (
-        "_id_start",
-        "_ids",
-        "_next_id",
         "_pace",
         "_reviewed",
         "_sweeper",
@@ -143,9 +138,6 @@ class Runtime:
         self._reviewed: list[Any] = []
         """Clients' connections that are still to look at the tables in force."""
         self.upstreams = set()
-        self._ids = b""
-        self._id_start = b""
-        self._next_id = _BATCH
         self._sweeper: Any = None
         self._pace = self._paced()
         self.metrics.gauge(
@@ -207,18 +199,6 @@ class Runtime:
     def clock(self) -> float:
         """Seconds, monotonic, exact."""
         return self.poller.kernel.now()
-
-    def make_id(self) -> bytes:
-        """Make a request id in UUID form: 80 random bits a batch, 48 a request (nobody reads the version bits)."""
-        if self._next_id >= _BATCH:
-            fresh = os.urandom(10 + 6 * _BATCH).hex().encode()
-            self._id_start = b"-".join((fresh[:8], fresh[8:12], fresh[12:16], fresh[16:20], b""))
-            self._ids = fresh[20:]
-            self._next_id = 0
-        at = self._next_id * 12
-        self._next_id += 1
-        p = self._ids
-        return self._id_start + p[at : at + 12]
 
     # --- over all connections -----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import sys
 
 from tests.dataplane.proxy.borders import ROOT
 
-MOST = {"head": {"borders": 57, "proxy": 25}, "answer": {"borders": 67, "proxy": 33}}
+MOST = {"head": {"borders": 45, "proxy": 23}, "answer": {"borders": 58, "proxy": 33}}
 
 
 def test_warm_request_crosses_no_more_borders_than_it_did() -> None:
