@@ -52,6 +52,7 @@ cdef class Poller:
     cdef object _repeat(self, list repeated)
     @cython.locals(dirty=list, handler=Pollable, i=Py_ssize_t)
     cdef object _flush(self)
+    cpdef object defect(self, str consequence, object error)
     cdef object _supervise(self, Pollable handler, object error)
     @cython.locals(dying=list, kernel=Kernel, fd=int)
     cdef object _reap(self)

@@ -278,10 +278,14 @@ class Poller:
                 self._supervise(handler, error)
         dirty.clear()
 
+    def defect(self, consequence: str, error: Exception) -> None:
+        """Count and tell an error that nobody foresaw, and what it ended."""
+        self.failures += 1
+        _log.error("%s because of a defect: %r", consequence, error, exc_info=error)
+
     def _supervise(self, handler: Pollable | None, error: Exception) -> None:
         """The one place where what a connection raised ends: that connection is aborted, nothing else."""
-        self.failures += 1
-        _log.error("a connection was aborted because of a defect: %r", error, exc_info=error)
+        self.defect("a connection was aborted", error)
         if handler is not None:
             try:
                 handler.failed(error)

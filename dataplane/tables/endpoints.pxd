@@ -69,6 +69,8 @@ cdef class ClusterTable:
 
     @cython.locals(tier=list, count=Py_ssize_t)
     cpdef EndpointSlot pick(self, list excluded)
+    @cython.locals(slot=EndpointSlot)
+    cpdef bint another(self, list tried, EndpointSlot last, long tries, long most) except -1
     cpdef EndpointSlot peek(self)
     @cython.locals(slot=EndpointSlot)
     cpdef EndpointSlot due(self, double now, tuple pause)

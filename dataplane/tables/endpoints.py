@@ -213,6 +213,21 @@ class ClusterTable:
         self.cursor += 1
         return tier[self.cursor % count]
 
+    def another(self, tried: list[EndpointSlot] | None, last: EndpointSlot, tries: int, most: int) -> bool:
+        """Tell whether who found no connection to `last` tries to connect to another endpoint, after so many tries.
+
+        `most` in all; and beyond that, where this one was to blame, as long as there is one left that nobody has heard ill of. So the one
+        endpoint of many that is left is found, and a service that is down as a whole is dialled once an endpoint and back-off.
+        """
+        if tries < most:
+            return not self.original
+        if not last.retired and last.health.state == _WELL:
+            return False
+        for slot in self._tier:
+            if slot.health.state == _WELL and slot is not last and (tried is None or slot not in tried):
+                return True
+        return False
+
     def peek(self) -> EndpointSlot | None:
         """Say whose turn is next, where that is known and another one's than the last."""
         if self._seen != self.ward.changes:
@@ -260,11 +275,11 @@ class ClusterTable:
             self._due = min(self._due, slot.health.until)
 
     def _others(self, excluded: list[EndpointSlot]) -> list[EndpointSlot]:
-        """Those that take turns, else those that do not, without the excluded; all when nothing else is left."""
+        """Those that take turns, else those that do not, without the excluded, and the well first; all when nothing else is left."""
         for among in (self._willing, self._aside):
             others = [slot for slot in among if slot not in excluded]
             if others:
-                return others
+                return [slot for slot in others if slot.health.state == _WELL] or others
         return self._willing
 
     def _drawn(self, tier: list[EndpointSlot]) -> EndpointSlot:

@@ -176,7 +176,7 @@ class Relay(Ends):
             if row is not None and self._cluster is None:
                 self._refused = self.runtime.tables.config.refused_clusters.get(row.cluster, "")
         cluster = self._cluster
-        if cluster is None or len(self._tried) >= self.runtime.bounds.connect_tries:
+        if cluster is None or (self._tried and not self._may_try_on(cluster)):
             return None
         if cluster.original:
             slot: EndpointSlot | None = cluster.at(self.target[0], self.target[1])
@@ -184,6 +184,10 @@ class Relay(Ends):
             trial = None if self._tried else cluster.due(self.runtime.poller.now, self.runtime.bounds.set_aside)
             slot = trial or cluster.pick(self._tried)
         return None if slot in self._tried else slot
+
+    def _may_try_on(self, cluster: ClusterTable) -> bool:
+        tried = self._tried
+        return cluster.another(tried, tried[-1], len(tried), self.runtime.bounds.connect_tries)
 
     # --- what the ends tell -------------------------------------------------------------------------------------------
 

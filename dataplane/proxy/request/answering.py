@@ -75,10 +75,11 @@ class Answering(Taker):
 
     def astray(self, what: str) -> bool:
         """In tests that raises, else it ends this one exchange."""
-        self.asking.runtime.astray(what)
-        if self.exchange is not None:
-            self.exchange.request_reset(what)
-            self.client.reset(self.asking.stream, codes.INTERNAL_ERROR)
+        exchange, client, asking = self.exchange, self.client, self.asking  # whose end may be the last that holds us
+        asking.runtime.astray(what)
+        if exchange is not None:
+            exchange.request_reset(what)
+            client.reset(asking.stream, codes.INTERNAL_ERROR)
         return False
 
     def whole(self) -> None:

@@ -5,7 +5,7 @@ from dataplane.net.timers cimport Timer
 from dataplane.protocol.events cimport RequestHead, ResponseHead
 from dataplane.proxy.request.asking cimport Asking
 from dataplane.proxy.request.call cimport Tried
-from dataplane.proxy.request.choice cimport choose, look_ahead
+from dataplane.proxy.request.choice cimport another, choose, look_ahead
 from dataplane.proxy.request.notes cimport grpc_status, introduce, strip_own
 from dataplane.proxy.request.taker cimport Taker
 from dataplane.proxy.server.pool cimport Pool
@@ -46,6 +46,7 @@ cdef class Attempt(Tried):
     cpdef object connected(self, Receiver up)
     @cython.locals(idle=double, now=double, due=double)
     cpdef object _watch(self)
+    cpdef object failed(self, str what)
     cpdef bint switch(self) except -1
     @cython.locals(asking=Asking, status=int, row=RouteRow, failed=bint)
     cpdef object response_head(self, ResponseHead head)
@@ -57,7 +58,6 @@ cdef class Attempt(Tried):
     cdef object _policy(self)
     cdef bint _granted(self, object policy) except -1
     cdef object _rest(self, object policy)
-    cpdef object _wake(self)
     @cython.locals(waited=bint)
     cdef bint _fail(self) except -1
     @cython.locals(slot=EndpointSlot, circuit=Circuit)

@@ -17,7 +17,7 @@ from dataplane.protocol.events import Headers, ResponseHead
 from dataplane.proxy.request import errors, life, retry, tunnel
 from dataplane.proxy.request.asking import Asking
 from dataplane.proxy.request.call import Tried
-from dataplane.proxy.request.choice import choose, look_ahead
+from dataplane.proxy.request.choice import another, choose, look_ahead
 from dataplane.proxy.request.notes import grpc_status, introduce, strip_own
 from dataplane.proxy.request.retries import Retries
 from dataplane.proxy.request.taker import NOBODY, Taker
@@ -78,8 +78,7 @@ class Attempt(Tried):
         self.asking = asking
         self.taker = taker
         self.over, self.stream = False, 0
-        self.state = _NOWHERE
-        """Where it is (`life.ATTEMPT`)."""
+        self.state = _NOWHERE  # where it is in `life.ATTEMPT`
         self.row: RouteRow | None = None
         """Whose retry policy and time-outs hold; None for none."""
         self.once = False
@@ -143,8 +142,8 @@ class Attempt(Tried):
             self.taker.refuse(errors.PENDING_FULL)
         elif reason == WAITED:
             self.taker.refuse(errors.WAITED)
-        elif not self.once and self._connects < self.runtime.bounds.connect_tries and not self.cluster.original:
-            self._again(elsewhere=True)
+        elif not self.once and another(self.runtime, self.cluster, self._tried, self.last_slot, self._connects):
+            self._again()
         else:
             self.taker.refuse(errors.CONNECT_FAILED)
 
@@ -158,7 +157,7 @@ class Attempt(Tried):
         asking = self.asking
         self.up = conn
         self.tries += 1
-        head = tunnel.translate(asking.head, http2=conn.h2 is not None) if asking.head.protocol else asking.head
+        head = asking.head if not asking.head.protocol else tunnel.translate(asking.head, http2=conn.h2 is not None)
         added = 0
         if self.slot is not None and self.slot.mesh:
             added = introduce(head, asking.http1_origin, b"" if conn.introduced else self.runtime.introduction)
@@ -201,6 +200,10 @@ class Attempt(Tried):
             self.cancel()
             if not self._retry_reset(codes.CANCEL):
                 self.taker.refuse(errors.TIMED_OUT)
+
+    def failed(self, what: str) -> None:
+        """A defect showed at this request, in somebody else's turn."""
+        self.taker.astray(what)
 
     def switch(self) -> bool:
         """Its answer made a tunnel of it."""
@@ -274,14 +277,15 @@ class Attempt(Tried):
         """The endpoint's sidecar could not hand the request on: another one, for nobody has seen it."""
         if self.asking.resendable and retry.elsewhere(self.tries, len(self.cluster.slots)) and self._granted(None):
             self.runtime.metrics.events.of("unseen_retries").value += 1
-            self._again(elsewhere=True)
+            self._again()
         elif not self._retry_reset(code):
             self.taker.refuse(errors.CONNECT_FAILED)
 
     # --- another try --------------------------------------------------------------------------------------------------
 
-    def _again(self, *, elsewhere: bool) -> None:
+    def _again(self, *, elsewhere: bool = True) -> None:
         """Send the request once more; `elsewhere` excludes the endpoint just tried."""
+        self._timer = None
         if elsewhere and self.last_slot is not None:
             if self._tried is None:
                 self._tried = []
@@ -336,11 +340,7 @@ class Attempt(Tried):
             return
         self.runtime.metrics.events.of("policy_retries").value += 1
         pause = retry.backoff(policy, self._retries.made, self.runtime.dice())  # type: ignore[union-attr]
-        self._timer = self.runtime.timers.after(pause, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self._again(elsewhere=True)
+        self._timer = self.runtime.timers.after(pause, self._again)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ cdef class Asked(Call):
 cdef class Tried(Call):
     cpdef object connected(self, Receiver up)
     cpdef object unconnected(self, str reason, str detail)
+    cpdef object failed(self, str what)
     cpdef object response_head(self, ResponseHead head)
     cpdef object response_data(self, bytes data, bint end)
     cpdef object response_trailers(self, list headers)

@@ -65,6 +65,9 @@ class Tried(Call):
     def unconnected(self, reason: str, detail: str) -> None:
         """There is none to be had."""
 
+    def failed(self, what: str) -> None:
+        """A defect showed when it was told of its connection, or that there is none."""
+
     def response_head(self, head: ResponseHead) -> None:
         """The server answers."""
 

@@ -9,6 +9,7 @@ cdef int _SPEAKS_HTTP1, _SPEAKS_HTTP2, _HTTP1, _HTTP2, _UPGRADE
 
 @cython.locals(slot=EndpointSlot, target=tuple, runtime=Runtime)
 cpdef Pool choose(Asking asking, ClusterTable cluster, list tried)
+cpdef bint another(Runtime runtime, ClusterTable cluster, list tried, EndpointSlot last, long tries) except -1
 @cython.locals(which=int, pool=Pool)
 cdef Pool _pool(Asking asking, ClusterTable cluster, EndpointSlot slot)
 @cython.locals(protocol=int)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataplane.proxy.request.asking import Asking
 from dataplane.proxy.server.pool import HTTP1, HTTP2, UPGRADE, Pool, pool_of
+from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables import endpoints
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
 
@@ -31,6 +32,13 @@ def choose(asking: Asking, cluster: ClusterTable, tried: list[EndpointSlot] | No
         if slot is None or _pool(asking, cluster, slot).probe():
             slot = cluster.pick(tried)
     return None if slot is None else _pool(asking, cluster, slot)
+
+
+def another(
+    runtime: Runtime, cluster: ClusterTable, tried: list[EndpointSlot] | None, last: EndpointSlot | None, tries: int
+) -> bool:
+    """Tell whether a request that could not be sent to `last` goes to another endpoint."""
+    return last is not None and cluster.another(tried, last, tries, runtime.bounds.connect_tries)
 
 
 def _pool(asking: Asking, cluster: ClusterTable, slot: EndpointSlot) -> Pool:

@@ -53,10 +53,13 @@ cdef class Pool(Owner):
     cdef object _serve(self, HttpUpstream connection)
     @cython.locals(call=Tried)
     cdef object _unconnected(self, str detail)
+    cdef object _refuse(self, Tried call, str reason, str detail)
+    cdef object _defect(self, Tried call, object error)
     @cython.locals(connection=HttpUpstream)
     cpdef bint follow(self, ClusterTable cluster) except -1
-    @cython.locals(connection=HttpUpstream)
     cpdef object retire(self)
+    @cython.locals(connection=HttpUpstream)
+    cdef object _go_if_done(self)
 
 @cython.locals(pool=Pool)
 cpdef Pool pool_of(Runtime runtime, ClusterTable cluster, EndpointSlot slot, int kind)

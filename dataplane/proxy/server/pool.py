@@ -154,9 +154,10 @@ class Pool(Owner):
         for call in late:
             if not call.over:
                 self.runtime.metrics.events.of("connection_wait_timeouts").value += 1
-                call.unconnected(WAITED, f"no connection became free in {self.timeout:g} s")
+                self._refuse(call, WAITED, f"no connection became free in {self.timeout:g} s")
         if self.pending:
             self._watch()
+        self._go_if_done()
 
     def prepare(self) -> None:
         """Have a connection before a call needs it."""
@@ -177,6 +178,7 @@ class Pool(Owner):
             at = self.pending.index(call)
             del self.pending[at], self._since[at]
             self.circuit.pending -= 1
+            self._go_if_done()
 
     # --- dialling -----------------------------------------------------------------------------------------------------
 
@@ -238,8 +240,7 @@ class Pool(Owner):
             else:
                 self.streams = -1  # where another took none, this one may take some, and need not say so
         self._offer(connection)
-        if self.retired and not self.pending and connection.unused():
-            connection.retire()
+        self._go_if_done()
 
     def told(self, streams: int) -> None:
         """The next connection begins with what this one had to be told."""
@@ -247,11 +248,9 @@ class Pool(Owner):
 
     def released(self, connection: HttpUpstream) -> None:
         """A request is over: the next one, or rest."""
-        if self.retired:
-            if connection.unused():
-                connection.retire()
-            return
-        self._offer(connection)
+        if self.pending or not self.retired:
+            self._offer(connection)
+        self._go_if_done()
 
     def _offer(self, connection: HttpUpstream) -> None:
         if self.pending:
@@ -266,7 +265,21 @@ class Pool(Owner):
         while pending and connection.usable():
             call = self._next()
             if not call.over:
-                call.connected(connection)
+                try:
+                    call.connected(connection)
+                except Exception as error:  # noqa: BLE001 - see _defect
+                    self._defect(call, error)
+
+    def _refuse(self, call: Tried, reason: str, detail: str) -> None:
+        try:
+            call.unconnected(reason, detail)
+        except Exception as error:  # noqa: BLE001 - see _defect
+            self._defect(call, error)
+
+    def _defect(self, call: Tried, error: Exception) -> None:
+        """End one that waited by its own defect, and not the request in whose turn it shows, nor those that wait behind."""
+        self.runtime.poller.defect("a request that waited for a connection was ended", error)
+        call.failed(repr(error))
 
     def ended(self, connection: HttpUpstream, reason: str, detail: str) -> None:
         """A connection is gone or going."""
@@ -297,7 +310,7 @@ class Pool(Owner):
                 return
             call = self._next()
             if not call.over:
-                call.unconnected(FAILED, detail)
+                self._refuse(call, FAILED, detail)
 
     def follow(self, cluster: ClusterTable) -> bool:
         """Take over what the cluster says now; False when that takes other connections, and these end."""
@@ -316,11 +329,16 @@ class Pool(Owner):
         return True
 
     def retire(self) -> None:
-        """The endpoint is gone: connections finish what they have; who still waits is served first."""
+        """The endpoint is gone: who still waits is served, and connections finish what they have."""
         self.retired = True
-        for connection in list(self.connections):
-            if connection.ready and (self.http2 or connection.call is None):
-                connection.retire()
+        self._go_if_done()
+
+    def _go_if_done(self) -> None:
+        """End a retired pool's connections, each when it is free, once nobody waits any more."""
+        if self.retired and not self.pending:
+            for connection in list(self.connections):
+                if connection.ready and (self.http2 or connection.call is None):
+                    connection.retire()
 
 
 def _context(cluster: ClusterTable, slot: EndpointSlot) -> TlsContext | None:

@@ -29,7 +29,7 @@ class Bounds:
     copy_seconds: float = 15.0
     """What the answer to a mirrored request may take where its route sets no time-out."""
     connect_tries: int = 3
-    """Endpoints tried before giving up on connecting."""
+    """Endpoints tried before giving up on connecting, unless there are others of which nobody has heard ill."""
     set_aside: tuple[float, float] = (1.0, 30.0)
     """How long an endpoint that failed is passed over before it is tried again: at first, and at most."""
     client_streams: int = 1024

@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 
 from dataplane.config import AppProtocol, CircuitLimits, Cluster, RetryPolicy, TlsContext
+from dataplane.net.receiver import Receiver
 from dataplane.net.tls import TlsUnavailableError
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
+from dataplane.proxy.connection import HttpConnection
+from dataplane.proxy.request.call import Tried
+from dataplane.proxy.request.replay import Replay
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Contexts, Peer, Rig, Speaker, cluster, config, everything, forward
 
 MakeRig = Callable[..., Rig]
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
+POST = b"POST /x HTTP/1.1\r\nHost: web\r\ncontent-length: 3\r\n\r\nabc"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 BAD = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 
@@ -159,6 +164,77 @@ def test_busy_connection_serves_all_who_wait_where_no_further_one_can_be_begun(r
     r.servers[0].close()
 
     assert told(r.client().send(GET).read()) == b"upstream_connect_failed"
+
+
+class Broken(Tried):
+    """A request with a defect, whatever it is told."""
+
+    over = False
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+
+    def connected(self, up: Receiver) -> None:
+        raise ValueError(up)
+
+    def unconnected(self, reason: str, detail: str) -> None:
+        raise ValueError(detail)
+
+    def failed(self, what: str) -> None:
+        self.ends.append(what)
+        self.over = True
+
+
+@pytest.mark.parametrize("how", ["served", "late", "lost"])
+def test_defect_in_one_that_waited_ends_no_other(rig: MakeRig, how: str) -> None:
+    """Neither the one whose end made room, in whose turn it shows, nor those that wait behind."""
+    only = replace(cluster("10.1.0.1"), limits=CircuitLimits(max_connections=1), connect_timeout=0.3)
+    r = rig(config(clusters=(only,)))
+    first = r.client().send(GET)
+    broken = Broken()
+    r.runtime.tables.clusters["c"].slots[0].http1.ask(broken)
+    other = r.client().send(GET)
+    if how == "served":
+        r.servers[0].send(OK)
+        assert first.read() == OK
+        r.servers[0].send(OK)
+        assert other.read() == OK
+    elif how == "late":
+        r.run(0.4)
+        assert told(other.read()) == b"connection_wait_timeout"
+        assert not first.ended
+    else:
+        r.dialer.refused.add("10.1.0.1")
+        r.servers[0].close()
+        assert told(other.read()) == b"upstream_connect_failed"
+
+    assert len(broken.ends) == 1
+    assert circuit(r)[1] == 0
+    assert r.poller.failures == 1
+    r.poller.failures = 0  # the one that was planted
+
+
+class Torn(Replay):
+    """A body with a defect."""
+
+    def send(self, up: HttpConnection, stream: int, whole: bool) -> None:
+        raise ValueError(up, stream, whole)
+
+
+def test_request_with_a_defect_that_shows_in_another_ones_turn_ends(rig: MakeRig) -> None:
+    """It alone, with its client; nothing of it is left."""
+    r = rig(config(clusters=(replace(cluster("10.1.0.1"), limits=CircuitLimits(max_connections=1)),)))
+    first, broken = r.client().send(GET), r.client().send(POST)
+    (call,) = r.runtime.tables.clusters["c"].slots[0].http1.pending
+    call.asking.kept = Torn()
+    r.runtime.strict = False
+    r.servers[0].send(OK)
+
+    assert (first.read(), broken.read()) == (OK, b"")
+    assert broken.ended
+    assert circuit(r)[:2] == (0, 0)
+    assert r.runtime.metrics.events.of("exchange_astray").value == 1
+    r.poller.failures = 0  # the one that was planted
 
 
 def secured(protocol: AppProtocol) -> Cluster:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from dataplane.config import AppProtocol, ChainMatch, CircuitLimits, Endpoints, FilterChain, Listener, Target, TcpFilter
 from dataplane.protocol import codes
 from dataplane.protocol.events import RequestHead
@@ -19,6 +21,7 @@ from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 
 MakeRig = Callable[..., Rig]
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
+POST = b"POST /x HTTP/1.1\r\nHost: web\r\ncontent-length: 3\r\n\r\nabc"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 DEAD, LIVING = "10.1.0.2", "10.1.0.1"
 SOON = (0.05, 0.1)
@@ -106,6 +109,35 @@ def test_trial_that_fails_is_repeated_after_longer(rig: MakeRig) -> None:
         counted.append(dials(r))
 
     assert counted == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("ends", [6, 16])
+def test_last_endpoint_of_many_is_found_though_nobody_told_of_the_others_end(rig: MakeRig, ends: int) -> None:
+    """As Kubernetes would, which knows of it at once: scaled to one while the control plane is away, nothing is lost, and little dialled."""
+    addresses = [f"10.1.0.{number}" for number in range(1, ends + 1)]
+    for living in addresses:
+        r = rig(config(clusters=(cluster(*addresses),)))
+        r.dialer.refused |= {*addresses} - {living}
+        clients = [r.client().send(POST) for _ in range(3)]
+        for _ in range(ends):
+            for server in r.servers:
+                if not server.over:
+                    server.send(OK if server.read() else b"")
+        assert [client.read() for client in clients] == [OK] * 3
+        assert max(dials(r, one) for one in addresses) <= 3
+
+
+def test_service_that_is_down_is_not_dialled_at_all_endpoints_by_each(rig: MakeRig) -> None:
+    """Once it is known that all are ill a request tries a few."""
+    addresses = [f"10.1.0.{number}" for number in range(1, 11)]
+    r = rig(config(clusters=(cluster(*addresses),)))
+    r.dialer.refused |= {*addresses}
+    ask(r)
+    assert len(r.dialer.dials) == 10
+    for _ in range(5):
+        ask(r)
+
+    assert len(r.dialer.dials) == 10 + 5 * 3
 
 
 def test_only_endpoint_is_tried_with_every_request(rig: MakeRig) -> None:

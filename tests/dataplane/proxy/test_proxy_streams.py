@@ -9,11 +9,12 @@ from dataclasses import replace
 import grpc
 import pytest
 
-from dataplane.config import AppProtocol
+from dataplane.config import AppProtocol, CircuitLimits
 from dataplane.protocol.events import RequestHead, ResponseHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
+from dataplane.tables.compile import compile_tables
 from tests.dataplane.proxy import pair as pairs
 from tests.dataplane.proxy.pair import Pair
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
@@ -137,6 +138,29 @@ def test_server_that_takes_no_streams_is_waited_for_and_not_dialled_anew(rig: Ma
     ask(asking, 2)
     assert len(r.servers) == 2
     assert len(Speaker(r.servers[1], Http2Server(Limits())).events(RequestHead)) == 2
+
+
+def test_streams_that_become_free_serve_who_waits_for_an_endpoint_that_is_gone(rig: MakeRig) -> None:
+    """On the connection there is: no other one is begun to a pod that is on its way out, and it is told to go when nobody waits."""
+    only = replace(cluster("10.1.0.1", protocol=AppProtocol.HTTP2), limits=CircuitLimits(max_connections=1))
+    r = rig(config(clusters=(only,)))
+    asking = client(r)
+    ask(asking, 1)
+    server = Speaker(r.servers[0], Http2Server(Limits(concurrent_streams=2)))
+    server.pump()
+    ask(asking, 4)
+    assert len(server.events(RequestHead)) == 2
+    elsewhere = replace(only, static=cluster("10.1.0.2").static)
+    r.runtime.install(compile_tables(config(clusters=(elsewhere,)), r.runtime.tables))
+    r.turn()
+    assert not server.codec.closing
+    for stream in (1, 3, 5, 7, 9):
+        server.do("send_response", stream, 204, b"", [], True)
+
+    assert [head.status for head in asking.events(ResponseHead)] == [204] * 5
+    assert len(r.dialer.dials) == 1
+    assert server.peer.ended
+    assert r.runtime.tables.clusters["c"].circuit.connections == 0
 
 
 def settings_of(streams: int) -> bytes:

@@ -18,6 +18,8 @@ from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.proxy.client.downstream import HttpDownstream
+from dataplane.proxy.server import conduct
+from dataplane.tables.health import REFUSED
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 
@@ -157,6 +159,25 @@ def test_each_endpoint_is_asked_once_and_three_at_most(rig: MakeRig, ends: int, 
     assert answer.startswith(b"HTTP/1.1 503")
     assert b"x-tulle-error: upstream_connect_failed" in answer
     assert len({server.address for server in r.servers}) == tried
+
+
+def test_endpoint_of_which_nobody_heard_ill_is_the_first_one_asked_instead(rig: MakeRig) -> None:
+    """Of many whose sidecars refused before, no more than half are passed over: a second and third refusal would be the last."""
+    ends = [f"10.1.0.{number}" for number in range(1, 17)]
+    r = caller(rig, *ends)
+    table = r.runtime.tables.clusters["c"]
+    for slot in table.slots[1:]:
+        conduct.failed(r.runtime, slot, REFUSED, "its sidecar could not reach the app")
+    for _ in range(16):
+        client = r.client().send(POST)
+        for server in (one for _ in range(3) for one in list(r.servers)):
+            talk = server.speaker = getattr(server, "speaker", None) or Speaker(server, Http2Server(Limits()))
+            for one in talk.events(RequestHead):
+                if server.address[0] == ends[0]:
+                    talk.do("send_response", one.stream, 204, b"", [], True)
+                else:
+                    talk.do("reset", one.stream, codes.REFUSED_STREAM)
+        assert client.read().startswith(b"HTTP/1.1 204")
 
 
 def test_going_elsewhere_is_under_the_retry_budget(rig: MakeRig) -> None:
