@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,19 +13,9 @@ import pytest
 from controlplane.kube.client import ApiError, Cluster
 from controlplane.write.leader import Elector
 from tests.support.kubeserver import kube_server
+from tests.support.parts import running
 from tests.support.virtual import VirtualLoop
 from tests.support.waiting import until
-
-
-@asynccontextmanager
-async def running(part: Any) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.ensure_future(part.run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 class SlowApi:
@@ -70,6 +58,26 @@ class SlowApi:
         return SimpleNamespace(get=get, create=write, update=write)
 
 
+def contend(loop: VirtualLoop, one: Elector, two: Elector, seconds: float) -> None:
+    """Have the second come five seconds after the first and both want to lead for so long; asserts that each did, and never at a time."""
+    both, led = [], set()
+    for elector in (one, two):
+        elector.listen(lambda _: both.append(loop.time()) if one.leading and two.leading else None)
+        elector.listen(lambda leading, name=elector: led.add(name) if leading else None)  # type: ignore[misc]
+
+    async def scenario() -> None:
+        async with running(one):
+            await asyncio.sleep(5)
+            async with running(two):
+                await asyncio.sleep(seconds)
+
+    loop.run_until_complete(scenario())
+    loop.close()
+
+    assert both == []
+    assert led == {one, two}
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_two_never_lead_whatever_the_network_does(seed: int) -> None:
     """A term counts from before its renewal was sent, and a renewal that hangs does not prolong it."""
@@ -81,24 +89,11 @@ def test_two_never_lead_whatever_the_network_does(seed: int) -> None:
             return dice.choice([0.0, 0.1, 1.0])
         return None if now < hang else 1000.0
 
-    loop, api, both, led = VirtualLoop(), SlowApi(), [], set()
+    loop, api = VirtualLoop(), SlowApi()
     one = Elector(api.seen_by(loop, trouble), "ns", "l", "one")
     two = Elector(api.seen_by(loop, lambda _: dice.choice([0.0, 0.5, 3.0])), "ns", "l", "two")
-    for elector in (one, two):
-        elector.listen(lambda _: both.append(loop.time()) if one.leading and two.leading else None)
-        elector.listen(lambda leading, name=elector: led.add(name) if leading else None)  # type: ignore[misc]
 
-    async def scenario() -> None:
-        async with running(one):
-            await asyncio.sleep(5)
-            async with running(two):
-                await asyncio.sleep(120)
-
-    loop.run_until_complete(scenario())
-    loop.close()
-
-    assert both == []
-    assert led == {one, two}
+    contend(loop, one, two, 120)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -106,27 +101,14 @@ def test_term_of_a_renewal_that_is_answered_late_counts_from_before_it_was_sent(
     """The others saw it when it was done, and count from then; the last answer comes seven seconds after that."""
     dice = random.Random(seed)
     last = 20.0 + dice.random()
-    loop, api, both, led = VirtualLoop(), SlowApi(), [], set()
+    loop, api = VirtualLoop(), SlowApi()
     one = Elector(
         api.seen_by(loop, lambda now: 0.0 if now < last + 2 else None, lambda now: 7.4 if now > last else 0.0),
         *("ns", "l", "one"),
     )
     two = Elector(api.seen_by(loop, lambda _: dice.random() / 10), "ns", "l", "two")
-    for elector in (one, two):
-        elector.listen(lambda _: both.append(loop.time()) if one.leading and two.leading else None)
-        elector.listen(lambda leading, name=elector: led.add(name) if leading else None)  # type: ignore[misc]
 
-    async def scenario() -> None:
-        async with running(one):
-            await asyncio.sleep(5)
-            async with running(two):
-                await asyncio.sleep(60)
-
-    loop.run_until_complete(scenario())
-    loop.close()
-
-    assert both == []
-    assert led == {one, two}
+    contend(loop, one, two, 60)
 
 
 async def test_one_replica_leads_and_the_next_takes_over_when_it_ends() -> None:

@@ -15,10 +15,11 @@ from controlplane.write.events import News
 from controlplane.write.notices import STALE_SECONDS, Notices
 from controlplane.write.rolls import Rolls
 from controlplane.write.writer import Writer
-from tests.controlplane.test_write_writer import INJECT, running, template_of, workload
+from tests.controlplane.test_write_writer import INJECT, template_of, workload
 from tests.support import meshobjects as mo
 from tests.support.feeding import taken_in
 from tests.support.kubeserver import KubeServer, kube_server
+from tests.support.parts import running
 from tests.support.virtual import VirtualLoop
 from tests.support.waiting import until
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
+
+import pytest
 
 from controlplane.compiler.passes import compile_mesh
 from controlplane.feed.kinds import kind_of
@@ -15,10 +17,10 @@ from controlplane.kube.client import Cluster
 from controlplane.model.meta import Problem
 from controlplane.write.status import Statuses
 from controlplane.write.writer import Writer
-from tests.controlplane.test_write_writer import running
 from tests.support import meshobjects as mo
 from tests.support.feeding import listed
 from tests.support.kubeserver import GATEWAY, KubeServer, kube_server
+from tests.support.parts import running
 from tests.support.waiting import until
 
 FOREIGN = {"controllerName": "example.com/other", "parentRef": {"name": "gw"}, "conditions": []}
@@ -66,137 +68,125 @@ class Writing:
         return len([1 for method, _ in self.kube.requests if method == "PATCH"])
 
 
-async def test_route_is_told_and_told_only_once() -> None:
-    """Accepted and resolved; a second look writes nothing."""
+@pytest.fixture
+async def w() -> AsyncIterator[Writing]:
+    """A cluster that has the shop, and what writes into it."""
     async with kube_server() as kube:
-        w = Writing(kube)
-        kube.put(mo.route("good", {"backendRefs": [mo.to("api")]}))
-        async with running(w.writer):
-            w.look()
-            await until(lambda: w.parents("good"))
-            w.look()
-            await until(lambda: not w.writer._jobs)
-        await w.cluster.close()
+        made = Writing(kube)
+        yield made
+        await made.cluster.close()
+
+
+async def test_route_is_told_and_told_only_once(w: Writing) -> None:
+    """Accepted and resolved; a second look writes nothing."""
+    w.kube.put(mo.route("good", {"backendRefs": [mo.to("api")]}))
+    async with running(w.writer):
+        w.look()
+        await until(lambda: w.parents("good"))
+        w.look()
+        await until(lambda: not w.writer._jobs)
 
     (parent,) = w.parents("good")
     assert {c["type"]: c["status"] for c in parent["conditions"]} == {"Accepted": "True", "ResolvedRefs": "True"}
     assert w.patches() == 1
 
 
-async def test_nothing_is_written_before_there_is_a_snapshot() -> None:
+async def test_nothing_is_written_before_there_is_a_snapshot(w: Writing) -> None:
     """A replica that leads before it has read the mesh takes no condition away that another wrote."""
-    async with kube_server() as kube:
-        w = Writing(kube)
-        kube.put(mo.route("good", {"backendRefs": [mo.to("api")]}))
-        async with running(w.writer):
-            w.look()
-            await until(lambda: w.parents("good"))
-        fresh = Writing(kube)
-        listed(fresh.store, kube, "HTTPRoute")
-        stored = copy.deepcopy(kube.get("httproutes", "shop", "good"))
-        stored["status"]["parents"].append(FOREIGN)
-        kube.put(stored)
-        listed(fresh.store, kube, "HTTPRoute")
-        fresh.statuses.look(Ref("HTTPRoute", "shop", "good"))
-        assert not fresh.writer._jobs
-        await w.cluster.close()
-        await fresh.cluster.close()
+    w.kube.put(mo.route("good", {"backendRefs": [mo.to("api")]}))
+    async with running(w.writer):
+        w.look()
+        await until(lambda: w.parents("good"))
+    fresh = Writing(w.kube)
+    listed(fresh.store, w.kube, "HTTPRoute")
+    stored = copy.deepcopy(w.kube.get("httproutes", "shop", "good"))
+    stored["status"]["parents"].append(FOREIGN)
+    w.kube.put(stored)
+    listed(fresh.store, w.kube, "HTTPRoute")
+    fresh.statuses.look(Ref("HTTPRoute", "shop", "good"))
+    assert not fresh.writer._jobs
+    await fresh.cluster.close()
 
     assert len(w.parents("good")) == 2
 
 
-async def test_entries_of_other_controllers_stay_even_when_written_meanwhile() -> None:
+async def test_entries_of_other_controllers_stay_even_when_written_meanwhile(w: Writing) -> None:
     """The status is read fresh, merged, and written against that version."""
-    async with kube_server() as kube:
-        w = Writing(kube)
-        kube.put(mo.route("shared", {"backendRefs": [mo.to("nobody")]}))
-        w.look()
-        changed = kube.get("httproutes", "shop", "shared") or {}
-        kube.put({**changed, "status": {"parents": [FOREIGN]}})
-        async with running(w.writer):
-            await until(lambda: len(w.parents("shared")) == 2)
-        await w.cluster.close()
+    w.kube.put(mo.route("shared", {"backendRefs": [mo.to("nobody")]}))
+    w.look()
+    changed = w.kube.get("httproutes", "shop", "shared") or {}
+    w.kube.put({**changed, "status": {"parents": [FOREIGN]}})
+    async with running(w.writer):
+        await until(lambda: len(w.parents("shared")) == 2)
 
     foreign, own = w.parents("shared")
     assert foreign == FOREIGN
     assert [c["reason"] for c in own["conditions"] if c["type"] == "ResolvedRefs"] == ["BackendNotFound"]
 
 
-async def test_own_entry_that_somebody_took_away_is_written_again() -> None:
+async def test_own_entry_that_somebody_took_away_is_written_again(w: Writing) -> None:
     """A trigger has the status compared, whatever changed."""
-    async with kube_server() as kube:
-        w = Writing(kube)
-        kube.put(mo.route("lost", {"backendRefs": [mo.to("api")]}))
-        async with running(w.writer):
-            w.look()
-            await until(lambda: w.parents("lost"))
-            w.look()
-            kube.put({**(kube.get("httproutes", "shop", "lost") or {}), "status": {"parents": []}})
-            listed(w.store, kube, "HTTPRoute")
-            w.statuses.look(Ref("HTTPRoute", "shop", "lost"))
-            await until(lambda: w.parents("lost"))
-        await w.cluster.close()
+    w.kube.put(mo.route("lost", {"backendRefs": [mo.to("api")]}))
+    async with running(w.writer):
+        w.look()
+        await until(lambda: w.parents("lost"))
+        w.look()
+        w.kube.put({**(w.kube.get("httproutes", "shop", "lost") or {}), "status": {"parents": []}})
+        listed(w.store, w.kube, "HTTPRoute")
+        w.statuses.look(Ref("HTTPRoute", "shop", "lost"))
+        await until(lambda: w.parents("lost"))
 
 
-async def test_policy_that_cannot_be_read_says_so_in_its_status() -> None:
+async def test_policy_that_cannot_be_read_says_so_in_its_status(w: Writing) -> None:
     """The sentence of the problem is the condition's message."""
-    async with kube_server() as kube:
-        w = Writing(kube)
-        kube.put(mo.peer_authentication("bad", "SOMETIMES"))
-        kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
-        async with running(w.writer):
-            w.look()
-            await until(lambda: (kube.get("peerauthentications", "shop", "bad") or {}).get("status"))
-            await until(lambda: (kube.get("meshes", "", "default") or {}).get("status"))
-        await w.cluster.close()
+    w.kube.put(mo.peer_authentication("bad", "SOMETIMES"))
+    w.kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
+    async with running(w.writer):
+        w.look()
+        await until(lambda: (w.kube.get("peerauthentications", "shop", "bad") or {}).get("status"))
+        await until(lambda: (w.kube.get("meshes", "", "default") or {}).get("status"))
 
-    assert (kube.get("meshes", "", "default") or {})["status"]["proxies"] == 2
-    (condition,) = (kube.get("peerauthentications", "shop", "bad") or {})["status"]["conditions"]
+    assert (w.kube.get("meshes", "", "default") or {})["status"]["proxies"] == 2
+    (condition,) = (w.kube.get("peerauthentications", "shop", "bad") or {})["status"]["conditions"]
     assert (condition["type"], condition["status"]) == ("Accepted", "False")
     assert "SOMETIMES" in condition["message"]
 
 
-async def test_entry_of_a_parent_that_is_no_longer_named_goes() -> None:
+async def test_entry_of_a_parent_that_is_no_longer_named_goes(w: Writing) -> None:
     """A route that turned to a Gateway is nobody's in the mesh, and its status must not say otherwise."""
-    async with kube_server() as kube:
-        w = Writing(kube)
-        kube.put(mo.route("turned", {"backendRefs": [mo.to("api")]}))
-        async with running(w.writer):
-            w.look()
-            await until(lambda: w.parents("turned"))
-            turned = kube.get("httproutes", "shop", "turned") or {}
-            gateway = {"group": GATEWAY, "kind": "Gateway", "name": "g"}
-            status = {"parents": [*turned["status"]["parents"], FOREIGN]}
-            kube.put({**turned, "spec": {**turned["spec"], "parentRefs": [gateway]}, "status": status})
-            w.look()
-            await until(lambda: w.parents("turned") == [FOREIGN])
-        await w.cluster.close()
-
-
-async def test_observed_generation_is_the_one_that_was_judged() -> None:
-    """A status written while a newer form waits to be read must not say that it was looked at."""
-    async with kube_server() as kube:
-        w = Writing(kube)
-        kube.put(mo.peer_authentication("p", "STRICT"))
-        kube.put(mo.peer_authentication("bad", "SOMETIMES"))
-        kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
+    w.kube.put(mo.route("turned", {"backendRefs": [mo.to("api")]}))
+    async with running(w.writer):
         w.look()
-        judged = compile_mesh(ingest(w.store))
-        for kind, name in (("PeerAuthentication", "p"), ("PeerAuthentication", "bad"), ("Mesh", "default")):
-            plural = {"Mesh": "meshes"}.get(kind, "peerauthentications")
-            namespace = "" if kind == "Mesh" else "shop"
-            newer = copy.deepcopy(kube.get(plural, namespace, name) or {})
-            newer["metadata"]["generation"] = 7
-            w.store.apply(kind, newer)
-        w.statuses.told(judged)
-        async with running(w.writer):
-            await until(lambda: not w.writer._jobs)
-        await w.cluster.close()
-        written = [
-            kube.get("peerauthentications", "shop", "p"),
-            kube.get("peerauthentications", "shop", "bad"),
-            kube.get("meshes", "", "default"),
-        ]
+        await until(lambda: w.parents("turned"))
+        turned = w.kube.get("httproutes", "shop", "turned") or {}
+        gateway = {"group": GATEWAY, "kind": "Gateway", "name": "g"}
+        status = {"parents": [*turned["status"]["parents"], FOREIGN]}
+        w.kube.put({**turned, "spec": {**turned["spec"], "parentRefs": [gateway]}, "status": status})
+        w.look()
+        await until(lambda: w.parents("turned") == [FOREIGN])
+
+
+async def test_observed_generation_is_the_one_that_was_judged(w: Writing) -> None:
+    """A status written while a newer form waits to be read must not say that it was looked at."""
+    w.kube.put(mo.peer_authentication("p", "STRICT"))
+    w.kube.put(mo.peer_authentication("bad", "SOMETIMES"))
+    w.kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
+    w.look()
+    judged = compile_mesh(ingest(w.store))
+    for kind, name in (("PeerAuthentication", "p"), ("PeerAuthentication", "bad"), ("Mesh", "default")):
+        plural = {"Mesh": "meshes"}.get(kind, "peerauthentications")
+        namespace = "" if kind == "Mesh" else "shop"
+        newer = copy.deepcopy(w.kube.get(plural, namespace, name) or {})
+        newer["metadata"]["generation"] = 7
+        w.store.apply(kind, newer)
+    w.statuses.told(judged)
+    async with running(w.writer):
+        await until(lambda: not w.writer._jobs)
+    written = [
+        w.kube.get("peerauthentications", "shop", "p"),
+        w.kube.get("peerauthentications", "shop", "bad"),
+        w.kube.get("meshes", "", "default"),
+    ]
 
     assert [{c["observedGeneration"] for c in (one or {})["status"]["conditions"]} for one in written] == [
         {1},
@@ -205,27 +195,24 @@ async def test_observed_generation_is_the_one_that_was_judged() -> None:
     ]
 
 
-async def test_mesh_says_which_kinds_cannot_be_read_and_when_they_can_again() -> None:
+async def test_mesh_says_which_kinds_cannot_be_read_and_when_they_can_again(w: Writing) -> None:
     """A conversion webhook that fails is somebody else's, and its effect on the mesh must be found."""
-    async with kube_server() as kube:
-        w = Writing(kube)
-        kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
+    w.kube.put({"kind": "Mesh", "metadata": {"name": "default"}, "spec": {}})
 
-        def read() -> dict[str, str]:
-            listed(w.store, kube, "Mesh")
-            told = ((kube.get("meshes", "", "default") or {}).get("status") or {}).get("conditions") or ()
-            return {c["status"]: c["message"] for c in told if c["type"] == "KindsRead"}
+    def read() -> dict[str, str]:
+        listed(w.store, w.kube, "Mesh")
+        told = ((w.kube.get("meshes", "", "default") or {}).get("status") or {}).get("conditions") or ()
+        return {c["status"]: c["message"] for c in told if c["type"] == "KindsRead"}
 
-        async with running(w.writer):
-            w.look()
-            await until(lambda: "True" in read())
-            w.feed.unread = {"HTTPRoute": "conversion webhook failed", "TLSRoute": "forbidden"}
-            w.statuses.look(Ref("Mesh", "", "default"))
-            said = await until(lambda: read().get("False"))
-            w.feed.unread = {}
-            w.statuses.counted()
-            await until(lambda: "True" in read())
-        await w.cluster.close()
+    async with running(w.writer):
+        w.look()
+        await until(lambda: "True" in read())
+        w.feed.unread = {"HTTPRoute": "conversion webhook failed", "TLSRoute": "forbidden"}
+        w.statuses.look(Ref("Mesh", "", "default"))
+        said = await until(lambda: read().get("False"))
+        w.feed.unread = {}
+        w.statuses.counted()
+        await until(lambda: "True" in read())
 
     assert said == (
         "HTTPRoute cannot be read: conversion webhook failed; TLSRoute cannot be read: forbidden. What was read before stays in force."

@@ -11,9 +11,9 @@ from controlplane.feed.objects import ObjectStore
 from controlplane.kube.client import Cluster
 from controlplane.write.webhooks import Webhooks
 from controlplane.write.writer import Writer
-from tests.controlplane.test_write_writer import running
 from tests.support.feeding import taken_in
 from tests.support.kubeserver import kube_server
+from tests.support.parts import running
 from tests.support.waiting import until
 
 OWNED = [

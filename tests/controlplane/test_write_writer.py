@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import datetime as dt
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -24,21 +21,11 @@ from controlplane.write.webhooks import Webhooks
 from controlplane.write.writer import Writer
 from tests.support.feeding import listed, taken_in
 from tests.support.kubeserver import KubeServer, kube_server
+from tests.support.parts import running
 from tests.support.virtual import VirtualLoop
 from tests.support.waiting import until
 
 INJECT, BY, WEB = "tulle.dev/inject", "tulle.dev/injected-by", "Deployment/web"
-
-
-@asynccontextmanager
-async def running(part: Any) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.ensure_future(part.run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def workload(word: str | None, template: dict[str, str] | None = None, **labels: str) -> dict[str, Any]:
