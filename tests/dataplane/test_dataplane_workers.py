@@ -10,6 +10,7 @@ import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ import dataplane.app
 from dataplane.admin import Request
 from dataplane.config import Endpoints
 from dataplane.finding import Finding, Found
-from dataplane.settings import Mesh, Settings
+from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
 from dataplane.worker import Worker
 from dataplane.workers import Workers, summed
-from meshapi.identity import Identity
 from tests.dataplane.proxy.rig import config
 from tests.dataplane.test_dataplane_app import App, Sidecar, app  # noqa: F401 - a fixture
 from tests.dataplane.test_dataplane_credentials import chain
+from tests.support.settings import in_mesh
 from tulle.demo.figures import samples
 
 
@@ -86,50 +87,43 @@ async def test_uses_of_another_worker_reach_the_one_owner_and_findings_come_back
     worker._engine.close()
 
 
+@asynccontextmanager
+async def linked(settings: Settings) -> AsyncIterator[tuple[dataplane.app.Sidecar, Worker]]:
+    """Two workers in one process, and the line between them."""
+    here, there = socket.socketpair()
+    first, worker = dataplane.app.Sidecar(settings, [here]), Worker(settings, there)
+    running = [asyncio.ensure_future(first.workers.run()), asyncio.ensure_future(worker._link.run())]
+    try:
+        yield first, worker
+    finally:
+        first.workers._stopping = True
+        running[1].cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        worker._engine.close()
+        first.engine.close()
+
+
 @pytest.fixture
 async def two(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[dataplane.app.Sidecar, Worker]]:
-    """Two workers in one process, whose hooks take no longer than they must."""
+    """Two workers whose hooks take no longer than they must."""
     monkeypatch.setattr(dataplane.app, "PRESTOP_SETTLE", 0.0)
     monkeypatch.setattr(dataplane.app, "PRESTOP_FORGET", 0.0)
-    here, there = socket.socketpair()
-    first, worker = dataplane.app.Sidecar(Settings(), [here]), Worker(Settings(), there)
-    running = [asyncio.ensure_future(first.workers.run()), asyncio.ensure_future(worker._link.run())]
-    yield first, worker
-    first.workers._stopping = True
-    running[1].cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    worker._engine.close()
-    first.engine.close()
+    async with linked(Settings()) as both:
+        yield both
 
 
 async def test_identity_of_the_first_worker_is_every_workers(tmp_path: Path) -> None:
     """One certificate, renewed by one: without it the others could take and make no connection of the mesh."""
-    identity = Identity(trust_domain="t", namespace="shop", account="web")
-    mesh = Mesh(
-        xds_host="tulle",
-        xds_port=1,
-        identity=identity,
-        pod="web-1",
-        pod_ips=("10.0.0.1",),
-        roots=b"old",
-        state_dir=tmp_path,
-    )
-    here, there = socket.socketpair()
-    first, worker = dataplane.app.Sidecar(Settings(mesh=mesh), [here]), Worker(Settings(mesh=mesh), there)
-    source = dataplane.app.MeshSource(first, mesh)
-    running = [asyncio.ensure_future(first.workers.run()), asyncio.ensure_future(worker._link.run())]
-    for roots, key, certificate in ((b"one", b"key 1", chain()), (b"two", b"key 2", chain(2))):
-        source.credentials.trust(roots)
-        source.credentials.install(key, certificate, 0.0)
-        await first.workers.ask("serving")
-        shown = worker._engine.runtime.tls.credentials
+    mesh = in_mesh(tmp_path, roots=b"old")
+    async with linked(Settings(mesh=mesh)) as (first, worker):
+        source = dataplane.app.MeshSource(first, mesh)
+        for roots, key, certificate in ((b"one", b"key 1", chain()), (b"two", b"key 2", chain(2))):
+            source.credentials.trust(roots)
+            source.credentials.install(key, certificate, 0.0)
+            await first.workers.ask("serving")
+            shown = worker._engine.runtime.tls.credentials
 
-        assert (shown.roots_pem, shown.key_pem, shown.certificate_pem) == (roots, key, certificate)
-    first.workers._stopping = True
-    running[1].cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    worker._engine.close()
-    first.engine.close()
+            assert (shown.roots_pem, shown.key_pem, shown.certificate_pem) == (roots, key, certificate)
 
 
 class Guest:

@@ -7,10 +7,10 @@ from typing import Any
 
 from dataplane.app import MeshSource, Sidecar
 from dataplane.discovery import IDLE_SECONDS
-from dataplane.settings import Mesh, Settings
+from dataplane.settings import Settings
 from meshapi import protos, xds
-from meshapi.identity import Identity
 from meshapi.xds import PUSH_ORDER, Type
+from tests.support.settings import in_mesh
 
 INBOUND = xds.inbound_listener("shop", "web-1")
 _DISCOVERY = "envoy.service.discovery.v3."
@@ -174,15 +174,7 @@ class Known:
     """A sidecar of `web-1` and what it knows."""
 
     def __init__(self, directory: Path) -> None:
-        mesh = Mesh(
-            xds_host="tulle",
-            xds_port=1,
-            identity=Identity(trust_domain="t", namespace="shop", account="web"),
-            pod="web-1",
-            pod_ips=("10.0.0.1",),
-            roots=b"",
-            state_dir=directory,
-        )
+        mesh = in_mesh(directory)
         self.sidecar = Sidecar(Settings(mesh=mesh), [])
         self.source = MeshSource(self.sidecar, mesh)
         self.now = 0.0

@@ -10,6 +10,7 @@ And once both peers read and send on: everything has arrived, and the end after 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -107,18 +108,15 @@ class Flowing(RuleBasedStateMachine):
             before = now
             rig.turn()
 
-    def until_nothing_moves(self) -> None:
-        """Everybody sends and reads all there is."""
+    def until_nothing_moves(self, read_all: Callable[[], int]) -> None:
+        """Everybody sends and reads all there is; `read_all` gives how much that was."""
         still = 0
         while still < 3:
             moved = sum(wire.push() for wire in self.wires)
             self.quiet()
-            moved += self.read_all()
+            moved += read_all()
             self.quiet()
             still = 0 if moved else still + 1
-
-    def read_all(self) -> int:
-        raise NotImplementedError
 
     @invariant()
     def moving(self) -> None:
@@ -229,7 +227,7 @@ class RelayMachine(Flowing):
 
     @rule()
     def settle(self) -> None:
-        self.until_nothing_moves()
+        self.until_nothing_moves(self.read_all)
         broken = any(wire.dead for wire in self.wires)
         for side, wire in enumerate(self.wires):
             far = self.wires[1 - side]
@@ -273,6 +271,8 @@ class HttpMachine(Flowing):
     """Bodies both ways at once, chunked and of known length, from either version to either."""
 
     most = HIGH_MARK + 4 * 4 * READ + 4 * Limits().stream_window
+    limits = Limits()
+    """The client's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -314,16 +314,20 @@ class HttpMachine(Flowing):
             client = self.client = self.connect()
         if not client.codec.can_open or client.wire.over or len(client.calls) > 3:
             return
+        self.begin_call(client, up, down)
+        client.flush()
+        self.quiet()
+        for talker in self.talkers[1:]:
+            talker.read(400, self.known)
+
+    def begin_call(self, client: Talker, up: int, down: int) -> None:
+        """Have the next request's head ready to leave; sizes as of `Way`."""
         number = len(self.known)
         headers = [(b"content-length", b"%d" % up, b"content-length")] if up >= 0 else []
         called = self.known[number] = Called(number, client, Way(up), Way(down))
         head = RequestHead(0, b"POST", b"http", b"h", b"/%d" % number, headers, False, 20 if self.two else 11, b"")
         called.client_stream = client.codec.send_request(head, False)
         client.calls[called.client_stream] = called
-        client.flush()
-        self.quiet()
-        for talker in self.talkers[1:]:
-            talker.read(400, self.known)
 
     def connect(self) -> Talker:
         rig = self.rig
@@ -333,7 +337,7 @@ class HttpMachine(Flowing):
         HttpDownstream(rig.runtime, stream, rig.runtime.tables.listeners["l"].chains[0], self.two, False)
         stream.start()
         rig.accepted.append(stream)
-        made = Talker(Wire(theirs), Http2Client(Limits()) if self.two else Http1Client(Limits()))
+        made = Talker(Wire(theirs), Http2Client(self.limits) if self.two else Http1Client(self.limits))
         made.flush()
         self.closed = [*getattr(self, "closed", []), made.wire]
         return made
@@ -445,7 +449,7 @@ class HttpMachine(Flowing):
     @rule()
     def settle(self) -> None:
         self.talkers  # noqa: B018 - those who joined send and read too
-        self.until_nothing_moves()
+        self.until_nothing_moves(self.read_all)
         for stream in self.streams:
             assert not unread(stream.fd), "everybody reads, and bytes lie before the proxy"
         for called in self.known.values():

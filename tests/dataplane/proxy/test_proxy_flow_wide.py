@@ -10,14 +10,8 @@ import random
 
 import pytest
 
-from dataplane.net.receiver import Receiver
-from dataplane.net.stream import Stream
-from dataplane.protocol.events import RequestHead
-from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
-from dataplane.proxy.client.downstream import HttpDownstream
-from tests.dataplane.proxy.test_proxy_flow import HttpMachine, narrow
-from tests.support.flowing import Called, Talker, Way, Wire
+from tests.dataplane.proxy.test_proxy_flow import HttpMachine
 from tests.support.machines import within
 
 pytestmark = within(600)
@@ -30,30 +24,15 @@ WIDE = Limits(stream_window=(1 << 24) - 1, connection_window=1 << 30, concurrent
 class Wide(HttpMachine):
     """The machine of bodies, with one client that takes whatever is sent."""
 
-    def connect(self) -> Talker:
-        rig = self.rig
-        assert rig is not None
-        ours, theirs = narrow(self.size)
-        stream = Stream(rig.poller, ours.detach(), Receiver(), ("10.9.9.9", 4000))
-        HttpDownstream(rig.runtime, stream, rig.runtime.tables.listeners["l"].chains[0], True, False)
-        stream.start()
-        rig.accepted.append(stream)
-        made = Talker(Wire(theirs), Http2Client(WIDE))
-        made.flush()
-        self.closed = [made.wire]
-        return made
+    limits = WIDE
 
     def open(self, up: int, down: int) -> None:
         """Send the heads of all requests at once; sizes as of `Way`."""
         client = self.client = self.connect()
         self.quiet()
         client.read(1 << 16, self.known)
-        headers = [(b"content-length", b"%d" % up, b"content-length")] if up >= 0 else []
-        for number in range(STREAMS):
-            called = self.known[number] = Called(number, client, Way(up), Way(down))
-            head = RequestHead(0, b"POST", b"http", b"h", b"/%d" % number, list(headers), False, 20, b"")
-            called.client_stream = client.codec.send_request(head, False)
-            client.calls[called.client_stream] = called
+        for _ in range(STREAMS):
+            self.begin_call(client, up, down)
         client.flush()
         self.quiet()
 

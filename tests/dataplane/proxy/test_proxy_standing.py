@@ -323,14 +323,20 @@ def test_rule_that_denies_all_answers_once_and_ends(rig: MakeRig) -> None:
     assert opaque.ended
 
 
-def test_long_answer_is_cut_in_the_end_when_all_is_denied(rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream nobody may open any more does not go on for as long as it likes."""
-    monkeypatch.setattr(standing, "CUT_SECONDS", 0.1)
-    r = rig(world(http(), inbound=True))
+def denied_under_an_answer(r: Rig) -> Peer:
+    """All is denied while a client has the first part of its answer."""
     client = r.client().send(GET)
     r.servers[0].read()
     r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nwait for it")
     install(r, world(http(authorization=(DENY_ALL,)), inbound=True))
+    return client
+
+
+def test_long_answer_is_cut_in_the_end_when_all_is_denied(rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream nobody may open any more does not go on for as long as it likes."""
+    monkeypatch.setattr(standing, "CUT_SECONDS", 0.1)
+    r = rig(world(http(), inbound=True))
+    client = denied_under_an_answer(r)
     assert not client.ended
     r.run(0.3)
 
@@ -341,10 +347,7 @@ def test_long_answer_goes_on_when_the_deny_is_taken_back(rig: MakeRig, monkeypat
     """A deny-all that came a moment before its allow, or by mistake, cuts nothing once it is gone."""
     monkeypatch.setattr(standing, "CUT_SECONDS", 0.1)
     r = rig(world(http(), inbound=True))
-    client = r.client().send(GET)
-    r.servers[0].read()
-    r.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nwait for it")
-    install(r, world(http(authorization=(DENY_ALL,)), inbound=True))
+    client = denied_under_an_answer(r)
     install(r, world(http(authorization=(DENY_ALL,), name="other"), http(), inbound=True))
     install(r, world(http(), inbound=True))
     r.run(0.3)

@@ -21,6 +21,7 @@ from dataplane.xds import client
 from dataplane.xds.client import ControlPlane, ControlPlaneError
 from meshapi import protos, xds
 from meshapi.identity import Identity
+from tests.support.settings import in_mesh
 from tests.support.virtual import VirtualLoop
 
 WEB = Identity(trust_domain="cluster.local", namespace="shop", account="web")
@@ -53,16 +54,7 @@ class Authority:
 def mesh_of(directory: Path) -> Mesh:
     token = directory / "token"
     token.write_text("t")
-    return Mesh(
-        xds_host="tulle",
-        xds_port=1,
-        identity=WEB,
-        pod="web-1",
-        pod_ips=("10.0.0.1",),
-        roots=b"",
-        state_dir=directory,
-        token_path=token,
-    )
+    return in_mesh(directory, identity=WEB, token_path=token)
 
 
 def renewals(
