@@ -22,7 +22,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 WORK = float(os.environ.get("WORK", "0.02"))
@@ -175,6 +177,32 @@ WHO = {b"web": b"", b"other": b"solo"}
 """Services whose servers have another name (or give pages)."""
 
 
+@contextmanager
+def on_a_connection(close: Callable[[], None], *, fresh: bool) -> Iterator[None]:
+    """What goes wrong with a connection while it is used ends it and is a failure; on a fresh one, nothing got through."""
+    try:
+        yield
+    except TimeoutError:
+        close()
+        raise FailedError("late", "no answer") from None
+    except (OSError, http.client.HTTPException) as error:
+        close()
+        raise FailedError("refused" if fresh else "cut", repr(error)) from None
+
+
+class SocketCaller:
+    """What speaks on a socket of its own, while it has one."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.socket: socket.socket | None = None
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+        self.socket = None
+
+
 class Http1Caller:
     """One keep-alive connection, a request after the other."""
 
@@ -188,14 +216,10 @@ class Http1Caller:
         self.left = CONNECTION_LIFE if fresh else self.left - 1
         connection = self.connection or http.client.HTTPConnection(*split(self.place), timeout=PATIENCE)
         self.connection = None
-        try:
+        with on_a_connection(connection.close, fresh=fresh):
             connection.request("GET", "/")
             answer = connection.getresponse()
             body = answer.read()
-        except TimeoutError:
-            raise FailedError("late", "no answer") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise FailedError("refused" if fresh else "cut", repr(error)) from None
         if answer.status != 200:
             raise FailedError("answer", f"{answer.status} {answer.getheader('x-tulle-error')} {body[:200]!r}")
         if self.left and not answer.will_close:
@@ -217,27 +241,17 @@ class OnceCaller(Http1Caller):
             self.connection = None
 
 
-class Http2Caller:
+class Http2Caller(SocketCaller):
     """One HTTP/2 connection, a stream after the other; a stream that a GOAWAY left out is asked again, as HTTP/2 has it."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.socket: socket.socket | None = None
 
     def once(self) -> None:
         for _ in range(3):
             fresh = self.socket is None
-            try:
+            with on_a_connection(self.close, fresh=fresh):
                 if fresh:
                     self.connect()
                 if self.ask():
                     return
-            except TimeoutError:
-                self.close()
-                raise FailedError("late", "no answer") from None
-            except OSError as error:
-                self.close()
-                raise FailedError("refused" if fresh else "cut", repr(error)) from None
             self.close()
         raise FailedError("refused", "three connections said GOAWAY")
 
@@ -249,11 +263,6 @@ class Http2Caller:
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self.h2.initiate_connection()
         self.socket.sendall(self.h2.data_to_send())
-
-    def close(self) -> None:
-        if self.socket is not None:
-            self.socket.close()
-        self.socket = None
 
     def ask(self) -> bool:
         """Ask once; False when this connection takes no more streams."""
@@ -301,14 +310,18 @@ class Http2Caller:
             self.socket.sendall(self.h2.data_to_send())
 
 
+def channel(place: str) -> object:
+    """Give a channel with a connection of its own, that asks nothing twice."""
+    import grpc
+
+    options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+    return grpc.insecure_channel(place, options=options)
+
+
 class UnaryCaller:
     def __init__(self, place: str) -> None:
-        import grpc
-
         self.place = place
-        self.channel = grpc.insecure_channel(
-            place, options=[("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-        )
+        self.channel = channel(place)
         self.say = self.channel.unary_unary("/party.Chat/Say")
 
     def once(self) -> None:
@@ -331,12 +344,8 @@ class StreamCaller:
     """A message at a time through a stream both ways, and after STREAM_LIFE of them the next stream."""
 
     def __init__(self, place: str) -> None:
-        import grpc
-
         self.place = place
-        self.channel = grpc.insecure_channel(
-            place, options=[("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-        )
+        self.channel = channel(place)
         self.talk = self.channel.stream_stream("/party.Chat/Talk")
         self.requests: queue.SimpleQueue | None = None
         self.answers: object = None
@@ -370,18 +379,14 @@ class StreamCaller:
         self.requests = None
 
 
-class LineCaller:
+class LineCaller(SocketCaller):
     """One connection for as long as it lives; that it ends between two lines is no failure."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.socket: socket.socket | None = None
 
     def once(self) -> None:
         if self.socket is not None and self.has_ended():
             self.close()
         fresh = self.socket is None
-        try:
+        with on_a_connection(self.close, fresh=fresh):
             if self.socket is None:
                 self.socket = socket.create_connection(split(self.place), PATIENCE)
                 self.file = self.socket.makefile("rwb")
@@ -390,12 +395,6 @@ class LineCaller:
             said = self.file.readline()
             if not said:
                 raise ConnectionResetError("it ended under a line")
-        except TimeoutError:
-            self.close()
-            raise FailedError("late", "no answer") from None
-        except OSError as error:
-            self.close()
-            raise FailedError("refused" if fresh else "cut", repr(error)) from None
         expect(self.place, said)
 
     def has_ended(self) -> bool:
@@ -408,11 +407,6 @@ class LineCaller:
             return True
         finally:
             self.socket.settimeout(PATIENCE)
-
-    def close(self) -> None:
-        if self.socket is not None:
-            self.socket.close()
-        self.socket = None
 
 
 CALLERS = (
@@ -432,14 +426,20 @@ CALLERS = (
 """Kind, class, place and how much longer than others it pauses."""
 
 
+def once(kind: str, caller: object) -> None:
+    """Have a caller call once: counted, or told where it fails."""
+    try:
+        caller.once()  # type: ignore[attr-defined]
+    except FailedError as failure:
+        how, words = failure.args
+        say({"at": time.time(), "kind": kind, "how": how, "words": words})
+    else:
+        done[kind] += 1
+
+
 def work(kind: str, caller: object, pauses: float) -> None:
     while not stop.wait(PAUSE * pauses):
-        try:
-            caller.once()  # type: ignore[attr-defined]
-        except FailedError as failure:
-            say({"at": time.time(), "kind": kind, "how": failure.args[0], "words": failure.args[1]})
-        else:
-            done[kind] += 1
+        once(kind, caller)
 
 
 def call() -> None:
@@ -455,19 +455,7 @@ def linger() -> None:
     while not ends or time.time() < ends:
         if stop.is_set() and not ends:
             ends = time.time() + float(os.environ.get("LINGER", "3"))
-        try:
-            caller.once()
-        except FailedError as failure:
-            say(
-                {
-                    "at": time.time(),
-                    "kind": "ending" if ends else "linger",
-                    "how": failure.args[0],
-                    "words": failure.args[1],
-                }
-            )
-        else:
-            done["ending" if ends else "linger"] += 1
+        once("ending" if ends else "linger", caller)
         time.sleep(0.03)
     say({"done": dict(done)})
 

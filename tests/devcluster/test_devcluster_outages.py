@@ -16,7 +16,7 @@ from devcluster.cluster import DevCluster
 from devcluster.runtime.logs import LogOptions
 from tests.support.cluster import IMAGES, Kube, KubectlError
 from tests.support.node import Node, in_node
-from tests.support.objects import READY, container, pod, service
+from tests.support.objects import READY, Object, container, pod, service
 
 CAREFUL = (
     "import signal,sys,time\n"
@@ -75,6 +75,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevCluster]:
         yield cluster
 
 
+def knocking(host: str, port: int, seconds: float) -> Object:
+    """A container that connects again and again, waits for so long, and says whether somebody is there or which error it was."""
+    code = (
+        "import socket,time\n"
+        "while True:\n"
+        f"  try: socket.create_connection(({host!r},{port}),{seconds}).close(); print('there',flush=True)\n"
+        "  except OSError as error: print(type(error).__name__,flush=True)\n"
+        "  time.sleep(0.1)\n"
+    )
+    return container(command=["python", "-c", code])
+
+
 def test_api_server_that_is_away_refuses_and_cuts_and_comes_back(cluster: DevCluster) -> None:
     """A watch ends, a request is refused at once, and afterwards everything is as it was."""
     kube = Kube(kubeconfig=cluster.kubeconfig)
@@ -95,14 +107,7 @@ def test_api_server_that_is_away_refuses_and_cuts_and_comes_back(cluster: DevClu
 def test_pods_run_on_while_the_api_server_is_away(cluster: DevCluster) -> None:
     """What runs is not touched, and inside the cluster the API's address refuses as well."""
     kube = Kube(kubeconfig=cluster.kubeconfig)
-    code = (
-        "import socket,time\n"
-        "while True:\n"
-        "  try: socket.create_connection(('kubernetes.default',443),1).close(); print('there',flush=True)\n"
-        "  except OSError as error: print(type(error).__name__,flush=True)\n"
-        "  time.sleep(0.1)\n"
-    )
-    kube.apply(pod("watcher", containers=[container(command=["python", "-c", code])]))
+    kube.apply(pod("watcher", containers=[knocking("kubernetes.default", 443, 1)]))
     kube.until(lambda: "there" in kube("logs", "watcher"), 20)
     cluster.stop_api()
     time.sleep(0.5)  # what the pod says meanwhile can be read afterwards only
@@ -133,16 +138,9 @@ def test_orders_of_several_threads_are_answered_each(cluster: DevCluster) -> Non
 def test_cut_connection_is_lost_in_silence_until_it_is_mended(cluster: DevCluster) -> None:
     """Nobody is told; what was sent meanwhile arrives late, as TCP has it."""
     kube = Kube(kubeconfig=cluster.kubeconfig)
-    code = (
-        "import socket,time\n"
-        "while True:\n"
-        "  try: socket.create_connection(('server',80),0.2).close(); print('there',flush=True)\n"
-        "  except OSError as error: print(type(error).__name__,flush=True)\n"
-        "  time.sleep(0.1)\n"
-    )
     ready = container(readinessProbe=READY)
     kube.apply(pod("server", containers=[ready]), service("server"))
-    kube.apply(pod("asker", containers=[container(command=["python", "-c", code])]))
+    kube.apply(pod("asker", containers=[knocking("server", 80, 0.2)]))
 
     def last() -> str:
         return (kube("logs", "asker", "--tail=1").split() or [""])[-1]
