@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import time
@@ -15,6 +14,7 @@ from controlplane import timing
 from controlplane.timing import Collector, Histogram, LoopLag
 from controlplane.xds.debounce import Debounce
 from controlplane.xds.pace import TURNS, Pace
+from tests.support.parts import running
 from tests.support.waiting import until
 
 
@@ -32,16 +32,13 @@ def test_histogram_counts_by_bucket_and_keeps_the_longest() -> None:
 async def test_loop_that_is_held_is_seen() -> None:
     """Whatever holds it."""
     lag = LoopLag()
-    watching = asyncio.ensure_future(lag.run())
-    await until(lambda: lag.late.count >= 2)
-    busy_until = time.monotonic() + 0.3
-    while time.monotonic() < busy_until:
-        pass
-    seen = lag.late.count
-    await until(lambda: lag.late.count > seen)
-    watching.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await watching
+    async with running(lag):
+        await until(lambda: lag.late.count >= 2)
+        busy_until = time.monotonic() + 0.3
+        while time.monotonic() < busy_until:
+            pass
+        seen = lag.late.count
+        await until(lambda: lag.late.count > seen)
 
     assert lag.late.longest >= 0.2
 

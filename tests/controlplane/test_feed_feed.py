@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from controlplane.kube import client
 from controlplane.kube.client import Cluster
 from tests.support import meshobjects as mo
 from tests.support.kubeserver import GATEWAY, TCP_ROUTE, KubeServer, kube_server
+from tests.support.parts import running
 from tests.support.waiting import until
 
 HTTP_ROUTES, POLICIES = f"/apis/{GATEWAY}/v1/httproutes", "/apis/tulle.dev/v1alpha1/peerauthentications"
@@ -53,13 +53,10 @@ async def following(kube: KubeServer) -> AsyncIterator[Fed]:
     store, cluster, told = ObjectStore(), Cluster(kube.connection), []
     store.listen(told.append)
     feed = Feed(cluster, store, "tulle")
-    task = asyncio.ensure_future(feed.run())
     try:
-        yield Fed(kube, store, feed, told)
+        async with running(feed):
+            yield Fed(kube, store, feed, told)
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
         await cluster.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from controlplane.kube.client import ApiError, Cluster, path_of
 from controlplane.kube.connect import Connection
 from meshapi.names import PRESTOP_SECONDS
 from tests.support.kubeserver import KubeServer, kube_server
+from tests.support.parts import running
 from tests.support.waiting import until
 
 POD = kind_of("Pod")
@@ -48,14 +48,11 @@ def pod(name: str, ip: str = "10.0.0.1") -> dict[str, Any]:
 async def following(kube: KubeServer) -> AsyncIterator[tuple[ObjectStore, Reflector]]:
     store, cluster = ObjectStore(), Cluster(kube.connection)
     reflector = Reflector(cluster, POD, store)
-    task = asyncio.ensure_future(reflector.run())
     try:
-        await asyncio.wait_for(reflector.health.synced.wait(), 5)
-        yield store, reflector
+        async with running(reflector):
+            await asyncio.wait_for(reflector.health.synced.wait(), 5)
+            yield store, reflector
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
         await cluster.close()
 
 
@@ -134,16 +131,13 @@ async def test_defect_in_taking_an_object_ends_no_feed(listed: bool, caplog: pyt
         if listed:
             kube.put(pod("poison"))
         cluster, store = Cluster(kube.connection), Poisoned()
-        task = asyncio.ensure_future(Reflector(cluster, POD, store).run())
-        if not listed:
-            await until(lambda: ("GET", "/api/v1/pods") in kube.requests)
-            kube.put(pod("poison"))
-        kube.put(pod("a"))
-        await until(lambda: task.done() or names(store) == ["a", "poison"], 10)
-        assert not task.done()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async with running(Reflector(cluster, POD, store)) as task:
+            if not listed:
+                await until(lambda: ("GET", "/api/v1/pods") in kube.requests)
+                kube.put(pod("poison"))
+            kube.put(pod("a"))
+            await until(lambda: task.done() or names(store) == ["a", "poison"], 10)
+            assert not task.done()
         await cluster.close()
 
     assert "KeyError: 'spec'" in caplog.text
@@ -202,16 +196,13 @@ async def test_event_that_cannot_be_read_is_gone_around_by_a_list(line: bytes, m
         kube.put(pod("a"))
         poisoned = Unreadable(kube.connection, line, str(kube.version))
         store = ObjectStore()
-        task = asyncio.ensure_future(Reflector(poisoned, POD, store).run())
-        await until(lambda: names(store) == ["a"])
-        kube.put(pod("b"))
-        await until(lambda: names(store) == ["a", "b"])
-        assert poisoned.met == module.REFUSALS
-        kube.put(pod("c"))
-        await until(lambda: names(store) == ["a", "b", "c"])
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async with running(Reflector(poisoned, POD, store)):
+            await until(lambda: names(store) == ["a"])
+            kube.put(pod("b"))
+            await until(lambda: names(store) == ["a", "b"])
+            assert poisoned.met == module.REFUSALS
+            kube.put(pod("c"))
+            await until(lambda: names(store) == ["a", "b", "c"])
         await poisoned.close()
 
 
@@ -225,13 +216,10 @@ async def test_failing_server_is_asked_again_with_pauses_and_logged_once(
         kube.failing["GET", "/api/v1/pods"] = 503
         cluster = Cluster(kube.connection)
         reflector = Reflector(cluster, POD, ObjectStore())
-        task = asyncio.ensure_future(reflector.run())
-        await until(lambda: len(kube.requests) >= 4)
-        kube.failing.clear()
-        await asyncio.wait_for(reflector.health.synced.wait(), 5)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async with running(reflector):
+            await until(lambda: len(kube.requests) >= 4)
+            kube.failing.clear()
+            await asyncio.wait_for(reflector.health.synced.wait(), 5)
         await cluster.close()
 
     assert len([r for r in caplog.records if "following pods" in r.getMessage()]) == 1

@@ -16,6 +16,7 @@ from controlplane.operator.reconciler import Reconciler
 from controlplane.operator.thread import Operator
 from tests.support import meshobjects as mo
 from tests.support.kubeserver import kube_server
+from tests.support.parts import running
 from tests.support.waiting import until
 
 WEB = Ref("Deployment", "shop", "web")
@@ -54,14 +55,9 @@ class World:
 @asynccontextmanager
 async def reconciling() -> AsyncIterator[World]:
     world = World()
-    task = asyncio.ensure_future(world.reconciler.run())
-    await asyncio.sleep(0)
-    try:
+    async with running(world.reconciler):
+        await asyncio.sleep(0)
         yield world
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_trigger_that_is_ahead_of_the_feed_waits_for_it_and_reads_the_store_then() -> None:
@@ -163,16 +159,11 @@ async def test_kopf_wakes_for_workloads_injected_pods_routes_policies_and_webhoo
         for name in ("tulle", "other"):
             kube.put({"kind": "MutatingWebhookConfiguration", "metadata": {"name": name}, "webhooks": []})
         operator = Operator(lambda ref, version: triggers.append((ref, version)), kube.connection, "tulle")
-        task = asyncio.ensure_future(operator.run())
-        try:
+        async with running(operator):
             refs = lambda: {ref for ref, _ in triggers}  # noqa: E731
             await until(lambda: len(refs()) == 5, 10)
             kube.delete("deployments", "shop", "d")
             await until(lambda: triggers[-1] == (Ref("Deployment", "shop", "d"), str(kube.version)))
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     assert refs() == {
         Ref("Deployment", "shop", "d"),
