@@ -12,9 +12,8 @@ from meshapi import names
 from tests.chaos.losses import read
 from tests.chaos.world import PARTY, SHOP, World, repeat
 from tests.support.cluster import ROOT, Kube
-from tests.support.mesh import ask
+from tests.support.mesh import ON, ask
 
-ON = {"tulle.dev/inject": "enabled"}
 SCHEMA = json.loads((ROOT / "charts" / "tulle" / "values.schema.json").read_text())
 CONTROL_PLANE = "app.kubernetes.io/name=tulle"
 
@@ -237,7 +236,7 @@ def shortest_lives(world: World) -> None:
 
 
 def _ends(world: World, pods: list[str]) -> dict[str, dt.datetime]:
-    proxies = json.loads(world.mesh.tulle("proxy-status", "-n", "party", "-o", "json").stdout)["proxies"]
+    proxies = world.mesh.proxies("party")
     return {p["pod"]: dt.datetime.fromisoformat(p["certificate_expires_at"]) for p in proxies if p["pod"] in pods}
 
 

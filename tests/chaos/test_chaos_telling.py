@@ -20,13 +20,12 @@ from controlplane.ca.issuer import ROOT_YEARS, new_root
 from meshapi import names
 from tests.chaos.world import BROKEN, World
 from tests.support.cluster import Kube
-from tests.support.mesh import is_injected
+from tests.support.mesh import ON, is_injected
 from tests.support.objects import Object, container, pod
 
 pytestmark = pytest.mark.timeout(180)
 WITHIN = 10.0
 """Seconds `tulle check` has to tell of an outage."""
-ON = {"tulle.dev/inject": "enabled"}
 API_PORT = 6443
 HOLDS = "every sidecar holds the destinations the cluster has"
 TRUSTS = "every sidecar trusts what the control plane trusts"
@@ -194,7 +193,7 @@ def test_sidecar_that_refuses_its_configuration(world: World) -> None:
 
 def refusing(world: World) -> set[str]:
     """Pods whose sidecars refused something, as the control plane knows it."""
-    proxies = json.loads(world.mesh.tulle("proxy-status", "-o", "json").stdout)["proxies"]
+    proxies = world.mesh.proxies()
     return {p["pod"] for p in proxies if any(one.get("nacked_reason") for one in p["resources"].values())}
 
 

@@ -197,7 +197,7 @@ class World:
 
     def connected(self) -> bool:
         """Tell whether every sidecar is connected to some replica."""
-        out = json.loads(self.mesh.tulle("proxy-status", "-o", "json").stdout)["proxies"]
+        out = self.mesh.proxies()
         known = {(one["namespace"], one["pod"]) for one in out}
         wanted = {(kube.namespace, pod) for kube in (self.shop, self.party) for pod in self.injected(kube)}
         return wanted <= known

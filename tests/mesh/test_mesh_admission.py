@@ -12,10 +12,9 @@ import pytest
 from meshapi import names
 from tests.support.certs import Authority
 from tests.support.cluster import Kube, fresh_namespace
-from tests.support.mesh import Mesh, is_injected, pods
+from tests.support.mesh import ON, Mesh, is_injected, pods
 from tests.support.objects import container, deployment, pod, service
 
-ON = {"tulle.dev/inject": "enabled"}
 TIGHT = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 OTHER = (

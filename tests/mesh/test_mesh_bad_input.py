@@ -20,12 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from meshapi import protos, xds
 from meshapi.xds import Type
 from tests.support.cluster import KUBECTL, Kube
-from tests.support.mesh import SYSTEM, Mesh, ask
-from tests.support.objects import deployment, pod, service
+from tests.support.mesh import ON, SYSTEM, Mesh, ask, bring_pair
+from tests.support.objects import pod
 from tests.support.rawbytes import send
 from tulle.demo.forward import forwarded
 
-ON = {"tulle.dev/inject": "enabled"}
 GARBAGE = (
     b"\x00\xff" * 500,
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 200,
@@ -38,10 +37,8 @@ GARBAGE = (
 @pytest.fixture(scope="module", autouse=True)
 def pair(shop: Kube) -> None:
     """A server and a client in the mesh, and a stranger."""
-    shop.apply(deployment("server", annotations=ON), service("server"), pod("client", annotations=ON), pod("stranger"))
+    bring_pair(shop, "stranger")
     shop("create", "serviceaccount", "somebody")
-    shop("rollout", "status", "deployment/server", "--timeout=60s")
-    shop("wait", "--for=condition=Ready", "pod/client", "pod/stranger", "--timeout=60s")
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +148,7 @@ def test_refused_resource_is_logged_once_and_shown(shop: Kube, mesh: Mesh) -> No
     before = mesh.control_plane_log()
     with channel(mesh) as made, refusing(made, shop, name, sentence):
         shop.until(lambda: logged(mesh, before, sentence), 10, "the line")
-        proxies = json.loads(mesh.tulle("proxy-status", "-n", shop.namespace, "-o", "json").stdout)["proxies"]
+        proxies = mesh.proxies(shop.namespace)
         (stranger,) = [one for one in proxies if one["pod"] == "stranger"]
         table = mesh.tulle("proxy-status", "-n", shop.namespace).stdout
         check = mesh.tulle("check", check=False)

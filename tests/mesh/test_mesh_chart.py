@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask
+from tests.support.mesh import ON, Mesh, ask
 from tests.support.objects import deployment, pod, service
 from tulle import helm
-
-ON = {"tulle.dev/inject": "enabled"}
 
 
 def test_upgrade_changes_a_value_and_traffic_goes_on(mesh: Mesh, shop: Kube) -> None:

@@ -14,10 +14,8 @@ import yaml
 from controlplane.ca import issuer
 from meshapi import xds
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask, is_injected
+from tests.support.mesh import ON, Mesh, ask, is_injected
 from tests.support.objects import container, deployment, pod, service
-
-ON = {"tulle.dev/inject": "enabled"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -187,7 +185,7 @@ def test_check_speaks_json(mesh: Mesh) -> None:
 
 def test_proxy_status_knows_every_sidecar(mesh: Mesh, shop: Kube) -> None:
     """Connected, versions acknowledged, and when the certificate ends."""
-    proxies = json.loads(mesh.tulle("proxy-status", "-o", "json").stdout)["proxies"]
+    proxies = mesh.proxies()
     mine = {p["pod"]: p for p in proxies if p["namespace"] == shop.namespace}
 
     assert "client" in mine

@@ -7,19 +7,15 @@ import json
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask
-from tests.support.objects import deployment, pod, service
+from tests.support.mesh import Mesh, ask, bring_pair
+from tests.support.objects import service
 from tests.support.rawbytes import send
-
-ON = {"tulle.dev/inject": "enabled"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def pair(shop: Kube) -> None:
     """A server and a client in the mesh, and a stranger."""
-    shop.apply(deployment("server", annotations=ON), service("server"), pod("client", annotations=ON), pod("stranger"))
-    shop("rollout", "status", "deployment/server", "--timeout=60s")
-    shop("wait", "--for=condition=Ready", "pod/client", "pod/stranger", "--timeout=60s")
+    bring_pair(shop, "stranger")
 
 
 @pytest.mark.parametrize("port", [15001, 15006, 15020, 8080])

@@ -7,10 +7,9 @@ import json
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, is_injected, pods
+from tests.support.mesh import ON, Mesh, is_injected, pods
 from tests.support.objects import container, deployment, pod, service
 
-ON = {"tulle.dev/inject": "enabled"}
 OFF = {"tulle.dev/inject": "disabled"}
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.certs import Authority
 from tests.support.cluster import Kube
+from tests.support.mesh import ON
 from tests.support.objects import container, deployment, pod, service
 
-ON = {"tulle.dev/inject": "enabled"}
 SERVER = (
     "import http.server,ssl\n"
     "class H(http.server.BaseHTTPRequestHandler):\n"

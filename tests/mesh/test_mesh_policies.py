@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask
+from tests.support.mesh import ON, Mesh, ask
 from tests.support.objects import SERVER, container, deployment, pod, service
 
-ON = {"tulle.dev/inject": "enabled"}
 TWO_PORTS = SERVER.replace("http.server.Thr", "import threading\nS=http.server.Thr").replace(
     ".serve_forever()\n", "\nthreading.Thread(target=S.serve_forever).start()\n"
 )

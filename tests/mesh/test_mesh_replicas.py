@@ -9,19 +9,15 @@ import pytest
 
 from tests.mesh.test_mesh_resilience import hammering, outcome
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, is_injected
-from tests.support.objects import deployment, pod, service
-
-ON = {"tulle.dev/inject": "enabled"}
+from tests.support.mesh import ON, Mesh, bring_pair, is_injected
+from tests.support.objects import deployment, pod
 
 
 @pytest.fixture(scope="module", autouse=True)
 def pair(shop: Kube, two: list[str]) -> None:
     """A server and a client in the mesh, taken in by two replicas."""
     assert len(two) == 2
-    shop.apply(deployment("server", replicas=2, annotations=ON), service("server"), pod("client", annotations=ON))
-    shop("rollout", "status", "deployment/server", "--timeout=60s")
-    shop("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+    bring_pair(shop, replicas=2)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +74,7 @@ def test_killing_the_leader_under_load_loses_nothing(shop: Kube, mesh: Mesh) -> 
 
 
 def connected(mesh: Mesh, shop: Kube) -> set[str]:
-    proxies = json.loads(mesh.tulle("proxy-status", "-n", shop.namespace, "-o", "json").stdout)["proxies"]
+    proxies = mesh.proxies(shop.namespace)
     return {one["pod"] for one in proxies}
 
 

@@ -8,10 +8,9 @@ import subprocess
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask, is_injected, pods
+from tests.support.mesh import ON, Mesh, ask, bring_pair, is_injected, pods
 from tests.support.objects import container, deployment, pod, service
 
-ON = {"tulle.dev/inject": "enabled"}
 STRICT = {
     "apiVersion": "tulle.dev/v1alpha1",
     "kind": "PeerAuthentication",
@@ -48,9 +47,7 @@ KILL = (
 @pytest.fixture(scope="module", autouse=True)
 def pair(shop: Kube) -> None:
     """Two servers and a client in the mesh."""
-    shop.apply(deployment("server", replicas=2, annotations=ON), service("server"), pod("client", annotations=ON))
-    shop("rollout", "status", "deployment/server", "--timeout=60s")
-    shop("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+    bring_pair(shop, replicas=2)
 
 
 def test_sidecar_knows_that_the_whole_pod_goes_whatever_hooks_its_app_has(shop: Kube) -> None:

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask
+from tests.support.mesh import ON, Mesh, ask
 from tests.support.objects import container, deployment, pod, service
-
-ON = {"tulle.dev/inject": "enabled"}
 
 
 def version(name: str) -> dict[str, Any]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import ask, metrics
+from tests.support.mesh import ON, ask, metrics
 from tests.support.objects import deployment, pod, service
 from tulle.demo.figures import samples
-
-ON = {"tulle.dev/inject": "enabled"}
 
 
 def peer_authentication(mode: str) -> dict:

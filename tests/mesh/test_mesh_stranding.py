@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask, metrics, pods
-from tests.support.objects import deployment, pod, service
-
-ON = {"tulle.dev/inject": "enabled"}
+from tests.support.mesh import ON, Mesh, ask, bring_pair, metrics, pods
+from tests.support.objects import pod
 
 
 @pytest.fixture(scope="module", autouse=True)
 def pair(shop: Kube) -> None:
     """A server and a client in the mesh."""
-    shop.apply(deployment("server", annotations=ON), service("server"), pod("client", annotations=ON))
-    shop("rollout", "status", "deployment/server", "--timeout=60s")
-    shop("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+    bring_pair(shop)
 
 
 def status(mesh: Mesh, shop: Kube) -> dict[str, Any]:
-    found = json.loads(mesh.tulle("proxy-status", "-n", shop.namespace, "-o", "json").stdout)["proxies"]
+    found = mesh.proxies(shop.namespace)
     return {one["pod"]: one for one in found}
 
 

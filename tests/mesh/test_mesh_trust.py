@@ -12,10 +12,9 @@ import pytest
 
 from controlplane.ca.issuer import new_root
 from tests.support.cluster import Kube
-from tests.support.mesh import Mesh, ask
+from tests.support.mesh import ON, Mesh, ask, bring_pair
 from tests.support.objects import container, deployment, pod, service
 
-ON = {"tulle.dev/inject": "enabled"}
 WEBHOOKS = ("mutatingwebhookconfiguration", "validatingwebhookconfiguration")
 
 ECHO = (
@@ -37,9 +36,7 @@ TALK = (
 @pytest.fixture(scope="module", autouse=True)
 def pair(shop: Kube) -> None:
     """A server and a client in the mesh."""
-    shop.apply(deployment("server", annotations=ON), service("server"), pod("client", annotations=ON))
-    shop("rollout", "status", "deployment/server", "--timeout=60s")
-    shop("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+    bring_pair(shop)
 
 
 @pytest.fixture
@@ -74,7 +71,7 @@ def test_certificate_is_renewed_several_times_under_one_connection(shop: Kube, m
 
 def ends(mesh: Mesh, shop: Kube, name: str) -> dt.datetime:
     """When a sidecar's certificate is over."""
-    proxies = json.loads(mesh.tulle("proxy-status", "-n", shop.namespace, "-o", "json").stdout)["proxies"]
+    proxies = mesh.proxies(shop.namespace)
     (found,) = [one for one in proxies if one["pod"] == name]
     return dt.datetime.fromisoformat(found["certificate_expires_at"])
 

@@ -13,10 +13,9 @@ import pytest
 
 from tests.mesh.test_mesh_resilience import hammering, outcome
 from tests.support.cluster import FORMER, FORMER_IMAGE, ROOT, Kube
-from tests.support.mesh import Mesh, pods
+from tests.support.mesh import ON, Mesh, pods
 from tests.support.objects import deployment, pod, service
 
-ON = {"tulle.dev/inject": "enabled"}
 VERSION = "5a33c04"
 """The last commit of the version before; there are no tags."""
 TAG = FORMER_IMAGE.partition(":")[2]

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.cluster import ROOT, Kube
+from tests.support.objects import deployment, pod, service
 
 SYSTEM = "tulle-system"
+ON = {"tulle.dev/inject": "enabled"}
+"""The annotation that takes a workload in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,12 @@ class Mesh:
         )
         return done
 
+    def proxies(self, namespace: str = "") -> list[dict[str, Any]]:
+        """What the control plane says of the sidecars it has, of all namespaces or of one."""
+        scope = ("-n", namespace) if namespace else ()
+        found: list[dict[str, Any]] = json.loads(self.tulle("proxy-status", *scope, "-o", "json").stdout)["proxies"]
+        return found
+
     def control_plane_log(self) -> str:
         return self.system("logs", "deploy/tulle", "--tail=-1")
 
@@ -62,15 +71,23 @@ def installed_mesh(kubeconfig: Path) -> Iterator[Mesh]:
     mesh.tulle("uninstall")
 
 
+def bring_pair(kube: Kube, *strangers: str, replicas: int = 1) -> None:
+    """Start `server` and its caller `client` in the mesh, and pods outside it; returns when they are ready."""
+    served = deployment("server", replicas=replicas, annotations=ON), service("server")
+    kube.apply(*served, pod("client", annotations=ON), *map(pod, strangers))
+    kube("rollout", "status", "deployment/server", "--timeout=60s")
+    kube("wait", "--for=condition=Ready", *(f"pod/{name}" for name in ("client", *strangers)), "--timeout=60s")
+
+
 def pods(kube: Kube, app: str) -> list[dict[str, Any]]:
     """The pods of an app that are not going away."""
     found = kube.get("pods", "-l", f"app={app}")["items"]
     return [p for p in found if "deletionTimestamp" not in p["metadata"]]
 
 
-def is_injected(pod: dict[str, Any]) -> bool:
+def is_injected(found: dict[str, Any]) -> bool:
     """Tell whether a pod carries the sidecar."""
-    spec = pod["spec"]
+    spec = found["spec"]
     return any(c["name"] == "tulle-proxy" for c in spec["containers"] + spec.get("initContainers", []))
 
 
@@ -91,6 +108,6 @@ def ask(
     return [(status, body) for status, body in json.loads(said)]
 
 
-def metrics(kube: Kube, pod: str) -> str:
+def metrics(kube: Kube, name: str) -> str:
     """Scrape a pod's sidecar through the API server."""
-    return kube("get", "--raw", f"/api/v1/namespaces/{kube.namespace}/pods/{pod}:15020/proxy/metrics")
+    return kube("get", "--raw", f"/api/v1/namespaces/{kube.namespace}/pods/{name}:15020/proxy/metrics")
