@@ -476,7 +476,7 @@ def test_machine_finds_an_upload_that_stops_where_a_read_ended_inside_a_chunk_li
 ) -> None:
     """It hung a 200 MB upload once in 43; with its repair taken out the laws do not hold."""
     script(HttpMachine())
-    monkeypatch.setattr(Http1Connection, "held", property(lambda self: len(self._buffer)))
+    monkeypatch.setattr(Http1Connection, "held", lambda self: len(self._buffer))
 
     with pytest.raises(AssertionError, match="everybody reads, and bytes lie before the proxy"):
         script(HttpMachine())
