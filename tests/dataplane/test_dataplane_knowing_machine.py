@@ -11,6 +11,7 @@ import pickle
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ class Knowing(RuleBasedStateMachine):
         self.discovery._timers = self  # type: ignore[assignment]
         self.discovery._opened = lambda: {name for name, count in self.open.items() if count}
         self.discovery.most = MOST
+        self._let_go, self.discovery._let_go = self.discovery._let_go, self._gone  # type: ignore[method-assign]
         self.timers: list[Timer] = []
         self.open: Counter[str] = Counter()
         """Connections of the first worker."""
@@ -196,7 +198,6 @@ class Knowing(RuleBasedStateMachine):
                 self._use(name)
                 self.claims[index].add(name)
         self.pod.sidecar.workers._take(index, message)
-        self._evicted()
 
     # --- the mesh -----------------------------------------------------------------------------------------------------
 
@@ -253,7 +254,6 @@ class Knowing(RuleBasedStateMachine):
             self.hinted = True
             for name in self.pod.source.session.warm:
                 self._use(name)
-        self._evicted()
 
     @rule()
     def quiet(self) -> None:
@@ -316,9 +316,11 @@ class Knowing(RuleBasedStateMachine):
         here = {name for name, count in self.open.items() if count}
         return here.union(*self.claims, self.discovery._waiting)
 
-    def _evicted(self) -> None:
+    def _gone(self, let_go: AbstractSet[str]) -> None:
+        """What is let go for want of room, and may be back in the same step, nobody claims until it is reported or used again."""
         for claims in self.claims:
-            claims &= set(self.discovery.names)
+            claims.difference_update(let_go)
+        self._let_go(let_go)
 
     def _all_answered(self) -> None:
         """Nobody waits for a control plane that is away, but for what is still on a line."""

@@ -63,6 +63,8 @@ class Serve:
     told: bool = False
     """Any head was sent, an informational one too."""
     tunnel: bool = False
+    late: bool = False
+    """Its server had not read for a while: it may have been sent long before."""
     over: str = ""
     """Why nothing more happens: `refused` or `broke` by the server, `gone` by the proxy."""
 
@@ -119,11 +121,15 @@ class End:
         self.backlog = b""
         self.stalled = False
         """It reads nothing."""
+        self.behind = False
+        """It has not read all that was sent while it read nothing."""
         self.over = False
         self.ending = False
         self.at_end = False
         self.odd = False
         """It broke the rules, so that it may be told so."""
+        self.cut = False
+        """The proxy has closed it; what is sent since is lost, also where this end does not read and so does not know."""
 
     @property
     def http2(self) -> bool:
@@ -145,6 +151,7 @@ class End:
             pass
         except ConnectionError:
             self.backlog = b""
+            self.cut = True
         if not self.backlog and self.codec.write_eof and not self.ending:
             self.half_close()
         if not self.backlog and self.codec.closing and not self.codec.active:
@@ -271,7 +278,7 @@ class ServerEnd(End):
         noted = ask.copies if copy else ask.tries
         reused = bool(self.serves) and not self.http2
         serve = Serve(ask, self, head.stream, len(noted), copy, reused, self.world.now)
-        serve.whole = head.end
+        serve.whole, serve.late = head.end, self.behind
         if not copy:
             self.world.judge(serve)
         noted.append(serve)
