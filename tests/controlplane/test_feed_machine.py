@@ -13,16 +13,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from controlplane.compiler.passes import compile_mesh
 from controlplane.feed import discovery
@@ -38,7 +30,7 @@ from controlplane.xds.source import Source
 from tests.support import meshobjects as mo
 from tests.support.feeding import shaped
 from tests.support.feedserver import FeedServer
-from tests.support.machines import bounded, within
+from tests.support.machines import bounded, finds, within
 from tests.support.virtual import VirtualLoop
 
 LONG = 120.0
@@ -47,8 +39,8 @@ NAMES = ("a-1", "b-1", "c-1")
 CUSTOM = tuple(kind_of(name) for name in ("HTTPRoute", "TCPRoute", "PeerAuthentication"))
 DRAWN = (*CUSTOM, *(kind_of(name) for name in ("Pod", "Service", "EndpointSlice", "Deployment")))
 UNREADABLE = "v99"
-OFFERED = ((), (None,), (0,), (-1,), (0, -1), (None, -1))
-"""What a definition may offer: versions by their place, None for one that cannot be read."""
+offers = st.just(()) | st.just((None,)) | st.sampled_from(((0,), (-1,), (0, -1), (None, -1)))
+"""What a definition may offer: versions by their place, None for one that cannot be read. Nothing, nothing readable, or something, each as often."""
 kinds = st.sampled_from(DRAWN)
 numbers = st.integers(0, 2)
 
@@ -142,17 +134,24 @@ class Feeding(RuleBasedStateMachine):
         self.server.forget(kind.plural)
         self.server.cut()
 
-    @rule(kind=st.sampled_from(CUSTOM), offered=st.sampled_from(OFFERED))
+    @rule(kind=st.sampled_from(CUSTOM), offered=offers)
     def define(self, kind: Kind, offered: tuple[int | None, ...]) -> None:
         versions = {UNREADABLE if at is None else kind.versions[at] for at in offered}
         self.server.define(kind, tuple(sorted(versions)))
 
-    @rule(kind=st.sampled_from(CUSTOM), offered=st.sampled_from(OFFERED), then=st.sampled_from(OFFERED))
-    def define_twice(self, kind: Kind, offered: tuple[int | None, ...], then: tuple[int | None, ...]) -> None:
-        """An upgrade that is taken in, and then another."""
+    @rule(kind=st.sampled_from(CUSTOM), offered=offers, then=offers, mended=st.booleans())
+    def define_twice(
+        self, kind: Kind, offered: tuple[int | None, ...], then: tuple[int | None, ...], mended: bool
+    ) -> None:
+        """An upgrade that is taken in, and then another, before and after which all may be well."""
         self.define(kind, offered)
-        self._pass(1.0)
+        if mended:
+            self.all_is_mended()
+        else:
+            self._pass(1.0)
         self.define(kind, then)
+        if mended:
+            self.all_is_mended()
 
     @rule()
     def cut(self) -> None:
@@ -162,13 +161,15 @@ class Feeding(RuleBasedStateMachine):
     def compacted(self, kind: Kind) -> None:
         self.server.forget(kind.plural)
 
-    @rule(kind=kinds, trouble=st.sampled_from(("broken", "held", "forgetful")))
-    def trouble_begins(self, kind: Kind, trouble: str) -> None:
+    @rule(kind=kinds, trouble=st.sampled_from(("broken", "held", "forgetful")), lasts=st.sampled_from((0.0, 1.0)))
+    def trouble_begins(self, kind: Kind, trouble: str, lasts: float) -> None:
+        """And is met, or not yet."""
         getattr(self.server, trouble).add(kind.plural)
         if trouble == "forgetful":
             self.server.forget(kind.plural)
         if trouble != "held":
             self.server.cut()
+        self._pass(lasts)
 
     @rule(kind=kinds, trouble=st.sampled_from(("broken", "held", "forgetful")))
     def trouble_ends(self, kind: Kind, trouble: str) -> None:
@@ -248,12 +249,6 @@ TestFeeding = within(240)(Feeding.TestCase)
 TestFeeding.settings = bounded(500, 40)
 
 
-def finds() -> None:
-    """Run the machine until it finds something; raises AssertionError."""
-    longest = settings(bounded(300, 40), phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
-    run_state_machine_as_test(Feeding, settings=longest)
-
-
 async def _deaf(server: FeedServer, path: str, params: Any, silence: float) -> Any:
     """Take 410 Gone for the end of a watch."""
     async for line in WATCH(server, path, params, silence):
@@ -330,4 +325,4 @@ def test_machine_finds(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, what, instead = DEFECTS[defect]
     monkeypatch.setattr(where, what, instead)
     with pytest.raises((AssertionError, ExceptionGroup)):
-        finds()
+        finds(Feeding, 300, 40)

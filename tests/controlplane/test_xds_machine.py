@@ -14,16 +14,8 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.reads import Input, What, changed
@@ -41,7 +33,7 @@ from controlplane.xds.subscription import WILDCARD
 from meshapi import xds
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
-from tests.support.machines import bounded
+from tests.support.machines import bounded, finds
 from tests.support.subscriber import Subscriber
 
 SERVICES = ("web", "api")
@@ -82,7 +74,11 @@ EVERY: dict[Type, list[str]] = {
     Type.SECRET: [xds.TRUST_BUNDLE],
 }
 USED: dict[Type, list[str]] = {
-    Type.LISTENER: ["inbound/shop/web-1", "outbound/10.96.0.1:80"],
+    Type.LISTENER: [
+        "inbound/shop/web-1",
+        "outbound/10.96.0.1:80",
+        *(xds.outbound_listener(ip, 9999) for ip in POD_IPS),
+    ],
     Type.CLUSTER: ["inbound:8080", "inbound:0", "shop/web:80"],
     Type.ENDPOINTS: ["shop/web:80"],
     Type.ROUTES: ["shop/web:80"],
@@ -249,8 +245,11 @@ class Mesh(RuleBasedStateMachine):
             spec = {"mtls": {"mode": mode}, "accessLog": log}
             self._apply({"kind": "Mesh", "metadata": {"name": "default"}, "spec": spec}, now=True)
 
-    @rule(zones=st.sampled_from(("ab", "ba", "bb")))
-    def nodes(self, zones: str) -> None:
+    @rule(zones=st.sampled_from(("ab", "ba", "bb")), used=st.booleans())
+    def nodes(self, zones: str, used: bool) -> None:
+        """Where a node is changes, which may matter to somebody."""
+        if used:
+            self._use(near=True)
         for number, zone in enumerate(zones, 1):
             labels = {"topology.kubernetes.io/zone": zone}
             self._apply({"kind": "Node", "metadata": {"name": f"node-{number}", "labels": labels}}, now=True)
@@ -283,18 +282,20 @@ class Mesh(RuleBasedStateMachine):
 
     @initialize(there=st.booleans(), near=st.booleans())
     def shop(self, there: bool, near: bool) -> None:
-        """Most begins where there is something already, and a sidecar that uses it; or one of its endpoints, by where it is."""
+        """Most begins where there is something already."""
         if there:
-            self._apply(*mo.shop().held.values(), now=True)
-            if near:
-                ends = [
-                    {
-                        **mo.endpoint(f"web-{n}", ip, node=f"node-{n}", hints={"forZones": [{"name": zone}]}),
-                        "zone": zone,
-                    }
-                    for n, ip, zone in ((1, "10.0.0.1", "a"), (2, "10.0.0.4", "b"))
-                ]
-                self._apply(mo.pod("web-2", "10.0.0.4"), mo.endpoint_slice("web", *ends), now=True)
+            self._use(near=near)
+
+    def _use(self, *, near: bool) -> None:
+        """Have a shop, and a sidecar that uses it; or one of its endpoints, by where it is."""
+        self._apply(*mo.shop().held.values(), now=True)
+        if near:
+            ends = [
+                {**mo.endpoint(f"web-{n}", ip, node=f"node-{n}", hints={"forZones": [{"name": zone}]}), "zone": zone}
+                for n, ip, zone in ((1, "10.0.0.1", "a"), (2, "10.0.0.4", "b"))
+            ]
+            self._apply(mo.pod("web-2", "10.0.0.4"), mo.endpoint_slice("web", *ends), now=True)
+        if len(self.clients) < MOST:
             client = Subscriber(peer("web-1", "shop", "tulle-proxy"), delta=True, wildcard=False)
             client.wanted |= {type_: set(wanted) for type_, wanted in USED.items()}
             self.clients.append(client)
@@ -431,18 +432,12 @@ def forgotten(which: What) -> Callable[[MeshSnapshot, MeshSnapshot], Iterator[In
     return lambda old, new: (one for one in changed(old, new) if one[0] is not which)
 
 
-def finds() -> None:
-    """Run the machine until it finds something; raises AssertionError."""
-    longest = settings(bounded(300, 50), phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
-    run_state_machine_as_test(Mesh, settings=longest)
-
-
 @pytest.mark.parametrize("which", [what for what in What if what is not What.TRUST_DOMAIN])
 def test_machine_finds_an_input_whose_change_is_not_told(which: What, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every kind but the trust domain, which never changes; POD_AT is how an address that was reused led to the dead pod's cluster."""
     monkeypatch.setattr(publishing, "changed", forgotten(which))
     with pytest.raises(AssertionError):
-        finds()
+        finds(Mesh, 300, 50)
 
 
 def test_machine_finds_clusters_of_a_pods_own_ports_that_outlive_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,11 +450,11 @@ def test_machine_finds_clusters_of_a_pods_own_ports_that_outlive_it(monkeypatch:
 
     monkeypatch.setattr(source_module.build, "in_form", unread)
     with pytest.raises(AssertionError):
-        finds()
+        finds(Mesh, 300, 50)
 
 
 def test_machine_finds_what_outlives_its_last_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forms that nobody holds any more."""
     monkeypatch.setattr(Source, "release", lambda _, view, cell: cell.holders.discard(view))
     with pytest.raises(AssertionError):
-        finds()
+        finds(Mesh, 300, 50)

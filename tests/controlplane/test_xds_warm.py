@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from controlplane.xds import warm
 from controlplane.xds.warm import MAX_WARM, WarmLists
+from tests.support.machines import bounded
 
 WEB = ("shop", "Deployment/web")
 NAMES = [f"outbound/10.96.0.{number}:80" for number in range(1, 6)]
@@ -123,7 +123,7 @@ class Lists(RuleBasedStateMachine):
         assert set(self.lists.of(WEB)) == set().union(*self.pods, self.last)
 
 
-Lists.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None, derandomize=True)
+Lists.TestCase.settings = bounded(100, 30)
 test_hint_follows_the_streams = Lists.TestCase
 
 
@@ -174,7 +174,7 @@ class Replicated(RuleBasedStateMachine):
             assert set().union(*(held for _, of, held in self.pods if of == key)) <= hints[0]
 
 
-Replicated.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None, derandomize=True)
+Replicated.TestCase.settings = bounded(100, 30)
 test_replicas_agree_on_what_a_workload_uses = Replicated.TestCase
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -21,6 +20,7 @@ from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 from tests.dataplane.protocol import wire
+from tests.support.machines import bounded
 
 SMALL = Limits(
     header_count=8,
@@ -30,7 +30,6 @@ SMALL = Limits(
     stream_window=65535,
     connection_window=65535,
 )
-STEPS = settings(max_examples=40, stateful_step_count=30, deadline=None)
 FIELD = [(b"x-a", b"1", b"X-A")]
 LENGTH = (b"content-length", b"3", b"Content-Length")
 codes = st.integers(0, 14)
@@ -405,5 +404,5 @@ TestHttp1Client = Http1ClientMachine.TestCase
 TestHttp2Server = Http2ServerMachine.TestCase
 TestHttp2Client = Http2ClientMachine.TestCase
 for case in (TestHttp1Server, TestHttp1Client, TestHttp2Server, TestHttp2Client):
-    case.settings = STEPS
+    case.settings = bounded(40, 30)
 del case  # else it is collected as one more

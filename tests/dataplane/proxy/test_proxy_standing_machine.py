@@ -13,7 +13,6 @@ from random import Random
 from typing import Any, cast
 
 import pytest
-from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,7 +20,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from dataplane.net.receiver import Receiver
@@ -53,7 +51,7 @@ from tests.dataplane.proxy.opened import (
 )
 from tests.dataplane.proxy.rig import Peer, Rig, Speaker
 from tests.support.clock import Clock
-from tests.support.machines import bounded
+from tests.support.machines import bounded, finds
 
 # --- the machine ------------------------------------------------------------------------------------------------------
 
@@ -289,4 +287,4 @@ def test_machine_finds_it_again(monkeypatch: pytest.MonkeyPatch, judge: Any) -> 
     """With a repair taken out the machine fails."""
     monkeypatch.setattr(standing, "judge", judge)
     with pytest.raises(AssertionError, match=r"served|fresh|time"):
-        run_state_machine_as_test(OpenConnections, settings=settings(bounded(60, 30), phases=[Phase.generate]))
+        finds(OpenConnections, 60, 30)
