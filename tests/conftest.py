@@ -9,6 +9,18 @@ import pytest
 
 from tests.support.cluster import Kube, fresh_namespace, running_cluster
 from tests.support.mesh import Mesh, installed_mesh
+from tests.support.virtual import left_open
+
+
+@pytest.fixture(autouse=True)
+def _loops_are_closed() -> Iterator[None]:
+    """Name the test that leaves a loop open; else the one is named during which it happens to be collected."""
+    before = left_open()
+    yield
+    left = left_open() - before
+    for loop in left:
+        loop.close()
+    assert not left, "event loops were left open"
 
 
 @pytest.fixture(scope="session")

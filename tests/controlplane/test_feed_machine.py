@@ -31,7 +31,7 @@ from tests.support import meshobjects as mo
 from tests.support.feeding import shaped
 from tests.support.feedserver import FeedServer
 from tests.support.machines import bounded, finds, within
-from tests.support.virtual import VirtualLoop
+from tests.support.virtual import virtual_time
 
 LONG = 120.0
 """Seconds, of virtual time, in which everything mends."""
@@ -67,15 +67,16 @@ class Feeding(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = VirtualLoop()
-        asyncio.set_event_loop(self.loop)
-        self.server = FeedServer()
-        self.ever: dict[str, list[dict[str, Any]]] = {}
-        """Every form that was ever there, by kind."""
-        for kind in FEED:
-            if kind.custom:
-                self.server.define(kind, kind.versions[:1])
-        self._start()
+        with contextlib.ExitStack() as owned:
+            self.loop = owned.enter_context(virtual_time())
+            self.server = FeedServer()
+            self.ever: dict[str, list[dict[str, Any]]] = {}
+            """Every form that was ever there, by kind."""
+            for kind in FEED:
+                if kind.custom:
+                    self.server.define(kind, kind.versions[:1])
+            self._start()
+            self.owned = owned.pop_all()
 
     def _start(self) -> None:
         self.store, self.source = ObjectStore(), Source()
@@ -96,11 +97,8 @@ class Feeding(RuleBasedStateMachine):
             self.loop.run_until_complete(self.task)
 
     def teardown(self) -> None:
-        try:
+        with self.owned:
             self._end()
-        finally:
-            asyncio.set_event_loop(None)
-            self.loop.close()
 
     def _pass(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))

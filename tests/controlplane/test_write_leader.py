@@ -14,7 +14,7 @@ from controlplane.kube.client import ApiError, Cluster
 from controlplane.write.leader import Elector
 from tests.support.kubeserver import kube_server
 from tests.support.parts import running
-from tests.support.virtual import VirtualLoop
+from tests.support.virtual import VirtualLoop, virtual_time
 from tests.support.waiting import until
 
 
@@ -72,7 +72,6 @@ def contend(loop: VirtualLoop, one: Elector, two: Elector, seconds: float) -> No
                 await asyncio.sleep(seconds)
 
     loop.run_until_complete(scenario())
-    loop.close()
 
     assert both == []
     assert led == {one, two}
@@ -89,11 +88,11 @@ def test_two_never_lead_whatever_the_network_does(seed: int) -> None:
             return dice.choice([0.0, 0.1, 1.0])
         return None if now < hang else 1000.0
 
-    loop, api = VirtualLoop(), SlowApi()
-    one = Elector(api.seen_by(loop, trouble), "ns", "l", "one")
-    two = Elector(api.seen_by(loop, lambda _: dice.choice([0.0, 0.5, 3.0])), "ns", "l", "two")
-
-    contend(loop, one, two, 120)
+    with virtual_time() as loop:
+        api = SlowApi()
+        one = Elector(api.seen_by(loop, trouble), "ns", "l", "one")
+        two = Elector(api.seen_by(loop, lambda _: dice.choice([0.0, 0.5, 3.0])), "ns", "l", "two")
+        contend(loop, one, two, 120)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -101,14 +100,14 @@ def test_term_of_a_renewal_that_is_answered_late_counts_from_before_it_was_sent(
     """The others saw it when it was done, and count from then; the last answer comes seven seconds after that."""
     dice = random.Random(seed)
     last = 20.0 + dice.random()
-    loop, api = VirtualLoop(), SlowApi()
-    one = Elector(
-        api.seen_by(loop, lambda now: 0.0 if now < last + 2 else None, lambda now: 7.4 if now > last else 0.0),
-        *("ns", "l", "one"),
-    )
-    two = Elector(api.seen_by(loop, lambda _: dice.random() / 10), "ns", "l", "two")
-
-    contend(loop, one, two, 60)
+    with virtual_time() as loop:
+        api = SlowApi()
+        one = Elector(
+            api.seen_by(loop, lambda now: 0.0 if now < last + 2 else None, lambda now: 7.4 if now > last else 0.0),
+            *("ns", "l", "one"),
+        )
+        two = Elector(api.seen_by(loop, lambda _: dice.random() / 10), "ns", "l", "two")
+        contend(loop, one, two, 60)
 
 
 async def test_one_replica_leads_and_the_next_takes_over_when_it_ends() -> None:

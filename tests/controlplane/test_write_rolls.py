@@ -20,7 +20,7 @@ from tests.support import meshobjects as mo
 from tests.support.feeding import taken_in
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.parts import running
-from tests.support.virtual import VirtualLoop
+from tests.support.virtual import virtual_time
 from tests.support.waiting import until
 
 BEGAN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -211,9 +211,8 @@ def test_news_that_could_not_be_written_in_time_is_none() -> None:
             await asyncio.sleep(1)
             return held, writer.written + writer.failed
 
-    loop = VirtualLoop()
-    held, tried = loop.run_until_complete(scenario())
-    loop.close()
+    with virtual_time() as loop:
+        held, tried = loop.run_until_complete(scenario())
 
     assert STALE_SECONDS - 1 <= max(held) <= STALE_SECONDS + 1
     assert tried == 0
@@ -234,8 +233,7 @@ def test_news_told_anew_is_held_for_as_long_as_if_it_were_the_first() -> None:
             await asyncio.sleep(2)
         return held
 
-    loop = VirtualLoop()
-    held = loop.run_until_complete(scenario())
-    loop.close()
+    with virtual_time() as loop:
+        held = loop.run_until_complete(scenario())
 
     assert held == [1, 0]

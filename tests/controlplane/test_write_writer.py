@@ -22,7 +22,7 @@ from controlplane.write.writer import Writer
 from tests.support.feeding import listed, taken_in
 from tests.support.kubeserver import KubeServer, kube_server
 from tests.support.parts import running
-from tests.support.virtual import VirtualLoop
+from tests.support.virtual import VirtualLoop, virtual_time
 from tests.support.waiting import until
 
 INJECT, BY, WEB = "tulle.dev/inject", "tulle.dev/injected-by", "Deployment/web"
@@ -225,9 +225,8 @@ def test_job_is_tried_again_for_as_long_as_it_is_wanted(refusal: Exception) -> N
             await asyncio.sleep(7300)
         return tries, writer
 
-    loop = VirtualLoop()
-    tries, writer = loop.run_until_complete(scenario(loop))
-    loop.close()
+    with virtual_time() as loop:
+        tries, writer = loop.run_until_complete(scenario(loop))
     pauses = [later - sooner for sooner, later in itertools.pairwise(tries)]
 
     assert tries[-1] >= 7200
@@ -253,9 +252,8 @@ def test_server_that_asks_for_time_is_given_it() -> None:
             await asyncio.sleep(60)
         return tries
 
-    loop = VirtualLoop()
-    tries = loop.run_until_complete(scenario(loop))
-    loop.close()
+    with virtual_time() as loop:
+        tries = loop.run_until_complete(scenario(loop))
 
     assert len(tries) == 2
     assert tries[1] >= 17

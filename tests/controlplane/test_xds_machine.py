@@ -7,7 +7,7 @@ with a model read and a mesh compiled from nothing; and it looks at what is held
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
@@ -35,6 +35,7 @@ from meshapi.xds import Type
 from tests.support import meshobjects as mo
 from tests.support.machines import bounded, finds
 from tests.support.subscriber import Subscriber
+from tests.support.virtual import virtual_time
 
 SERVICES = ("web", "api")
 PODS = ("web-0", "web-1", "api-0")
@@ -121,26 +122,26 @@ class Mesh(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.store = ObjectStore()
-        self.source = Source()
-        self.roots = "roots 0"
-        self.publisher = Publisher(self.store, self.source, trust_domain="cluster.local", roots=lambda: self.roots)
-        self.clients: list[Subscriber] = []
-        self.waiting = False
-        """Something changed and was not published."""
-        self.fresh = MeshSnapshot()
-        self.truths: dict[tuple[Type, str, Client], tuple[str, bytes] | None] = {}
-        self._publish()
+        with contextlib.ExitStack() as owned:
+            self.loop = owned.enter_context(virtual_time())
+            self.store = ObjectStore()
+            self.source = Source()
+            self.roots = "roots 0"
+            self.publisher = Publisher(self.store, self.source, trust_domain="cluster.local", roots=lambda: self.roots)
+            self.clients: list[Subscriber] = []
+            self.waiting = False
+            """Something changed and was not published."""
+            self.fresh = MeshSnapshot()
+            self.truths: dict[tuple[Type, str, Client], tuple[str, bytes] | None] = {}
+            self._publish()
+            self.owned = owned.pop_all()
 
     def teardown(self) -> None:
-        try:
+        with self.owned:
             for client in self.clients:
                 if client.conversation is not None:
                     client.hang_up()
             held = self.source.sizes()
-        finally:
-            self.loop.close()
         assert held == {"resources": 0, "inputs": 0}
 
     def _act(self, act: Callable[[], Any]) -> None:

@@ -6,7 +6,7 @@ one by one. `TULLE_MACHINES` makes a longer run.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import pickle
 import tempfile
 from collections import Counter
@@ -26,6 +26,7 @@ from dataplane.xds.uses import Key
 from meshapi.xds import TRUST_BUNDLE, Type
 from tests.support.knowing import INBOUND, ControlPlane, Known, listener
 from tests.support.machines import bounded, within
+from tests.support.virtual import real_time
 
 NAMES = [f"outbound/10.96.0.{number}:80" for number in range(1, 5)]
 MOST = 3
@@ -91,9 +92,12 @@ class Knowing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.directory = tempfile.TemporaryDirectory()
-        self.pod = self.loop.run_until_complete(self._made())
+        with contextlib.ExitStack() as owned:
+            loop = owned.enter_context(real_time())
+            directory = Path(owned.enter_context(tempfile.TemporaryDirectory()))
+            self.pod = loop.run_until_complete(self._made(directory))
+            owned.callback(self.pod.close)
+            self.owned = owned.pop_all()
         self.discovery = self.pod.source.discovery
         self.discovery._timers = self  # type: ignore[assignment]
         self.discovery._opened = lambda: {name for name, count in self.open.items() if count}
@@ -117,17 +121,15 @@ class Knowing(RuleBasedStateMachine):
         self.claims: list[set[str]] = [set() for _ in self.lines]
         self.hinted = False
 
-    async def _made(self) -> Known:
-        return Known(Path(self.directory.name))
+    async def _made(self, directory: Path) -> Known:
+        return Known(directory)
 
     def after(self, _: float, callback: Callable[[], None]) -> Timer:
         self.timers.append(Timer(callback))
         return self.timers[-1]
 
     def teardown(self) -> None:
-        self.pod.close()
-        self.loop.close()
-        self.directory.cleanup()
+        self.owned.close()
 
     # --- the app ------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 from dataplane.config import (
@@ -37,6 +38,7 @@ from dataplane.proxy.worker.bounds import Bounds
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import flags
+from tests.support.virtual import real_time
 
 
 class Peer:
@@ -163,16 +165,19 @@ class Rig:
 
     def __init__(self, noun: SidecarConfig | None = None, driver: Any = None, **bounds: Any) -> None:
         """Have the clock of a `driver`, where there is one."""
-        self.loop: Any = asyncio.new_event_loop()
-        if driver is not None:
-            self.loop.driver = driver
-        self.poller = Poller(self.loop)
         self.servers: list[Peer] = []
         self.clients: list[Peer] = []
         self.accepted: list[Stream] = []
         """The proxy's ends of their connections."""
         self.waiting: list[tuple[Receiver, Peer]] = []
-        self.runtime = Runtime(self.poller, tables=compile_tables(noun or config()), bounds=Bounds(**bounds))
+        with ExitStack() as owned:
+            self.loop: Any = owned.enter_context(real_time())
+            if driver is not None:
+                self.loop.driver = driver
+            self.poller = Poller(self.loop)
+            owned.callback(self.poller.close)
+            self.runtime = Runtime(self.poller, tables=compile_tables(noun or config()), bounds=Bounds(**bounds))
+            self._owned = owned.pop_all()
         self.runtime.strict = True
         self.dialer = self.runtime.dialer = Dialer(self)
         self.runtime.tls = Contexts()
@@ -221,16 +226,15 @@ class Rig:
 
     def close(self) -> None:
         """End, and demand that nothing is left."""
-        for peer in [*self.clients, *self.servers]:
-            peer.sock.close()
-        self.turn()
-        self.runtime.stop()
-        self.turn()
-        for peer in [*self.servers, *(late for _, late in self.waiting)]:
-            peer.sock.close()  # dialled while the rest was closed
-        left = (len(self.runtime.downstreams), len(self.runtime.upstreams), self.runtime.active)
-        self.poller.close()
-        self.loop.close()
+        with self._owned:
+            for peer in [*self.clients, *self.servers]:
+                peer.sock.close()
+            self.turn()
+            self.runtime.stop()
+            self.turn()
+            for peer in [*self.servers, *(late for _, late in self.waiting)]:
+                peer.sock.close()  # dialled while the rest was closed
+            left = (len(self.runtime.downstreams), len(self.runtime.upstreams), self.runtime.active)
         assert self.poller.failures == 0, "a receiver raised; see the log"
         assert left == (0, 0, 0), f"left over: clients, servers, requests {left}"
 

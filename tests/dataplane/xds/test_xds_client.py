@@ -22,7 +22,7 @@ from dataplane.xds.client import ControlPlane, ControlPlaneError
 from meshapi import protos, xds
 from meshapi.identity import Identity
 from tests.support.settings import in_mesh
-from tests.support.virtual import VirtualLoop
+from tests.support.virtual import VirtualLoop, virtual_time
 
 WEB = Identity(trust_domain="cluster.local", namespace="shop", account="web")
 BEGUN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -61,35 +61,34 @@ def renewals(
     directory: Path, monkeypatch: pytest.MonkeyPatch, *, life: int, seconds: float, wall: Callable[[float], float]
 ) -> list[float]:
     """Run a sidecar's renewals for some seconds; `wall` is the node's clock, off by how much at which second. Gives when it asked."""
-    loop = VirtualLoop()
-    authority = Authority(loop, life)
-    clock = SimpleNamespace(
-        time=lambda: BEGUN.timestamp() + loop.now + wall(loop.now - 1000),
-        monotonic=lambda: loop.now,
-        strftime=lambda *_: "",
-        gmtime=lambda _: None,
-    )
-    monkeypatch.setattr(client, "time", clock)
-    key, csr = make(str(WEB))
-    request = base64.b64decode(csr.partition(b"-----BEGIN CERTIFICATE REQUEST-----")[2].partition(b"-----END")[0])
+    with virtual_time() as loop:
+        authority = Authority(loop, life)
+        clock = SimpleNamespace(
+            time=lambda: BEGUN.timestamp() + loop.now + wall(loop.now - 1000),
+            monotonic=lambda: loop.now,
+            strftime=lambda *_: "",
+            gmtime=lambda _: None,
+        )
+        monkeypatch.setattr(client, "time", clock)
+        key, csr = make(str(WEB))
+        request = base64.b64decode(csr.partition(b"-----BEGIN CERTIFICATE REQUEST-----")[2].partition(b"-----END")[0])
 
-    async def make_key(_: str) -> KeyRequest:
-        await asyncio.sleep(HELPER_SECONDS)
-        return KeyRequest(key=key, csr=request)
+        async def make_key(_: str) -> KeyRequest:
+            await asyncio.sleep(HELPER_SECONDS)
+            return KeyRequest(key=key, csr=request)
 
-    monkeypatch.setattr(client, "make_key", make_key)
-    mesh = mesh_of(directory)
+        monkeypatch.setattr(client, "make_key", make_key)
+        mesh = mesh_of(directory)
 
-    async def live() -> None:
-        control = ControlPlane(mesh, Credentials(roots_pem=b""), cast("Any", None), cast("Any", None))
-        await control._renew(cast("Any", authority))
-        upkeep = asyncio.ensure_future(control._keep_fresh(cast("Any", authority)))
-        await asyncio.sleep(seconds)
-        upkeep.cancel()
-        await asyncio.wait([upkeep])
+        async def live() -> None:
+            control = ControlPlane(mesh, Credentials(roots_pem=b""), cast("Any", None), cast("Any", None))
+            await control._renew(cast("Any", authority))
+            upkeep = asyncio.ensure_future(control._keep_fresh(cast("Any", authority)))
+            await asyncio.sleep(seconds)
+            upkeep.cancel()
+            await asyncio.wait([upkeep])
 
-    loop.run_until_complete(live())
-    loop.close()
+        loop.run_until_complete(live())
     return [when - authority.issued[0] for when in authority.issued[1:]]
 
 
@@ -145,32 +144,31 @@ def test_renewal_that_breaks_costs_the_connection_and_not_the_sidecar(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renewal: Exception
 ) -> None:
     """Whatever goes wrong beside a stream, the sidecar serves on and connects anew."""
-    loop = VirtualLoop()
-    session = SimpleNamespace(connected=list, pending=list)
-    control = ControlPlane(mesh_of(tmp_path), Credentials(roots_pem=b""), cast("Any", session), cast("Any", None))
-    connections: list[float] = []
+    with virtual_time() as loop:
+        session = SimpleNamespace(connected=list, pending=list)
+        control = ControlPlane(mesh_of(tmp_path), Credentials(roots_pem=b""), cast("Any", session), cast("Any", None))
+        connections: list[float] = []
 
-    async def connect(_: object) -> Line:
-        connections.append(loop.now)
-        return Line({})
+        async def connect(_: object) -> Line:
+            connections.append(loop.now)
+            return Line({})
 
-    async def renew(_: object) -> None:
-        if control._stream is not None:
-            raise renewal
-        control._credentials.certificate_pem = b"c"
+        async def renew(_: object) -> None:
+            if control._stream is not None:
+                raise renewal
+            control._credentials.certificate_pem = b"c"
 
-    monkeypatch.setattr(control, "_connect", connect)
-    monkeypatch.setattr(control, "_renew", renew)
+        monkeypatch.setattr(control, "_connect", connect)
+        monkeypatch.setattr(control, "_renew", renew)
 
-    async def live() -> None:
-        running = asyncio.ensure_future(control.run())
-        await asyncio.sleep(60)
-        assert not running.done()
-        running.cancel()
-        await asyncio.wait([running])
+        async def live() -> None:
+            running = asyncio.ensure_future(control.run())
+            await asyncio.sleep(60)
+            assert not running.done()
+            running.cancel()
+            await asyncio.wait([running])
 
-    loop.run_until_complete(live())
-    loop.close()
+        loop.run_until_complete(live())
     assert len(connections) > 2
 
 
