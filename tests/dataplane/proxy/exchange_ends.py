@@ -235,7 +235,9 @@ class ClientEnd(End):
             found = [value for name, value, _ in head.headers if name == b"x-from"]
             if found:
                 ask.source = ask.tries[int(found[0])]
-                assert ask.source is ask.tries[-1], "an earlier try's answer was passed on"
+                # A server that does not read sees what it was sent after those that were sent it later.
+                since = [serve for serve in ask.tries[ask.source.index + 1 :] if not serve.late]
+                assert not since, "an earlier try's answer was passed on"
             ask.tunnel = bool(ask.protocol) and (head.status == 101 or (self.http2 and head.status < 300))
             ask.done = head.end
 

@@ -299,7 +299,7 @@ class World:
         words = ask.policy.on if ask.policy is not None else frozenset[str]()
         attempts = 1 + (ask.policy.attempts if ask.policy is not None else 0)
         assert len(ask.tries) <= attempts + 1, "more tries than declared"
-        if before.over == "refused" or serve.late or before.late:
+        if before.over == "refused" or serve.late or before.late or before.end.stalled:
             return  # when they were sent, and what was known then, is not known here
         if before.status:
             assert before.status in _statuses(words) or _GRPC.get(before.grpc_status) in words
