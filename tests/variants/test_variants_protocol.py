@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = ROOT / "tests" / "dataplane" / "protocol"
+FLOW = str(ROOT / "tests" / "dataplane" / "proxy" / "test_proxy_flow.py")
 
 # Runs pytest with the sources in place of the compiled modules; Hypothesis does little, for this proves sameness, not more.
 RUNNER = """
@@ -37,13 +38,24 @@ def compiled() -> list[str]:
     return sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in found)
 
 
-def test_sources_give_the_answers_the_compiled_modules_give() -> None:
-    """All plays, tables and vectors of the protocol, uncompiled."""
-    files = [str(p) for p in sorted(PROTOCOL.glob("test_*.py")) if not any(word in p.stem for word in ELSEWHERE)]
-    command = [sys.executable, "-c", RUNNER, "-x", "-q", "-p", "no:asyncio", "-W", "ignore", "-k", QUICK, *files]
+def uncompiled(*arguments: str) -> str:
+    """Run tests with the sources in place of the compiled modules; return what pytest says, and fail where it does."""
+    command = [sys.executable, "-c", RUNNER, "-x", "-p", "no:asyncio", "-W", "ignore", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
 
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_sources_give_the_answers_the_compiled_modules_give() -> None:
+    """All plays, tables and vectors of the protocol, uncompiled."""
+    files = [str(p) for p in sorted(PROTOCOL.glob("test_*.py")) if not any(word in p.stem for word in ELSEWHERE)]
+    uncompiled("-q", "-k", QUICK, *files)
+
+
+def test_flow_machine_finds_what_is_planted_uncompiled() -> None:
+    """What is compiled cannot be taken apart, so there the test of it is left out."""
+    assert "\n1 passed" in uncompiled("-k", "inside_a_chunk_line", FLOW)
 
 
 def test_this_run_uses_the_compiled_modules_where_there_are_any() -> None:

@@ -470,7 +470,9 @@ HttpMachine.TestCase.settings = bounded(600, 40)
 TestHttp = HttpMachine.TestCase
 
 
-@pytest.mark.skipif(connection.__file__.endswith(".so"), reason="what is compiled cannot be taken apart")
+@pytest.mark.skipif(
+    connection.__file__.endswith(".so"), reason="what is compiled cannot be taken apart: tests/variants runs it"
+)
 def test_machine_finds_an_upload_that_stops_where_a_read_ended_inside_a_chunk_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
