@@ -52,9 +52,8 @@ class Telling:
     def answer(self, address: str, query: Mapping[str, str]) -> bytes:
         """Add what workloads use, as far as that changed since the other asked this process last; raises FullError."""
         self.budgets.spend(self._whose(address), time.monotonic())
-        since = query.get("since", "")[
-            :18
-        ]  # a longer number is no revision, and beyond 4,300 digits nothing Python reads
+        # A longer number is no revision, and beyond 4,300 digits nothing Python reads.
+        since = query.get("since", "")[:18]
         known = int(since) if query.get("instance") == self.instance and since.isdecimal() else 0
         revision, lists = self._source.warm.told_since(known)
         warm = [(namespace, workload, names) for (namespace, workload), names in lists.items()]

@@ -69,7 +69,8 @@ class Collector:
     """The garbage collector, which stops everything while it looks at what it tracks.
 
     What outlives a full collection is left out of the next ones, so each looks at what came since the one before and none at a whole cluster and thousands of streams. Most things are freed by
-    their counts in any case; of cycles those are freed that end before they have outlived one, and the others by a look at everything: once an hour at most, and only if more is kept than after the last.
+    their counts in any case; of cycles those are freed that end before they have outlived one, and the others by a look at everything: once an hour at most, and only if a quarter more is kept
+    than after the last.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from controlplane.inject.optin import namespace_words, own_word, untouched
 from controlplane.inject.workload import owner_of
+from controlplane.model.workloads import ENDED
 from meshapi import names
 from tulle.claims import Claim, claim, some
 from tulle.kube import Kube, KubeError
@@ -24,7 +25,6 @@ Object = dict[str, Any]
 
 PATIENCE = 5.0
 """Seconds the pod may take; API servers wait longer for a webhook, but whoever checks wants to know now."""
-_ENDED = frozenset({"Succeeded", "Failed"})
 _ANNOTATED = "annotated-namespaces.inject.tulle.dev"
 """The webhook that is there when annotations of namespaces count."""
 
@@ -136,7 +136,7 @@ class _Words:
         for one, pod in look.pods.items():
             metadata, spec = pod["metadata"], pod.get("spec") or {}
             annotations = metadata.get("annotations") or {}
-            ended = metadata.get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in _ENDED
+            ended = metadata.get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in ENDED
             if (
                 is_injected(pod)
                 or names.SKIPPED in annotations
