@@ -78,6 +78,7 @@ def of(parts: Parts) -> Report:
             "authority": authority(parts),
             "feed": feed(parts),
             "unwritten": unwritten(parts),
+            "timing": timing(parts),
         },
     )
 
@@ -216,6 +217,7 @@ def _proxy(parts: Parts, stream: Stream) -> Json:
         "namespace": peer.namespace,
         "identity": peer.identity,
         "workload": peer.workload,
+        "waiting_seconds": round(time.monotonic() - stream.waiting_since, 3) if stream.waiting_since else 0.0,
         "connected_since": dt.datetime.fromtimestamp(stream.since, dt.UTC).isoformat(timespec="milliseconds"),
         "version": peer.version or peer.user_agent,
         "contract": peer.contract,
@@ -255,6 +257,19 @@ def unwritten(parts: Parts) -> list[Json]:
         {"what": one.what, "seconds": round(one.seconds, 1), "error": one.why or None}
         for one in parts.writer.stuck()[:MAX_BROKEN]
     ]
+
+
+def timing(parts: Parts) -> Json:
+    """How late the loop woke and how long acknowledgements took since this process began, for who looks twice."""
+    late, acknowledged = parts.lag.late, parts.hub.acknowledged
+    return {
+        "watched_seconds": round(parts.lag.watched, 3),
+        "late_seconds": round(late.sum, 3),
+        "woken_late": late.over(0.25),
+        "woken_very_late": late.over(1.0),
+        "acknowledged": acknowledged.count,
+        "acknowledged_late": acknowledged.over(2.5),
+    }
 
 
 def authority(parts: Parts) -> Json:

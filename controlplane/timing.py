@@ -42,6 +42,10 @@ class Histogram:
         """How many were counted."""
         return sum(self._counts)
 
+    def over(self, bound: float) -> int:
+        """How many were longer than one of `BOUNDS`."""
+        return sum(self._counts[BOUNDS.index(bound) + 1 :])
+
     def buckets(self) -> Iterator[tuple[str, int]]:
         """By upper bound, as Prometheus writes it, how many were not longer."""
         total = 0
@@ -55,14 +59,18 @@ class LoopLag:
 
     def __init__(self) -> None:
         self.late = Histogram()
+        self.watched = 0.0
+        """Seconds it has watched for."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
         clock = asyncio.get_running_loop().time
         while True:
-            due = clock() + WAKE_SECONDS
+            began = clock()
             await asyncio.sleep(WAKE_SECONDS)
-            self.late.observe(max(clock() - due, 0.0))
+            slept = clock() - began
+            self.watched += slept
+            self.late.observe(max(slept - WAKE_SECONDS, 0.0))
 
 
 class Collector:

@@ -24,6 +24,11 @@ class PushQueue:
         self._ended = False
         self._some = asyncio.Event()
 
+    @property
+    def waiting_since(self) -> float:
+        """When the oldest change that is pending was seen; 0 where there is none."""
+        return self.seen if self._pending else 0.0
+
     def add(self, keys: Iterable[Key], seen: float = 0.0) -> None:
         """Merge changed resources into the pending push; `seen` is when the change behind them was, by the loop's clock."""
         if not self._pending:

@@ -82,6 +82,13 @@ class Stream:
         """Names subscribed to, of all types."""
         self.conversation = Conversation(source.catalogue(peer, self.queue.add), delta=delta, listener=self)
 
+    @property
+    def waiting_since(self) -> float:
+        """When the oldest change was seen that this client has not answered yet, by the loop's clock; 0 where it has answered all."""
+        subscriptions = self.conversation.subscriptions.values()
+        found = (self.queue.waiting_since, *(each.waiting_since for each in subscriptions))
+        return min(filter(None, found), default=0.0)
+
     def named(self, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
         """Names were subscribed to, or let go."""
         self._hub.interest(self, type_, added, dropped)

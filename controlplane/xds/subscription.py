@@ -87,6 +87,11 @@ class Subscription:
         """Nonce of the oldest response that was neither accepted nor refused; empty when there is none."""
         return next(iter(self._inflight), "")
 
+    @property
+    def waiting_since(self) -> float:
+        """When the oldest change was seen that was sent and neither accepted nor refused; 0 where there is none."""
+        return min(self._seen.values(), default=0.0)
+
     def lacks(self, name: str, version: str) -> bool:
         """Tell whether this client was not sent that version of a resource it subscribes to."""
         seen = self.progress.get(name)
@@ -118,20 +123,21 @@ class Subscription:
 
     def _acknowledge(self, request: Ask) -> None:
         batch = self._inflight.pop(request.nonce, None)
-        self.settled = self._seen.pop(request.nonce, 0.0) if request.error is None else 0.0
+        seen = self._seen.pop(request.nonce, 0.0)
+        self.settled = seen if request.error is None else 0.0
         if batch is None:
             return
         refused = set(self._named_in(batch, request.error))
         for name, version in batch.items():
-            seen = self.progress.get(name)
-            if seen is None:
+            progress = self.progress.get(name)
+            if progress is None:
                 continue
             if name in refused:
-                seen.nacked, seen.reason = version, (request.error or "refused without a reason")[:MAX_REASON]
+                progress.nacked, progress.reason = version, (request.error or "refused without a reason")[:MAX_REASON]
             elif request.error is None:
-                seen.acked = version
-                if seen.nacked:
-                    seen.nacked = seen.reason = ""
+                progress.acked = version
+                if progress.nacked:
+                    progress.nacked = progress.reason = ""
 
     @staticmethod
     def _named_in(batch: Mapping[str, str], error: str | None) -> list[str]:

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.timeout(180)
 WITHIN = 10.0
 """Seconds `tulle check` has to tell of an outage."""
 API_PORT = 6443
+SOON = "what changes is acknowledged by every sidecar in time"
 HOLDS = "every sidecar holds the destinations the cluster has"
 TRUSTS = "every sidecar trusts what the control plane trusts"
 CONNECTED = "every sidecar is connected"
@@ -90,9 +91,12 @@ def test_sidecar_that_is_cut_off_has_frozen_destinations_and_a_stale_bundle(worl
 
     assert "party/caller: party/other:8080 lacks " in found[HOLDS]
     assert "party/caller has a stale bundle" in found[TRUSTS]
+    assert "party/caller: a change has waited for " in found[SOON]
     world.cluster.mend()
     # Its old stream looks alive to both ends for a while, and is then made anew: the next test would meet that.
-    world.party.until(lambda: not {HOLDS, TRUSTS, CONNECTED} & told(world).keys(), 60, "a sidecar that follows again")
+    world.party.until(
+        lambda: not {HOLDS, TRUSTS, CONNECTED, SOON} & told(world).keys(), 60, "a sidecar that follows again"
+    )
 
 
 def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stale(world: World, plane: str) -> None:

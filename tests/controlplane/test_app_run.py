@@ -123,6 +123,26 @@ async def test_control_plane_comes_up_serves_follows_kopf_and_ends() -> None:
     assert lease["spec"]["holderIdentity"] == ""
 
 
+async def test_change_that_waits_for_its_acknowledgement_is_shown_with_its_age() -> None:
+    """What was asked for is no change; and one that is acknowledged waits no more."""
+    async with kube_server() as kube:
+        shop(kube)
+        async with running(kube) as mesh, mesh.channel() as channel:
+            client = DeltaClient(channel)
+            await client.ask(Type.ROUTES, "shop/web:80")
+            (stream,) = mesh.app.hub.streams
+            assert not stream.waiting_since
+            kube.put(mo.route("all", {"backendRefs": [mo.to("api")]}))
+            pushed = await client.receive()
+            (proxy,) = json.loads((await mesh.admin("/proxies"))[1])["proxies"]
+            assert 0 < proxy["waiting_seconds"] < 10
+            await client.send(pushed.type_url, response_nonce=pushed.nonce)
+            await until(lambda: not stream.waiting_since)
+            timing = json.loads((await mesh.admin("/snapshot"))[1])["timing"]
+            assert (timing["acknowledged"], timing["acknowledged_late"]) == (1, 0)
+            assert timing["watched_seconds"] > 0
+
+
 async def test_second_replica_serves_the_same_issuer_and_does_not_write() -> None:
     """Every replica serves; one leads; roots are one."""
     async with kube_server() as kube:

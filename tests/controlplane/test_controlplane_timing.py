@@ -11,7 +11,7 @@ import weakref
 import pytest
 
 from controlplane import timing
-from controlplane.timing import Collector, Histogram, LoopLag
+from controlplane.timing import WAKE_SECONDS, Collector, Histogram, LoopLag
 from controlplane.xds.debounce import Debounce
 from controlplane.xds.pace import TURNS, Pace
 from tests.support.parts import running
@@ -27,6 +27,7 @@ def test_histogram_counts_by_bucket_and_keeps_the_longest() -> None:
     buckets = dict(found.buckets())
     assert (buckets["0.001"], buckets["0.025"], buckets["0.05"], buckets["10"], buckets["+Inf"]) == (2, 2, 3, 3, 4)
     assert (found.count, found.longest, found.sum) == (4, 99.0, pytest.approx(99.0315))
+    assert (found.over(0.001), found.over(0.025), found.over(0.05), found.over(10.0)) == (2, 2, 1, 1)
 
 
 async def test_loop_that_is_held_is_seen() -> None:
@@ -41,6 +42,7 @@ async def test_loop_that_is_held_is_seen() -> None:
         await until(lambda: lag.late.count > seen)
 
     assert lag.late.longest >= 0.2
+    assert lag.watched >= lag.late.sum + 3 * WAKE_SECONDS
 
 
 def test_collections_are_heard_of_and_what_is_settled_is_looked_at_no_more() -> None:

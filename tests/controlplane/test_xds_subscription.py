@@ -133,6 +133,19 @@ def test_oldest_response_without_a_word_is_known_until_it_is_answered() -> None:
     assert subscription.unacknowledged == ""
 
 
+def test_change_waits_until_it_is_accepted_or_refused() -> None:
+    """An answer to a request is no change."""
+    subscription = Subscription(delta=True)
+    subscription.ask(ask("a"))
+    nonces = [subscription.sent({"a": "1"}, seen=seen) for seen in (0.0, 7.0, 8.0)]
+
+    assert subscription.waiting_since == 7.0
+    subscription.ask(ask(nonce=nonces[1], error="no"))
+    assert (subscription.waiting_since, subscription.settled) == (8.0, 0.0)
+    subscription.ask(ask(nonce=nonces[2]))
+    assert (subscription.waiting_since, subscription.settled) == (0.0, 8.0)
+
+
 def test_refusal_keeps_the_last_good_version_and_names_the_resource() -> None:
     """The sentence belongs to the resource it mentions; others of the response are left alone."""
     subscription = Subscription(delta=True)

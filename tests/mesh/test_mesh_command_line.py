@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import signal
+import subprocess
 import time
 from typing import Any
 
@@ -142,6 +143,34 @@ def test_check_names_a_sidecar_that_stands_still(mesh: Mesh, shop: Kube) -> None
 
     mute = found["the sidecars answer"]
     assert (mute["status"], f"{shop.namespace}/frozen: " in mute["detail"]) == ("failed", True), mute
+    assert took <= 10
+
+
+HOLD = (
+    "import os,signal,time\n"
+    "name=lambda pid: open(f'/proc/{pid}/cmdline','rb').read()\n"
+    "found=[int(p) for p in os.listdir('/proc') if p.isdigit() and int(p)!=os.getpid() and b'/tulle-controlplane' in name(p)]\n"
+    "print('held',flush=True)\n"
+    "for _ in range(14):\n"
+    " for number,seconds in ((signal.SIGSTOP,0.7),(signal.SIGCONT,0.15)):\n"
+    "  for pid in found: os.kill(pid,number)\n"
+    "  time.sleep(seconds)\n"
+)
+"""Holds whatever the program does for 0.7 s of each 0.85 s, for twelve seconds."""
+
+
+def test_check_says_that_the_control_plane_s_loop_is_held(mesh: Mesh) -> None:
+    """It answers all who call, each of them late."""
+    replica = mesh.system.get("pods", "-l", "app.kubernetes.io/name=tulle")["items"][0]["metadata"]["name"]
+    command = mesh.system.command("exec", replica, "--", "python", "-c", HOLD)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holding:
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == b"held\n"
+        began = time.monotonic()
+        found = claims(mesh)["nothing holds the control plane's loop"]
+        took = time.monotonic() - began
+
+    assert (found["status"], f"{replica}: its loop was held for " in found["detail"]) == ("failed", True), found
     assert took <= 10
 
 

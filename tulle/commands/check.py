@@ -1,7 +1,7 @@
 """`tulle check`: is this a cluster Tulle can go into, and if it is there, is the mesh well.
 
 In: what the API server, the control plane and the sidecars say, twice. Out: a line for each claim, ✓ where it holds, ‼ where it limps, ✗ where it does not, with
-what to do. Exit code 1 when a claim does not hold. The claims are functions of facts: `claims` of objects, `proofs`, `blaming`, `trusting` and `opting` of two looks.
+what to do. Exit code 1 when a claim does not hold. The claims are functions of facts: `claims` of objects, `proofs`, `pacing`, `blaming`, `trusting` and `opting` of two looks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 
-from tulle import blaming, claims, greeting, looks, opting, output, proofs, trusting
+from tulle import blaming, claims, greeting, looks, opting, output, pacing, proofs, trusting
 from tulle.cli import Target
 from tulle.kube import Kube
 from tulle.lookup import SYSTEM_SELECTOR
@@ -84,6 +84,7 @@ def _of_mesh(kube: Kube, system: str, deployment: claims.Object, seconds: float)
         opting.of_trial(trial),
         opting.of_pods(first, second, namespaces, facts.mutating, system),
         *proofs.of_looks(first, second),
+        *pacing.of_time(first, second),
         *blaming.of_errors(first, second),
         greeting.of_greetings(second, greeted, again),
     ]
