@@ -1,7 +1,7 @@
 """The control plane: what is written in Kubernetes, told to every sidecar. One way, arrow by arrow.
 
-feed/       Kubernetes -> raw objects, one store
-ingest/     raw objects -> model/, the frozen nouns; user mistakes become problems in sentences
+feed/       Kubernetes -> objects as far as they are read, one store
+ingest/     objects -> model/, the frozen nouns; user mistakes become problems in sentences
 compiler/   model -> MeshSnapshot: who serves what where, how requests are routed, which mTLS mode holds
 resources/  snapshot -> xDS resources, one by name, as docs/xds-contract.md says
 xds/        resources -> gRPC streams (delta and state of the world), ACK and NACK

@@ -1,6 +1,6 @@
 """Where callers are, as far as this replica knows: whose an address is, and on which node a pod runs.
 
-In: the store of raw objects and the snapshot in force. Out: a `Who` to count by. An address nobody is known to have stands for a node of its own: pods the feed has
+In: the store of objects and the snapshot in force. Out: a `Who` to count by. An address nobody is known to have stands for a node of its own: pods the feed has
 not brought yet, and whatever hides behind a translated address. Refuses nothing.
 """
 

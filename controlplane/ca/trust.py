@@ -155,7 +155,7 @@ class Trust:
         """Call back when issuer or roots change."""
         self._listeners.append(listener)
 
-    def apply(self, kind: str, obj: dict[str, Any]) -> None:
+    def apply(self, kind: str, obj: Mapping[str, Any]) -> None:
         """Take in a Secret or a ConfigMap as it is now."""
         at, data = (kind, obj["metadata"]["name"]), obj.get("data") or {}
         try:
@@ -185,7 +185,7 @@ class Trust:
         trial.prove(issuer, self._settings.trust_domain, self._settings.dns_names, now=self.now())
         return Held(issuer=issuer, data=data)
 
-    def _take_kept(self, obj: dict[str, Any], data: dict[str, str]) -> None:
+    def _take_kept(self, obj: Mapping[str, Any], data: dict[str, str]) -> None:
         self.record = _recorded(obj, self.record)
         self.kept_data = data
         self.kept = self._proved(data)
@@ -334,7 +334,7 @@ class Source:
         self.name = name
         self._trust = trust
 
-    def apply(self, kind: str, obj: dict[str, Any], /) -> None:
+    def apply(self, kind: str, obj: Mapping[str, Any], /) -> None:
         """It is there, or changed."""
         self._trust.apply(kind, obj)
 
@@ -348,7 +348,7 @@ class Source:
             self._trust.absent(kind, self.name)
 
 
-def _recorded(secret: dict[str, Any], before: Record) -> Record:
+def _recorded(secret: Mapping[str, Any], before: Record) -> Record:
     """Read the record beside an issuer; one that somebody spoiled is as it was before, and written again with the next step."""
     said = (secret["metadata"].get("annotations") or {}).get(names.ROOT_CHANGE)
     try:

@@ -2,11 +2,13 @@
 
 feed.py        all kinds at once: what is known, what is waited for, what cannot be read
 kinds.py       which kinds are followed, in which versions
-shapes.py      which of their fields are kept
+record.py      Record: fields that nobody can change, and that the garbage collector does not track
+shapes.py      of each kind the fields that are kept
+keeping.py     a decoded object made into that: what nobody reads left out, what many say held once
 discovery.py   in which version a custom kind is followed, by its definition
 reflector.py   list and watch one kind into the store
 health.py      how the feed of one kind goes
-objects.py     ObjectStore: raw objects by kind and place, and who is told of a change
+objects.py     ObjectStore: objects by kind and place, and who is told of a change
 namespaces.py  what a namespace says of its pods, from the store, else from the API server
 versions.py    whether API server and kubelets know native sidecars
 """

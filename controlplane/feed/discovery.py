@@ -43,7 +43,7 @@ class ServedVersion:
             return ""
         return f"it is served as {', '.join(self.offered)}, and can be read as {', '.join(self._kind.versions)}"
 
-    def apply(self, _kind: str, definition: dict[str, Any], /) -> None:
+    def apply(self, _kind: str, definition: Mapping[str, Any], /) -> None:
         """Take in the definition as it is now."""
         self._choose(served(definition))
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from controlplane.feed import shapes
+from controlplane.feed.keeping import kept
 from meshapi import names
 
 GATEWAY = "gateway.networking.k8s.io"
@@ -48,27 +47,11 @@ class Kind:
         """Group and version, as paths have them."""
         return f"{self.group}/{version}" if self.group else version
 
-    def plain(self, obj: Any) -> dict[str, Any]:
-        """Turn a decoded struct into the dict the store keeps: no version (it is no news), and only the words that are read."""
-        metadata = obj.metadata
-        metadata.resource_version = None
-        if isinstance(metadata, shapes.Worded):
-            metadata.labels = _kept(metadata.labels, self.labels)
-            metadata.annotations = _kept(metadata.annotations, self.annotations)
-        if isinstance(obj, shapes.Workload | shapes.Rollout):
-            template = obj.spec.template.metadata if obj.spec and obj.spec.template else None
-            if template is not None:
-                template.labels = _kept(template.labels, _WORDS)
-                template.annotations = _kept(template.annotations, _WORDS)
-        kept: dict[str, Any] = msgspec.to_builtins(obj)
-        return kept
+    def kept(self, obj: Any) -> Any:
+        """Leave of a decoded object what the store keeps."""
+        return kept(obj, self.labels, self.annotations)
 
 
-def _kept(words: dict[str, str] | None, read: frozenset[str]) -> dict[str, str] | None:
-    return {word: words[word] for word in words if word in read} or None if words else None
-
-
-_WORDS = frozenset({names.INJECT, names.INJECTED_BY})
 _POD_LABELS = frozenset(
     {
         names.MESH_LABEL,

@@ -1,4 +1,4 @@
-"""The raw objects of the cluster as far as the mesh reads them, and who is told of those that changed.
+"""The objects of the cluster as far as the mesh reads them, each a record of its kind's shape, and who is told of those that changed.
 
 In: `apply`, `remove` and `retain` from the reflectors and from nobody else, in any order, repeated or not. Out: objects by kind, and to
 listeners a `Ref` for each change that matters. One mutator, this class; objects are never changed in
@@ -16,7 +16,8 @@ from controlplane.feed.kinds import CONFIGURED
 
 log = logging.getLogger(__name__)
 
-Object = dict[str, Any]
+Object = Mapping[str, Any]
+"""A `Record`, by the API's names."""
 
 TOLD = frozenset(kind.name for kind in CONFIGURED)
 """Kinds whose status says what the mesh made of them: it is the writer's business, and no news to the mesh. That of all others is."""
@@ -40,7 +41,7 @@ def ref_of(kind: str, obj: Mapping[str, Any]) -> Ref:
 
 
 class ObjectStore:
-    """Raw objects by kind and place."""
+    """Objects by kind and place."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[tuple[str, str], Object]] = {}
@@ -102,5 +103,5 @@ class ObjectStore:
                 log.exception(words, exc_info=self._defect != known)
 
 
-def _essence(kind: str, obj: Object) -> Object:
+def _essence(kind: str, obj: Object) -> object:
     return {key: value for key, value in obj.items() if key != "status"} if kind in TOLD else obj

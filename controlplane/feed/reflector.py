@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Where objects go; ObjectStore is one."""
 
-    def apply(self, kind: str, obj: dict[str, Any], /) -> object:
+    def apply(self, kind: str, obj: Mapping[str, Any], /) -> object:
         """An object is there, or changed."""
 
     def remove(self, kind: str, namespace: str, name: str, /) -> object:
@@ -126,13 +126,13 @@ class Reflector:
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _list(self) -> None:
-        objects: list[dict[str, Any]] = []
+        objects: list[Any] = []
         version = ""
         try:
             async for raw in self._cluster.pages(self._path, self._params):
                 page: Any = msgspec.json.decode(raw, type=self._page)
                 version = page.metadata.resource_version
-                objects.extend(self._kind.plain(obj) for obj in page.items)
+                objects.extend(self._kind.kept(obj) for obj in page.items)
                 Collector.keep()
         except ApiError as error:
             if error.code == 410:
@@ -185,7 +185,7 @@ class Reflector:
         if event.type == "DELETED":
             self._sink.remove(self._kind.name, metadata.namespace or "", metadata.name)
         else:
-            self._sink.apply(self._kind.name, self._kind.plain(obj))
+            self._sink.apply(self._kind.name, self._kind.kept(obj))
 
     def _failed(self, error: Exception) -> None:
         text = str(error) if isinstance(error, ApiError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Which fields of an object are kept: those somebody reads, and no others.
+"""What an object is in the store: a record of the fields somebody reads, and no others.
 
 A 4 KB pod becomes a few hundred bytes, and an object in which nothing differs that is read is no change. A field that is read must be named here, and
 one that is named must be read (tests/controlplane/test_feed_shapes.py looks). Routes and Tulle's own kinds keep all of their `spec`, since what cannot be
@@ -11,15 +11,13 @@ from typing import Any
 
 import msgspec
 
+from controlplane.feed.record import Record
+
 Text = str | None
 Texts = dict[str, str] | None
 
 
-class _Shape(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
-    pass
-
-
-class Meta(_Shape):
+class Meta(Record, frozen=True):
     """What every object is known by."""
 
     name: str = ""
@@ -27,21 +25,21 @@ class Meta(_Shape):
     resource_version: Text = None
 
 
-class Worded(Meta):
+class Worded(Meta, frozen=True):
     """Metadata with the labels and annotations somebody reads."""
 
     labels: Texts = None
     annotations: Texts = None
 
 
-class Judged(Meta):
+class Judged(Meta, frozen=True):
     """Metadata of what its author is told about."""
 
     generation: int | None = None
     creation_timestamp: Text = None
 
 
-class Owner(_Shape):
+class Owner(Record, frozen=True):
     """The controller of a Pod."""
 
     kind: str = ""
@@ -49,14 +47,14 @@ class Owner(_Shape):
     controller: bool | None = None
 
 
-class PodMeta(Worded):
+class PodMeta(Worded, frozen=True):
     """Metadata of a Pod."""
 
-    owner_references: list[Owner] | None = None
+    owner_references: tuple[Owner, ...] | None = None
     creation_timestamp: Text = None
 
 
-class Port(_Shape):
+class Port(Record, frozen=True):
     """A port of a container."""
 
     container_port: int = 0
@@ -64,44 +62,44 @@ class Port(_Shape):
     protocol: Text = None
 
 
-class Container(_Shape):
+class Container(Record, frozen=True):
     """A container, as far as the network sees it."""
 
     name: str = ""
-    ports: list[Port] | None = None
+    ports: tuple[Port, ...] | None = None
 
 
-class Named(_Shape):
+class Named(Record, frozen=True):
     """A container of a pod's start; one of them may be the sidecar."""
 
     name: str = ""
 
 
-class PodSpec(_Shape):
+class PodSpec(Record, frozen=True):
     """Where and as whom a pod runs."""
 
     node_name: Text = None
     service_account_name: Text = None
     host_network: bool | None = None
-    containers: list[Container] | None = None
-    init_containers: list[Named] | None = None
+    containers: tuple[Container, ...] | None = None
+    init_containers: tuple[Named, ...] | None = None
 
 
-class PodIP(_Shape):
+class PodIP(Record, frozen=True):
     """One address of a pod."""
 
     ip: str = ""
 
 
-class PodStatus(_Shape):
+class PodStatus(Record, frozen=True):
     """A pod's addresses, and whether it has ended."""
 
     phase: Text = None
     pod_ip: Text = msgspec.field(default=None, name="podIP")
-    pod_ips: list[PodIP] | None = msgspec.field(default=None, name="podIPs")
+    pod_ips: tuple[PodIP, ...] | None = msgspec.field(default=None, name="podIPs")
 
 
-class Pod(_Shape):
+class Pod(Record, frozen=True):
     """A workload instance."""
 
     metadata: PodMeta
@@ -109,7 +107,7 @@ class Pod(_Shape):
     status: PodStatus | None = None
 
 
-class ServicePort(_Shape):
+class ServicePort(Record, frozen=True):
     """A port of a Service."""
 
     port: int = 0
@@ -118,38 +116,38 @@ class ServicePort(_Shape):
     app_protocol: Text = None
 
 
-class ServiceSpec(_Shape):
+class ServiceSpec(Record, frozen=True):
     """What a Service promises."""
 
     type: Text = None
     cluster_ip: Text = msgspec.field(default=None, name="clusterIP")
-    cluster_ips: list[str] | None = msgspec.field(default=None, name="clusterIPs")
-    ports: list[ServicePort] | None = None
-    external_ips: list[str] | None = msgspec.field(default=None, name="externalIPs")
+    cluster_ips: tuple[str, ...] | None = msgspec.field(default=None, name="clusterIPs")
+    ports: tuple[ServicePort, ...] | None = None
+    external_ips: tuple[str, ...] | None = msgspec.field(default=None, name="externalIPs")
     internal_traffic_policy: Text = None
     session_affinity: Text = None
 
 
-class Ingress(_Shape):
+class Ingress(Record, frozen=True):
     """One address of a load balancer."""
 
     ip: Text = None
     ip_mode: Text = None
 
 
-class LoadBalancer(_Shape):
+class LoadBalancer(Record, frozen=True):
     """What a load balancer was given."""
 
-    ingress: list[Ingress] | None = None
+    ingress: tuple[Ingress, ...] | None = None
 
 
-class ServiceStatus(_Shape):
+class ServiceStatus(Record, frozen=True):
     """Where else a Service is reached."""
 
     load_balancer: LoadBalancer | None = None
 
 
-class Service(_Shape):
+class Service(Record, frozen=True):
     """A name and address for pods."""
 
     metadata: Worded
@@ -157,7 +155,7 @@ class Service(_Shape):
     status: ServiceStatus | None = None
 
 
-class Ready(_Shape):
+class Ready(Record, frozen=True):
     """Conditions of an endpoint."""
 
     ready: bool | None = None
@@ -165,7 +163,7 @@ class Ready(_Shape):
     terminating: bool | None = None
 
 
-class Target(_Shape):
+class Target(Record, frozen=True):
     """The pod behind an endpoint."""
 
     kind: Text = None
@@ -173,23 +171,23 @@ class Target(_Shape):
     name: Text = None
 
 
-class Hint(_Shape):
+class Hint(Record, frozen=True):
     """A zone or node whose callers an endpoint is meant for."""
 
     name: str = ""
 
 
-class Hints(_Shape):
+class Hints(Record, frozen=True):
     """Whose callers an endpoint is meant for, as the EndpointSlice controller decided."""
 
-    for_zones: list[Hint] | None = None
-    for_nodes: list[Hint] | None = None
+    for_zones: tuple[Hint, ...] | None = None
+    for_nodes: tuple[Hint, ...] | None = None
 
 
-class Endpoint(_Shape):
+class Endpoint(Record, frozen=True):
     """One address set of an EndpointSlice."""
 
-    addresses: list[str] | None = None
+    addresses: tuple[str, ...] | None = None
     conditions: Ready | None = None
     node_name: Text = None
     zone: Text = None
@@ -197,7 +195,7 @@ class Endpoint(_Shape):
     target_ref: Target | None = None
 
 
-class SlicePort(_Shape):
+class SlicePort(Record, frozen=True):
     """A port all endpoints of a slice share."""
 
     name: Text = None
@@ -205,48 +203,48 @@ class SlicePort(_Shape):
     protocol: Text = None
 
 
-class EndpointSlice(_Shape):
+class EndpointSlice(Record, frozen=True):
     """Some of the endpoints of a Service."""
 
     metadata: Worded
     address_type: Text = None
-    endpoints: list[Endpoint] | None = None
-    ports: list[SlicePort] | None = None
+    endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[SlicePort, ...] | None = None
 
 
-class Namespace(_Shape):
+class Namespace(Record, frozen=True):
     """What a namespace says of its pods."""
 
     metadata: Worded
 
 
-class NodeInfo(_Shape):
+class NodeInfo(Record, frozen=True):
     """A node's software."""
 
     kubelet_version: Text = None
 
 
-class NodeCondition(_Shape):
+class NodeCondition(Record, frozen=True):
     """Whether a node is ready, among other things."""
 
     type: str = ""
     status: str = ""
 
 
-class NodeStatus(_Shape):
+class NodeStatus(Record, frozen=True):
     """What a node says of itself."""
 
     node_info: NodeInfo | None = None
-    conditions: list[NodeCondition] | None = None
+    conditions: tuple[NodeCondition, ...] | None = None
 
 
-class NodeSpec(_Shape):
+class NodeSpec(Record, frozen=True):
     """Whether pods may be put on a node."""
 
     unschedulable: bool | None = None
 
 
-class Node(_Shape):
+class Node(Record, frozen=True):
     """Where pods run."""
 
     metadata: Worded
@@ -254,7 +252,7 @@ class Node(_Shape):
     status: NodeStatus | None = None
 
 
-class Configured(_Shape):
+class Configured(Record, frozen=True):
     """A route or one of Tulle's own kinds: what its author wrote, and what is told about it."""
 
     metadata: Judged
@@ -262,115 +260,115 @@ class Configured(_Shape):
     status: Any = None
 
 
-class WorkloadMeta(Worded):
+class WorkloadMeta(Worded, frozen=True):
     """Metadata of a workload."""
 
     generate_name: Text = None
     deletion_timestamp: Text = None
 
 
-class TemplateMeta(_Shape):
+class TemplateMeta(Record, frozen=True):
     """The words of a pod template."""
 
     labels: Texts = None
     annotations: Texts = None
 
 
-class Template(_Shape):
+class Template(Record, frozen=True):
     """A pod template."""
 
     metadata: TemplateMeta | None = None
 
 
-class WorkloadSpec(_Shape):
+class WorkloadSpec(Record, frozen=True):
     """What a workload makes its pods of."""
 
     template: Template | None = None
 
 
-class Workload(_Shape):
+class Workload(Record, frozen=True):
     """A Deployment, StatefulSet or DaemonSet."""
 
     metadata: WorkloadMeta
     spec: WorkloadSpec | None = None
 
 
-class Reference(_Shape):
+class Reference(Record, frozen=True):
     """Another object of the same namespace."""
 
     kind: str = ""
     name: str = ""
 
 
-class RolloutSpec(_Shape):
+class RolloutSpec(Record, frozen=True):
     """What an Argo Rollout makes its pods of: a template of its own, or another workload's."""
 
     template: Template | None = None
     workload_ref: Reference | None = None
 
 
-class Rollout(_Shape):
+class Rollout(Record, frozen=True):
     """An Argo Rollout."""
 
     metadata: WorkloadMeta
     spec: RolloutSpec | None = None
 
 
-class WebhookService(_Shape):
+class WebhookService(Record, frozen=True):
     """Whom the API server calls."""
 
     name: str = ""
     namespace: str = ""
 
 
-class ClientConfig(_Shape):
+class ClientConfig(Record, frozen=True):
     """How the API server calls, and whom it trusts."""
 
     ca_bundle: Text = None
     service: WebhookService | None = None
 
 
-class Webhook(_Shape):
+class Webhook(Record, frozen=True):
     """One webhook of a configuration."""
 
     name: str = ""
     client_config: ClientConfig | None = None
 
 
-class WebhookConfiguration(_Shape):
+class WebhookConfiguration(Record, frozen=True):
     """A registration of webhooks."""
 
     metadata: Meta
-    webhooks: list[Webhook] | None = None
+    webhooks: tuple[Webhook, ...] | None = None
 
 
-class Version(_Shape):
+class Version(Record, frozen=True):
     """One version of a kind."""
 
     name: str = ""
     served: bool = False
 
 
-class Condition(_Shape):
+class Condition(Record, frozen=True):
     """One condition of a definition."""
 
     type: str = ""
     status: str = ""
 
 
-class DefinitionSpec(_Shape):
+class DefinitionSpec(Record, frozen=True):
     """The versions of a kind."""
 
-    versions: list[Version] | None = None
+    versions: tuple[Version, ...] | None = None
 
 
-class DefinitionStatus(_Shape):
+class DefinitionStatus(Record, frozen=True):
     """Whether a kind is served yet."""
 
-    conditions: list[Condition] | None = None
+    conditions: tuple[Condition, ...] | None = None
 
 
-class Definition(_Shape):
+class Definition(Record, frozen=True):
     """A CustomResourceDefinition."""
 
     metadata: Meta
@@ -378,7 +376,7 @@ class Definition(_Shape):
     status: DefinitionStatus | None = None
 
 
-class Data(_Shape):
+class Data(Record, frozen=True):
     """A Secret or ConfigMap of the control plane's own."""
 
     metadata: Worded

@@ -138,15 +138,19 @@ def _routes(read: Mapping[str, _Read[Any]], previous: Model | None) -> Table[Rou
     return (previous.routes if previous else Table()).after(news)
 
 
-_READERS: Mapping[str, Callable[[Cursor], Any]] = {
+_CLUSTER: Mapping[str, Callable[[Any], Any]] = {
     "Node": read_node,
     "Pod": read_pod,
     "Service": read_service,
     "EndpointSlice": read_slice,
+}
+"""What is read from fields of known types."""
+_CONFIGURED: Mapping[str, Callable[[Cursor], Any]] = {
     "PeerAuthentication": read_authentication,
     "Mesh": read_mesh,
     **dict.fromkeys(ROUTE_KINDS, read_route),
 }
+"""What is read from what its author wrote."""
 
 
 def _changes_of(objects: Iterable[Raw], old: _Read[Any]) -> dict[Key, Raw | None]:
@@ -213,13 +217,14 @@ def _problem(kind: str, key: Key, raw: Raw, reason: str, message: str) -> Proble
 
 def _read_one(kind: str, key: Key, raw: Mapping[str, Any], before: _Seen[Any] | None) -> _Seen[Any]:
     try:
-        # Objects from a list carry no kind of their own.
-        cursor = Cursor({**raw, "kind": kind})
         noun: Any
         if kind == "EndpointSlice" and before is not None and before.fault is None:
-            noun = read_slice(cursor, before.raw, before.noun)
+            noun = read_slice(cast("Any", raw), cast("Any", before.raw), before.noun)
+        elif kind in _CLUSTER:
+            noun = _CLUSTER[kind](raw)
         else:
-            noun = _READERS[kind](cursor)
+            # Objects from a list carry no kind of their own.
+            noun = _CONFIGURED[kind](Cursor({**raw, "kind": kind}))
     except UnreadableError as error:
         return _Seen(raw, None, _problem(kind, key, raw, "Unreadable", str(error)))
     unsupported = noun.unsupported if kind == "Service" and noun is not None else ""

@@ -92,7 +92,7 @@ def _pods_of(key: Key, raw: Raw) -> Iterable[Key]:
 
 def _listed(raw: Raw, field: str) -> Iterable[Raw]:
     found = (raw.get("spec") or {}).get(field)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else ()
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list | tuple) else ()
 
 
 def _named(raw: Raw, field: str, key: Key) -> set[Key]:

@@ -74,10 +74,7 @@ class Cursor:
 
     def port(self, key: str) -> int:
         """Read a port field; 0 when absent."""
-        number = self.number(key)
-        if number and not 0 < number < 65536:
-            raise UnreadableError(f"{self.path}.{key} is {number}, ports go from 1 to 65535")
-        return number
+        return a_port(self.number(key), f"{self.path}.{key}")
 
     def flag(self, key: str, *, default: bool) -> bool:
         """Read a boolean field."""
@@ -113,6 +110,13 @@ class Cursor:
         return sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(raw))
 
 
+def a_port(number: int, path: str) -> int:
+    """Check a port's number, which was read at a path; 0 stands for none."""
+    if number and not 0 < number < 65536:
+        raise UnreadableError(f"{path} is {number}, ports go from 1 to 65535")
+    return number
+
+
 def _is_text(value: object) -> bool:
     """Whether a value is text that can be written down: JSON can name half a character (a lone surrogate), UTF-8 cannot."""
     if not isinstance(value, str):
@@ -136,6 +140,7 @@ def timestamp(raw: Any) -> str:
     return raw if isinstance(raw, str) else ""
 
 
+@functools.lru_cache(1024)
 def port_list(raw: str) -> frozenset[int]:
     """Read an annotation like `25,3306,8000-8010`; what is no port is left out, for admission has refused it already."""
     ports: set[int] = set()

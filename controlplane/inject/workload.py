@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from controlplane.inject.optin import own_word, read_word
 from controlplane.inject.refusal import RefusedPodError
@@ -17,6 +17,7 @@ from controlplane.model.owners import workload_of
 from meshapi import names
 
 Object = dict[str, Any]
+M = TypeVar("M", bound=Mapping[str, Any])
 
 
 UNNAMED = "operator"
@@ -32,16 +33,16 @@ def signature(workload: Mapping[str, Any]) -> str:
     return f"{workload.get('kind')}/{metadata.get('generateName') or metadata.get('name') or ''}"
 
 
-def template_of(obj: Mapping[str, Any]) -> Object | None:
+def template_of(obj: M) -> M | None:
     """Find the pod template of a workload; None where there is none."""
     spec = obj.get("spec")
-    if not isinstance(spec, dict):
+    if not isinstance(spec, Mapping):
         return None
     if obj.get("kind") == "CronJob":
         job = spec.get("jobTemplate")
-        spec = job.get("spec") if isinstance(job, dict) else None
-    template = spec.get("template") if isinstance(spec, dict) else None
-    return template if isinstance(template, dict) else None
+        spec = job.get("spec") if isinstance(job, Mapping) else None
+    template = spec.get("template") if isinstance(spec, Mapping) else None
+    return cast("M", template) if isinstance(template, Mapping) else None
 
 
 def speaks(workload: Mapping[str, Any]) -> bool:
@@ -91,14 +92,14 @@ def follow(workload: Object, before: Object | None = None) -> Object:
         return workload
     after = copy.deepcopy(workload)
     template = template_of(after)
-    assert template is not None  # noqa: S101 - else there was nothing to change
+    assert isinstance(template, dict)  # noqa: S101 - else there was nothing to change
     metadata = template.get("metadata") or {}
     merged = (metadata.get("annotations") or {}) | change
     template["metadata"] = metadata | {"annotations": {k: v for k, v in merged.items() if v is not None}}
     return after
 
 
-def owner_of(pod: Object) -> str:
+def owner_of(pod: Mapping[str, Any]) -> str:
     """Name the workload a pod belongs to as `Kind/name`; one that is being made may have no name but what that is generated from."""
     metadata = pod.get("metadata") or {}
     own = metadata.get("name") or str(metadata.get("generateName") or "").rstrip("-")

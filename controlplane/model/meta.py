@@ -9,7 +9,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+
+class Fields(Protocol):
+    """An object, or a part of one, as the API has it: in a dict, or in a record of the store."""
+
+    def get(self, key: str, /) -> Any:
+        """Give a field by the API's name of it."""
 
 
 class Key(NamedTuple):

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+
+from controlplane.model.meta import Fields
 
 _MAKERS = {"pod-template-hash": "Deployment", "rollouts-pod-template-hash": "Rollout"}
 """The label that carries the hash in a ReplicaSet's name, and who made it then."""
 _CRON_SUFFIX = re.compile(r"-\d{8,10}\Z")
 
 
-def workload_of(owners: Iterable[Mapping[str, Any]], labels: Mapping[str, str], own: str) -> tuple[str, str]:
+def workload_of(owners: Iterable[Fields], labels: Mapping[str, str], own: str) -> tuple[str, str]:
     """Name the workload of a pod: the owner that controls it, or the pod itself under its `own` name."""
     owner = next((one for one in owners if one.get("controller")), None)
     if owner is None:
         return "Pod", own
-    kind, name = str(owner.get("kind", "")), str(owner.get("name", ""))
+    kind, name = str(owner.get("kind") or ""), str(owner.get("name") or "")
     if kind == "ReplicaSet":
         for label, maker in _MAKERS.items():
             suffix = f"-{labels.get(label, '')}"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from controlplane.model.meta import Key
+from controlplane.model.meta import Fields, Key
 from meshapi import names
 
 ENDED = frozenset({"Succeeded", "Failed"})
 """Phases of a pod in which nothing runs any more."""
 
 
-def has_sidecar(pod: Mapping[str, Any]) -> bool:
+def has_sidecar(pod: Fields) -> bool:
     """Tell whether a pod, as the store has it, carries the sidecar."""
     spec = pod.get("spec") or {}
     containers = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))

@@ -17,7 +17,7 @@ import grpc
 from controlplane.bounds import Who
 from controlplane.ca.access import Denied
 from controlplane.ca.tokens import Caller
-from controlplane.feed.objects import ObjectStore, Ref
+from controlplane.feed.objects import Object, ObjectStore, Ref
 from controlplane.resources.endpoints import family_of
 from controlplane.xds.messages import Node
 from meshapi import xds
@@ -89,9 +89,7 @@ class Callers(Protocol):
 class PodCallers:
     """Peers are pods of this cluster."""
 
-    def __init__(
-        self, store: ObjectStore, workload_of: Callable[[dict[str, Any]], str], grace: float = GRACE_SECONDS
-    ) -> None:
+    def __init__(self, store: ObjectStore, workload_of: Callable[[Object], str], grace: float = GRACE_SECONDS) -> None:
         self._store = store
         self._workload_of = workload_of
         self._grace = grace
@@ -131,7 +129,7 @@ class PodCallers:
             families=families_of(found),
         ).told(node)
 
-    async def _find(self, namespace: str, pod: str) -> dict[str, Any] | None:
+    async def _find(self, namespace: str, pod: str) -> Object | None:
         found = self._store.get("Pod", namespace, pod)
         if found is not None:
             return found

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import msgspec
 import pytest
 
 from controlplane.compiler.nearness import seen_from
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.reads import changed
 from controlplane.compiler.snapshot import Endpoint, MeshSnapshot, PortEndpoints
-from controlplane.feed.kinds import kind_of
 from controlplane.ingest.assemble import ingest
 from controlplane.model.meta import Key
 from controlplane.resources.build import Client, build, names
@@ -169,15 +167,11 @@ def test_session_affinity_is_told_in_a_sentence_and_the_service_goes_on() -> Non
 
 def test_fields_that_are_read_are_kept_by_the_feed() -> None:
     """What the store drops nobody reads."""
-    kept: Object = {}
     made = balanced(
         {"ip": "203.0.113.1", "ipMode": "VIP"}, externalIPs=["198.51.100.7"], sessionAffinity="ClientIP", **LOCAL
     )
     slices = endpoint_slice("api", endpoint("api-1", "10.0.0.2", hints={**zones("a"), "forNodes": [{"name": "n"}]}))
-    for kind, obj in (("Service", made), ("EndpointSlice", slices)):
-        shape = kind_of(kind).shape
-        kept[kind] = kind_of(kind).plain(msgspec.json.decode(msgspec.json.encode(obj), type=shape))
-    read = ingest(Objects({**kept["Service"], "kind": "Service"}, {**kept["EndpointSlice"], "kind": "EndpointSlice"}))
+    read = ingest(Objects(made, slices))
 
     found = read.services[API]
     assert (found.others, found.local, bool(found.unsupported)) == (("198.51.100.7", "203.0.113.1"), True, True)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.xds.debounce import Debounce
+from meshapi import names
+from tests.support import meshobjects as mo
+from tests.support.feeding import taken_in
 
 
 def obj(name: str = "a", namespace: str = "n", **more: Any) -> dict[str, Any]:
@@ -125,3 +131,51 @@ def test_urgent_change_is_not_put_off_by_others() -> None:
     debounce.note(2.04)
 
     assert debounce.due == 2.09
+
+
+def test_what_is_stored_is_nothing_to_the_garbage_collector() -> None:
+    """Ten thousand pods would be looked through again and again; and replicas hold what they say alike once."""
+    store = ObjectStore()
+    ends = [mo.endpoint(f"web-{n}", f"10.0.0.{n}", hints={"forZones": [{"name": "a"}]}) for n in range(3)]
+    owned = {
+        "ownerReferences": [{"kind": "ReplicaSet", "name": "web-x", "controller": True}],
+        "labels": {"version": "1"},
+    }
+    pods = [mo.pod(f"web-{n}", f"10.0.0.{n}", **copy.deepcopy(owned)) for n in range(3)]
+    web = mo.service("web", "10.96.0.1", mo.HTTP, spec={"externalIPs": ["198.51.100.7"]})
+    deployment = {
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop", "annotations": {names.INJECT: "enabled"}},
+    }
+    for one in (*pods, mo.endpoint_slice("web", *ends), web, deployment):
+        taken_in(store, one)
+    gc.unfreeze()  # parts that are known already may be among what was left out before
+    gc.collect()  # it finds out then that a tuple of what it does not track needs no look either
+    kinds = ("Pod", "EndpointSlice", "Service", "Deployment")
+    tracked = [part for kind in kinds for obj in store.of(kind) for part in parts(obj) if gc.is_tracked(part)]
+    first, second, _ = store.of("Pod")
+
+    assert tracked == []
+    assert first["spec"]["containers"] is second["spec"]["containers"]
+    assert first["metadata"]["ownerReferences"] is second["metadata"]["ownerReferences"]
+    assert first["metadata"]["labels"] is second["metadata"]["labels"]
+
+
+def test_what_is_stored_cannot_be_changed() -> None:
+    """Readers hold on to it."""
+    store = ObjectStore()
+    ref = taken_in(store, mo.pod("web-1", "10.0.0.1"))
+    stored: Any = store.get(*ref)
+
+    with pytest.raises(TypeError):
+        stored["spec"] = {}
+    with pytest.raises(AttributeError):
+        stored.spec.node_name = "other"
+
+
+def parts(obj: Any) -> Iterator[Any]:
+    """An object and all that is in it."""
+    yield obj
+    within = obj.values() if isinstance(obj, Mapping) else obj if isinstance(obj, tuple | list) else ()
+    for one in within:
+        yield from parts(one)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from controlplane.feed import reflector as module
@@ -67,7 +68,7 @@ async def test_objects_are_kept_with_the_fields_ingest_reads_and_no_others() -> 
         async with following(kube) as (store, _):
             held = store.get("Pod", "shop", "a")
 
-    assert held == {
+    assert msgspec.json.decode(msgspec.json.encode(held)) == {
         "metadata": {
             "name": "a",
             "namespace": "shop",

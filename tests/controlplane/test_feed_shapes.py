@@ -67,13 +67,25 @@ READ = (*CLUSTER, *WORKLOADS)
 
 
 class Noted(dict[str, Any]):
-    """A mapping that notes what is read of it, by path."""
+    """A record, and words, that note what is read of them, by path."""
 
     read: typing.ClassVar[set[str]] = set()
+    __hash__ = object.__hash__  # type: ignore[assignment]  # known again as itself, where equal parts are
 
-    def __init__(self, path: str, value: dict[str, Any]) -> None:
-        super().__init__({key: noted(f"{path}.{key}", one) for key, one in value.items()})
-        self.path = path
+    def __init__(self, path: str, value: dict[str, Any], type_: Any) -> None:
+        type_ = there(type_)
+        self.path, self.names = path, {}
+        hints = {}
+        if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+            hints = {one.encode_name: typing.get_type_hints(type_)[one.name] for one in msgspec.structs.fields(type_)}
+            self.names = {one.name: one.encode_name for one in msgspec.structs.fields(type_)}
+        super().__init__({key: noted(f"{path}.{key}", one, hints.get(key)) for key, one in value.items()})
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[self.names[name]]
+        except KeyError:
+            raise AttributeError(name) from None
 
     def get(self, key: str, default: Any = None) -> Any:
         Noted.read.add(f"{self.path}.{key}")
@@ -88,19 +100,28 @@ class Noted(dict[str, Any]):
         return super().items()
 
 
-def noted(path: str, value: Any) -> Any:
+def noted(path: str, value: Any, type_: Any) -> Any:
     if isinstance(value, dict):
-        return Noted(path, value)
-    return [noted(f"{path}[]", one) for one in value] if isinstance(value, list) else value
+        return Noted(path, value, type_)
+    if isinstance(value, list):
+        of = typing.get_args(there(type_))
+        return tuple(noted(f"{path}[]", one, of[0] if of else None) for one in value)
+    return value
+
+
+def there(type_: Any) -> Any:
+    """What a field that may be empty is of."""
+    if typing.get_origin(type_) in {types.UnionType, typing.Union}:
+        return next(one for one in typing.get_args(type_) if one is not type(None))
+    return type_
 
 
 def full(type_: Any, values: dict[str, Any], field: str = "") -> Any:
     """Make a value of a type with everything in it."""
     if field in values:
         return values[field]
-    if typing.get_origin(type_) in {types.UnionType, typing.Union}:
-        return full(next(one for one in typing.get_args(type_) if one is not type(None)), values, field)
-    if typing.get_origin(type_) is list:
+    type_ = there(type_)
+    if typing.get_origin(type_) is tuple:
         return [full(typing.get_args(type_)[0], values)]
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         hints = typing.get_type_hints(type_)
@@ -120,9 +141,8 @@ def cluster_of(values: dict[str, Any]) -> dict[Kind, dict[str, Any]]:
 
 def fields(type_: Any, path: str) -> Iterator[str]:
     """Every field of a shape below the first level, by path; lists and structs too."""
-    if typing.get_origin(type_) in {types.UnionType, typing.Union}:
-        type_ = next(one for one in typing.get_args(type_) if one is not type(None))
-    if typing.get_origin(type_) is list:
+    type_ = there(type_)
+    if typing.get_origin(type_) is tuple:
         yield from fields(typing.get_args(type_)[0], f"{path}[]")
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         hints = typing.get_type_hints(type_)
@@ -131,7 +151,7 @@ def fields(type_: Any, path: str) -> Iterator[str]:
             yield from fields(hints[one.name], f"{path}.{one.encode_name}")
 
 
-def everybody(objects: list[tuple[Kind, dict[str, Any]]]) -> list[Any]:
+def everybody(objects: list[tuple[Kind, Any]]) -> list[Any]:
     """Have everybody read these objects who reads any, and say what they read."""
     store = ObjectStore()
     for kind, obj in objects:
@@ -162,7 +182,7 @@ def chosen(node: dict[str, Any], word: str) -> bool:
 def read() -> set[str]:
     Noted.read = set()
     for values in (USUAL, SPARSE):
-        everybody([(kind, Noted(kind.name, cluster_of(values)[kind])) for kind in FEED])
+        everybody([(kind, Noted(kind.name, cluster_of(values)[kind], kind.shape)) for kind in FEED])
     return Noted.read
 
 
@@ -193,20 +213,19 @@ def test_every_field_that_is_read_is_kept(kind: Kind, read: set[str]) -> None:
 def test_word_is_kept_where_somebody_reads_it_and_nowhere_else(kind: Kind, where: str) -> None:
     """A label that makes no difference is left out, and leaving out makes no difference."""
 
-    def read_by_all(words: dict[str, str], *, shaped: bool) -> list[Any]:
+    def read_by_all(words: dict[str, str], *, as_kept: bool) -> list[Any]:
         objects = cluster_of({**SPARSE, "ownerReferences": USUAL["ownerReferences"]})
         objects[kind]["metadata"][where] = words
-        return everybody(
-            [(of, of.plain(msgspec.convert(obj, of.shape)) if shaped else obj) for of, obj in objects.items()]
-        )
+        records = {of: msgspec.convert(obj, of.shape) for of, obj in objects.items()}
+        return everybody([(of, of.kept(record) if as_kept else record) for of, record in records.items()])
 
     base = {"kubernetes.io/service-name": "s"} if kind.name == "EndpointSlice" else {}
-    without = read_by_all(base, shaped=False)
+    without = read_by_all(base, as_kept=False)
     different = set()
     for word, value in WORDS.items():
         words = {**base, word: value if word not in base else "other"}
-        said = read_by_all(words, shaped=False)
-        assert said == read_by_all(words, shaped=True), word
+        said = read_by_all(words, as_kept=False)
+        assert said == read_by_all(words, as_kept=True), word
         different |= {word} if said != without else set()
 
     assert different == getattr(kind, where)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,12 +120,16 @@ def test_pod_with_our_sidecar_is_in_the_mesh_though_its_label_is_gone(where: str
 
 def test_unreadable_object_is_a_problem_and_the_rest_goes_on() -> None:
     """A wrong shape costs only its own object, and is told with its path."""
-    bad = service("bad", "10.96.0.9", HTTP)
-    bad["spec"]["ports"] = "eighty"
-    model = ingest(Objects(bad, service("good", "10.96.0.1", HTTP)))
+    bad, odd = route("bad"), service("odd", "10.96.0.9", HTTP, {"name": "x", "port": 70000})
+    bad["spec"]["parentRefs"] = "web"
+    model = ingest(Objects(bad, odd, service("good", "10.96.0.1", HTTP), route("good")))
 
     assert list(model.services) == [Key("shop", "good")]
-    assert [str(p) for p in model.problems] == ["Service shop/bad: spec.ports must be a list"]
+    assert list(model.routes) == [RouteKey("HTTPRoute", "shop", "good")]
+    assert [str(p) for p in model.problems] == [
+        "HTTPRoute shop/bad: spec.parentRefs must be a list",
+        "Service shop/odd: spec.ports[1].port is 70000, ports go from 1 to 65535",
+    ]
 
 
 def test_half_a_character_is_no_text() -> None:
@@ -312,7 +318,7 @@ def test_kinds_without_news_keep_their_mapping() -> None:
     """Identity is how the compiler knows what to leave alone."""
     objects = shop()
     first = ingest(objects)
-    objects.apply(pod("new-1", "10.0.0.99"), dict(next(iter(objects.of("Service")))))
+    objects.apply(pod("new-1", "10.0.0.99"), dict(objects.held["Service", "shop", "web"]))
     second = ingest(objects, first)
 
     assert second.services is first.services
@@ -325,8 +331,8 @@ def test_kinds_without_news_keep_their_mapping() -> None:
 def test_repaired_object_takes_its_problem_away() -> None:
     """Problems live as long as their cause."""
     objects = Objects(service("web", "10.96.0.1", HTTP))
-    good = dict(next(iter(objects.of("Service"))))
-    objects.apply({**good, "spec": {"ports": 1}})
+    good = objects.held["Service", "shop", "web"]
+    objects.apply({**good, "spec": {"ports": [{"port": 70000}]}})
     bad = ingest(objects)
     objects.apply(good)
     repaired = ingest(objects, bad)
@@ -418,7 +424,9 @@ def test_no_object_whatsoever_raises(kind: str, metadata: Any, spec: Any) -> Non
     slice_parts = spec if isinstance(spec, dict) else {}
     raw = {**slice_parts, "kind": kind, "metadata": {**extra, "name": "x", "namespace": "y"}, "spec": spec}
     objects = shop()
-    objects.apply(raw, endpoint_slice("x"))
+    with contextlib.suppress(msgspec.ValidationError):  # then the feed cannot read it either
+        objects.apply(raw)
+    objects.apply(endpoint_slice("x"))
 
     snapshot = compile_mesh(ingest(objects))
     assert snapshot.faults == {}  # what raises is caught, and told there

@@ -18,7 +18,7 @@ from controlplane.model.meta import Problem
 from controlplane.write.status import Statuses
 from controlplane.write.writer import Writer
 from tests.support import meshobjects as mo
-from tests.support.feeding import listed
+from tests.support.feeding import listed, taken_in
 from tests.support.kubeserver import GATEWAY, KubeServer, kube_server
 from tests.support.parts import running
 from tests.support.waiting import until
@@ -51,7 +51,7 @@ class Writing:
         self.feed = Served()
         self.statuses = Statuses(self.cluster, self.store, self.writer, self.feed)
         for obj in mo.shop().held.values():
-            self.store.apply(obj["kind"], obj)
+            taken_in(self.store, obj)
 
     def look(self) -> None:
         """Read the routes as they are and tell the statuses."""

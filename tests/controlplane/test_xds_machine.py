@@ -33,6 +33,7 @@ from controlplane.xds.subscription import WILDCARD
 from meshapi import xds
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
+from tests.support.feeding import taken_in
 from tests.support.machines import bounded, finds
 from tests.support.subscriber import Subscriber
 from tests.support.virtual import virtual_time
@@ -153,7 +154,7 @@ class Mesh(RuleBasedStateMachine):
         self.loop.run_until_complete(acting())
 
     def _apply(self, *objects: mo.Object, now: bool) -> None:
-        self._act(lambda: [self.store.apply(one["kind"], one) for one in objects])
+        self._act(lambda: [taken_in(self.store, one) for one in objects])
         self._later(now=now)
 
     def _remove(self, kind: str, namespace: str, name: str, *, now: bool) -> None:

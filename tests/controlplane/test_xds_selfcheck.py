@@ -25,6 +25,7 @@ from controlplane.xds.selfcheck import SelfCheck
 from controlplane.xds.source import Source
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
+from tests.support.feeding import taken_in
 from tests.support.subscriber import Subscriber
 
 PEER = Peer(namespace="shop", pod="web-1", identity="x", user_agent="tulle-proxy")
@@ -41,7 +42,7 @@ class Replica:
 
     def apply(self, *objects: mo.Object) -> None:
         for one in objects:
-            self.store.apply(one["kind"], one)
+            taken_in(self.store, one)
         self.publisher.publish()
 
 
@@ -133,7 +134,7 @@ def steps(value: Any) -> Iterator[Any]:
 async def test_object_that_was_not_read_anew_is_found(caplog: pytest.LogCaptureFixture) -> None:
     """A change that was lost between the store and the passes."""
     made = await replica()
-    made.store.apply("Service", mo.service("api", "10.96.0.99", mo.HTTP))
+    taken_in(made.store, mo.service("api", "10.96.0.99", mo.HTTP))
     await made.check.decisions(API)
     assert made.check.stale == 0, "it waits for the next pass"
     made.publisher._changed.clear()
@@ -168,7 +169,7 @@ async def test_pass_that_is_cut_shows_nothing_before_its_end(monkeypatch: pytest
     seen = []
     monkeypatch.setattr("controlplane.xds.pace.SLICE_SECONDS", 0.0)
     for number in range(200):
-        made.store.apply("Service", mo.service(f"s{number}", f"10.96.0.{number}", mo.HTTP))
+        taken_in(made.store, mo.service(f"s{number}", f"10.96.0.{number}", mo.HTTP))
     running = asyncio.ensure_future(made.publisher.run())
     while not made.publisher.published.is_set():
         seen.append(len(made.source.snapshot.services))
@@ -192,7 +193,7 @@ async def test_doubt_that_comes_in_the_middle_of_a_pass_is_not_lost(monkeypatch:
     monkeypatch.setattr("controlplane.xds.pace.SLICE_SECONDS", 0.0)
     monkeypatch.setattr(publishing, "ingesting", ingesting)
     clock = asyncio.get_running_loop().time
-    made.store.apply("Service", mo.service("new", "10.96.0.9", mo.HTTP))
+    taken_in(made.store, mo.service("new", "10.96.0.9", mo.HTTP))
     under_way = asyncio.ensure_future(made.publisher._attempt(clock))
     await asyncio.sleep(0)
     made.publisher.anew()

@@ -203,7 +203,8 @@ def test_route_is_pushed_and_brings_its_clusters(world: World) -> None:
 def test_nothing_is_pushed_when_nothing_changed(world: World) -> None:
     """An object written again without news stirs nothing."""
     world.want(WEB)
-    world.objects.apply(pod("web-1", "10.0.0.1"), *[dict(o) for o in world.objects.of("Service")])
+    services = [obj for (kind, _, _), obj in world.objects.held.items() if kind == "Service"]
+    world.objects.apply(pod("web-1", "10.0.0.1"), *services)
 
     assert world.push() == 0
 

@@ -22,6 +22,7 @@ from meshapi import protos, xds
 from meshapi.identity import Identity
 from meshapi.xds import Type
 from tests.support import meshobjects
+from tests.support.feeding import taken_in
 
 _DISCOVERY = "envoy.service.discovery.v3."
 NOW = dt.datetime.now(dt.UTC)
@@ -43,7 +44,7 @@ class Served:
     def apply(self, *objects: dict[str, Any]) -> None:
         """Change the cluster and publish at once."""
         for obj in objects:
-            self.store.apply(obj["kind"], obj)
+            taken_in(self.store, obj)
         self.publish()
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
@@ -59,7 +60,7 @@ async def served(*objects: dict[str, Any], account: str = "web", pod: str = "web
     """Serve the shop (or other objects) on a free port of the loopback."""
     store = ObjectStore()
     for obj in objects or meshobjects.shop().held.values():
-        store.apply(obj["kind"], obj)
+        taken_in(store, obj)
     source = Source()
     caller = Caller(identity=Identity(trust_domain="cluster.local", namespace="shop", account=account), pod=pod)
 

@@ -14,7 +14,7 @@ from tests.support.kubeserver import KubeServer
 def shaped(obj: dict[str, Any]) -> dict[str, Any]:
     """Give an object as the store keeps it."""
     kind = kind_of(obj["kind"])
-    return kind.plain(msgspec.json.decode(msgspec.json.encode(obj), type=kind.shape))
+    return kind.kept(msgspec.json.decode(msgspec.json.encode(obj), type=kind.shape))
 
 
 def taken_in(store: ObjectStore, obj: dict[str, Any]) -> Ref:

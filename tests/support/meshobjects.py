@@ -1,32 +1,49 @@
-"""Raw objects as the control plane sees them, short to write, and a store to hand them out."""
+"""Objects as the API has them, short to write, and a store that hands them out as the feed's does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
+from controlplane.feed.kinds import CLUSTER
+
 Object = dict[str, Any]
 
 
+_RECORDS = {kind.name: kind for kind in CLUSTER}
+
+
 class Objects:
-    """Raw objects by kind; what `ingest` reads."""
+    """Objects by kind; what `ingest` reads: what runs in the cluster as records, what users write as they wrote it."""
 
     def __init__(self, *objects: Object) -> None:
         self.held: dict[tuple[str, str, str], Object] = {}
+        """As the API has them."""
+        self._kept: dict[tuple[str, str, str], Mapping[str, Any]] = {}
         self.apply(*objects)
 
     def apply(self, *objects: Object) -> None:
         """Take objects in, or over."""
         for one in objects:
-            self.held[one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]] = one
+            place = one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]
+            kind = _RECORDS.get(one["kind"])
+            self.held[place] = one
+            self._kept[place] = kind.kept(msgspec.convert(one, kind.shape)) if kind else one
 
     def remove(self, kind: str, namespace: str, name: str) -> None:
         """Forget one."""
-        del self.held[kind, namespace, name]
+        del self.held[kind, namespace, name], self._kept[kind, namespace, name]
+
+    def get(self, *place: str) -> Mapping[str, Any]:
+        """One, by kind, namespace and name."""
+        kind, namespace, name = place
+        return self._kept[kind, namespace, name]
 
     def of(self, kind: str) -> Iterable[Mapping[str, Any]]:
         """All of a kind."""
-        return [one for (held, _, _), one in self.held.items() if held == kind]
+        return [one for (held, _, _), one in self._kept.items() if held == kind]
 
 
 def service(name: str, ip: str, *ports: Object, namespace: str = "shop", **annotations: Any) -> Object:
