@@ -23,10 +23,13 @@ Object = dict[str, Any]
 
 
 class Api:
-    """The HTTP face of a world."""
+    """The HTTP face of a world, for one control plane."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.url = ""
+        self.sent = 0
+        """Bytes of lists and watches so far."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer whatever is asked."""
@@ -66,7 +69,9 @@ class Api:
         token = f'"continue":"{start + limit}",' if start + limit < len(keys) else ""
         kind = GROUPS[api][plural][0]
         head = f'{{"kind":"{kind}List","apiVersion":"{api}","metadata":{{{token}"resourceVersion":"{self._world.version}"}},"items":['
-        return web.Response(body=head.encode() + items + b"]}", content_type="application/json")
+        body = head.encode() + items + b"]}"
+        self.sent += len(body)
+        return web.Response(body=body, content_type="application/json")
 
     async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
         selection, held = Selection(request), set[str]()
@@ -81,10 +86,13 @@ class Api:
                     continue
                 if selection.holds(line):
                     held.add(name)
-                    await response.write(line)
                 elif name in held:
                     held.discard(name)
-                    await response.write(line.replace(b'"MODIFIED"', b'"DELETED"', 1))
+                    line = line.replace(b'"MODIFIED"', b'"DELETED"', 1)
+                else:
+                    continue
+                self.sent += len(line)
+                await response.write(line)
         return response
 
     async def _one(self, request: web.Request, plural: str, namespace: str, name: str) -> web.Response:
@@ -171,14 +179,15 @@ def _status(code: int, reason: str, message: str) -> web.Response:
 
 
 @asynccontextmanager
-async def serving(world: World) -> AsyncIterator[str]:
-    """Serve on a free port of the loopback; gives the URL."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", Api(world).handle)
+async def serving(world: World) -> AsyncIterator[Api]:
+    """Serve on a free port of the loopback."""
+    api, app = Api(world), web.Application()
+    app.router.add_route("*", "/{path:.*}", api.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    api.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield api
     finally:
         await runner.cleanup()

@@ -68,24 +68,25 @@ class Bench:
         await self._latency()
         await self._storm()
         await self._back()
+        await self._follower()
         return self.figures
 
     async def _start(self) -> None:
         figures = self.figures
         figures["start_to_ready_s"] = await self._plane.start()
         figures["first_snapshot_s"] = await self._plane.metric("tulle_snapshot_seconds_total")
-        await self._quiet()
+        self._rest = figures["rest_share"] = await self._quiet(self._plane)
         figures["rss_first_mb"] = self._plane.megabytes()
 
-    async def _quiet(self) -> None:
-        """Let it come to rest, and see what that costs: the least of some windows, for what the start left to do is no rest."""
+    async def _quiet(self, replica: Plane) -> float:
+        """Let it come to rest, and see what share of a core that costs: the least of some windows, for what the start left to do is no rest."""
         shares: list[float] = []
         while len(shares) < 4 or (len(shares) < MOST_WINDOWS and shares[-1] > AT_REST):
             await asyncio.sleep(1)
-            before, began = self._plane.cpu(), time.monotonic()
+            before, began = replica.cpu(), time.monotonic()
             await asyncio.sleep(self._plan.rest_seconds / 3)
-            shares.append((self._plane.cpu() - before) / (time.monotonic() - began))
-        self._rest = self.figures["rest_share"] = min(shares)
+            shares.append((replica.cpu() - before) / (time.monotonic() - began))
+        return min(shares)
 
     async def _cost(self, acts: Iterable[Callable[[], float]], pace: float = PACE) -> float:
         """CPU milliseconds a change, without what rest costs."""
@@ -127,7 +128,7 @@ class Bench:
         await self._fleet.connect(self._plane.xds, self._roots(), wanted)
         figures["streams"] = count
         figures["connect_s"] = time.monotonic() - began
-        await self._quiet()
+        self._rest = figures["rest_share"] = await self._quiet(self._plane)
         figures["rss_streams_mb"] = self._plane.megabytes()
         shared = shared_services(count)
         few = max(self._plan.changes // 3, 10)
@@ -173,18 +174,11 @@ class Bench:
 
     async def _storm(self) -> None:
         """Sixty changes a second, and admission meanwhile."""
-        world, plan = self._world, self._plan
-        shared = shared_services(int(self.figures["streams"]))
         stop = asyncio.Event()
         asking = asyncio.ensure_future(self._admission(stop))
-        before, began, n = self._plane.cpu(), time.monotonic(), 0
-        while (at := time.monotonic()) < began + plan.storm_seconds:
-            # A third concerns Services that somebody uses, as in a mesh that talks to a third of its cluster.
-            world.flip(shared[n % len(shared)] if n % 3 == 0 else len(shared) + 1 + n % (world.size.services // 3))
-            n += 1
-            await asyncio.sleep(max(0.0, began + n * STORM_PACE - at))
-        seconds = time.monotonic() - began
-        self.figures["storm_changes_s"] = n / seconds
+        before = self._plane.cpu()
+        changes, seconds = await self._blow()
+        self.figures["storm_changes_s"] = changes / seconds
         self.figures["storm_share"] = (self._plane.cpu() - before) / seconds
         stop.set()
         answered = await asking
@@ -192,6 +186,18 @@ class Bench:
         self.figures["storm_admissions_s"] = len(answered) / seconds
         self.figures["loop_lag_longest_ms"] = 1000 * await self._plane.metric("tulle_loop_lag_longest_seconds")
         self.figures["gc_longest_ms"] = 1000 * await self._plane.metric("tulle_gc_pause_longest_seconds")
+
+    async def _blow(self) -> tuple[int, float]:
+        """Change endpoints for as long as a storm lasts; returns how many, and the seconds it took."""
+        shared = shared_services(int(self.figures["streams"]))
+        began, n = time.monotonic(), 0
+        while (at := time.monotonic()) < began + self._plan.storm_seconds:
+            # A third concerns Services that somebody uses, as in a mesh that talks to a third of its cluster.
+            further = len(shared) + 1 + n % (self._world.size.services // 3)
+            self._world.flip(shared[n % len(shared)] if n % 3 == 0 else further)
+            n += 1
+            await asyncio.sleep(max(0.0, began + n * STORM_PACE - at))
+        return n, time.monotonic() - began
 
     async def _admission(self, stop: asyncio.Event) -> list[float]:
         """Ask the webhook ten times a second; milliseconds until each answer."""
@@ -225,6 +231,21 @@ class Bench:
         await asyncio.sleep(3)
         self.figures["rss_back_mb"] = self._plane.megabytes()
 
+    async def _follower(self) -> None:
+        """What a further replica costs that has no sidecars and does not lead: it follows, and serves whoever may come."""
+        figures = self.figures
+        async with serving(self._world) as api, plane(api.url, "tulle-1") as replica:
+            await replica.start()
+            await self._quiet(replica)
+            figures["follower_read_mb"] = api.sent / 1e6
+            figures["follower_rss_mb"] = replica.megabytes()
+            before, sent = replica.cpu(), api.sent
+            changes, seconds = await self._blow()
+            figures["follower_share"] = (replica.cpu() - before) / seconds
+            figures["follower_change_kb"] = (api.sent - sent) / changes / 1e3
+            if await replica.metric("tulle_controlplane_leader"):
+                raise AssertionError("the second replica leads")
+
 
 _JSON = {"content-type": "application/json"}
 
@@ -239,7 +260,7 @@ async def measured(size: Size, plan: Plan, tell: Callable[[str], None]) -> dict[
     """Measure one size."""
     world = World(size)
     world.grow(size.services - 1, LARGE)
-    async with serving(world) as url, plane(url) as process, fleet() as sidecars:
+    async with serving(world) as api, plane(api.url) as process, fleet() as sidecars:
         bench = Bench(world, process, sidecars, plan)
         try:
             return await bench.run()

@@ -29,8 +29,9 @@ _CPUCLOCK_SCHED = 2
 class Plane:
     """One control plane, started again at will on the same ports."""
 
-    def __init__(self, api: str, directory: Path, log: Path) -> None:
-        self._log = log
+    def __init__(self, api: str, name: str, directory: Path) -> None:
+        self._name = name
+        self._log = directory / "log"
         self.xds, self.admin, self.webhook = free_ports(3)
         self._process: asyncio.subprocess.Process | None = None
         self._kubeconfig = directory / "kubeconfig"
@@ -52,7 +53,7 @@ class Plane:
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig),
             "TULLE_NAMESPACE": "tulle-system",
-            "TULLE_POD": "tulle-0",
+            "TULLE_POD": self._name,
             "TULLE_HOST": "127.0.0.1",
             "TULLE_XDS_PORT": str(self.xds),
             "TULLE_ADMIN_PORT": str(self.admin),
@@ -113,10 +114,10 @@ class Plane:
 
 
 @asynccontextmanager
-async def plane(api: str) -> AsyncIterator[Plane]:
-    """A control plane in a directory of its own, not started yet."""
+async def plane(api: str, name: str = "tulle-0") -> AsyncIterator[Plane]:
+    """A replica of that name in a directory of its own, not started yet."""
     with tempfile.TemporaryDirectory(prefix="tulle-bench-") as directory:
-        made = Plane(api, Path(directory), Path(directory) / "log")
+        made = Plane(api, name, Path(directory))
         try:
             yield made
         finally:

@@ -68,6 +68,10 @@ FIGURES: Final = {
     "back_s": Figure(title="all sidecars back after that", unit="s", goal=10),
     "back_admission_p99_ms": Figure(title="... admission p99 meanwhile", unit="ms", goal=50),
     "rss_back_mb": Figure(title="... resident memory then", unit="MB"),
+    "follower_share": Figure(title="a replica without sidecars, in that storm: share of a core", unit=""),
+    "follower_change_kb": Figure(title="... read of the API server for a change", unit="KB"),
+    "follower_read_mb": Figure(title="... and for its start", unit="MB"),
+    "follower_rss_mb": Figure(title="... resident memory then", unit="MB"),
     "rest_share": Figure(title="share of a core at rest, with the streams there are", unit=""),
 }
 
