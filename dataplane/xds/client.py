@@ -35,8 +35,9 @@ BACKOFF = (0.2, 4.0)
 as soon as the control plane is back must not be gone before they can have heard of its successor."""
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 """OpenSSL's word in the reason of a lost connection."""
-_CALM = 20.0
-"""A connection that held so long starts the back-off anew."""
+_CALM = 1.0
+"""Seconds after its first answer from which on the end of a connection is no sign of trouble with us: replicas come and go, each end would else make the next wait longer,
+and who waits does not hear of pods that go. Sooner it may be that very answer which ended it."""
 
 
 class ControlPlaneError(RuntimeError):
@@ -98,6 +99,8 @@ class ControlPlane:
         self._channel: Channel | None = None
         self._stream: Callable[[bytes], None] | None = None
         self._said = ""
+        self._answered = 0.0
+        """When this connection was first answered, by the monotonic clock."""
         self.connected = False
         self.on_update: Callable[[], None] = lambda: None
         self.on_connection: Callable[[bool], None] = lambda _: None
@@ -116,7 +119,6 @@ class ControlPlane:
         """Connect, stay connected, connect again."""
         wait, longest = BACKOFF
         while True:
-            begin = time.monotonic()
             why = "the connection ended"
             try:
                 why = await self._once()
@@ -126,8 +128,9 @@ class ControlPlane:
                 log.exception("a defect ended the connection to the control plane")
                 why = "a defect ended it"
             finally:
+                calm = self.connected and time.monotonic() - self._answered >= _CALM
                 self._hang_up()
-            if time.monotonic() - begin > _CALM:
+            if calm:
                 wait = BACKOFF[0]
             self._log_once(why)
             await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, hides nothing
@@ -203,6 +206,7 @@ class ControlPlane:
         """Take a response; the first one shows that the control plane takes us."""
         if not self.connected:
             self.connected = True
+            self._answered = time.monotonic()
             log.info("connected to the control plane at %s:%d", self._mesh.xds_host, self._mesh.xds_port)
             self._said = ""
         replies = self._session.receive(raw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as dt
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from dataplane.credentials import Credentials, KeyRequest
 from dataplane.keymaker import make
 from dataplane.settings import Mesh
 from dataplane.xds import client
-from dataplane.xds.client import ControlPlane, ControlPlaneError
+from dataplane.xds.client import BACKOFF, ControlPlane, ControlPlaneError
 from meshapi import protos, xds
 from meshapi.identity import Identity
 from tests.support.settings import in_mesh
@@ -182,3 +183,51 @@ async def test_certificate_that_is_none_is_said_so(tmp_path: Path, monkeypatch: 
     control = ControlPlane(mesh_of(tmp_path), Credentials(roots_pem=b""), cast("Any", None), cast("Any", None))
     with pytest.raises(ControlPlaneError, match="what came for a certificate is none"):
         await control._renew(cast("Any", Line({xds.CA_ISSUE: b"\xff\xff"})))
+
+
+class Replica(Line):
+    """A control plane that answers a stream and ends it some seconds later."""
+
+    def __init__(self, loop: VirtualLoop, seconds: float) -> None:
+        super().__init__({})
+        self._loop = loop
+        self._seconds = seconds
+
+    def call(self, path: str, _metadata: object, listener: Any) -> Any:
+        assert path == xds.ADS_DELTA
+        self._loop.call_soon(listener.message, b"")
+        self._loop.call_later(self._seconds, listener.finished, 0, "")
+        return SimpleNamespace(send=lambda _: None, cancel=lambda: None)
+
+
+@pytest.mark.parametrize(("held", "longest"), [(3.0, BACKOFF[0] * 1.5), (0.0, BACKOFF[1] * 1.5)])
+def test_sidecar_comes_back_soon_to_a_control_plane_that_was_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: float, longest: float
+) -> None:
+    """Replicas that roll one after the other end its streams in their order: it must hear of pods that go meanwhile. One that ends each at its answer is asked seldom."""
+    with virtual_time() as loop:
+        monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: loop.now))
+        session = SimpleNamespace(connected=list, pending=list, receive=lambda _: [])
+        credentials = Credentials(roots_pem=b"", certificate_pem=b"c")
+        control = ControlPlane(mesh_of(tmp_path), credentials, cast("Any", session), cast("Any", None))
+        connections: list[float] = []
+
+        async def connect(_: object) -> Replica:
+            connections.append(loop.now)
+            return Replica(loop, held)
+
+        monkeypatch.setattr(control, "_connect", connect)
+        monkeypatch.setattr(control, "_renewal_due", lambda: False)
+        monkeypatch.setattr(control, "_keep_fresh", lambda _: asyncio.Event().wait())
+
+        async def live() -> None:
+            running = asyncio.ensure_future(control.run())
+            await asyncio.sleep(60)
+            running.cancel()
+            await asyncio.wait([running])
+
+        loop.run_until_complete(live())
+    pauses = [later - sooner - held for sooner, later in itertools.pairwise(connections)]
+
+    assert BACKOFF[0] / 2 <= min(pauses)
+    assert longest / 3 <= max(pauses) <= longest + 0.01
