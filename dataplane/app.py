@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 60.0
 EXPIRE_SECONDS = 600.0
 PRESTOP_SETTLE = 1.0
-"""How long callers have to learn that a pod goes away before its app is told."""
+"""How long callers have at least to learn that a pod goes away before its app is told."""
 PRESTOP_MOST = float(names.PRESTOP_SECONDS)
 PRESTOP_FORGET = 30.0
 """A hook that the sidecar's own (`POST /drain`) does not go with was a restart of the app alone: then traffic is as welcome as before."""
@@ -115,7 +115,7 @@ class Sidecar:
         """Hold the kubelet's preStop hook of the app until callers have moved on."""
         log.info("the app is about to be stopped: callers are told to move on")
         self.workers.drain(True)
-        await self.engine.drain.quiesce(PRESTOP_SETTLE, PRESTOP_MOST, lambda: self.workers.ask("serving"))
+        await self.engine.drain.quiesce(PRESTOP_SETTLE, PRESTOP_MOST, lambda: self.workers.ask("wanted"))
         asyncio.get_running_loop().call_later(PRESTOP_FORGET, self._forget)
         return text("quiet")
 

@@ -26,8 +26,8 @@ class Drain:
 
     begin: Callable[[], None]
     """Tells callers to end their connections when they can."""
-    busy: Callable[[], int]
-    """Their requests under way."""
+    wanted: Callable[[], bool]
+    """Whether they have not moved on."""
     open: Callable[[], int]
     """Connections open, the own app's as well."""
     back: Callable[[], None]
@@ -50,13 +50,17 @@ class Drain:
             self.draining = False
             self.back()
 
-    async def quiesce(self, settle: float, most: float, others: Callable[[], Awaitable[Iterable[int]]]) -> None:
-        """Tell the callers, give them `settle` seconds to learn that this pod goes away, and wait for quiet here and in the other workers, whose counts `others` asks for."""
+    async def quiesce(self, settle: float, most: float, others: Callable[[], Awaitable[Iterable[bool]]]) -> None:
+        """Tell the callers, give them `settle` seconds at least and `most` at most to learn that this pod goes away, and wait until they have moved on.
+
+        That is so when none is served and none comes who has not heard, neither here nor in the other workers, which `others` asks. Callers whose own control plane is away hear late: until
+        then this pod may be the only one they know.
+        """
         self.start()
         clock = asyncio.get_running_loop().time
         deadline = clock() + most
         await asyncio.sleep(settle)
-        while await self._until(lambda: self.busy() == 0, deadline - clock()):
+        while await self._until(lambda: not self.wanted(), deadline - clock()):
             if not any(await others()):
                 return
             await asyncio.sleep(_LOOK)

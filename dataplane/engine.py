@@ -68,7 +68,7 @@ class Engine:
         watch.limit = min(filter(None, (watch.limit, settings.memory_limit)), default=0) // settings.concurrency
         self.drain = Drain(
             begin=runtime.drain,
-            busy=lambda: runtime.serving,
+            wanted=lambda: runtime.wanted,
             open=lambda: views.connections(runtime),
             back=self._undrain,
             seconds=settings.drain_seconds,

@@ -106,8 +106,8 @@ class Worker:
         match what:
             case "metrics":
                 return views.metrics_text(self._engine.runtime, self._engine.listeners, self._engine.recent)
-            case "serving":
-                return self._engine.runtime.serving
+            case "wanted":
+                return self._engine.runtime.wanted
             case _:
                 return None
 

@@ -120,7 +120,7 @@ async def test_identity_of_the_first_worker_is_every_workers(tmp_path: Path) -> 
         for roots, key, certificate in ((b"one", b"key 1", chain()), (b"two", b"key 2", chain(2))):
             source.credentials.trust(roots)
             source.credentials.install(key, certificate, 0.0)
-            await first.workers.ask("serving")
+            await first.workers.ask("wanted")
             shown = worker._engine.runtime.tls.credentials
 
             assert (shown.roots_pem, shown.key_pem, shown.certificate_pem) == (roots, key, certificate)
@@ -180,7 +180,7 @@ async def test_end_of_the_pod_is_not_forgotten_and_a_restart_of_its_app_is(
     forgotten = asyncio.Event()
     asyncio.get_running_loop().call_later(0.01, forgotten.set)
     await forgotten.wait()
-    await first.workers.ask("serving")
+    await first.workers.ask("wanted")
 
     assert (first.engine.runtime.draining, worker._engine.runtime.draining) == (goes, goes)
 
@@ -263,10 +263,10 @@ async def test_push_that_changes_one_noun_renews_no_other_in_a_further_worker(
     before = replace(config(), listeners=unbound)
     pushed = replace(before, endpoints={"another": Endpoints(name="another", endpoints=())})
     first.workers.install(before)
-    await first.workers.ask("serving")
+    await first.workers.ask("wanted")
     tables = worker._engine.runtime.tables
     first.workers.install(pushed)
-    await first.workers.ask("serving")
+    await first.workers.ask("wanted")
     now = worker._engine.runtime.tables
 
     assert now.config == pushed

@@ -201,6 +201,7 @@ class HttpDownstream(Terms):
                 self._end_soon("connection_requests_ended")
         if self.runtime.draining and self.guest and not self._shutting:
             # Who comes while we drain has not heard yet: with its first request, for before it nothing would get done.
+            self.runtime.latecomer = self._poller.now
             self.drain()
         if not head.authority:
             head.authority = self._own_name()

@@ -132,6 +132,8 @@ class Relay(Ends):
     def _take(self, stream: Stream, first: bytes) -> None:
         self.client.stream = stream
         self.runtime.relaying.add(self)
+        if self.runtime.draining and self._chain is not None and self._chain.inbound:
+            self.runtime.latecomer = self.runtime.clock()
         self._first = first
         stream.receiver = self.client
         # Nothing is read that could not be handed on; a reset is told all the same.

@@ -18,6 +18,7 @@ cdef class Runtime:
     cdef public object access_log
     cdef public HeadNotes notes
     cdef public bint draining
+    cdef public double latecomer
     cdef public bint strict
     cdef public bint captures
     cdef public bint saving

@@ -7,6 +7,7 @@ One per worker; nothing in it is shared between threads.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from random import random
 from typing import Any
@@ -29,6 +30,8 @@ _REVIEW_SECONDS = 0.005
 """How long traffic may wait for connections to look at new tables; then it is its turn."""
 CLOSE_IDLE_AFTER = 1.0
 """Seconds between telling clients that we go and refusing what they still open."""
+MOVED_ON_AFTER = 0.5
+"""Seconds in which nobody comes who has not heard that we go: then the callers have heard."""
 
 
 class Runtime:
@@ -49,6 +52,7 @@ class Runtime:
         "draining",
         "hold",
         "introduction",
+        "latecomer",
         "metrics",
         "most_active",
         "notes",
@@ -89,6 +93,8 @@ class Runtime:
     notes: HeadNotes
     draining: bool
     """Who opens connections to this pod is told to go elsewhere."""
+    latecomer: float
+    """When the last guest came who had not heard of that; minus infinity for none."""
     captures: bool
     """What is not inbound is opened by this pod's own app, which cannot go elsewhere."""
     active: int
@@ -124,6 +130,7 @@ class Runtime:
         self.access_log = None
         self.notes = HeadNotes()
         self.draining = False
+        self.latecomer = -math.inf
         self.strict = False
         """Raise where an exchange is taken astray, which is what tests want."""
         self.captures = False
@@ -274,6 +281,11 @@ class Runtime:
     def serving(self) -> int:
         """Requests of guests in flight."""
         return sum(connection.busy for connection in self.downstreams if connection.guest)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether callers have not moved on: a guest waits for an answer, or one who has not heard that we go came a moment ago and will come again."""
+        return self.serving > 0 or self.clock() - self.latecomer < MOVED_ON_AFTER
 
     @property
     def relays(self) -> int:

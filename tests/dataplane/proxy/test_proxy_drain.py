@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from dataplane.config import AppProtocol
+from dataplane.config import AppProtocol, ChainMatch, FilterChain, Target, TcpFilter
 from dataplane.drain import Drain
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
 from dataplane.protocol.events import Goaway, RequestHead, ResponseHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
+from dataplane.proxy.relay.relay import Relay
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 
 MakeRig = Callable[..., Rig]
@@ -189,6 +194,46 @@ def test_quiet_is_when_no_caller_waits(rig: MakeRig) -> None:
     assert (r.runtime.serving, r.runtime.active) == (1, 2)
 
 
+def test_callers_have_moved_on_when_none_comes_any_more(rig: MakeRig) -> None:
+    """One that cannot hear of this pod's successor comes again and again: the app is not to end under it. One that was told and finishes has moved on."""
+    r = rig(config(clusters=(cluster("10.1.0.1", protocol=AppProtocol.HTTP1),)))
+    told = r.client().send(GET)
+    r.servers[0].send(OK)
+    r.runtime.drain()
+    told.send(GET)
+    assert r.runtime.wanted
+    r.servers[0].send(OK)
+    assert not r.runtime.wanted
+    late = r.client().send(GET)
+    r.servers[0].send(OK)
+    assert b"connection: close" in late.read()
+    assert (r.runtime.serving, r.runtime.wanted) == (0, True)
+    r.run(0.6)
+
+    assert not r.runtime.wanted
+
+
+@pytest.mark.parametrize("inbound", [False, True])
+def test_opaque_connection_to_an_ending_pod_is_of_a_caller_that_has_not_heard(rig: MakeRig, *, inbound: bool) -> None:
+    """What the pod's own app opens is none."""
+    opaque = FilterChain(name="tcp", match=ChainMatch(), filter=TcpFilter(targets=(Target(cluster="c"),)))
+    noun = config(clusters=(cluster("10.1.0.1"),), inbound=inbound)
+    r = rig(replace(noun, listeners={"l": replace(noun.listeners["l"], chains=(opaque,))}))
+    r.runtime.captures = True
+    r.runtime.drain()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs:
+        stream = Stream(r.poller, ours.detach(), Receiver(), ("10.9.9.9", 4000))
+        relay = Relay(r.runtime, r.runtime.tables.listeners["l"].chains[0], ("10.0.0.1", 80))
+        relay.start(stream, b"")
+        stream.start()
+        r.turn()
+
+        assert r.runtime.relaying
+        assert r.runtime.wanted == inbound
+
+
 # --- the order of the end ---------------------------------------------------------------------------------------------
 
 
@@ -202,7 +247,7 @@ class Place:
         self.closed = asyncio.Event()
         self.drain = Drain(
             begin=lambda: self.said.append("begin"),
-            busy=lambda: self.connections,
+            wanted=lambda: self.connections > 0,
             open=lambda: self.connections,
             back=lambda: self.said.append("back"),
             seconds=seconds,
