@@ -55,17 +55,29 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """What users have written and the control plane judges."""
+
+    mesh: Object | None
+    routes: tuple[Object, ...]
+    policies: tuple[Object, ...]
+
+    @property
+    def all(self) -> tuple[Object, ...]:
+        """Every object."""
+        return (*((self.mesh,) if self.mesh else ()), *self.routes, *self.policies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeshFacts:
     """What matters once it is."""
 
     deployment: Object
     replicas: tuple[Object, ...]
     kinds: tuple[Object, ...]
-    mesh: Object | None
+    configured: Configured
     mutating: Object | None
     validating: Object | None
-    routes: tuple[Object, ...]
-    policies: tuple[Object, ...]
 
 
 def claim(holds: bool, text: str, *, detail: str = "", advice: str = "", otherwise: str = FAILED) -> Claim:
@@ -148,7 +160,9 @@ def _configuration(facts: MeshFacts) -> list[Claim]:
         for crd in own
         if not any(c["type"] == "Established" and c["status"] == "True" for c in _conditions(crd))
     ]
-    refused = [c for c in _conditions(facts.mesh or {}) if c["type"] == "Accepted" and c["status"] == "False"]
+    refused = [
+        c for c in _conditions(facts.configured.mesh or {}) if c["type"] == "Accepted" and c["status"] == "False"
+    ]
     return [
         claim(
             bool(own) and not missing,
@@ -157,7 +171,7 @@ def _configuration(facts: MeshFacts) -> list[Claim]:
             advice="tulle install (the kinds come with the chart)",
         ),
         claim(
-            facts.mesh is not None and not refused,
+            facts.configured.mesh is not None and not refused,
             "the Mesh object is there and accepted",
             detail=refused[0].get("message", "") if refused else "",
             advice="kubectl get mesh default -o yaml; without one the defaults hold",
@@ -183,8 +197,8 @@ def _webhooks(facts: MeshFacts) -> list[Claim]:
 
 
 def _policies(facts: MeshFacts) -> list[Claim]:
-    told = [("/".join(_place(one)), c) for one in facts.policies for c in _conditions(one)]
-    told += [("Mesh default", c) for c in _conditions(facts.mesh or {}) if c["type"] == "Bypassed"]
+    told = [("/".join(_place(one)), c) for one in facts.configured.policies for c in _conditions(one)]
+    told += [("Mesh default", c) for c in _conditions(facts.configured.mesh or {}) if c["type"] == "Bypassed"]
     refused = [f"{who}: {c.get('message')}" for who, c in told if (c["type"], c["status"]) == ("Accepted", "False")]
     bypassed = [f"{who}: {c.get('message')}" for who, c in told if (c["type"], c["status"]) == ("Bypassed", "True")]
     return [
@@ -206,7 +220,7 @@ def _policies(facts: MeshFacts) -> list[Claim]:
 
 def _routes(facts: MeshFacts) -> list[Claim]:
     bad = []
-    for route in facts.routes:
+    for route in facts.configured.routes:
         for parent in (route.get("status") or {}).get("parents") or ():
             if parent.get("controllerName") != names.CONTROLLER_NAME:
                 continue

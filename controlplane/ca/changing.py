@@ -23,7 +23,7 @@ EVERY_SECONDS = 1.0
 
 
 class RootChange:
-    """One replica's part in a change of roots; every replica looks, the leader's wishes are done."""
+    """One replica's part in a change of roots; every replica looks, what the leader wants is done."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class RootChange:
 
 
 def _same(one: Step | None, other: Step | None) -> bool:
-    """Tell whether two steps are one, wanted at two times: a wish keeps its place in the Writer's back-off."""
+    """Tell whether two steps are one, wanted at two times: the second keeps the place of the first in the Writer's back-off."""
     if one is None or other is None:
         return one is other
     same = replace(one.record, since=0.0) == replace(other.record, since=0.0)

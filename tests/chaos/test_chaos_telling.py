@@ -31,6 +31,7 @@ SOON = "what changes is acknowledged by every sidecar in time"
 HOLDS = "every sidecar holds the destinations the cluster has"
 TRUSTS = "every sidecar trusts what the control plane trusts"
 CONNECTED = "every sidecar is connected"
+JUDGED = "every route and policy is judged as it was last written"
 FOLLOWS = "the control plane follows the cluster's endpoints"
 
 
@@ -102,8 +103,10 @@ def test_sidecar_that_is_cut_off_has_frozen_destinations_and_a_stale_bundle(worl
 def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stale(world: World, plane: str) -> None:
     """It answers, admits and serves; it only does not hear of anything any more."""
     before = world.system.get("configmap", "tulle-trust")["data"]
+    world.party.apply(route("edited"))
+    world.party.until(lambda: "status" in world.party.get("httproute", "edited"), 20, "the status of the route")
     world.cluster.cut(plane, API_PORT)
-    world.party.apply(fresh())
+    world.party.apply(fresh(), route("edited", timeouts={"request": "5s"}))
     world.party("patch", "configmap", "tulle-trust", "-n", "tulle-system", "-p", json.dumps({"data": spoilt(before)}))
     command = world.party.command("exec", "caller", "-c", "app", "--", "python", "-c", ASK_ON)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as asking:
@@ -115,12 +118,13 @@ def test_control_plane_that_lags_lets_destinations_vanish_and_the_bundle_go_stal
             asking.kill()
             said = asking.stdout.read().split()
             world.cluster.mend()
-            world.party("delete", "service", "fresh")
+            world.party("delete", "service/fresh", "httproute/edited")
 
     assert world.ready(world.system, "tulle")[0] in found[FOLLOWS]
     assert "party/fresh is unknown" in found[FOLLOWS]
     assert HOLDS in found, (said, found)
     assert "party/caller: party/fresh:8080 has vanished for it" in found[HOLDS]
+    assert "route party/edited: generation 2 is not judged, 1 is" in found[JUDGED]
     assert "is stale" in found["the bundle remembers every root that is trusted"]
     world.system.until(lambda: roots(world).strip() != spoilt(before)["roots"].strip(), 60, "the bundle of before")
 
@@ -209,7 +213,7 @@ def test_leader_that_may_not_write(world: World) -> None:
     ]
     change = json.dumps({"rules": [rule for rule in fewer if rule["resources"]]})
     world.system("patch", "clusterrole", "tulle", "--type=merge", "-p", change)
-    world.party.apply(route())
+    world.party.apply(route("refused"))
     try:
         found = told(world)
     finally:
@@ -217,17 +221,18 @@ def test_leader_that_may_not_write(world: World) -> None:
 
     assert "status HTTPRoute party refused for " in found["the control plane writes what it wants to"]
     assert "httproutes" in found["the control plane writes what it wants to"]
+    assert "route party/refused: generation 1 is not judged" in found[JUDGED]
     world.party.until(lambda: "status" in world.party.get("httproute", "refused"), 60, "the status of the route")
     world.party("delete", "httproute", "refused")
 
 
-def route() -> Object:
+def route(name: str, **more: Object) -> Object:
     parent = {"group": "", "kind": "Service", "name": "quiet", "port": 8080}
-    rules = [{"backendRefs": [{"name": "quiet", "port": 8080}]}]
+    rules = [{"backendRefs": [{"name": "quiet", "port": 8080}], **more}]
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
-        "metadata": {"name": "refused"},
+        "metadata": {"name": name},
         "spec": {"parentRefs": [parent], "rules": rules},
     }
 

@@ -19,11 +19,9 @@ def told(*policies: Object, mesh: Object | None = None, routes: tuple[Object, ..
         deployment={"spec": {"replicas": 1}},
         replicas=(),
         kinds=(),
-        mesh=mesh,
+        configured=claims.Configured(mesh=mesh, routes=routes, policies=policies),
         mutating=None,
         validating=None,
-        routes=routes,
-        policies=policies,
     )
     return {claim.text: (claim.status, claim.detail) for claim in claims.of_mesh(facts)}
 

@@ -1,7 +1,7 @@
 """`tulle check`: is this a cluster Tulle can go into, and if it is there, is the mesh well.
 
 In: what the API server, the control plane and the sidecars say, twice. Out: a line for each claim, ✓ where it holds, ‼ where it limps, ✗ where it does not, with
-what to do. Exit code 1 when a claim does not hold. The claims are functions of facts: `claims` of objects, `proofs`, `pacing`, `blaming`, `trusting` and `opting` of two looks.
+what to do. Exit code 1 when a claim does not hold. The claims are functions of facts: `claims` of objects, `proofs`, `pacing`, `judging`, `blaming`, `trusting` and `opting` of two looks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 
-from tulle import blaming, claims, greeting, looks, opting, output, pacing, proofs, trusting
+from tulle import blaming, claims, greeting, judging, looks, opting, output, pacing, proofs, trusting
 from tulle.cli import Target
 from tulle.kube import Kube
 from tulle.lookup import SYSTEM_SELECTOR
@@ -75,6 +75,7 @@ def _of_mesh(kube: Kube, system: str, deployment: claims.Object, seconds: float)
         greeted = greeting.greet(kube, greeting.pairs(first))
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         second = looks.look(kube, system, sorted(first.sidecars))
+        judged = _configured(kube, facts.kinds)
         trial = trying.result()
     again = greeting.greet(kube, [pair for pair, one in greeted.items() if one.failed])
     hooks = [one for one in (facts.mutating, facts.validating) if one is not None]
@@ -85,6 +86,7 @@ def _of_mesh(kube: Kube, system: str, deployment: claims.Object, seconds: float)
         opting.of_pods(first, second, namespaces, facts.mutating, system),
         *proofs.of_looks(first, second),
         *pacing.of_time(first, second),
+        *judging.of_generations(facts.configured.all, judged.all),
         *blaming.of_errors(first, second),
         greeting.of_greetings(second, greeted, again),
     ]
@@ -123,14 +125,21 @@ def _may(kube: Kube, group: str, plural: str) -> bool:
 
 
 def _mesh(kube: Kube, system: str, deployment: claims.Object) -> claims.MeshFacts:
-    kinds = kube.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+    kinds = tuple(kube.items("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"))
     return claims.MeshFacts(
         deployment=deployment,
         replicas=tuple(kube.items(f"/api/v1/namespaces/{system}/pods", labelSelector=SYSTEM_SELECTOR)),
-        kinds=tuple(kinds),
-        mesh=kube.find("/apis/tulle.dev/v1alpha1/meshes/default"),
+        kinds=kinds,
+        configured=_configured(kube, kinds),
         mutating=kube.find(f"{_ADMISSION}/mutatingwebhookconfigurations/tulle"),
         validating=kube.find(f"{_ADMISSION}/validatingwebhookconfigurations/tulle"),
+    )
+
+
+def _configured(kube: Kube, kinds: Sequence[claims.Object]) -> claims.Configured:
+    """Read what the control plane judges."""
+    return claims.Configured(
+        mesh=kube.find("/apis/tulle.dev/v1alpha1/meshes/default"),
         routes=tuple(route for path in _routes(kinds) for route in kube.items(path)),
         policies=tuple(kube.items("/apis/tulle.dev/v1alpha1/peerauthentications")),
     )
