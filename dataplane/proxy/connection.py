@@ -181,13 +181,14 @@ class HttpConnection(Receiver):
 
     def finished(self, call: Call) -> None:
         """A call is over."""
+        if self.blocked and call in self.blocked:
+            self.blocked.remove(call)
+        # Last, for nothing else may hold it: compiled, an argument is no reference of its own.
         if self.h2 is None:
             if self.call is call:
                 self.call = None
         else:
             self.calls.pop(call.stream, None)
-        if self.blocked and call in self.blocked:
-            self.blocked.remove(call)
         self.used = self._poller.now
         if not self.gone:
             self.read_on()

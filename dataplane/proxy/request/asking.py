@@ -105,6 +105,8 @@ class Asking:
             return
         if self.kept is not None:
             self.kept.send(up, self.call.stream, (self.state & _ENDED) != 0)
+            if not (self.state & _ENDED) and self.kept.size > self.runtime.replay_bytes:
+                self.drop()  # else each try would let the client send a window more, and all of it be kept
         self.hand_back()
 
     def data(self, data: bytes, end: bool) -> None:

@@ -167,6 +167,27 @@ def test_upload_is_not_read_while_its_retry_waits(rig: MakeRig) -> None:
     r.turn()
 
 
+@pytest.mark.parametrize(("size", "again"), [(5_000, True), (20_000, False)], ids=["within", "beyond"])
+def test_upload_goes_on_while_little_of_it_is_kept(rig: MakeRig, size: int, again: bool) -> None:
+    """What came before there was a server is kept within the bound, or each try would let the client send a window more of it."""
+    r = rig(retried("5xx"), replay_bytes=8192)
+    r.dialer.held = True
+    client = Speaker(r.client(http2=True), Http2Client(Limits()))
+    client.pump()
+    stream = client.do("send_request", RequestHead(0, b"POST", b"http", b"web", b"/up", [], False, 20), False)
+    client.do("send_data", stream, bytes(size), False)
+    r.dialer.held = False
+    r.turn()
+    asking = next(iter(r.runtime.downstreams)).calls[stream].asking
+    assert (asking.kept is not None) == again
+    server = Speaker(r.servers[0], Http2Server(Limits()))
+    server.do("send_response", server.events(RequestHead)[0].stream, 503, b"", [], True)
+    r.run(0.05)
+
+    assert len(r.servers) == 1 + again
+    assert [one.status for one in client.events(ResponseHead)] == ([] if again else [503])
+
+
 def test_time_of_a_try_ends_with_the_try(rig: MakeRig) -> None:
     """A try begun anew without a policy's doing has all of its time, and no clock of the one before."""
     to = retried("5xx", per_try_timeout=0.3)
