@@ -61,6 +61,13 @@ def strip_named(headers: Headers, named: list[bytes]) -> None:
         headers[:] = kept
 
 
+def strip_continue(headers: Headers) -> bool:
+    """Take out that the client waits for 100 (Continue) before its body; whether it did (RFC 9110, section 10.1.1)."""
+    size = len(headers)
+    headers[:] = [field for field in headers if field[0] != b"expect" or field[1].lower() != b"100-continue"]
+    return len(headers) != size
+
+
 def add_forwarded_for(headers: Headers, address: bytes) -> None:
     """Append the peer's address to `x-forwarded-for`, making it if it is missing."""
     # Several lines are one list (RFC 9110, section 5.2).

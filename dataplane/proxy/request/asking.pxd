@@ -1,6 +1,7 @@
 cimport cython
 
 from dataplane.protocol.events cimport RequestHead
+from dataplane.protocol.fields cimport strip_continue
 from dataplane.proxy.connection cimport HttpConnection
 from dataplane.proxy.request.call cimport Tried
 from dataplane.proxy.request.notes cimport strip_own

@@ -9,6 +9,7 @@ bounded between two tries as well.
 from __future__ import annotations
 
 from dataplane.protocol.events import Headers, RequestHead
+from dataplane.protocol.fields import strip_continue
 from dataplane.proxy.connection import HttpConnection
 from dataplane.proxy.request import life
 from dataplane.proxy.request.call import Tried
@@ -164,9 +165,15 @@ class Asking:
         down.read_on()
 
     def invite(self) -> None:
-        """Let the client send on though no server takes it yet: a stage wants to see it."""
+        """Let the client send on though no server takes it yet: a stage wants to see it.
+
+        A client that waits to be told so is, once: what the stage sees is here before a server can be asked, so no server gets the
+        expectation (RFC 9110, section 10.1.1).
+        """
         down = self.down
         if down is not None and self.up is None:
+            if strip_continue(self.head.headers):
+                down.send_response(self.stream, 100, b"", [], False)
             if self._owed:
                 down.consumed(self.stream, self._owed)
                 self._owed = 0

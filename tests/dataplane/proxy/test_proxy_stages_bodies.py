@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dataplane.config import AppProtocol
 from dataplane.protocol.events import RequestHead, ResponseHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.limits import Limits
@@ -149,6 +150,64 @@ def test_more_than_a_window_is_gathered_over_http2(rig: MakeRig) -> None:
     assert [(len(data), whole) for data, whole in scan.saw] == [(100_000, True)]
     assert speaker.events(ResponseHead) == []
     assert len(r.servers) == 1
+
+
+@pytest.mark.parametrize("evil", [False, True], ids=["goes-on", "refused"])
+def test_client_that_waits_for_100_is_told_to_send_what_a_stage_wants(rig: MakeRig, evil: bool) -> None:
+    """Once, by us: the server is not asked before the stage, and then not asked to expect what is here already (RFC 9110, section 10.1.1)."""
+    r = rig()
+    scan = Scan()
+    expecting = post(8).replace(b"\r\n\r\n", b"\r\nExpect: 100-Continue\r\nX-Last: 1\r\n\r\n")
+    one = client(r, scan).send(expecting)
+    assert one.read() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert (scan.saw, r.servers) == ([], [])
+    one.send(b"abcd")
+    assert one.read() == b""
+    one.send(b"evil" if evil else b"efgh")
+
+    if evil:
+        assert one.read().startswith(b"HTTP/1.1 403")
+        assert r.servers == []
+        return
+    head, _, body = r.servers[0].read().partition(b"\r\n\r\n")
+    assert (body, b"expect" in head.lower(), b"X-Last: 1" in head) == (b"abcdefgh", False, True)
+    r.servers[0].send(OK)
+    assert one.read() == OK
+
+
+def test_client_over_http2_is_told_to_send_what_a_stage_wants(rig: MakeRig) -> None:
+    """The same in frames."""
+    r = rig(config(clusters=(cluster("10.1.0.1", protocol=AppProtocol.HTTP1),)))
+    scan = Scan(4)
+    staged(r, scan)
+    speaker = Speaker(r.client(http2=True), Http2Client(Limits()))
+    expects = (b"expect", b"100-continue", b"expect")
+    stream = speaker.do("send_request", RequestHead(0, b"POST", b"http", b"web", b"/", [expects], False, 20), False)
+    assert [head.status for head in speaker.events(ResponseHead)] == [100]
+    speaker.do("send_data", stream, b"abcd", True)
+
+    assert b"expect" not in r.servers[0].read().lower()
+    r.servers[0].send(OK)
+    assert [head.status for head in speaker.events(ResponseHead)][-1] == 200
+
+
+@pytest.mark.parametrize("head", ["Expect: a-miracle\r\n", ""], ids=["something-else", "nothing"])
+def test_client_that_waits_for_nothing_hears_nothing_early(rig: MakeRig, head: str) -> None:
+    """What a server is to decide on stays for it."""
+    r = rig()
+    request = post(4).replace(b"\r\n\r\n", b"\r\n" + head.encode() + b"\r\n")
+    one = client(r, Scan()).send(request)
+    assert one.read() == b""
+    one.send(b"abcd")
+    assert head.encode() in r.servers[0].read()
+
+
+def test_server_decides_on_100_where_no_stage_looks(rig: MakeRig) -> None:
+    """The expectation is the server's without such a stage."""
+    r = rig()
+    one = client(r, Stage()).send(post(4).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+    assert one.read() == b""
+    assert b"Expect: 100-continue\r\n" in r.servers[0].read()
 
 
 def test_copies_get_what_came_while_a_stage_looked(rig: MakeRig) -> None:
