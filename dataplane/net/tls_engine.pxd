@@ -10,6 +10,8 @@ cdef class TlsEngine:
     cdef Ciphertext _ciphertext
     cdef Ends _ends
     cdef bint _large
+    cdef int _head
+    cdef Py_ssize_t _owed
     cdef object _ssl
     cdef object _incoming
     cdef object _outgoing
@@ -17,6 +19,8 @@ cdef class TlsEngine:
 
     cpdef object take(self, Kernel kernel, Py_ssize_t size)
     cpdef object read_from(self, bytes data)
+    cdef void _follow(self, const char* data, Py_ssize_t size) noexcept
+    cdef object _hold(self, bytes data)
     cpdef object keep(self)
     cdef bint _unread(self)
     cdef bint _advance(self) except -1

@@ -16,6 +16,8 @@ MORE: Final = 0
 FAILED: Final = -1
 
 _RECORD = 16384
+_LONGEST = 5 + 16384 + 256
+_HEADER = 5
 _BATCH = 65536
 _SLICE = 16384
 
@@ -30,6 +32,10 @@ class TlsEngine:
         self._source = b""
         self._at = 0
         self._rest = b""
+        self._head = 0
+        """Bytes of the header of the record that is coming; 0 between records."""
+        self._owed = 0
+        """How much is to come of it: its length, as far as the header is here, and then what is left of that."""
         self.direct = False
         """Whether OpenSSL is called without Python's `ssl` in between (the compiled twin, where it can)."""
         self.error = ""
@@ -48,8 +54,25 @@ class TlsEngine:
 
     def read_from(self, data: bytes) -> None:
         """Read from these bytes."""
+        self._follow(data)
         self._source = data
         self._at = 0
+
+    def _follow(self, data: bytes) -> None:
+        """Keep count of where records end (RFC 8446, section 5.1: a type, a version, and two bytes of length)."""
+        at = 0
+        while at < len(data):
+            if self._head == _HEADER:
+                step = min(self._owed, len(data) - at)
+                self._owed -= step
+                at += step
+            else:
+                if self._head >= _HEADER - 2:
+                    self._owed = self._owed << 8 | data[at]
+                self._head += 1
+                at += 1
+            if self._head == _HEADER and self._owed == 0:
+                self._head = 0
 
     def keep(self) -> None:
         """Make what is left to read our own, before the kernel's buffer is used again."""
@@ -58,6 +81,12 @@ class TlsEngine:
     def unread(self) -> bool:
         """Whether there is ciphertext left to read."""
         return self._at < len(self._source) or self._incoming.pending > 0
+
+    @property
+    def unopened(self) -> int:
+        """Bytes of ciphertext that are here and not decrypted, at most: of a record that is not whole, the longest there is."""
+        left = len(self._source) - self._at + self._incoming.pending
+        return left or (_LONGEST if self._head else 0)
 
     def _advance(self) -> bool:
         """Feed the next slice, so that no buffer of the TLS library grows with a burst."""

@@ -52,6 +52,8 @@ FAILED = -1
 
 cdef enum:
     SLICE = 16384
+    LONGEST = 5 + 16384 + 256
+    HEADER = 5
 
 cdef char[RECORD] _gathered
 cdef char[RECORD] _plain
@@ -88,6 +90,7 @@ cdef class TlsEngine:
     cpdef object take(self, Kernel kernel, Py_ssize_t size):
         """Read from what the kernel's buffer holds now; whoever stops reading early must `keep`."""
         if self.direct:
+            self._follow(kernel._buffer, size)
             self._ciphertext.data = kernel._buffer
             self._ciphertext.left = size
         else:
@@ -95,6 +98,26 @@ cdef class TlsEngine:
 
     cpdef object read_from(self, bytes data):
         """Read from these bytes."""
+        self._follow(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        self._hold(data)
+
+    cdef void _follow(self, const char* data, Py_ssize_t size) noexcept:
+        """Keep count of where records end (RFC 8446, section 5.1: a type, a version, and two bytes of length)."""
+        cdef Py_ssize_t at = 0, step
+        while at < size:
+            if self._head == HEADER:
+                step = min(self._owed, size - at)
+                self._owed -= step
+                at += step
+            else:
+                if self._head >= HEADER - 2:
+                    self._owed = self._owed << 8 | <unsigned char>data[at]
+                self._head += 1
+                at += 1
+            if self._head == HEADER and self._owed == 0:
+                self._head = 0
+
+    cdef object _hold(self, bytes data):
         self._source = data
         self._ciphertext.data = PyBytes_AS_STRING(data)
         self._ciphertext.left = PyBytes_GET_SIZE(data)
@@ -102,7 +125,7 @@ cdef class TlsEngine:
     cpdef object keep(self):
         """Make what is left to read our own, before the kernel's buffer is used again."""
         if self.direct and self._ciphertext.left:
-            self.read_from(PyBytes_FromStringAndSize(self._ciphertext.data, self._ciphertext.left))
+            self._hold(PyBytes_FromStringAndSize(self._ciphertext.data, self._ciphertext.left))
 
     @property
     def unread(self):
@@ -111,6 +134,12 @@ cdef class TlsEngine:
 
     cdef bint _unread(self):
         return self._ciphertext.left > 0 or (not self.direct and self._incoming.pending > 0)
+
+    @property
+    def unopened(self):
+        """Bytes of ciphertext that are here and not decrypted, at most: of a record that is not whole, the longest there is."""
+        left = self._ciphertext.left + (0 if self.direct else self._incoming.pending)
+        return left or (LONGEST if self._head else 0)
 
     cdef bint _advance(self) except -1:
         """Feed the next slice, so that no buffer of the TLS library grows with a burst (only by way of `ssl`)."""

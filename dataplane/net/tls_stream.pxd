@@ -9,8 +9,7 @@ from dataplane.net.tls_engine cimport TlsEngine
 cdef int _READS
 cdef Py_ssize_t _UNTAKEN
 cdef Py_ssize_t _CHUNK
-cdef Py_ssize_t _RECORD
-cdef Py_ssize_t _ANY
+cdef Py_ssize_t _SEALING
 
 cdef class TlsStream(Stream):
     cdef TlsEngine _engine

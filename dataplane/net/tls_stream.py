@@ -24,14 +24,13 @@ HANDSHAKE_SECONDS: Final = 10.0
 UNTAKEN: Final = 256 * 1024
 """Bytes of ciphertext that may wait: one batch of what we send, and answers OpenSSL makes while it reads."""
 
-RECORD: Final = 16384 + 256
-"""Bytes of the longest record (RFC 8446, section 5.2); of one that is not whole, so many may be in OpenSSL."""
+SEALING: Final = 5 + 1 + 16
+"""Bytes a record has beyond its plaintext, at least: header, type, and tag (RFC 8446, section 5.2)."""
 
 _READS = READS
 _UNTAKEN = UNTAKEN
-_RECORD = RECORD
+_SEALING = SEALING
 _CHUNK = RECEIVE_SIZE
-_ANY = 0x7FFFFFFF
 
 
 class TlsStream(Stream):
@@ -100,8 +99,8 @@ class TlsStream(Stream):
 
     @property
     def unread(self) -> int:
-        """Bytes that may yet be received of what has arrived; where the engine holds ciphertext, only reading tells how many."""
-        return _ANY if self._engine.unread else arrived(self.fd) + _RECORD
+        """Bytes that may yet be received of what has arrived, at most."""
+        return max(0, self._engine.unopened + arrived(self.fd) - _SEALING)
 
     def _read(self) -> None:
         """First what was held back while paused, then what the socket has."""

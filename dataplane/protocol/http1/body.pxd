@@ -26,6 +26,8 @@ cdef class BodyReader:
     @cython.locals(n=cython.Py_ssize_t, moved=cython.Py_ssize_t, state=int)
     cpdef Py_ssize_t read(self, bytes data, Py_ssize_t pos, list events) except -2
     cpdef bint end_of_input(self, list events) except -1
+    @cython.locals(state=int)
+    cpdef long long least(self)
     cdef int _fail(self, int status, str reason, str counter) except -2
     @cython.locals(p="const unsigned char*", there="long long", ended=bint)
     cdef Py_ssize_t _take(self, bytes data, Py_ssize_t pos, Py_ssize_t n, list events, bint last) except -2

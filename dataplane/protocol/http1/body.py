@@ -113,6 +113,18 @@ class BodyReader:
             return True
         return self.done
 
+    def least(self) -> int:
+        """Return how many bytes more the message has at least; 0 where only the end of the connection tells.
+
+        A chunk has its line end behind it, and `0`, two line ends, is the shortest end of all (RFC 9112, section 7.1).
+        """
+        if self.mode == _LENGTH:
+            return self.left
+        if self.mode != _CHUNKED:
+            return 0
+        state = self._state
+        return self.left + 7 if state == _BYTES else 7 if state == _LINE_END else 5 if state == _SIZE else 2
+
     def _fail(self, status: int, reason: str, counter: str) -> int:
         self.failed = True
         self.status = status

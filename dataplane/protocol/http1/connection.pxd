@@ -5,7 +5,7 @@ from dataplane.protocol.http1.body cimport BodyReader
 from dataplane.protocol.http1.scan cimport HeadScanner
 from dataplane.protocol.http1.writer cimport MessageWriter
 
-cdef int _WANT_HEAD, _WANT_BODY, _WAIT, _DEAD, _CHUNKED, _LENGTH, _TUNNEL
+cdef int _WANT_HEAD, _WANT_BODY, _WAIT, _DEAD, _TUNNEL
 
 cdef class Http1Connection:
     cdef object _limits

@@ -7,7 +7,7 @@ and `client` read the heads, where `_advance` finds that one is due. Refuses, by
 
 from dataplane.protocol import codes
 from dataplane.protocol.events import Event, Failure, Headers, Reset
-from dataplane.protocol.http1.body import CHUNKED, LENGTH, TUNNEL, BodyReader
+from dataplane.protocol.http1.body import TUNNEL, BodyReader
 from dataplane.protocol.http1.scan import HeadScanner
 from dataplane.protocol.http1.writer import MessageWriter
 from dataplane.protocol.limits import Limits
@@ -23,8 +23,6 @@ _WANT_HEAD = WANT_HEAD
 _WANT_BODY = WANT_BODY
 _WAIT = WAIT
 _DEAD = DEAD
-_CHUNKED = CHUNKED
-_LENGTH = LENGTH
 _TUNNEL = TUNNEL
 
 
@@ -89,7 +87,9 @@ class Http1Connection:
         """Whether the message that is being read cannot be whole with so many bytes more; False where only reading them tells."""
         if self._state != _WANT_BODY:
             return False
-        return self._body.left > more if self._body.mode == _LENGTH else self._body.mode == _CHUNKED and more == 0
+        least = self._body.least()
+        # A line that has begun is in the buffer.
+        return least > 0 and max(least - len(self._buffer), 1) > more
 
     def send_data(self, stream: int, data: bytes, end: bool) -> None:
         """Send a piece of a body or tunnel; see `interface.Codec`."""

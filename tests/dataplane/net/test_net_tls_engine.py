@@ -126,6 +126,45 @@ def test_records_survive_however_they_are_cut(piece: int) -> None:
     close(client, server)
 
 
+def test_part_of_a_record_is_told_from_none() -> None:
+    """Byte by byte: nothing is left unopened behind a whole record, and all the record may hold where it is not whole."""
+    client, server = ends()
+    server.pump()
+    for size in (1, 300, 16384):
+        send(client, b"x" * size)
+        sealed = size + 22
+        raw = b""
+        while len(raw) < sealed:
+            server.arrival()
+            server.kernel.fill(server.sock.fileno())
+            raw += server.kernel.filled
+        assert len(raw) == sealed
+        for at in range(1, sealed + 1):
+            server.engine.read_from(raw[at - 1 : at])
+            opened = server.engine.read()
+            assert (opened == b"x" * size) is (at == sealed)
+            assert server.engine.unopened == 0 if at == sealed else server.engine.unopened >= at
+    close(client, server)
+
+
+def test_records_not_opened_yet_are_counted_as_they_are() -> None:
+    """Of those behind the one that was read, however many came at once; also where the rest is kept for later."""
+    client, server = ends()
+    server.pump()
+    send(client, b"a" * 100)
+    send(client, b"b" * 200)
+    server.arrival()
+    size = server.kernel.fill(server.sock.fileno())  # a socket pair: both are there
+    server.engine.take(server.kernel, size)
+    assert server.engine.unopened == 122 + 222
+    assert server.engine.read() == b"a" * 100
+    server.engine.keep()
+    assert server.engine.unopened == 222
+    assert server.engine.read() == b"b" * 200
+    assert server.engine.unopened == 0
+    close(client, server)
+
+
 @pytest.mark.parametrize(
     "sizes",
     [[1], [16384], [16385], [10] * 5000, [70_000], [16383, 1, 16384, 3], [40_000, 5, 40_000], [65_536, 65_536]],

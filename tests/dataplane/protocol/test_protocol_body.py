@@ -87,6 +87,31 @@ def test_any_chunked_body_reads_the_same_however_it_is_cut(
     assert (body.done, body.failed, left) == (True, False, b"NEXT")
 
 
+@settings(max_examples=40, deadline=None)
+@given(chunks, extensions, fields)
+def test_least_that_is_missing_is_never_more_than_what_is(
+    pieces: list[bytes], extension: bytes, trailers: list[tuple[bytes, bytes]]
+) -> None:
+    """Wherever a chunked body is cut; where it is told exactly, it is: before a line end, in a chunk, and before the last one."""
+    raw = b"".join(b"%x" % len(piece) + extension + b"\r\n" + piece + b"\r\n" for piece in pieces)
+    last = len(raw)
+    raw += b"0\r\n" + b"".join(n + b": " + v + b"\r\n" for n, v in trailers) + b"\r\n"
+    for cut in range(len(raw)):
+        body = reader(CHUNKED)
+        _, held = read(body, raw[:cut], [])
+        assert 0 < body.least() <= len(raw) - cut + len(held)
+        if cut == last and not trailers:
+            assert body.least() == len(raw) - cut
+
+
+def test_least_that_is_missing_is_told_for_each_framing() -> None:
+    """Nothing where only the end of the connection tells."""
+    chunk = reader(CHUNKED)
+    chunk.read(b"100\r\nabc", 0, [])
+    assert chunk.least() == 0x100 - 3 + len(b"\r\n0\r\n\r\n")
+    assert [reader(mode, 9).least() for mode in (NONE, LENGTH, CHUNKED, TO_EOF, TUNNEL)] == [0, 9, 5, 0, 0]
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from([b"0", b"1", b"a", b"\r", b"\n", b"\r\n", b";", b" ", b"x: y", b"\0", b"5\r\nhello\r\n"]))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
 
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
+from dataplane.net.tls import TlsContexts
+from dataplane.net.tls_stream import TlsStream
 from dataplane.protocol.limits import Limits
+from dataplane.proxy.client.downstream import HttpDownstream
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, cluster, config
+from tests.support.certs import Authority
+from tests.support.flowing import Wire
 
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\nx-request-id: 1\r\nx-forwarded-proto: http\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -174,13 +183,18 @@ def test_end_after_pipelined_requests_cancels_the_last(rig: Callable[..., Rig]) 
 
 @pytest.mark.parametrize("closes", [False, True], ids=["ends", "closes"])
 @pytest.mark.parametrize("early", [False, True], ids=["while paused", "before"])
+@pytest.mark.parametrize(
+    "framing",
+    [b"content-length: 50000000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n2faf080\r\n"],
+    ids=["length", "chunk"],
+)
 def test_client_that_leaves_an_upload_nobody_reads_is_noticed_at_once(
-    rig: Callable[..., Rig], *, closes: bool, early: bool
+    rig: Callable[..., Rig], *, closes: bool, early: bool, framing: bytes
 ) -> None:
     """Its end waits behind bytes that are read when the server takes more, which may be never; the kernel tells of it all the same."""
     r = rig(config(clusters=(cluster("10.1.0.1"),)))
     r.dialer.held = early
-    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 50000000\r\n\r\n")
+    client = r.client().send(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing)
     for _ in range(4 if early else 100):
         client.send(b"u" * 20_000)
     assert client.backlog or early
@@ -208,8 +222,34 @@ def test_end_behind_a_whole_upload_nobody_reads_yet_is_none_of_the_request(rig: 
     assert client.read().startswith(b"HTTP/1.1 200 OK")
 
 
+def test_client_that_leaves_chunks_through_tls_is_noticed_at_once(rig: Callable[..., Rig]) -> None:
+    """All it sent is read, and the end that TLS announces is no part of a body that could make it whole."""
+    r = rig(config(clusters=(cluster("10.1.0.1"),)))
+    r.dialer.held = True
+    authority, contexts = Authority(), TlsContexts()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    plain = Stream(r.poller, ours.detach(), Receiver(), ("10.9.9.9", 4000))
+    plain.start()
+    stream = TlsStream(r.poller, plain.fd, Receiver(), plain.peer, contexts.server(authority.context()))
+    HttpDownstream(r.runtime, stream, r.runtime.tables.listeners["l"].chains[0], http2=False, secure=True)
+    stream.take_over(plain, b"")
+    client = Wire(theirs, contexts.client(authority.context()).context)
+    while not client.shake():
+        r.turn()
+    client.put(CHUNKED + b"5\r\nhello\r\n")
+    client.push()
+    r.turn()
+    assert r.runtime.active == 1
+    client.end()
+    client.push()
+    r.turn()
+
+    assert r.counted(0, flags.CLIENT_GONE) == 1
+    theirs.close()
+
+
 TOO_BIG = b"HTTP/1.1 413 Too Big\r\nContent-Length: 3\r\n\r\nbig"
-CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def test_answer_before_the_whole_body_leaves_the_connection_open(rig: Callable[..., Rig]) -> None:
