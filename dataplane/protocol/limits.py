@@ -12,6 +12,9 @@ from meshapi import names
 _OUR_LINES = 16
 _OUR_BYTES = 8 * 1024
 
+NARROWEST = 8 * 1024
+"""A window below which updates of it would cost more than what they let through."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -33,6 +36,8 @@ class Limits:
     """HPACK dynamic table, each way."""
     stream_window: int = 256 * 1024
     """Body bytes a peer may send on a new stream before we have handed them on, at most (see `window`); at least 65,535."""
+    least_window: int = 65535
+    """What a stream's window is at least (see `window`): where HTTP/2 begins, for a client may send as much before it has heard of less."""
     widest_window: int = 4 * 1024 * 1024
     """What a stream's window may grow to while its reader keeps up, half of `connection_window` at most."""
     connection_window: int = 25 * 1024 * 1024
@@ -60,13 +65,18 @@ class Limits:
 
     @property
     def window(self) -> int:
-        """What a stream begins with: half of the connection's bytes shared out, within 65,535 (where HTTP/2 begins) and `stream_window`.
+        """What a stream begins with: half of the connection's bytes shared out, within `least_window` and `stream_window`.
 
         The other half is `growth`. All streams together get no more than the connection has, so that those nobody reads leave
         room for the one that is read: a connection between two sidecars carries the requests of many clients.
         """
         share = self.connection_window // 2 // max(self.concurrent_streams, 1)
-        return min(self.stream_window, max(share, 65535))
+        return min(self.stream_window, max(share, self.least_window))
+
+    @property
+    def enough(self) -> int:
+        """The streams that begin with half of the connection's bytes: with more of them, those nobody reads may stall one that is read."""
+        return max(self.connection_window // 2 // self.least_window, 1)
 
     @property
     def growth(self) -> int:
@@ -81,6 +91,15 @@ class Limits:
     def between_sidecars(self) -> "Limits":
         """Return what another sidecar may send: what its app may, and what it adds itself."""
         return replace(self, header_count=self.header_count + _OUR_LINES, header_bytes=self.header_bytes + _OUR_BYTES)
+
+    def of_ours(self, streams: int) -> "Limits":
+        """Return the limits of a connection we open, for so many streams or as many as its bytes are enough for.
+
+        The windows of all of them are within its bytes: its peer hears of ours before the first request, so they may be less than
+        HTTP/2 begins with (RFC 9113, section 6.9.2).
+        """
+        ours = replace(self, least_window=NARROWEST)
+        return replace(ours, concurrent_streams=min(streams, ours.enough))
 
     def too_long(self, what: str) -> str:
         """Say that a head or trailer part has too many bytes."""

@@ -213,7 +213,7 @@ class Pool(Owner):
         except TlsUnavailableError as error:
             self.detail = str(error)
             return False
-        connection = HttpUpstream(self.runtime, self, self.slot, self.http2)
+        connection = HttpUpstream(self.runtime, self, self.slot, self.http2, self._cluster.max_streams)
         connection.obey(self._cluster)
         self.connections.append(connection)
         self.circuit.connections += 1

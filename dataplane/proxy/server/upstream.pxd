@@ -30,6 +30,7 @@ cdef class HttpUpstream(HttpConnection):
     cdef public bint introduced
     cdef public long uses
     cdef public long most_streams
+    cdef long _enough
     cdef public long most_uses
     cdef public double idle
     cdef public double life

@@ -61,6 +61,7 @@ class HttpUpstream(HttpConnection):
     __slots__ = (
         "_c1",
         "_c2",
+        "_enough",
         "_retired",
         "answered",
         "born",
@@ -75,14 +76,19 @@ class HttpUpstream(HttpConnection):
         "uses",
     )
 
-    def __init__(self, runtime: Runtime, owner: Owner, slot: EndpointSlot, http2: bool) -> None:
+    def __init__(self, runtime: Runtime, owner: Owner, slot: EndpointSlot, http2: bool, streams: int = 0) -> None:
+        """Begin; `streams` is what its cluster says when it is dialled, 0 for nothing (HTTP/2)."""
         super().__init__(runtime, None)
         self.owner = owner
         self.slot = slot
         self._c1: Any = None
         self._c2: Any = None
+        self._enough = 1
+        """Streams its windows were made for."""
         if http2:
-            self.h2 = self._c2 = Http2Client(runtime.bounds.protocol)
+            limits = runtime.bounds.of_server(streams)
+            self.h2 = self._c2 = Http2Client(limits)
+            self._enough = limits.concurrent_streams
         else:
             self.h1 = self._c1 = Http1Client(runtime.bounds.protocol)
         self.ready = False
@@ -106,7 +112,7 @@ class HttpUpstream(HttpConnection):
     def obey(self, cluster: Cluster) -> None:
         """Take over what a cluster says about its connections; what it leaves open has our defaults."""
         limits = self.runtime.bounds
-        self.most_streams = cluster.max_streams or limits.upstream_streams
+        self.most_streams = min(cluster.max_streams or limits.upstream_streams, self._enough)
         self.most_uses = cluster.max_requests
         self.idle = limits.upstream_idle if cluster.idle is None else cluster.idle
         self.life = limits.upstream_life if cluster.life is None else cluster.life

@@ -54,7 +54,16 @@ class Bounds:
         """Return the limits of a client's HTTP/2 connection; `streams` is the listener's word, 0 for none."""
         if not streams and mesh:
             return self.mesh
-        return replace(self.mesh if mesh else self.protocol, concurrent_streams=streams or self.client_streams)
+        if mesh:  # requests of many clients: one that is not read must not stall another's
+            return replace(self.mesh, concurrent_streams=min(streams, self.mesh.enough))
+        return replace(self.protocol, concurrent_streams=streams or self.client_streams)
+
+    def of_server(self, streams: int) -> Limits:
+        """Return the limits of an HTTP/2 connection to a server; `streams` is the cluster's word, 0 for none.
+
+        Of less than usual they are the usual ones: the cluster may say more before the connection ends.
+        """
+        return self.protocol.of_ours(max(streams, self.upstream_streams))
 
     def __post_init__(self) -> None:
         """Derive what depends on others."""

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from dataplane.config import AppProtocol, CircuitLimits
-from dataplane.protocol.events import RequestHead, ResponseHead
+from dataplane.protocol.events import Data, RequestHead, ResponseHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
@@ -21,6 +21,7 @@ from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 
 MakeRig = Callable[..., Rig]
 STREAMS = 250
+SIDECAR = "spiffe://t/ns/n/sa/a"
 
 
 def client(r: Rig) -> Speaker:
@@ -59,9 +60,12 @@ class Servers:
                 one.do("send_response", event.stream, 204, b"", [], True)
 
 
-@pytest.mark.parametrize(("listener", "mesh", "told"), [(0, "", 1024), (0, "spiffe://t/ns/n/sa/a", 100), (7, "", 7)])
+@pytest.mark.parametrize(
+    ("listener", "mesh", "told"),
+    [(0, "", 1024), (0, SIDECAR, 100), (7, "", 7), (500, "", 500), (7, SIDECAR, 7), (500, SIDECAR, 200)],
+)
 def test_client_is_told_how_many_streams_it_may_have(rig: MakeRig, listener: int, mesh: str, told: int) -> None:
-    """The listener's own number, else more than any client would wait for; sidecars need no more than they put on a connection."""
+    """The listener's own number, else more than any client would wait for; sidecars have no more than have a window each."""
     r = rig(config(http={"max_streams": listener}))
     codec = Http2Client(Limits())
     Speaker(r.client(http2=True, mesh=mesh), codec).pump()
@@ -161,6 +165,33 @@ def test_streams_that_become_free_serve_who_waits_for_an_endpoint_that_is_gone(r
     assert len(r.dialer.dials) == 1
     assert server.peer.ended
     assert r.runtime.tables.clusters["c"].circuit.connections == 0
+
+
+@pytest.mark.parametrize("option", [0, 250, 5000], ids=["ours", "more", "more than its bytes are enough for"])
+def test_answers_nobody_reads_leave_the_others_on_their_connection_a_window(rig: MakeRig, option: int) -> None:
+    """However many streams a cluster asks for: they share one number of bytes, and are no more than have a window of it."""
+    noun = replace(cluster("10.1.0.1", protocol=AppProtocol.HTTP2), max_streams=option)
+    r = rig(config(clusters=(noun,)), protocol=Limits(connection_window=4 * 1024 * 1024))
+    wide = Limits(concurrent_streams=1, connection_window=2**30)
+    asking = Speaker(r.client(http2=True), Http2Client(Limits(concurrent_streams=2**14, connection_window=2**30)))
+    servers = Servers(r, replace(wide, concurrent_streams=5000))
+    ask(asking, 1)
+    servers.heads()
+    asking.seen.clear()
+    ask(asking, 255)
+    heads = servers.heads()
+    assert max(heads) == {0: 100, 250: 250, 5000: 256}[option]
+    first = servers.speakers[0]
+    *unread, last = [event.stream for event in first.events(RequestHead)]
+    for stream in unread:
+        first.codec.send_response(stream, 200, b"", [], False)
+        first.codec.send_data(stream, b"x" * 300_000, True)
+    first.pump()
+    asking.seen.clear()
+    first.do("send_response", last, 200, b"", [], False)
+    first.do("send_data", last, b"y" * 1000, True)
+
+    assert sum(len(event.data) for event in asking.events(Data) if event.end) == 1000
 
 
 def settings_of(streams: int) -> bytes:
