@@ -89,8 +89,10 @@ class App:
         self.cluster = Cluster(connection)
         self._lease = Cluster(connection)
         """The Lease has a connection of its own: a pool that is held up must not end a term."""
+        self._admission = Cluster(connection)
+        """So has admission, for which a pod waits."""
         self.store = ObjectStore()
-        self.namespaces = Namespaces(self.cluster, self.store)
+        self.namespaces = Namespaces(self._admission, self.store)
         self.writer = Writer()
         self.elector = Elector(self._lease, settings.namespace, settings.service, settings.pod)
         self.source = Source()
@@ -166,6 +168,7 @@ class App:
             stack.callback(self.collector.unwatch)
             stack.push_async_callback(self.cluster.close)
             stack.push_async_callback(self._lease.close)
+            stack.push_async_callback(self._admission.close)
             stack.callback(self.issuing.close)
             runner = await admin.serve(
                 reports.of(self._parts()), host=self.settings.host, port=self.settings.admin_port

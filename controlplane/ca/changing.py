@@ -23,7 +23,7 @@ EVERY_SECONDS = 1.0
 
 
 class RootChange:
-    """One replica's part in a change of roots; every replica looks, what the leader wants is done."""
+    """One replica's part in a change of roots; every replica looks, and what the leader wants is done."""
 
     def __init__(
         self,

@@ -257,8 +257,9 @@ async def test_first_pod_of_a_new_namespace_is_injected_though_the_feed_is_behin
     assert "tulle-proxy" in base64.b64decode(said["patch"]).decode()
 
 
-async def test_lease_is_renewed_though_all_other_connections_are_taken() -> None:
-    """Reads that hang hold up a pool of connections; the term must not end by them."""
+async def test_lease_is_renewed_and_pods_are_admitted_though_all_other_connections_are_taken() -> None:
+    """Reads that hang hold up a pool of connections; the term must not end by them, nor a pod wait for its namespace."""
+    bare = {"metadata": {"name": "first"}, "spec": {"containers": [{"name": "app"}]}}
     async with kube_server() as kube:
         shop(kube)
         async with running(kube) as mesh:
@@ -267,6 +268,14 @@ async def test_lease_is_renewed_though_all_other_connections_are_taken() -> None
             stuck = [asyncio.ensure_future(mesh.app.cluster.get("/api/v1/stuck")) for _ in range(150)]
             before = ((kube.get("leases", "tulle-system", "tulle") or {})["spec"])["renewTime"]
             await until(lambda: (kube.get("leases", "tulle-system", "tulle") or {})["spec"]["renewTime"] != before, 6)
+            # Without an event, so that its namespace has to be asked for.
+            kube.objects["namespaces", "", "new"] = {
+                "kind": "Namespace",
+                "metadata": {"name": "new", "annotations": INJECT},
+            }
+            async with asyncio.timeout(5):
+                said = await _reviewed(mesh, "/inject", "Pod", bare, namespace="new")
+            assert "patch" in said
             for one in stuck:
                 one.cancel()
             await asyncio.gather(*stuck, return_exceptions=True)
