@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -144,13 +145,26 @@ def test_cron_job_follows_its_annotation_later_too(shop: Kube) -> None:
     assert told() == {}
 
 
-def test_workload_that_is_replaced_is_not_rolled(shop: Kube) -> None:
-    """Argo CD's Replace sends the manifest of the repository, whose template is silent, at each sync."""
+def reviewed(mesh: Mesh) -> int:
+    """How many workloads the control plane was asked about."""
+    (replica,) = mesh.system.get("pods", "-l", "app.kubernetes.io/name=tulle")["items"]
+    name = replica["metadata"]["name"]
+    said = mesh.system("get", "--raw", f"/api/v1/namespaces/tulle-system/pods/{name}:15014/proxy/metrics")
+    return sum(int(count) for count in re.findall(r'(?m)^tulle_admissions_total\{.*webhook="workload".*\} (\d+)', said))
+
+
+def test_workload_that_is_replaced_is_not_rolled(shop: Kube, mesh: Mesh) -> None:
+    """Argo CD's Replace sends the manifest of the repository, whose template is silent, at each sync; the webhook is asked about that, and not about what leaves both alone."""
     manifest = json.dumps(deployment("synced", annotations=ON))
     shop("create", "-f", "-", stdin=manifest)
     before = shop.get("deployment", "synced")
+    asked = reviewed(mesh)
+    shop("label", "deployment", "synced", "by=hand")
+    assert reviewed(mesh) == asked
     shop("replace", "-f", "-", stdin=manifest)
     after = shop.get("deployment", "synced")
+
+    assert reviewed(mesh) > asked
 
     assert after["spec"]["template"]["metadata"]["annotations"]["tulle.dev/inject"] == "enabled"
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
