@@ -122,7 +122,7 @@ class Reflector:
             if clock() - began > STEADY_SECONDS:
                 wait = FIRST_WAIT
                 continue
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            await self._cluster.pause(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _list(self) -> None:

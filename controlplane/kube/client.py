@@ -1,12 +1,15 @@
 """The thin Kubernetes client of the control plane: get, list in chunks, watch, create, patch.
 
 In: paths as the API has them (`path_of` makes them) and plain dicts. Out: decoded JSON. Refuses everything that is not success with
-an ApiError that carries code, reason and the server's sentence. It keeps no cache and retries nothing: callers know what a retry means.
+an ApiError that carries code, reason and the server's sentence. It keeps no cache and retries nothing: callers know what a retry means, and wait for it by `pause`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -21,6 +24,8 @@ USER_AGENT = "tulle-controlplane"
 CHUNK = 500
 MAX_LINE = 16 * 1024 * 1024
 """No object of Kubernetes comes near; a longer line of a watch is not one."""
+SPREAD_SECONDS = 0.2
+"""Over so long come all who waited for an API server that is back."""
 _BAD_GATEWAY = 502
 
 
@@ -52,10 +57,24 @@ class Cluster:
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=30, sock_connect=10), trust_env=False
         )
+        self._away = False
+        self._back = asyncio.Event()
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long; when the API server could not be reached and answers anybody meanwhile, no longer than that.
+
+        Who follows several kinds knows them all of about the same time then, and not one of them as it was seconds ago.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._back.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(random.uniform(0.0, SPREAD_SECONDS))  # noqa: S311 - spreads load, no secret
 
     async def request(
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Any = None, content: str = ""
@@ -66,7 +85,7 @@ class Cluster:
         if data is not None:
             headers["content-type"] = content or "application/json"
         url = self.connection.server + path
-        async with self._session.request(method, url, params=params, data=data, headers=headers) as response:
+        async with self._asked(method, url, params=params, data=data, headers=headers) as response:
             payload = await response.read()
             if response.status >= 300:
                 raise _error(response, payload)
@@ -111,8 +130,8 @@ class Cluster:
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
         url = self.connection.server + path
-        async with self._session.get(
-            url, params={**params, "watch": "true"}, headers=self._headers(), timeout=timeout
+        async with self._asked(
+            "GET", url, params={**params, "watch": "true"}, headers=self._headers(), timeout=timeout
         ) as answer:
             if answer.status >= 300:
                 raise _error(answer, await answer.read())
@@ -125,6 +144,20 @@ class Cluster:
                 for line in lines:
                     if line:
                         yield line
+
+    @asynccontextmanager
+    async def _asked(self, method: str, url: str, **more: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask; note whether there is anybody."""
+        try:
+            async with self._session.request(method, url, **more) as response:
+                if self._away:
+                    self._away = False
+                    self._back.set()
+                    self._back = asyncio.Event()
+                yield response
+        except aiohttp.ClientConnectorError:
+            self._away = True
+            raise
 
     def _headers(self) -> dict[str, str]:
         token = self.connection.token()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -245,6 +246,22 @@ async def test_refusal_carries_the_servers_code_reason_and_sentence() -> None:
         await cluster.close()
 
     assert (caught.value.code, caught.value.reason) == (404, "NotFound")
+
+
+async def test_feed_is_back_as_soon_as_anybody_was_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it would wait by itself: else the kinds come back one after the other."""
+    monkeypatch.setattr(module, "FIRST_WAIT", 3600.0)
+    async with kube_server() as kube:
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            cluster = Cluster(Connection(server=f"http://127.0.0.1:{deaf.getsockname()[1]}"))
+            reflector = Reflector(cluster, POD, ObjectStore())
+            async with running(reflector):
+                await until(lambda: bool(reflector.health.error))
+                cluster.connection = kube.connection
+                await cluster.get(path_of("v1", "pods"))
+                await asyncio.wait_for(reflector.health.synced.wait(), 5)
+        await cluster.close()
 
 
 def test_feed_is_back_before_a_pod_that_rolls_at_once_is_gone() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -51,3 +53,34 @@ async def test_replica_whose_lease_is_answered_with_nonsense_tries_again(cluster
     elector = Elector(cluster, "tulle-system", "tulle", "one")
 
     assert not await asyncio.wait_for(elector._renewed(), 10)
+
+
+async def test_pause_ends_when_an_api_server_that_was_away_answers_anybody() -> None:
+    """Feeds of several kinds come back together: by what one of them knows and another does not, a pod that is served looks like none."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        cluster = Cluster(Connection(server=f"http://127.0.0.1:{held.getsockname()[1]}"))
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await cluster.get("/x")
+        waiting = [asyncio.ensure_future(cluster.pause(3600)) for _ in range(3)]
+        await cluster.pause(0.01)
+        assert not any(one.done() for one in waiting)
+        held.listen()
+        async with await asyncio.start_server(serve, sock=held.dup()):
+            with pytest.raises(ApiError):
+                await cluster.get("/x")
+            await asyncio.wait_for(asyncio.gather(*waiting), 5)
+            again = asyncio.ensure_future(cluster.pause(3600))
+            with pytest.raises(ApiError):
+                await cluster.get("/x")
+            await asyncio.sleep(0)
+            assert not again.done()
+            again.cancel()
+        await cluster.close()

@@ -103,6 +103,10 @@ class FeedServer:
             await asyncio.sleep(0)
             self._asked(path)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait; it is never out of reach."""
+        await asyncio.sleep(seconds)
+
     async def watch(self, path: str, params: Mapping[str, str], _silence: float) -> AsyncIterator[bytes]:
         """Tell what happened since a version, until all watches end."""
         plural, cuts, sent = self._asked(path), self.cuts, int(params["resourceVersion"])
