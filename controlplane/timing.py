@@ -78,7 +78,7 @@ class Collector:
 
     What outlives a full collection is left out of the next ones, so each looks at what came since the one before and none at a whole cluster and thousands of streams. Most things are freed by
     their counts in any case; of cycles those are freed that end before they have outlived one, and the others by a look at everything: once an hour at most, and only if a quarter more is kept
-    than after the last.
+    than after the last, or than an hour after the start.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -87,9 +87,9 @@ class Collector:
         self._clock = clock
         self._looked = clock()
         self._kept = 0
-        """Objects left out after the last look at everything."""
+        """Objects left out after the last look at everything; before the first, when the first hour was over."""
         self._thorough = False
-        """Whether the next full collection looks at everything."""
+        """Whether the collection under way looks at everything."""
 
     def watch(self) -> None:
         """Hear of every collection from now on."""
@@ -108,26 +108,30 @@ class Collector:
     def settle() -> None:
         """Leave all there is now out of later collections: after a list was read, most of it lives as long as the cluster does.
 
-        Objects that end are freed as always, by their counts; only cycles among what is here now would stay, so the young ones are looked through first.
+        Objects that end are freed as always, by their counts; only cycles among what is here now would stay, so what came since the last time is looked through first. It is a full collection:
+        where this comes again and again, no other may.
         """
-        gc.collect(1)
+        gc.collect()
         gc.freeze()
 
     def _heard(self, phase: str, info: Mapping[str, int]) -> None:
+        oldest = info["generation"] == _OLDEST
         if phase == "start":
             self._began = time.perf_counter()
+            if oldest and self._clock() - self._looked > THOROUGH_SECONDS:
+                self._look()
             return
-        if info["generation"] == _OLDEST:
-            self._outlived()
+        if oldest:
+            gc.freeze()
+            if self._thorough:
+                self._thorough, self._kept = False, gc.get_freeze_count()
         self.pauses.observe(time.perf_counter() - self._began)
 
-    def _outlived(self) -> None:
-        gc.freeze()
-        now = self._clock()
+    def _look(self) -> None:
+        """Have the collection that begins look at everything, if it is worth it."""
+        self._looked = self._clock()
+        there = gc.get_freeze_count()
+        self._kept = self._kept or there
+        self._thorough = there > GROWN * self._kept
         if self._thorough:
-            self._thorough, self._looked, self._kept = False, now, gc.get_freeze_count()
-        elif now - self._looked > THOROUGH_SECONDS:
-            self._looked = now
-            self._thorough = gc.get_freeze_count() > GROWN * self._kept
-            if self._thorough:
-                gc.unfreeze()
+            gc.unfreeze()
