@@ -45,6 +45,8 @@ OPTIONS = (
     ("grpc.max_connection_age_ms", 3_600_000),
     ("grpc.max_connection_age_grace_ms", 10_000),
     ("grpc.so_reuseport", 0),
+    # Bytes of a TLS record. Each connection keeps buffers for the largest it has written, 16 KiB by default; a push is rarely longer than this.
+    ("grpc.tsi.max_frame_size", 4096),
 )
 
 log = logging.getLogger(__name__)
