@@ -13,7 +13,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from collections.abc import Set as AbstractSet
 
 from dataplane import views
@@ -243,6 +243,10 @@ class _Flushing:
     def held(self) -> tuple[int, int]:
         """Count names."""
         return self._source.session.held()
+
+    def leading(self, more_than: int) -> Mapping[str, tuple[int, int]]:
+        """Name who leads to many."""
+        return self._source.session.leading(more_than)
 
 
 async def run(settings: Settings, ends: list[socket.socket]) -> None:

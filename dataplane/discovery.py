@@ -12,12 +12,13 @@ hears `ASKED`, and the connection passes through as plain Kubernetes.
 | kept | else: the control plane is away. That time does not count | never |
 
 Whatever it is, at most `MOST` are kept, and what they lead to is no more than `MOST_HELD`: the least recently used goes first, of those that are not open if there are any.
+Before those goes what leads to too much by itself, and of what is not open what leads to much.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -38,7 +39,9 @@ MOST_HELD = (90_000, 45_000)
 _ROOM = 16
 """Share of them let go at once when there is no room, so that looking for them costs little a destination."""
 _MUCH_ROOM = 4
-"""The same where they lead to too much: what is let go is a change itself, looked at within this one, and so few times at most."""
+"""The same where they lead to too much."""
+_MUCH = 16
+"""A destination that leads to more than this share of what may be held leads to much."""
 
 Callback = Callable[[Finding], None]
 
@@ -57,6 +60,9 @@ class Subscriptions(Protocol):
 
     def held(self) -> tuple[int, int]:
         """Count the names subscribed to, and to be: of all types, and of the one that has most."""
+
+    def leading(self, more_than: int) -> Mapping[str, tuple[int, int]]:
+        """Name the listeners that lead to more names than that, each with the same counts of those."""
 
 
 class Discovery:
@@ -89,6 +95,8 @@ class Discovery:
         """By worker: what it said is open there, and what it used since."""
         self._warming: set[str] | None = None
         """Destinations hinted at that are not known yet; None before any were."""
+        self._lightening = False
+        """It is being let go of what is too much, which is a change itself."""
         self._connected_at = clock()
         self._before = 0.0
         """Time with a control plane before the last connection, seconds."""
@@ -151,8 +159,11 @@ class Discovery:
 
     def changed(self) -> None:
         """The configuration changed: let go of what is too much, answer who waited for what is known now."""
-        while self._used and any(map(operator.gt, self._subscriptions.held(), self.most_held)):
-            self._make_room(_MUCH_ROOM)
+        if not self._lightening:
+            self._lightening = True
+            while self._used and self._too_much(self._subscriptions.held()):
+                self._lighten()
+            self._lightening = False
         for name in list(self._waiting):
             finding = self._subscriptions.find(name)
             if finding.found is not Found.ASKED:
@@ -182,12 +193,28 @@ class Discovery:
         if fresh:
             self._subscriptions.want(name)
 
+    def _too_much(self, counts: tuple[int, int]) -> bool:
+        return any(map(operator.gt, counts, self.most_held))
+
+    def _lighten(self) -> None:
+        """Let go of those without which least is lost for what they lead to."""
+        leading = self._subscriptions.leading(min(self.most_held) // _MUCH)
+        much = {name: counts for name, counts in leading.items() if name in self._used}
+        if alone := {name for name, counts in much.items() if self._too_much(counts)}:
+            self._overflow_by(alone)
+        elif idle := sorted(much.keys() - self._open(), key=lambda name: (much[name], name), reverse=True):
+            self._overflow_by(set(idle[: len(idle) // _MUCH_ROOM + 1]))
+        else:
+            self._make_room(_MUCH_ROOM)
+
     def _make_room(self, share: int) -> None:
         open_ = self._open()
         ranked = sorted((name in open_, used, name) for name, used in self._used.items())
-        gone = {name for _, _, name in ranked[: len(ranked) // share + 1]}
-        self._overflow.value += len(gone)
-        self._let_go(gone)
+        self._overflow_by({name for _, _, name in ranked[: len(ranked) // share + 1]})
+
+    def _overflow_by(self, names: AbstractSet[str]) -> None:
+        self._overflow.value += len(names)
+        self._let_go(names)
 
     def _let_go(self, names: AbstractSet[str]) -> None:
         if not names:
@@ -209,7 +236,10 @@ class Discovery:
     # --- answers and time ---------------------------------------------------------------------------------------------
 
     def _answer(self, name: str, finding: Finding) -> None:
-        callbacks, timer = self._waiting.pop(name)
+        waiting = self._waiting.pop(name, None)
+        if waiting is None:
+            return  # who heard before may have asked for more, and had this one let go
+        callbacks, timer = waiting
         timer.cancel()
         for callback in callbacks:
             callback(finding)

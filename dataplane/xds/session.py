@@ -120,6 +120,15 @@ class Session:
         counts = [len(names) for names in self._needed.values()]
         return sum(counts), max(counts)
 
+    def leading(self, more_than: int) -> dict[str, tuple[int, int]]:
+        """Name the wanted listeners that lead to more names than that, each with the same counts of those."""
+        found: dict[str, tuple[int, int]] = {}
+        for root in self._roots - self._own:
+            keys = self._needs.led(root)
+            if len(keys) > more_than:
+                found[root[1]] = len(keys), max(Counter(type_ for type_, _ in keys).values())
+        return found
+
     def connected(self) -> list[bytes]:
         """Begin on a new stream; returns what to send."""
         self._streaming = True

@@ -41,6 +41,10 @@ class Uses:
         """Name the roots that lead to a resource."""
         return self._roots.get(key, _NONE)
 
+    def led(self, root: Key) -> AbstractSet[Key]:
+        """Name what a root leads to."""
+        return self._keys.get(root, _NONE)
+
     def unused(self, keys: Iterable[Key]) -> set[Key]:
         """Pick out what nobody leads to."""
         return {key for key in keys if key not in self._roots}

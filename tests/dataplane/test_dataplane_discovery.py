@@ -55,6 +55,9 @@ class Stage:
     def find(self, name: str) -> Finding:
         return self.known.get(name, ASKED)
 
+    def leading(self, more_than: int) -> dict[str, tuple[int, int]]:
+        return {name: (2 * count, count) for name, count in self.leads.items() if count > more_than}
+
     def held(self) -> tuple[int, int]:
         counts = [self.leads.get(name, 1) for name in self.discovery.names]
         return 2 * sum(counts), sum(counts)
@@ -265,25 +268,64 @@ def test_who_waits_for_what_is_let_go_is_answered() -> None:
     assert stage.dropped == ["a"]
 
 
-@pytest.mark.parametrize("bound", [(1000, 25), (50, 1000)])
-def test_destinations_that_lead_to_too_much_let_the_least_recently_used_go(bound: tuple[int, int]) -> None:
-    """What is held is bounded, not what it is reached by: one route table may name a thousand clusters."""
+@pytest.mark.parametrize("bound", [(10_000, 400), (800, 10_000)])
+def test_destinations_that_lead_to_too_much_together_let_the_least_recently_used_go(bound: tuple[int, int]) -> None:
+    """What is held is bounded, not what it is reached by."""
     stage = Stage(most=100)
     stage.discovery.most_held = bound
-    stage.open = {"a"}
-    for name in ("a", "b", "c"):
+    names = [f"d{number:02}" for number in range(20)]
+    stage.open = {"d00"}
+    for name in names:
         stage.now += 1
         stage.ask(name)
-    stage.leads["c"] = 20
-    stage.known = dict.fromkeys(("a", "b", "c"), KNOWN)
+    stage.leads = dict.fromkeys(names, 20)
+    stage.known = dict.fromkeys(names, KNOWN)
     stage.discovery.changed()
     assert stage.dropped == []
-    stage.leads["a"] = 10
+    stage.leads["d00"] = 25
     stage.discovery.changed()
 
-    assert stage.dropped == ["b", "c"]
-    assert stage.discovery.names == {"a"}
-    assert stage.overflow.value == 2
+    assert stage.dropped == names[1:7]
+    assert stage.overflow.value == 6
+
+
+@pytest.mark.parametrize("bound", [(10_000, 1000), (2000, 10_000)])
+@pytest.mark.parametrize("open_", [False, True], ids=["idle", "open"])
+def test_destination_that_leads_to_too_much_by_itself_goes_alone(bound: tuple[int, int], *, open_: bool) -> None:
+    """However it is used: no other makes room enough for it."""
+    stage = Stage()
+    stage.discovery.most_held = bound
+    others = [f"d{number}" for number in range(40)]
+    stage.ask(*others, "hog")
+    stage.known = dict.fromkeys((*others, "hog"), KNOWN)
+    stage.open = {"d0", "hog"} if open_ else set()
+    stage.leads["hog"] = 1001
+    stage.discovery.changed()
+
+    assert stage.dropped == ["hog"]
+    assert stage.discovery.names == set(others)
+    assert stage.overflow.value == 1
+
+
+def test_idle_destination_that_leads_to_much_goes_before_those_that_lead_to_little() -> None:
+    """The one that leads to most first, though it was used last; where it is open the least recently used of the others goes as ever."""
+    stage = Stage()
+    stage.discovery.most_held = (10_000, 1000)
+    others = [f"d{number}" for number in range(40)]
+    stage.ask(*others)
+    stage.leads |= {"much": 400, "more": 600}
+    stage.known = dict.fromkeys((*others, "much", "more"), KNOWN)
+    for name in ("much", "more"):
+        stage.now += 1
+        stage.ask(name)
+        stage.discovery.changed()
+    assert stage.dropped == ["more"]
+    stage.open = {"much"}
+    stage.leads["much"] = 970
+    stage.discovery.changed()
+
+    assert "much" not in stage.dropped
+    assert len(stage.dropped) == 1 + 11
 
 
 def test_thousands_of_destinations_that_lead_to_too_much_are_let_go_within_one_change() -> None:
@@ -302,3 +344,35 @@ def test_thousands_of_destinations_that_lead_to_too_much_are_let_go_within_one_c
     stage.discovery.changed()
 
     assert len(stage.discovery.names) <= 3
+
+
+@pytest.mark.parametrize("how", ["known", "away", "no room"])
+def test_who_waits_is_answered_once_though_an_answer_has_others_answered(how: str) -> None:
+    """One who hears may ask for another destination, for which there is no room: those that go for it are answered from within."""
+    stage = Stage(most=20)
+    names = [f"d{number}" for number in range(20)]
+    told: list[str] = []
+
+    def heard(name: str) -> Callable[[Finding], None]:
+        def tell(finding: Finding) -> None:
+            told.append(name)
+            if len(told) == 1:
+                stage.ask("another", "yet another")
+
+        return tell
+
+    stage.dropping = stage.discovery.changed
+    for name in names:
+        stage.discovery.want(name, heard(name))
+    match how:
+        case "known":
+            stage.known = dict.fromkeys(names, KNOWN)
+            stage.discovery.changed()
+        case "away":
+            stage.discovery.connection(False)
+        case _:
+            stage.ask("one more")
+    stage.discovery.connection(False)
+
+    assert sorted(told) == sorted(names)
+    assert stage.told.count(ASKED) == 3 if how == "no room" else 2

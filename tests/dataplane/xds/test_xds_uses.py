@@ -33,6 +33,7 @@ def test_both_ends_of_the_relation_agree(steps: list[tuple[Key, frozenset[Key]]]
         assert uses.put(root, keys) == last.get(root, frozenset()) - keys
         last[root] = keys
 
+    assert {root: uses.led(root) for root in ROOTS} == {root: last.get(root, frozenset()) for root in ROOTS}
     assert {key: uses.roots(key) for key in KEYS} == {
         key: {root for root, keys in last.items() if key in keys} for key in KEYS
     }
