@@ -299,15 +299,22 @@ class World:
         words = ask.policy.on if ask.policy is not None else frozenset[str]()
         attempts = 1 + (ask.policy.attempts if ask.policy is not None else 0)
         assert len(ask.tries) <= attempts + 1, "more tries than declared"
-        if before.over == "refused" or serve.late or before.late or before.end.stalled:
-            return  # when they were sent, and what was known then, is not known here
+        if before.over == "refused":
+            return
+        wanted = before.status in _statuses(words) or _GRPC.get(before.grpc_status) in words
+        asked = not words.isdisjoint(_RESETS)
+        if serve.late or before.late or before.end.stalled:
+            # When they were sent, and what was known then, is not known here; that there was a reason to is.
+            raced = ask.method in _SAFE and (before.reused or serve.reused)
+            assert wanted or asked or raced, f"request {ask.number} was sent twice, whatever became of the first"
+            return
         if before.status:
-            assert before.status in _statuses(words) or _GRPC.get(before.grpc_status) in words
+            assert wanted
             return
         broke = before.over == "broke" or before.end.over
         if broke and ask.method in _SAFE and before.reused and not before.told:
             return
-        assert not words.isdisjoint(_RESETS), f"request {ask.number} was sent twice, and nobody had asked for it"
+        assert asked, f"request {ask.number} was sent twice, and nobody had asked for it"
         assert broke or self.now - before.at >= ask.policy.per_try_timeout > 0  # type: ignore[union-attr]
 
     def check(self) -> None:
@@ -338,7 +345,8 @@ class World:
         held = ask.sent - len(ask.end.backlog) - ask.end.codec.pending(ask.stream)
         serve = ask.tries[-1] if ask.tries else None
         held -= serve.got if serve is not None else 0
-        assert held < HELD or path in self.log.paths or ask.end.cut, f"{held} bytes of request {ask.number} are kept"
+        unheard = ask.end.cut and serve is None  # it came when its connection had been closed
+        assert held < HELD or path in self.log.paths or unheard, f"{held} bytes of request {ask.number} are kept"
         if serve is None or not serve.live or self.held or ask.end.stalled or serve.end.stalled:
             return
         if ask.tunnel and path in self.log.paths:
@@ -433,9 +441,9 @@ class World:
     def _check_rest(self) -> None:
         self._settle_copies()
         assert self.runtime.active == 0, f"{self.runtime.active} requests are in flight for ever"
-        for circuit in self.circuits:
-            assert (circuit.requests, circuit.pending, circuit.retries) == (0, 0, 0)
-        assert all(slot.active == 0 for slot in self.slots)
+        counts = [(circuit.requests, circuit.pending, circuit.retries) for circuit in self.circuits]
+        assert not any(any(count) for count in counts), f"requests count in their clusters for ever: {counts}"
+        assert all(slot.active == 0 for slot in self.slots), "requests count at their endpoints for ever"
         for connection in [*self.runtime.downstreams, *self.runtime.upstreams]:
             assert not _calls(connection)
             assert not connection.blocked

@@ -214,6 +214,17 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.world.answer(serve, 101 if serve.ask.protocol else 103, False)
         self.done()
 
+    @precondition(lambda self: any(not serve.end.stalled for serve in self.silent))
+    @rule(at=any_of)
+    def server_falls_silent(self, at: int) -> None:
+        """It reads no more; between sidecars its connection is given up, which it does not hear."""
+        reading = [serve for serve in self.silent if not serve.end.stalled]
+        reading[at % len(reading)].end.stalled = True
+        for _ in range(2):
+            self.world.sweep(20.0)
+            self.world.settle()
+        self.done()
+
     @precondition(lambda self: self.speaking)
     @rule(at=any_of, size=sizes, end=st.booleans())
     def server_sends(self, at: int, size: int, end: bool) -> None:
