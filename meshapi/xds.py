@@ -51,6 +51,14 @@ NODE_CONTRACT = "contract"
 NODE_PASSED = "passed_over"
 """Keys of a sidecar's node metadata: the level it reads, and the fields it has passed over, with commas between."""
 
+UNCHANGEABLE = frozenset(
+    (
+        *("connection", "content-length", "host", "http2-settings", "keep-alive", "proxy-connection", "te"),
+        *("transfer-encoding", "upgrade"),
+    )
+)
+"""Headers no modification changes: how a message is framed, what is between two hops (RFC 9110, section 7.6.1), and the host, which a
+rewrite changes. Each hop writes its own."""
 METADATA = "tulle.dev"
 """Key of Tulle's own facts in the `metadata` of listeners, clusters and endpoints."""
 TRANSPORT_MATCH = "envoy.transport_socket_match"

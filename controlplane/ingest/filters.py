@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from controlplane.ingest.reading import Cursor, UnreadableError
 from controlplane.model.traffic import Backend, Headers, Mirror, PathChange, Redirect, Rewrite
+from meshapi.xds import UNCHANGEABLE
 
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+\Z")
 """The name of a header (RFC 9110, section 5.1)."""
@@ -84,8 +85,9 @@ def _headers(raw: Cursor) -> Headers:
 
 
 def _check_name(name: str) -> None:
-    if name.startswith(":") or name.lower() == "host":
-        raise UnsupportedError(f"header {name!r} cannot be changed by a header modifier; URLRewrite changes the host")
+    if name.startswith(":") or name.lower() in UNCHANGEABLE:
+        why = "URLRewrite changes the host" if name.lower() == "host" else "each proxy writes its own"
+        raise UnsupportedError(f"header {name!r} cannot be changed by a header modifier; {why}")
     if not _TOKEN.match(name):
         raise UnreadableError(f"{name!r} is no name of a header")
 

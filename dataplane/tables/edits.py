@@ -1,7 +1,7 @@
 """Header modifications, compiled: one walk over the list for each set and one for all removals.
 
 In: `config.HeaderChange`. Out: a header list changed in place, in the order set, add, remove.
-Never touches framing or hop-by-hop fields: those are the codecs', and changes naming them are dropped when compiled.
+Refuses nothing: framing and hop-by-hop fields, which are the codecs', are refused where changes are read (`meshapi.xds.UNCHANGEABLE`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,6 @@ from dataplane.config import HeaderChange
 from dataplane.protocol.events import Header, Headers
 from dataplane.protocol.fields import set_value
 
-_FRAMING = frozenset(
-    (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"keep-alive", b"te", b"trailer")
-)
-
 
 class HeaderEdit:
     """One compiled `HeaderChange`."""
@@ -21,9 +17,9 @@ class HeaderEdit:
     __slots__ = ("_add", "_remove", "_set")
 
     def __init__(self, change: HeaderChange) -> None:
-        self._set: list[Header] = [_field(name, value) for name, value in change.set if _allowed(name)]
-        self._add: list[Header] = [_field(name, value) for name, value in change.add if _allowed(name)]
-        self._remove = frozenset(name.lower().encode() for name in change.remove if _allowed(name))
+        self._set: list[Header] = [_field(name, value) for name, value in change.set]
+        self._add: list[Header] = [_field(name, value) for name, value in change.add]
+        self._remove = frozenset(name.lower().encode() for name in change.remove)
 
     @property
     def names(self) -> list[str]:
@@ -41,10 +37,6 @@ class HeaderEdit:
             kept = [field for field in headers if field[0] not in self._remove]
             if len(kept) != len(headers):
                 headers[:] = kept
-
-
-def _allowed(name: str) -> bool:
-    return not name.startswith(":") and name.lower().encode() not in _FRAMING
 
 
 def _field(name: str, value: str) -> Header:

@@ -54,7 +54,7 @@ class Notes:
     passed: Counter[str] = field(default_factory=Counter)
     """How often which field was passed over (`ignored`), by its full name."""
     lost: list[str] = field(default_factory=list)
-    """Sentences about rules that cannot be followed: of a route that answers 500, of a policy that lets nobody through."""
+    """Sentences about what cannot be followed: of a route that answers 500, of a policy that lets nobody through, of a header that stays as it is."""
 
 
 def decode(type_: Type, name: str, body: bytes, notes: Notes | None = None) -> Noun:

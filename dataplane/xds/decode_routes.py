@@ -72,8 +72,8 @@ def route_table(message: Any) -> RouteTable:
     return RouteTable(
         name=message.name,
         hosts=tuple(_host(host, f"{where}, virtual host {host.name}") for host in message.virtual_hosts),
-        request_headers=header_change(message.request_headers_to_add, message.request_headers_to_remove, where),
-        response_headers=header_change(message.response_headers_to_add, message.response_headers_to_remove, where),
+        request_headers=header_change(message, "request", where),
+        response_headers=header_change(message, "response", where),
     )
 
 
@@ -82,8 +82,8 @@ def _host(message: Any, where: str) -> VirtualHost:
         raise RefusedError(f"{where}: domains are missing")
     given = _Given(
         retry=_retry(message.retry_policy, where) if message.HasField("retry_policy") else None,
-        request=header_change(message.request_headers_to_add, message.request_headers_to_remove, where),
-        response=header_change(message.response_headers_to_add, message.response_headers_to_remove, where),
+        request=header_change(message, "request", where),
+        response=header_change(message, "response", where),
     )
     routes = (_route(r, given, f"{where}, route {r.name or index}") for index, r in enumerate(message.routes))
     return VirtualHost(domains=tuple(message.domains), routes=tuple(routes))
@@ -100,8 +100,8 @@ class _Given:
 
 def _route(message: Any, given: _Given, where: str) -> Route:
     """Read a route. One with a pattern that is not RE2's is lost alone, and answers all that may have been its requests (decision 0017)."""
-    request = header_change(message.request_headers_to_add, message.request_headers_to_remove, where)
-    response = header_change(message.response_headers_to_add, message.response_headers_to_remove, where)
+    request = header_change(message, "request", where)
+    response = header_change(message, "response", where)
     lost: list[str] = []
     match = _match(message.match, where, lost)
     action: Forward | Redirect | DirectResponse | None = None
@@ -292,8 +292,8 @@ def _target(message: Any, where: str) -> Target:
     return Target(
         cluster=message.name,
         weight=number(message, "weight", 0),
-        request_headers=header_change(message.request_headers_to_add, message.request_headers_to_remove, where),
-        response_headers=header_change(message.response_headers_to_add, message.response_headers_to_remove, where),
+        request_headers=header_change(message, "request", where),
+        response_headers=header_change(message, "response", where),
     )
 
 

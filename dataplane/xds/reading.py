@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from dataplane.config import HeaderChange, StringMatch
-from dataplane.xds.watched import opened
+from dataplane.xds.watched import miss, opened
 from meshapi import patterns, protos
 from meshapi.patterns import PatternError
 from meshapi.protos import UnknownTypeError
+from meshapi.xds import UNCHANGEABLE
 
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+\Z")
 _BROKEN = re.compile(r"[\r\n\0]")
@@ -146,21 +147,30 @@ def string_match(matcher: Any, where: str, *, invert: bool = False) -> StringMat
     raise RefusedError(f"{where}: a string match by {which or 'nothing'} is not supported")
 
 
-def header_change(options: Iterable[Any], removed: Iterable[str], where: str) -> HeaderChange | None:
-    """Read header modifications; None when there are none."""
+def header_change(message: Any, side: str, where: str) -> HeaderChange | None:
+    """Read header modifications of the "request" or the "response"; None when there are none. One that is not made is noted, and the rest is."""
+    added, removed = f"{side}_headers_to_add", f"{side}_headers_to_remove"
     changes: dict[str, list[tuple[str, str]]] = {SET: [], ADD: []}
-    for option in options:
+    for option in getattr(message, added):
         action = choice(option, "append_action", where)
         if option.HasField("append"):
             action = ADD if option.append.value else SET
         if action not in changes:
             raise RefusedError(f"{where}: append_action {action} is not supported")
         name, value = field_name(option.header.key, where), _literal(option.header.value, where)
-        if option.keep_empty_value or value:
+        if (option.keep_empty_value or value) and _changeable(message, added, name, where):
             changes[action].append((name, value))
-    names = tuple(field_name(name, where) for name in removed)
-    change = HeaderChange(set=tuple(changes[SET]), add=tuple(changes[ADD]), remove=names)
+    names = [field_name(name, where) for name in getattr(message, removed)]
+    gone = tuple(name for name in names if _changeable(message, removed, name, where))
+    change = HeaderChange(set=tuple(changes[SET]), add=tuple(changes[ADD]), remove=gone)
     return change if change != HeaderChange() else None
+
+
+def _changeable(message: Any, field: str, name: str, where: str) -> bool:
+    if name.lower() not in UNCHANGEABLE:
+        return True
+    miss(message, field, f"{where}: header {name!r} is changed by no modification, each proxy writes its own")
+    return False
 
 
 def both(inner: HeaderChange | None, outer: HeaderChange | None) -> HeaderChange | None:

@@ -30,7 +30,7 @@ class Unread:
     name: str
     """Its full name, e.g. `envoy.config.cluster.v3.Cluster.outlier_detection`."""
     sentence: str = ""
-    """Of a message that is not followed (`lose`): why."""
+    """Of what is not followed (`lose`, `miss`): why."""
 
 
 class Watched:
@@ -41,7 +41,7 @@ class Watched:
     _asked: AbstractSet[str] = frozenset()
     """Messages inside that were asked whether they are there."""
     _left: tuple[Unread, ...] = ()
-    """What was not read of messages inside that were not watched (`Opened`)."""
+    """What was not read of messages inside that were not watched (`Opened`), and what was not followed (`miss`)."""
     _lost = ""
     """Why what it says is not followed."""
     _newer = False
@@ -163,6 +163,12 @@ def lose(message: Watched, sentence: str) -> None:
     message._lost = sentence  # noqa: SLF001 - of this module
 
 
+def miss(message: Watched, field: str, sentence: str) -> None:
+    """Note that a part of a field is not followed, though the rest of it is."""
+    name = f"{message.DESCRIPTOR.full_name}.{field}"
+    message._left += (Unread(field, name, sentence),)  # noqa: SLF001 - of this module
+
+
 def bare(message: Watched, name: str) -> Any:
     """Read a field as it is, unwatched: its messages are so many that `fields` takes them apart, and `leave` hears of the rest."""
     message.__dict__[name] = None
@@ -233,7 +239,7 @@ def _walk(message: Watched, place: _Place, found: list[Unread]) -> None:
             found.append(Unread(_words((place, name)), field.full_name))
         elif not _whole(field.message_type):
             _walk(Watched(value), (place, name), found)
-    found += [Unread(_words((place, one.path)), one.name) for one in message._left]  # noqa: SLF001
+    found += [Unread(_words((place, one.path)), one.name, one.sentence) for one in message._left]  # noqa: SLF001
     if message._newer:  # noqa: SLF001
         found.append(Unread(_words(place), NEWER))
 

@@ -174,7 +174,29 @@ def test_bad_rule_is_kept_in_its_place_with_the_reason() -> None:
         ({"timeouts": {"request": "soon"}}, "a duration looks like"),
         ({"backendRefs": [{"name": "web", "port": 80, "weight": -1}]}, "weights go from 0"),
         ({"backendRefs": [{"name": "web", "port": 99999}]}, "ports go from 1"),
-        ({"filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["Host"]}}]}, "'Host'"),
+        *(
+            ({"filters": [{"type": kind, kind[0].lower() + kind[1:]: change}]}, f"header '{name}' cannot be changed")
+            for kind in ("RequestHeaderModifier", "ResponseHeaderModifier")
+            for name in (":path", "Host", "Connection", "TE", "Content-Length", "transfer-encoding", "Upgrade")
+            for change in ({"remove": [name]}, {"add": [{"name": name, "value": "1"}]})
+        ),
+        (
+            {
+                "backendRefs": [
+                    {
+                        "name": "web",
+                        "port": 80,
+                        "filters": [
+                            {
+                                "type": "RequestHeaderModifier",
+                                "requestHeaderModifier": {"set": [{"name": "Keep-Alive", "value": "1"}]},
+                            }
+                        ],
+                    }
+                ]
+            },
+            "header 'Keep-Alive' cannot be changed",
+        ),
         (
             {
                 "matches": [{"path": {"type": "Exact", "value": "/x"}}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from dataplane.config import (
     Condition,
     DirectResponse,
     Forward,
+    HeaderChange,
     Policy,
     Route,
     RouteMatch,
@@ -156,3 +158,32 @@ def test_file_with_a_lost_rule_is_refused() -> None:
                 )
             ),
         )
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "connection", "Content-Length", "TE", "Transfer-Encoding", "keep-alive", "Upgrade"]
+)
+@pytest.mark.parametrize("side", ["request", "response"])
+@pytest.mark.parametrize("where", ["table", "host", "route", "target"])
+def test_header_change_that_is_not_made_is_said_and_costs_itself_alone(name: str, side: str, where: str) -> None:
+    """These are how a message is framed and where it goes: the codec writes them. What else the table says is in force."""
+    change = {
+        f"{side}_headers_to_add": [{"header": {"key": one, "value": "1"}} for one in ("x-a", name)],
+        f"{side}_headers_to_remove": ["x-b", name],
+    }
+    value = table({"prefix": "/"}, route={"weighted_clusters": {"clusters": [{"name": "c", "weight": 1}]}})
+    host = value["virtual_hosts"][0]
+    route = host["routes"][0]
+    target = route["route"]["weighted_clusters"]["clusters"][0]
+    {"table": value, "host": host, "route": route, "target": target}[where].update(change)
+    found, lost = noted(Type.ROUTES, value)
+
+    assert len(lost) == 2
+    for sentence in lost:
+        assert re.match(rf"route configuration t.*: header '{name}' is changed by no modification", sentence)
+    kept = HeaderChange(add=(("x-a", "1"),), remove=("x-b",))
+    read = found.hosts[0].routes[0]
+    changed = {"table": found, "target": read.action.targets[0]}.get(where, read)
+    assert getattr(changed, f"{side}_headers") == kept
+    with pytest.raises(RefusedError, match=name):
+        decode_message(Type.ROUTES, protos.from_dict(Type.ROUTES.url.rpartition("/")[2], value))
