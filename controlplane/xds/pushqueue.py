@@ -31,7 +31,7 @@ class PushQueue:
 
     def add(self, keys: Iterable[Key], seen: float = 0.0) -> None:
         """Merge changed resources into the pending push; `seen` is when the change behind them was, by the loop's clock."""
-        if not self._pending:
+        if not self._pending or not self.seen:
             self.seen = seen
         self._pending.update(keys)
         if self._pending:

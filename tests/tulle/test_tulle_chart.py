@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from controlplane import settings
+from meshapi import names
 from tests.support.cluster import ROOT
 from tulle import helm
 
@@ -62,6 +63,7 @@ def test_rendered_manifests_are_fresh() -> None:
         ("mesh.mtls.mode=strict", "mode"),
         ("injection.failurePolicy=Maybe", "failurePolicy"),
         ("proxy.resources.limits.cpu=lots", "cpu"),
+        (f"ca.certificateSeconds={names.LEAST_CERTIFICATE_SECONDS - 1}", "certificateSeconds"),
         ("nosuch=1", "nosuch"),
         ("mesh.nosuch=1", "nosuch"),
     ],
