@@ -10,7 +10,7 @@ import time
 import uvloop
 
 from benchmarks.control import report
-from benchmarks.control.cases import QUICK, Plan, measured
+from benchmarks.control.cases import QUICK, Bench, Plan, measured
 from benchmarks.control.synthetic import SIZES
 
 
@@ -19,16 +19,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.control", description="Measure Tulle's control plane.")
     parser.add_argument("--quick", action="store_true", help="shorter, with fewer streams, without the largest cluster")
     parser.add_argument("--size", action="append", default=[], choices=list(SIZES), help="services/pods/mesh pods")
+    parser.add_argument("--hour", action="store_true", help="only an hour's churn, and what the collector stops for")
     parser.add_argument("--check", action="store_true", help="compare with the committed figures, write none")
     given = parser.parse_args()
     sizes = given.size or (list(SIZES)[:2] if given.quick else list(SIZES))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection a sidecar, at both ends
+    what = Bench.hour if given.hour else Bench.run
     results = {}
     for name in sizes:
         began = time.monotonic()
         print(f"{name} ... ", flush=True)
-        results[name] = uvloop.run(measured(SIZES[name], QUICK if given.quick else Plan(), print))
+        results[name] = uvloop.run(measured(SIZES[name], QUICK if given.quick else Plan(), print, what))
         print(f"  {time.monotonic() - began:.0f} s", flush=True)
     print("\n".join(report.table(results)))
     if given.check:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import aiohttp
@@ -28,6 +28,10 @@ PACE = 0.05
 """Seconds between changes: each is a pass of its own."""
 STORM_PACE = 1 / 60
 TOLD_SECONDS = 30.0
+BURST = 200
+"""Changes of the hour that come at once."""
+HURRIED_SECONDS = 240.0
+"""What an hour is to the collector then; about as long as its changes take."""
 AT_REST = 0.02
 """Share of a core below which nothing happens any more; a start with 10,000 mesh pods takes a while."""
 MOST_WINDOWS = 30
@@ -43,9 +47,11 @@ class Plan:
     """Streams of the measure of latency."""
     rest_seconds: float = 6.0
     storm_seconds: float = 20.0
+    hour_changes: int = 216_000
+    """Changes of the hour: sixty a second."""
 
 
-QUICK = Plan(changes=60, streams=400, concerned=400, rest_seconds=3.0, storm_seconds=6.0)
+QUICK = Plan(changes=60, streams=400, concerned=400, rest_seconds=3.0, storm_seconds=6.0, hour_changes=20_000)
 
 
 class Bench:
@@ -69,6 +75,27 @@ class Bench:
         await self._storm()
         await self._back()
         await self._follower()
+        return self.figures
+
+    async def hour(self) -> dict[str, float]:
+        """Measure an hour's changes alone, as fast as they are taken in, by a control plane whose collector takes the time for an hour; and every stream is renewed in it."""
+        await self._plane.start(hour=HURRIED_SECONDS)
+        await self._connect()
+        world, changes, streams = self._world, self._plan.hour_changes, int(self.figures["streams"])
+        due, made, renewed = time.monotonic() + HURRIED_SECONDS, 0, 0
+        while made < changes or time.monotonic() < due:
+            for n in range(made, made + BURST):
+                self._happens(n)
+            made += BURST
+            while world.waiting > BURST:  # noqa: ASYNC110 - what is waited for is read elsewhere
+                await asyncio.sleep(0.01)
+            last = min(streams, streams * made // changes)
+            await self._fleet.renew(renewed, last)
+            renewed = last
+        await self._fleet.settled()
+        self.figures["hour_changes"] = made
+        self.figures["hour_gc_longest_ms"] = 1000 * await self._plane.metric("tulle_gc_pause_longest_seconds")
+        self.figures["hour_rss_mb"] = self._plane.megabytes()
         return self.figures
 
     async def _start(self) -> None:
@@ -120,17 +147,21 @@ class Bench:
         assert found is not None
         return next(iter(found["data"].values()))  # type: ignore[no-any-return]
 
-    async def _streams(self) -> None:
-        """Open the streams; then what a change costs for each sidecar told."""
+    async def _connect(self) -> None:
+        """Open the streams."""
         figures, count = self.figures, min(self._plan.streams, self._world.size.pods // synthetic.MESH_EVERY)
         wanted = list(places(self._world.size, count))
         began = time.monotonic()
         await self._fleet.connect(self._plane.xds, self._roots(), wanted)
         figures["streams"] = count
         figures["connect_s"] = time.monotonic() - began
+
+    async def _streams(self) -> None:
+        """Open the streams; then what a change costs for each sidecar told."""
+        await self._connect()
+        figures, shared = self.figures, shared_services(int(self.figures["streams"]))
         self._rest = figures["rest_share"] = await self._quiet(self._plane)
         figures["rss_streams_mb"] = self._plane.megabytes()
-        shared = shared_services(count)
         few = max(self._plan.changes // 3, 10)
         told = await self._cost((lambda n=n: self._world.flip(shared[n % len(shared)]) for n in range(few)), 0.1)
         figures["flip_told_50_ms"] = told
@@ -246,6 +277,16 @@ class Bench:
             if await replica.metric("tulle_controlplane_leader"):
                 raise AssertionError("the second replica leads")
 
+    def _happens(self, n: int) -> None:
+        """One of many changes: mostly endpoints that flip, and of ten a pod that is replaced, of a hundred a route that is edited."""
+        world, most = self._world, self._world.size.services - 1
+        if not n % 100:
+            world.edit_route(n // 100 % world.size.routes)
+        elif not n % 10:
+            world.replace(n // 10 % most, n % world.size.each)
+        else:
+            world.flip(n % most, n % world.size.each)
+
 
 _JSON = {"content-type": "application/json"}
 
@@ -256,13 +297,16 @@ def _unchecked() -> ssl.SSLContext:
     return context
 
 
-async def measured(size: Size, plan: Plan, tell: Callable[[str], None]) -> dict[str, float]:
+Measure = Callable[[Bench], Awaitable[dict[str, float]]]
+
+
+async def measured(size: Size, plan: Plan, tell: Callable[[str], None], what: Measure = Bench.run) -> dict[str, float]:
     """Measure one size."""
     world = World(size)
     world.grow(size.services - 1, LARGE)
     async with serving(world) as api, plane(api.url) as process, fleet() as sidecars:
         bench = Bench(world, process, sidecars, plan)
         try:
-            return await bench.run()
+            return await what(bench)
         finally:
             tell(" ".join(f"{name}={value:.3g}" for name, value in bench.figures.items()))

@@ -75,6 +75,10 @@ class Fleet:
         """Wait until every stream is complete."""
         await self._do("settled")
 
+    async def renew(self, first: int, last: int) -> None:
+        """End these streams, which open again after a moment."""
+        await self._do("renew", first=first, last=last)
+
     async def collect(self) -> dict[str, list[float]]:
         """By name, when (time.monotonic) it came to a stream, since the last time."""
         found: dict[str, list[float]] = await self._do("collect")

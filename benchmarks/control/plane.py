@@ -1,4 +1,4 @@
-"""The control plane's process: the program as it is installed, told where the API is; and what it costs by the kernel's account.
+"""The control plane's process: the program (`program.py`), told where the API is; and what it costs by the kernel's account.
 
 In: the URL of an API. Out: CPU seconds of the whole process, threads that ended included; bytes of resident memory; numbers of `/metrics`. Refuses to go on, with
 ChildProcessError, when it ends by itself.
@@ -46,8 +46,8 @@ class Plane:
             )
         )
 
-    async def start(self) -> float:
-        """Start and wait until ready; returns the seconds it took."""
+    async def start(self, hour: float = 0.0) -> float:
+        """Start and wait until ready; returns the seconds it took. With `hour` the collector's hour passes in so many seconds."""
         began = time.monotonic()
         environment = {
             **os.environ,
@@ -61,9 +61,10 @@ class Plane:
             "TULLE_LOG_LEVEL": "warning",
             "TULLE_NATIVE_SIDECAR": "true",
         }
+        program = ("benchmarks.control.program", *([str(hour)] if hour else []))
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "controlplane", cwd=ROOT, env=environment, stdout=log, stderr=log
+                sys.executable, "-m", *program, cwd=ROOT, env=environment, stdout=log, stderr=log
             )
         async with asyncio.timeout(READY_SECONDS):
             while not await self._ready():

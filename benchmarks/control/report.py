@@ -1,6 +1,6 @@
 """Tell what was measured of the control plane: JSON for programs, a table in docs/performance.md, a plot over size, and the check.
 
-In: figures by size. Out: files. A size that was not measured this time keeps its figures.
+In: figures by size. Out: files. What was not measured this time keeps its figures.
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ FIGURES: Final = {
     "follower_change_kb": Figure(title="... read of the API server for a change", unit="KB"),
     "follower_read_mb": Figure(title="... and for its start", unit="MB"),
     "follower_rss_mb": Figure(title="... resident memory then", unit="MB"),
+    "hour_changes": Figure(title="an hour of sixty changes a second at speed (`--hour`): changes", unit=""),
+    "hour_gc_longest_ms": Figure(title="... longest pause of the collector", unit="ms"),
+    "hour_rss_mb": Figure(title="... resident memory then", unit="MB"),
     "rest_share": Figure(title="share of a core at rest, with the streams there are", unit=""),
 }
 
@@ -84,7 +87,9 @@ def read() -> dict[str, dict[str, float]]:
 
 def write(results: Figures) -> None:
     """Write the results, the table of the page and the plot."""
-    whole = {**read(), **{size: {k: round(v, 4) for k, v in one.items()} for size, one in results.items()}}
+    whole = read()
+    for size, one in results.items():
+        whole[size] = {**whole.get(size, {}), **{name: round(value, 4) for name, value in one.items()}}
     ordered = {size: whole[size] for size in SIZES if size in whole}
     RESULTS.write_text(json.dumps(ordered, indent=2) + "\n")
     page = sidecar.DOCUMENT

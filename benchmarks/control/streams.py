@@ -1,7 +1,7 @@
 """All sidecars of the mesh in one process, as lean as Python allows: one TLS connection and one delta stream each, every response acknowledged.
 
 In, by standard input, a line of JSON a command: `{"connect": {...}}` opens streams (`fleet.places` says which), `{"collect": {}}` asks what came since, `{"settled": {}}`
-waits until every stream is complete. Out, by standard output, a line of JSON an answer. A stream that ends is opened again after a moment, as a sidecar's is.
+waits until every stream is complete, `{"renew": {...}}` ends some. Out, by standard output, a line of JSON an answer. A stream that ends is opened again after a moment, as a sidecar's is.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Sidecar:
         self._place = place
         self._channel = channel
         self._versions: dict[str, dict[str, str]] = {}
+        self._call: Any = None
         self.complete = asyncio.Event()
 
     async def run(self) -> None:
@@ -49,10 +50,15 @@ class Sidecar:
             self.complete.clear()
             await asyncio.sleep(random.uniform(0.1, AGAIN_SECONDS))
 
+    async def end(self) -> None:
+        """End the stream there is."""
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended, then
+            await self._call.done_writing()
+
     async def _stream(self) -> None:
         place = self._place
         token = f"{place['namespace']}.{place['pod']}.{place['account']}"
-        call = self._channel.stream_stream(xds.ADS_DELTA)(metadata=(("authorization", f"Bearer {token}"),))
+        call = self._call = self._channel.stream_stream(xds.ADS_DELTA)(metadata=(("authorization", f"Bearer {token}"),))
         lacking = set(place["names"])
         for number, (type_, names) in enumerate(place["names"].items()):
             request = Request(type_url=type_, resource_names_subscribe=names)
@@ -120,6 +126,11 @@ class Fleet:
         for sidecar in self._sidecars:
             await sidecar.complete.wait()
 
+    async def renew(self, first: int, last: int) -> None:
+        """End some of the streams, as a control plane ends each once an hour; they open again after a moment."""
+        for sidecar in self._sidecars[first:last]:
+            await sidecar.end()
+
     def collect(self) -> dict[str, list[float]]:
         """When each resource came to a stream, since the last time; monotonic seconds."""
         taken, self._came = self._came, {}
@@ -138,6 +149,8 @@ async def main() -> None:
             await fleet.connect(**given)
         elif verb == "settled":
             await fleet.settled()
+        elif verb == "renew":
+            await fleet.renew(**given)
         elif verb == "collect":
             answer = fleet.collect()
         print(json.dumps(answer), flush=True)

@@ -165,6 +165,11 @@ class World:
         for queue in self._watchers[plural]:
             queue.put_nowait(line)
 
+    @property
+    def waiting(self) -> int:
+        """Events the slowest of all watches has not been given yet."""
+        return max((queue.qsize() for watchers in self._watchers.values() for queue in watchers), default=0)
+
     # What happens in the cluster; each returns when (time.monotonic) it was handed to the watches.
 
     def flip(self, number: int, pod: int = 0) -> float:
@@ -180,6 +185,15 @@ class World:
         for name, line in self._slices(number, only=pod):
             self._tell("MODIFIED", "endpointslices", name, line)
         return time.monotonic()
+
+    def replace(self, number: int, pod: int = 0) -> float:
+        """A pod ends and another comes in its place, under the same name."""
+        self.flip(number, pod)
+        name = synthetic.pod_name(number, pod)
+        for event in ("DELETED", "ADDED"):
+            self.version += 1
+            self._tell(event, "pods", name, synthetic.pod(number, pod, self.version, ready=False))
+        return self.flip(number, pod)
 
     def unread(self, number: int, pod: int) -> float:
         """A pod's status says something a mesh does not read."""
