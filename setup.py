@@ -44,6 +44,7 @@ MODULES = [
     "dataplane/protocol/http2/client.py",
     "dataplane/telemetry/metrics.py",
     "dataplane/tables/matching.py",
+    "dataplane/tables/paths.py",
     "dataplane/tables/edits.py",
     "dataplane/tables/health.py",
     "dataplane/tables/endpoints.py",

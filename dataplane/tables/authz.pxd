@@ -2,7 +2,8 @@ cimport cython
 
 from dataplane.protocol.events cimport RequestHead
 from dataplane.tables.conditions cimport Address, Facts, Node
-from dataplane.tables.matching cimport joined, normal_path
+from dataplane.tables.matching cimport joined
+from dataplane.tables.paths cimport normal_path, other_readings
 
 cdef class Pending:
     cdef public str verdict

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataplane.config import Authorization, Rules
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.tables.conditions import ALL, CLIENT, FAILS, HOLDS, PATH, SERVER_NAME, Address, Facts, Node, any_of
-from dataplane.tables.matching import joined, normal_path, other_readings
+from dataplane.tables.matching import joined
+from dataplane.tables.paths import normal_path, other_readings
 
 PER_REQUEST = 0
 ALWAYS_ALLOW = 1

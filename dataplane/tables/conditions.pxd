@@ -1,7 +1,8 @@
 cimport cython
 
 from dataplane.protocol.events cimport RequestHead
-from dataplane.tables.matching cimport Matcher, normal_path
+from dataplane.tables.matching cimport Matcher
+from dataplane.tables.paths cimport normal_path
 
 cdef int _HOLDS
 cdef int _FAILS

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from dataplane.config import Condition, StringMatch
 from dataplane.protocol.events import Headers, RequestHead
-from dataplane.tables.matching import Matcher, normal_path, odd
+from dataplane.tables.matching import Matcher
+from dataplane.tables.paths import normal_path, odd
 
 _HOLDS = 0
 _FAILS = 1

@@ -1,7 +1,7 @@
 """What a connection manager does to a path before anything looks at it, as it will be forwarded.
 
 In: `config.PathRule`; per request its path. Out: the path, or a verdict: refuse it, or send the client to the path. Routes and rules compare a form
-of their own of whatever comes out (`matching.normal_path`). Paths that do not begin with a slash (`*`) are left alone.
+of their own of whatever comes out (`paths.normal_path`). Paths that do not begin with a slash (`*`) are left alone.
 """
 
 from __future__ import annotations

@@ -12,12 +12,3 @@ cdef class Matcher:
 
 @cython.locals(field=tuple, found=bytes)
 cpdef bytes joined(list headers, bytes name)
-
-@cython.locals(at=cython.Py_ssize_t)
-cpdef bytes without_query(bytes path)
-
-cpdef bytes normal_path(bytes path)
-
-cpdef list other_readings(bytes path)
-
-cdef bint _odd(bytes path) except -1

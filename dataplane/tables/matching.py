@@ -1,4 +1,4 @@
-"""String matches, header and query values, and the form of a path that routes are matched against.
+"""String matches, and the values of headers and query parameters.
 
 In: `config.StringMatch` nouns, raw request parts. Out: verdicts. Refuses nothing: decoding has checked the nouns
 (a regular expression that does not compile was refused there).
@@ -20,10 +20,6 @@ _CONTAINS = 4
 _REGEX = 5
 
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
-_SLASH = re.compile(rb"%2F|%5C|\\", re.IGNORECASE)
-_SEMICOLON = re.compile(rb"%3B", re.IGNORECASE)
-_PARAMETERS = re.compile(rb";[^/]*")
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 class Matcher:
@@ -96,72 +92,3 @@ def query_value(path: bytes, name: bytes) -> bytes | None:
 def decode(value: bytes) -> bytes:
     """Undo percent encoding."""
     return _PERCENT.sub(lambda m: bytes((int(m[1], 16),)), value) if b"%" in value else value
-
-
-def without_query(path: bytes) -> bytes:
-    """Cut the query and fragment off."""
-    at = path.find(b"?")
-    if at >= 0:
-        path = path[:at]
-    at = path.find(b"#")
-    return path[:at] if at >= 0 else path
-
-
-def normal_path(path: bytes) -> bytes:
-    """Return the path as routes see it: no query, unreserved bytes decoded, dot segments resolved, slashes single and forward.
-
-    What is forwarded stays as it came. `/a/%2e%2e/admin` and `/a//../admin` must not slip past a rule for `/admin`.
-    `%2F` stays what it is, as in Envoy: a part of a segment.
-    """
-    path = without_query(path)
-    return _resolve(_PERCENT.sub(_decode_unreserved, path)) if _odd(path) else path
-
-
-def other_readings(path: bytes) -> list[bytes]:
-    """Return what else than `normal_path` a server may take a path for, which gets it as it came.
-
-    Some resolve nothing and read `/admin/../public` as something of `/admin`; some decode slashes, some know path parameters
-    (`/admin;x`, RFC 3986, section 3.3) and take them off, before decoding or after. A rule has to hold for all of them, or
-    it can be walked around.
-    """
-    bare = without_query(path)
-    if not _odd(bare):
-        return []
-    decoded: bytes = _PERCENT.sub(_decode_unreserved, bare)
-    bared: bytes = _PARAMETERS.sub(b"", decoded)
-    slashed: bytes = _SLASH.sub(b"/", decoded)
-    late: bytes = _PARAMETERS.sub(b"", _SEMICOLON.sub(b";", slashed))
-    found = {decoded, bared, slashed, late, _SLASH.sub(b"/", bared)}
-    found |= {_resolve(one) for one in found}
-    found.discard(_resolve(decoded))
-    return sorted(found)
-
-
-def _odd(path: bytes) -> bool:
-    return b"%" in path or b"//" in path or b"/." in path or b";" in path or b"\\" in path
-
-
-def odd(path: bytes) -> bool:
-    """Tell whether servers may take a path for different things."""
-    return _odd(path)
-
-
-def _resolve(path: bytes) -> bytes:
-    path = path.replace(b"\\", b"/")
-    if b"//" not in path and b"/." not in path:
-        return path
-    kept: list[bytes] = []
-    segments = path.split(b"/")
-    for segment in segments[1:]:
-        if segment == b"..":
-            if kept:
-                kept.pop()
-        elif segment and segment != b".":
-            kept.append(segment)
-    trailing = segments[-1] in {b"", b".", b".."} and kept
-    return b"/" + b"/".join(kept) + (b"/" if trailing else b"")
-
-
-def _decode_unreserved(found: re.Match[bytes]) -> bytes:
-    byte = int(found[1], 16)
-    return bytes((byte,)) if byte in _UNRESERVED else found[0].upper()

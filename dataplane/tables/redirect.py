@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataplane.config import Redirect, RouteMatch
 from dataplane.protocol.events import RequestHead
-from dataplane.tables.matching import normal_path
+from dataplane.tables.paths import normal_path
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

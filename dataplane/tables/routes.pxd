@@ -3,7 +3,8 @@ cimport cython
 from dataplane.protocol.events cimport RequestHead
 from dataplane.tables.edits cimport HeaderEdit
 from dataplane.tables.endpoints cimport ClusterTable
-from dataplane.tables.matching cimport Matcher, joined, normal_path
+from dataplane.tables.matching cimport Matcher, joined
+from dataplane.tables.paths cimport normal_path
 
 cdef int _ANY
 cdef int _EXACT

@@ -22,7 +22,8 @@ from dataplane.config import (
 from dataplane.protocol.events import RequestHead
 from dataplane.tables.edits import HeaderEdit, compile_edits
 from dataplane.tables.endpoints import ClusterTable
-from dataplane.tables.matching import Matcher, joined, normal_path, query_value
+from dataplane.tables.matching import Matcher, joined, query_value
+from dataplane.tables.paths import normal_path
 from meshapi.patterns import Pattern, Rewrite, pattern
 
 _ANY = 0

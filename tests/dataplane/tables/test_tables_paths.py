@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dataplane.config import (
     Authorization,
@@ -19,7 +23,7 @@ from dataplane.config import (
 from dataplane.protocol.events import RequestHead
 from dataplane.tables.authz import compile_rules
 from dataplane.tables.conditions import Facts
-from dataplane.tables.matching import normal_path, other_readings
+from dataplane.tables.paths import normal_path, other_readings
 from dataplane.tables.redirect import location
 from dataplane.tables.routes import RouteRow
 
@@ -211,6 +215,80 @@ def test_odd_path_named_letter_by_letter_is_allowed(path: str) -> None:
 def test_other_writing_is_no_way_into_what_is_not_allowed(match: StringMatch, path: bytes) -> None:
     """A parameter looks like a name's end, an encoded slash like a part of one."""
     assert not by(match, path, deny=False)
+
+
+def by_the_book(path: bytes) -> tuple[bytes, list[bytes]]:
+    """The same forms in regular expressions and lists of segments: the slow way."""
+
+    def unreserved(found: re.Match[bytes]) -> bytes:
+        byte = bytes((int(found[1], 16),))
+        return byte if re.match(rb"[A-Za-z0-9._~-]", byte) else found[0].upper()
+
+    def resolved(path: bytes) -> bytes:
+        kept: list[bytes] = []
+        first, *segments = path.replace(b"\\", b"/").split(b"/")
+        if not any(segment in {b"", b"."} or segment.startswith(b".") for segment in segments[:-1]) and not (
+            segments and segments[-1].startswith(b".")
+        ):
+            return b"/".join([first, *segments])
+        for segment in segments:
+            if segment == b"..":
+                kept = kept[:-1]
+            elif segment and segment != b".":
+                kept.append(segment)
+        last = segments[-1] in {b"", b".", b".."} and kept
+        return b"/" + b"/".join(kept) + (b"/" if last else b"")
+
+    slash = re.compile(rb"%2F|%5C|\\", re.IGNORECASE)
+    bare = re.split(rb"[?#]", path)[0]
+    if not re.search(rb"%|//|/\.|;|\\", bare):
+        return bare, []
+    decoded = re.sub(rb"%([0-9A-Fa-f]{2})", unreserved, bare)
+    bared = re.sub(rb";[^/]*", b"", decoded)
+    slashed = slash.sub(b"/", decoded)
+    late = re.sub(rb";[^/]*", b"", re.sub(rb"(?i)%3B", b";", slashed))
+    found = {decoded, bared, slashed, late, slash.sub(b"/", bared)}
+    found |= {resolved(one) for one in found}
+    return resolved(decoded), sorted(found - {resolved(decoded)})
+
+
+PIECES = [
+    b"/",
+    b"a",
+    b"B",
+    b".",
+    b"..",
+    b";",
+    b"%",
+    b"%2f",
+    b"%2F",
+    b"%5c",
+    b"%3b",
+    b"%2e",
+    b"%41",
+    b"%7E",
+    b"%25",
+    b"%e9",
+    b"4",
+    b"2",
+    b"f",
+    b"?",
+    b"#",
+    b"\\",
+    b"\xe9",
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=14).map(lambda pieces: b"/" + b"".join(pieces)) | st.binary(max_size=8)
+)
+def test_one_pass_reads_what_the_book_says(path: bytes) -> None:
+    """Escapes that are broken, that decoding makes, or that an escaped percent sign is part of included."""
+    normal, others = by_the_book(path)
+
+    assert normal_path(path) == normal
+    assert other_readings(path) == others
 
 
 def test_plain_paths_have_one_reading() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from dataplane.config import Forward, Route, RouteMatch, RouteTable, StringMatch, Target, VirtualHost
 from dataplane.protocol.events import RequestHead
-from dataplane.tables.matching import Matcher, normal_path, query_value
+from dataplane.tables.matching import Matcher, query_value
+from dataplane.tables.paths import normal_path
 from dataplane.tables.routes import RouteIndex
 
 
