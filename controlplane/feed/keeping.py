@@ -61,15 +61,22 @@ def _keep_pod(pod: shapes.Pod) -> None:
 
 def _keep_slice(one: shapes.EndpointSlice) -> None:
     put(one, "ports", _shared(one.ports))
-    for endpoint in one.endpoints or ():
-        put(endpoint, "conditions", _shared(endpoint.conditions))
-        put(endpoint, "hints", _shared(endpoint.hints))
-        put(endpoint, "node_name", _word(endpoint.node_name))
-        put(endpoint, "zone", _word(endpoint.zone))
-        if (target := endpoint.target_ref) is not None:
-            put(target, "kind", _word(target.kind))
-            put(target, "namespace", _word(target.namespace))
-            put(target, "name", _word(target.name))
+    if one.endpoints:
+        put(one, "endpoints", tuple(map(_endpoint, one.endpoints)))
+
+
+@functools.lru_cache(REMEMBERED)
+def _endpoint(endpoint: shapes.Endpoint) -> shapes.Endpoint:
+    """Give the endpoint that is equal and known already: of a hundred one flips."""
+    put(endpoint, "conditions", _shared(endpoint.conditions))
+    put(endpoint, "hints", _shared(endpoint.hints))
+    put(endpoint, "node_name", _word(endpoint.node_name))
+    put(endpoint, "zone", _word(endpoint.zone))
+    if (target := endpoint.target_ref) is not None:
+        put(target, "kind", _word(target.kind))
+        put(target, "namespace", _word(target.namespace))
+        put(target, "name", _word(target.name))
+    return endpoint
 
 
 def _word(text: str | None) -> str | None:
