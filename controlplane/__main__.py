@@ -12,8 +12,12 @@ import sys
 
 import uvloop
 
-from controlplane import app, settings
-from controlplane.kube import connect
+from controlplane import settings
+
+settings.choose_experiments()
+
+from controlplane import app  # noqa: E402 - it imports gRPC
+from controlplane.kube import connect  # noqa: E402
 
 
 def main() -> int:

@@ -18,6 +18,10 @@ ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts a pod's own token, CA and namespace."""
 
 
+GRPC_EXPERIMENTS = "-event_engine_listener"
+"""A server's sockets are read by the thread that waits for its events, and not by four more that hand each message on (decision 0022)."""
+
+
 class BadSettingError(ValueError):
     """An environment variable nobody can work with; the message is the sentence to show."""
 
@@ -187,6 +191,11 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     )
     _refuse_own_names(found)
     return found
+
+
+def choose_experiments() -> None:
+    """Have gRPC work as it serves us best, unless somebody has said how; before it is imported, for it reads the environment then."""
+    os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
 
 
 def _refuse_own_names(settings: Settings) -> None:

@@ -25,6 +25,8 @@ class Type(enum.Enum):
     LISTENER = _PREFIX + "envoy.config.listener.v3.Listener"
     ROUTES = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
 
+    __hash__ = object.__hash__  # by identity: enum's own is a call in Python
+
     @property
     def url(self) -> str:
         """The type URL as it stands in discovery requests."""

@@ -19,6 +19,7 @@ from meshapi import protos, xds
 from meshapi.xds import Type
 
 _DISCOVERY = "envoy.service.discovery.v3."
+_BY_URL = {type_.url: type_ for type_ in Type}
 MAX_DELTA_BYTES = 2 * 1024 * 1024
 """A delta response is split above this; clients refuse messages over 4 MiB (gRPC's default)."""
 MAX_SENTENCE = 4096
@@ -93,10 +94,7 @@ def decode(raw: bytes, *, delta: bool) -> tuple[Type | None, Ask, Node | None]:
         )
     else:
         ask = Ask(subscribe=frozenset(message.resource_names), nonce=message.response_nonce, error=refusal)
-    try:
-        type_ = Type(message.type_url)
-    except ValueError:
-        type_ = None
+    type_ = _BY_URL.get(message.type_url)
     return type_, ask, _node(message.node) if message.HasField("node") else None
 
 

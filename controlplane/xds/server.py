@@ -47,6 +47,8 @@ OPTIONS = (
     ("grpc.so_reuseport", 0),
     # Bytes of a TLS record. Each connection keeps buffers for the largest it has written, 16 KiB by default; a push is rarely longer than this.
     ("grpc.tsi.max_frame_size", 4096),
+    # Requests are small: no ping after each to see how large a window would pay.
+    ("grpc.http2.bdp_probe", 0),
 )
 
 log = logging.getLogger(__name__)

@@ -114,8 +114,9 @@ class Conversation:
             changed.setdefault(type_, set()).add(name)
         out = self._push_delta(changed) if self._delta else self._push_world(changed)
         self._seen = 0.0
-        for type_, subscription in self.subscriptions.items():
-            if subscription.wildcard and WILDCARD in changed.get(type_, ()):
+        for type_, names in changed.items():
+            subscription = self.subscriptions.get(type_)
+            if WILDCARD in names and subscription is not None and subscription.wildcard:
                 self._keep(type_, subscription)
         return out
 
@@ -138,13 +139,14 @@ class Conversation:
         follow: set[str] = set()
         for type_ in PUSH_ORDER:
             subscription = self.subscriptions.get(type_)
-            if subscription is None:
+            following = follow if type_ is Type.ENDPOINTS else ()
+            if subscription is None or not (following or type_ in changed):
                 continue
             names = self._concerned(type_, subscription, changed.get(type_, set()))
             found, gone = self._split(type_, subscription, names)
             if type_ is Type.CLUSTER:
                 follow = {one.name for one in found}
-            elif type_ is Type.ENDPOINTS:
+            elif following:
                 found += self._fetched(type_, (follow & subscription.names) - {one.name for one in found})
             if type_ in _LATE and gone:
                 late.append((type_, subscription, gone))
