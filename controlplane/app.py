@@ -12,8 +12,9 @@ import contextlib
 import datetime as dt
 import logging
 import signal
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -39,6 +40,7 @@ from controlplane.ingest.reading import Cursor
 from controlplane.ingest.routes import refused_patterns
 from controlplane.inject import webhook
 from controlplane.inject.options import InjectSettings
+from controlplane.inject.thread import Admission
 from controlplane.inject.workload import owner_of
 from controlplane.kube.client import ApiError, Cluster
 from controlplane.kube.connect import Connection
@@ -86,13 +88,11 @@ class App:
 
     def __init__(self, settings: Settings, connection: Connection) -> None:
         self.settings = settings
+        self._connection = connection
         self.cluster = Cluster(connection)
         self._lease = Cluster(connection)
         """The Lease has a connection of its own: a pool that is held up must not end a term."""
-        self._admission = Cluster(connection)
-        """So has admission, for which a pod waits."""
         self.store = ObjectStore()
-        self.namespaces = Namespaces(self._admission, self.store)
         self.writer = Writer()
         self.elector = Elector(self._lease, settings.namespace, settings.service, settings.pod)
         self.source = Source()
@@ -105,6 +105,7 @@ class App:
         self._server_knows = False
         self.lag = LoopLag()
         self.collector = Collector()
+        self.admission = Admission(self._webhooks)
         self.admissions: dict[tuple[str, str], int] = {}
         self.draining = False
         self.server: grpc.aio.Server | None = None
@@ -168,7 +169,6 @@ class App:
             stack.callback(self.collector.unwatch)
             stack.push_async_callback(self.cluster.close)
             stack.push_async_callback(self._lease.close)
-            stack.push_async_callback(self._admission.close)
             stack.callback(self.issuing.close)
             runner = await admin.serve(
                 reports.of(self._parts()), host=self.settings.host, port=self.settings.admin_port
@@ -204,6 +204,9 @@ class App:
         running.extend(group.create_task(part.run()) for part in serving)
         await self.publisher.published.wait()
         await self._serve(stack)
+        self.serving.follow(self.admission.certify)
+        running.append(group.create_task(self.admission.run()))
+        self.ports["webhook"] = await self.admission.listening()
         log.info("serving: %s", ", ".join(f"{name} on {port}" for name, port in self.ports.items()))
 
     async def _learn(self) -> None:
@@ -239,20 +242,36 @@ class App:
         self.ports["xds"] = self.server.add_secure_port(address, self.serving.credentials())
         await self.server.start()
         stack.push_async_callback(self.server.stop, 0)
+
+    @contextlib.asynccontextmanager
+    async def _webhooks(self, context: ssl.SSLContext) -> AsyncIterator[int]:
+        """Answer the API server; in the loop of `Admission`'s thread, with a connection of its own."""
+        settings, cluster = self.settings, Cluster(self._connection)
+        namespaces = Namespaces(cluster, self.store)
         face = webhook.Webhook(
             settings=self._inject_settings,
-            known_words=self.namespaces.known,
-            namespace_words=self.namespaces.words,
+            known_words=namespaces.known,
+            namespace_words=namespaces.words,
             validate=validate,
             patterns=lambda obj: refused_patterns(Cursor(obj)),
-            count=self._count_admission,
+            count=lambda *told: self.admission.tell(self._count_admission, *told),
         )
-        pages = {replicas.PATH: self.telling.answer}
+
+        async def answer(address: str, query: Mapping[str, str]) -> bytes:
+            return self.telling.answer(address, query)
+
         runner = await webhook.serve(
-            face, tls=self.serving.context, host=settings.host, port=settings.webhook_port, pages=pages
+            face,
+            tls=context,
+            host=settings.host,
+            port=settings.webhook_port,
+            pages={replicas.PATH: lambda *asked: self.admission.at_home(answer(*asked))},
         )
-        stack.push_async_callback(runner.cleanup)
-        self.ports["webhook"] = port_of(runner)
+        try:
+            yield port_of(runner)
+        finally:
+            await webhook.end(runner)
+            await cluster.close()
 
     async def _drain(self) -> None:
         """Close the streams one after the other; the webhooks answer until the end, for no event tells when the last call has been sent here."""

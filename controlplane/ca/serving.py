@@ -1,7 +1,7 @@
 """The control plane's own certificate: for ADS and CA over gRPC, and for the webhooks, renewed at half its life without a restart.
 
-In: the issuer and the DNS names of the Service. Out: gRPC credentials that ask for the certificate at each handshake, and an ssl context
-whose chain is replaced in place. The key lives in memory only. It refuses nothing; without an issuer, or with one that is over, it keeps what
+In: the issuer and the DNS names of the Service. Out: gRPC credentials that ask for the certificate at each handshake, and a call to who else
+serves with it, now and with each new one. The key lives in memory only. It refuses nothing; without an issuer, or with one that is over, it keeps what
 it has and waits for another.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from controlplane.ca import authority
 from controlplane.ca.trust import Trust
-from controlplane.kube.connect import load_chain
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +44,14 @@ class Serving:
         self._now = now
         self._pair: KeyPair | None = None
         self._changed = asyncio.Event()
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._followers: list[Callable[[bytes, bytes], None]] = []
         trust.listen(self._changed.set)
 
-    @property
-    def context(self) -> ssl.SSLContext:
-        """For the webhooks; stays the same object, its chain is replaced in place."""
-        return self._context
+    def follow(self, follower: Callable[[bytes, bytes], None]) -> None:
+        """Call with the chain and key (PEM) in use, now and whenever they are others."""
+        pair = self._required()
+        self._followers.append(follower)
+        follower(pair.chain, pair.key)
 
     @property
     def expires(self) -> dt.datetime | None:
@@ -101,7 +99,8 @@ class Serving:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         self._pair = KeyPair(chain=issued.chain.encode(), key=private, expires=issued.expires)
-        load_chain(self._context, self._pair.chain, self._pair.key)
+        for follower in self._followers:
+            follower(self._pair.chain, self._pair.key)
         log.info("serving as %s until %s", self._names[0].value, issued.expires.isoformat())
 
     def _required(self) -> KeyPair:

@@ -59,22 +59,22 @@ class Kubelets:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._nodes: list[_Node] | None = None
-        """Those that say a version; None when they must be looked up."""
+        self._changes = 0
+        self._seen: tuple[int, list[_Node]] = (-1, [])
+        """Those that say a version, and after how many changes of nodes they were looked up."""
         self._said = ""
         store.listen(self._changed)
 
     def know(self, spec: Mapping[str, Any]) -> bool:
         """Tell whether all kubelets a pod may come to know native sidecars: its own node's, else those that take pods and that it selects by labels we know of."""
-        if self._nodes is None:
-            self._nodes = self._looked_up()
-        if not any(node.old for node in self._nodes):
+        nodes = self._known()
+        if not any(node.old for node in nodes):
             return True
         pinned = _pinned(spec)
         selected = {key: value for key, value in (spec.get("nodeSelector") or {}).items() if key in NODE_LABELS}
-        taking = [node for node in self._nodes if node.takes] or self._nodes
+        taking = [node for node in nodes if node.takes] or nodes
         fitting = [node for node in taking if selected.items() <= node.labels.items()] or taking
-        found = [node for node in self._nodes if node.name in pinned] or fitting
+        found = [node for node in nodes if node.name in pinned] or fitting
         old = next((node for node in found if node.old), None)
         if old is not None and old.name != self._said:
             self._said = old.name
@@ -86,9 +86,16 @@ class Kubelets:
             )
         return old is None
 
+    def _known(self) -> list[_Node]:
+        """Give the nodes as of now; asked from another thread than the one that changes the store, so what changes meanwhile is looked up again the next time."""
+        changes = self._changes
+        if self._seen[0] != changes:
+            self._seen = changes, self._looked_up()
+        return self._seen[1]
+
     def _looked_up(self) -> list[_Node]:
         nodes = []
-        for node in self._store.of("Node"):
+        for node in list(self._store.of("Node")):
             spec, status = node.get("spec") or {}, node.get("status") or {}
             said = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
             labels = node["metadata"].get("labels") or {}
@@ -104,7 +111,7 @@ class Kubelets:
 
     def _changed(self, ref: Ref) -> None:
         if ref.kind == "Node":
-            self._nodes = None
+            self._changes += 1
 
 
 def _pinned(spec: Mapping[str, Any]) -> set[str]:

@@ -11,4 +11,5 @@ patch.py        `inject`: pod in, injected pod or the reason against out (pure)
 workload.py     a workload's own annotation carried into its template; who owns a pod
 jsonpatch.py    the difference of two objects as RFC 6902
 webhook.py      the HTTPS face the API server calls
+thread.py       the thread it is served in
 """

@@ -5,7 +5,7 @@ namespace the API server selected by its label), `/workload` (Deployments and th
 400 and one log line. A fault of our own is 500 and logged, so that the webhook's failurePolicy decides.
 
     face = Webhook(settings=lambda spec: InjectSettings(...), known_words=lambda name: {...}, namespace_words=..., validate=lambda obj: [], patterns=lambda obj: [], count=...)
-    runner = await serve(face, tls=ssl_context, port=15017)        # later: await runner.cleanup()
+    runner = await serve(face, tls=ssl_context, port=15017)        # later: await end(runner)
 """
 
 from __future__ import annotations
@@ -234,14 +234,14 @@ def _handler(face: Webhook, hook: str, decide: Decide) -> Callable[[web.Request]
     return handle
 
 
-Page = Callable[[str, Mapping[str, str]], bytes]
+Page = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
 """JSON by who asks (an address) and the query; raises FullError when that is too often."""
 
 
 def _page(page: Page) -> Callable[[web.Request], Any]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            body = page(request.remote or "", request.query)
+            body = await page(request.remote or "", request.query)
         except FullError as error:
             return web.Response(status=429, text=f"{error}\n", headers={"retry-after": "1"})
         return web.Response(body=body, content_type="application/json")
@@ -276,7 +276,7 @@ async def serve(
     host: str = EVERY,
     pages: Mapping[str, Page] | None = None,
 ) -> web.AppRunner:
-    """Listen and return the runner, whose `addresses` tell the port and whose `cleanup()` ends it; `pages` are served beside the webhooks."""
+    """Listen and return the runner, whose `addresses` tell the port and which `end` ends; `pages` are served beside the webhooks."""
     app = build_app(face)
     for path, page in (pages or {}).items():
         app.router.add_get(path, _page(page))
@@ -288,3 +288,13 @@ async def serve(
         await runner.cleanup()
         raise
     return runner
+
+
+async def end(runner: web.AppRunner) -> None:
+    """Answer what is under way and close; a caller that does not say goodbye in TLS is not waited for, since the loop ends as well."""
+    connections = runner.server.connections if runner.server is not None else []
+    transports = [one.transport for one in connections]
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
