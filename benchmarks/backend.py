@@ -13,7 +13,7 @@ import sys
 
 import uvloop
 
-from dataplane.net.listen import Listener, bind
+from dataplane.net.listen import ListenSocket, bind
 from dataplane.net.poller import Poller
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
@@ -135,7 +135,7 @@ async def _serve(kind: str, port: int) -> None:
     def accepted(stream: Stream) -> None:
         stream.receiver = Http(stream) if kind == "http" else Bytes(stream)
 
-    Listener(poller, bind("127.0.0.1", port), accepted)
+    ListenSocket(poller, bind("127.0.0.1", port), accepted)
     print("ready", flush=True)
     await asyncio.get_running_loop().create_future()
 

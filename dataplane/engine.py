@@ -16,7 +16,7 @@ from dataplane import views
 from dataplane.config import SidecarConfig
 from dataplane.drain import Drain
 from dataplane.net.dial import Dialer
-from dataplane.net.listen import Listener, ListenLimits, bind, bind_both
+from dataplane.net.listen import ListenLimits, ListenSocket, bind, bind_both
 from dataplane.net.poller import IN, Poller
 from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsContexts
@@ -60,8 +60,8 @@ class Engine:
         lines = runtime.metrics.events.of("log_lines_dropped")
         chatter.bound(logging.getLogger("tulle.proxy"), runtime.clock, lines)
         runtime.captures = settings.mesh is not None
-        self.listeners: list[Listener] = []
-        self._essential: list[Listener] = []
+        self.listeners: list[ListenSocket] = []
+        self._essential: list[ListenSocket] = []
         """Of those, the ones that are never closed to anybody: health, metrics."""
         runtime.hold = self._hold
         watch = runtime.overload
@@ -117,12 +117,12 @@ class Engine:
         """Accept connections for `take`, as many as the settings allow."""
         bound = self.settings.max_connections_per_source if per_source is None else per_source
         limits = ListenLimits(connections=min(self.settings.max_connections, self._room), per_source=bound)
-        self.listeners += [Listener(self.poller, one, take, limits) for one in sockets]
+        self.listeners += [ListenSocket(self.poller, one, take, limits) for one in sockets]
 
     def listen_always(self, sockets: list[socket.socket], take: Callable[..., None]) -> None:
         """Accept connections for `take` whatever the load: how else would anybody see it. Of one address they are not without end."""
         limits = ListenLimits(connections=0, per_source=ADMIN_CONNECTIONS)
-        made = [Listener(self.poller, one, take, limits) for one in sockets]
+        made = [ListenSocket(self.poller, one, take, limits) for one in sockets]
         self._essential += made
         self.listeners += made
 
@@ -133,7 +133,7 @@ class Engine:
             listener.close()
         self.runtime.drain_rest()
 
-    def _traffic(self) -> list[Listener]:
+    def _traffic(self) -> list[ListenSocket]:
         return [listener for listener in self.listeners if listener not in self._essential]
 
     def _hold(self, held: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from dataplane.admin import Answer, Request, as_json, text
 from dataplane.config import Secret, SidecarConfig, TlsContext
 from dataplane.net import system
-from dataplane.net.listen import Listener
+from dataplane.net.listen import ListenSocket
 from dataplane.proxy.request.explain import Question, explain
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import exposition
@@ -31,7 +31,7 @@ def connections(runtime: Runtime) -> int:
     return len(runtime.downstreams) + int(relays)
 
 
-def metrics_text(runtime: Runtime, listeners: list[Listener], recent: Recent) -> str:
+def metrics_text(runtime: Runtime, listeners: list[ListenSocket], recent: Recent) -> str:
     """Write out everything a worker counted, in the Prometheus text format."""
     lines = [
         "# HELP tulle_proxy_connections Connections open, of every kind.",

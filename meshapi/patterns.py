@@ -83,7 +83,7 @@ def pattern(text: str) -> Pattern:
     return Pattern(text) if call is None else _Call(call[1])
 
 
-class Rewrite:
+class Substitution:
     r"""A pattern with what takes the place of its matches, in RE2's form: `\1` is a group, `\0` the whole match, `\\` a backslash."""
 
     __slots__ = ("_pattern", "_pieces", "_whole")

@@ -37,7 +37,7 @@ class ListenLimits:
     """Of one client address."""
 
 
-class Listener(Pollable):
+class ListenSocket(Pollable):
     """One listening socket."""
 
     __slots__ = ("_accepted", "_limits", "_paused", "_resting", "_socket", "address", "refused", "sources", "taken")

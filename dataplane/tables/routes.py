@@ -24,7 +24,7 @@ from dataplane.tables.edits import HeaderEdit, compile_edits
 from dataplane.tables.endpoints import ClusterTable
 from dataplane.tables.matching import Matcher, joined, query_value
 from dataplane.tables.paths import normal_path
-from meshapi.patterns import Pattern, Rewrite, pattern
+from meshapi.patterns import Pattern, Substitution, pattern
 
 _ANY = 0
 _EXACT = 1
@@ -137,7 +137,7 @@ class RouteRow:
         self.not_found_status = forward.not_found_status
         self.host_rewrite = forward.host_rewrite.encode() if forward.host_rewrite else b""
         self._prefix_rewrite = None if forward.prefix_rewrite is None else forward.prefix_rewrite.encode()
-        self._regex_rewrite = Rewrite(*forward.regex_rewrite) if forward.regex_rewrite is not None else None
+        self._regex_rewrite = Substitution(*forward.regex_rewrite) if forward.regex_rewrite is not None else None
         self.rewrites = self._prefix_rewrite is not None or self._regex_rewrite is not None
         self.stages: Any = None
         """What the proxy makes of all this for a request on its way (`proxy.stages`), once it is taken."""

@@ -124,7 +124,7 @@ def regex(text: str, where: str) -> str:
 def rewrite(text: str, replacement: str, where: str) -> tuple[str, str]:
     """Check a replacement by regular expression."""
     try:
-        patterns.Rewrite(text, replacement)
+        patterns.Substitution(text, replacement)
     except PatternError as error:
         raise BadPatternError(f"{where}: {error}") from None
     return text, replacement

@@ -13,7 +13,7 @@ import pytest
 from dataplane import views
 from dataplane.admin import UNREAD, Admin, Answer, Request, as_json, text
 from dataplane.config import Secret, SidecarConfig
-from dataplane.net.listen import Listener, bind
+from dataplane.net.listen import ListenSocket, bind
 from dataplane.net.poller import Poller
 from dataplane.probes import Probes
 from dataplane.settings import Probe
@@ -38,7 +38,7 @@ async def port() -> AsyncIterator[int]:
         ("GET", "/under/"): lambda request: text(request.path),
         ("GET", "/broken"): broken,
     }
-    listener = Listener(poller, bind("127.0.0.1", 0), admin.accept)
+    listener = ListenSocket(poller, bind("127.0.0.1", 0), admin.accept)
     yield listener.address[1]
     listener.close()
     poller.close()
@@ -55,7 +55,7 @@ async def large() -> AsyncIterator[tuple[int, list[int]]]:
         return Answer(body=b"z" * 500_000)
 
     admin.routes = {("GET", "/large"): answer}
-    listener = Listener(poller, bind("127.0.0.1", 0), admin.accept)
+    listener = ListenSocket(poller, bind("127.0.0.1", 0), admin.accept)
     yield listener.address[1], made
     listener.close()
     poller.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshapi.patterns import ANY_SERVICE, WHOLE_PATH, Pattern, PatternError, Rewrite, beginning, pattern
+from meshapi.patterns import ANY_SERVICE, WHOLE_PATH, Pattern, PatternError, Substitution, beginning, pattern
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_time_is_linear() -> None:
 )
 def test_rewrite_replaces_every_match(text: str, replacement: str, value: bytes, expected: bytes) -> None:
     """With text and groups; a group that took no part is empty."""
-    assert Rewrite(text, replacement).apply(value) == expected
+    assert Substitution(text, replacement).apply(value) == expected
 
 
 @pytest.mark.parametrize("replacement", [r"\1", r"\x", "\\"])
 def test_replacement_that_names_no_group_is_refused(replacement: str) -> None:
     """A zero byte by octal escape is not made either."""
     with pytest.raises(PatternError, match="is no replacement for 'a'"):
-        Rewrite("a", replacement)
+        Substitution("a", replacement)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_what_is_done_without_the_library_is_what_it_does(value: str, odd: bytes
 
     assert pattern(call).matches(path) is Pattern(call).matches(path)
     if value.isascii() and odd.isascii():
-        assert Rewrite(WHOLE_PATH, "/new").apply(path) == Rewrite(whole, "/new").apply(path)
+        assert Substitution(WHOLE_PATH, "/new").apply(path) == Substitution(whole, "/new").apply(path)
 
 
 def test_library_is_loaded_with_the_first_pattern() -> None:
     """A sidecar that holds no pattern of a user does without it."""
-    own = "p.pattern(p.ANY_SERVICE + 'Get'); p.Rewrite(p.WHOLE_PATH, '/new')"
+    own = "p.pattern(p.ANY_SERVICE + 'Get'); p.Substitution(p.WHOLE_PATH, '/new')"
     code = f"import sys, meshapi.patterns as p, dataplane.app, dataplane.xds.decode; {own}; a = 're2' in sys.modules; p.pattern('a'); print(a, 're2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

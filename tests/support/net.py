@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataplane.net.dial import Dialer
-from dataplane.net.listen import Listener, ListenLimits, bind
+from dataplane.net.listen import ListenLimits, ListenSocket, bind
 from dataplane.net.poller import Poller
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
@@ -93,7 +93,7 @@ class Net:
     poller: Poller
     dialer: Dialer
     accepted: list[Heard] = field(default_factory=list)
-    listeners: list[Listener] = field(default_factory=list)
+    listeners: list[ListenSocket] = field(default_factory=list)
     sockets: list[socket.socket] = field(default_factory=list)
     defects: int = 0
     """Raised receivers the test provoked."""
@@ -117,7 +117,7 @@ class Net:
                 return
             stream.receiver = Taking(self.poller, stream, receiver, tls)
 
-        listener = Listener(self.poller, bind(address, 0), accept, limits)
+        listener = ListenSocket(self.poller, bind(address, 0), accept, limits)
         self.listeners.append(listener)
         return listener.address[1]
 

@@ -20,8 +20,7 @@ from dataplane.config import (
     TcpFilter,
     TlsContext,
 )
-from dataplane.net.listen import Listener as Listening
-from dataplane.net.listen import bind
+from dataplane.net.listen import ListenSocket, bind
 from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsContexts
 from dataplane.proxy.arrive.accept import Acceptor
@@ -106,7 +105,7 @@ class Proxy:
         """Open a port whose connections are taken as `inbound`, `outbound`, or by a listener's name."""
         methods = {"inbound": self.acceptor.inbound, "outbound": self.acceptor.outbound}
         take = methods.get(direction) or self.acceptor.bound(direction)
-        self.net.listeners.append(Listening(self.net.poller, bind("127.0.0.1", 0), take))
+        self.net.listeners.append(ListenSocket(self.net.poller, bind("127.0.0.1", 0), take))
         return self.net.listeners[-1].address[1]
 
     @property

@@ -4,7 +4,7 @@ from dataplane.telemetry.metrics cimport Counter
 
 cdef int _ALWAYS_ALLOW
 
-cdef class Authorization(Stage):
+cdef class Authorizer(Stage):
     cdef Guard _guard
     cdef Counter _admitted
 

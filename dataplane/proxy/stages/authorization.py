@@ -15,7 +15,7 @@ from dataplane.telemetry.metrics import Counter
 _ALWAYS_ALLOW = ALWAYS_ALLOW  # a plain C integer when compiled
 
 
-class Authorization(Stage):
+class Authorizer(Stage):
     """Of one connection, by the rules as far as that decides them; `admitted` counts who is let in."""
 
     __slots__ = ("_admitted", "_guard")

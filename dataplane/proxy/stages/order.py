@@ -37,7 +37,7 @@ def bars(chain: ChainTable, stream: Stream) -> bool:
 def before_match(chain: ChainTable, guard: Guard | None, admitted: Counter) -> tuple[Stage, ...]:
     """Return the stages of a connection's requests that come before any route; `admitted` counts who gets past the guard."""
     first = (paths.Paths(chain.paths),) if chain.paths is not None else ()
-    return first if guard is None else (*first, authorization.Authorization(guard, admitted))
+    return first if guard is None else (*first, authorization.Authorizer(guard, admitted))
 
 
 def stages_of(row: RouteRow) -> tuple[Stage, ...]:

@@ -11,7 +11,7 @@ from dataplane.proxy.stages.face import CONTINUE, Case, Stage
 from dataplane.tables.routes import RouteRow
 
 
-class Rewrite(Stage):
+class Rewriter(Stage):
     """Of one route."""
 
     __slots__ = ("_row",)
@@ -43,4 +43,4 @@ class Rewrite(Stage):
 
 def of(row: RouteRow) -> Stage | None:
     """Return the stage of a route that rewrites."""
-    return Rewrite(row) if row.rewrites or row.host_rewrite else None
+    return Rewriter(row) if row.rewrites or row.host_rewrite else None

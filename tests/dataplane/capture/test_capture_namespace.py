@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.net.listen import Listener, bind_both
+from dataplane.net.listen import ListenSocket, bind_both
 from dataplane.net.original import original_destination
 from dataplane.net.stream import Stream
 from meshapi import names
@@ -95,7 +95,7 @@ async def sidecar(place: Place) -> AsyncIterator[tuple[Net, list[tuple[str, tupl
         with place.entered():
             for port, name in ((names.INBOUND_PORT, "inbound"), (names.OUTBOUND_PORT, "outbound")):
                 for one in bind_both(port):
-                    n.listeners.append(Listener(n.poller, one, lambda stream, name=name: take(name, stream)))
+                    n.listeners.append(ListenSocket(n.poller, one, lambda stream, name=name: take(name, stream)))
         yield n, seen
 
 
@@ -141,7 +141,7 @@ def serve(n: Net, place: Place, address: str, port: int) -> None:
         listening.bind((address, port))
         listening.listen()
         listening.setblocking(False)
-    n.listeners.append(Listener(n.poller, listening, take))
+    n.listeners.append(ListenSocket(n.poller, listening, take))
 
 
 BACKENDS = pytest.mark.parametrize("backend", ["nft", "iptables"])

@@ -13,7 +13,7 @@ from dataplane.proxy.stages.answer import Direct, Redirecting
 from dataplane.proxy.stages.edits import Edits
 from dataplane.proxy.stages.face import ANSWERED, CONTINUE, WAIT, Case, Stage
 from dataplane.proxy.stages.order import before_match, explained, of_upgrades, stages_of
-from dataplane.proxy.stages.rewrite import Rewrite
+from dataplane.proxy.stages.rewrite import Rewriter
 from dataplane.proxy.stages.upgrades import Upgrades
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.conditions import Facts
@@ -78,7 +78,7 @@ def test_stages_of_a_route_come_in_the_declared_order() -> None:
     target = Target(cluster="c", response_headers=change)
     both = row(Forward(targets=(target,), prefix_rewrite="/b"))
 
-    assert [type(stage) for stage in stages_of(both)] == [Rewrite, Edits]
+    assert [type(stage) for stage in stages_of(both)] == [Rewriter, Edits]
     assert [type(stage) for stage in both.answering] == [Edits]
     assert stages_of(both) is both.stages
     assert [type(stage) for stage in stages_of(row(Redirect()))] == [Redirecting]
