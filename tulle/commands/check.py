@@ -68,14 +68,15 @@ def _of_mesh(kube: Kube, system: str, deployment: claims.Object, seconds: float)
     began = time.monotonic()
     first = looks.look(kube, system)
     facts = _mesh(kube, system, deployment)
-    with ThreadPoolExecutor(1) as pool:  # a webhook that hangs takes its time beside the rest
+    with ThreadPoolExecutor(2) as pool:  # a webhook that hangs takes its time beside the rest
         trying = pool.submit(opting.attempt, kube, opting.where_to_try(first, facts.mutating, system))
         trust = kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust")
         namespaces = kube.items("/api/v1/namespaces")
         greeted = greeting.greet(kube, greeting.pairs(first))
         time.sleep(max(0.0, began + seconds - time.monotonic()))
+        judging_again = pool.submit(_configured, kube, facts.kinds)
         second = looks.look(kube, system, sorted(first.sidecars))
-        judged = _configured(kube, facts.kinds)
+        judged = judging_again.result()
         trial = trying.result()
     again = greeting.greet(kube, [pair for pair, one in greeted.items() if one.failed])
     hooks = [one for one in (facts.mutating, facts.validating) if one is not None]
