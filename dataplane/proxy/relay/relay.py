@@ -231,7 +231,7 @@ class Relay(Ends):
         side.stream = None
         if self.over and side.other.stream is None:
             self._leave_slot()
-            self._dissolve()
+            self._part()
             return
         if side is self.server and not self.reached:
             self._unreached(reason)
@@ -272,6 +272,7 @@ class Relay(Ends):
         if waiter is not None:
             self._waiter = None
             waiter.server_failed()
+            self._part()
             return
         self.runtime.metrics.errors.of("no_healthy_upstream").value += 1
         _log.info("a connection to %s port %d was reset: %s", *self.target, why)
@@ -297,15 +298,10 @@ class Relay(Ends):
         if not self.reached and server is not None:
             server.abort()
 
-    def _dissolve(self) -> None:
-        """Let go of each other, so that memory is free at once and not when the collector comes by."""
-        client, server = self.client, self.server
-        client.forget_bypass()
-        server.forget_bypass()
-        client.other = client
-        server.other = server
-        self.client = server
-        self.server = client
+    def _part(self) -> None:
+        """Have the ends let go of each other and of this, so that memory is free at once and not when the collector comes by."""
+        self.client.part()
+        self.server.part()
 
     # --- other tables -------------------------------------------------------------------------------------------------
 

@@ -29,9 +29,10 @@ cdef class Side(Receiver):
     cpdef object count(self, Py_ssize_t size)
     @cython.locals(source=Stream, sink=Stream)
     cdef object _engage(self)
-    cpdef object forget_bypass(self)
+    cpdef object part(self)
     cpdef object ended(self)
     cpdef object drained(self)
+    @cython.locals(relay=Ends)
     cpdef object lost(self, str reason)
 
 cdef class CountingPump(Pump):

@@ -5,6 +5,8 @@ In: a stream's bytes and its end. Out: the same at the other end; `Ends` hears w
 
 from __future__ import annotations
 
+from typing import Final
+
 from dataplane.net.receiver import Receiver
 from dataplane.net.splice import Pump
 from dataplane.net.stream import Stream
@@ -98,13 +100,16 @@ class Side(Receiver):
         if self.other.stream is not None:
             self.other.stream.resume()
 
-    def forget_bypass(self) -> None:
-        """Let go of the streams it knows."""
+    def part(self) -> None:
+        """Let go of all it knows, when both ends are gone: what is left is no cycle."""
         self._bypass = None
+        self.other = LOOSE
+        self.relay = NOBODY
 
     def lost(self, reason: str) -> None:
         """The end of this end."""
-        self.relay.gone(self, reason)
+        relay = self.relay  # compiled, only this holds it once its ends have parted from it
+        relay.gone(self, reason)
 
 
 class CountingPump(Pump):
@@ -117,3 +122,9 @@ class CountingPump(Pump):
     def passed(self, size: int) -> None:
         """Count them."""
         self._side.count(size)
+
+
+NOBODY: Final = Ends()
+"""Who holds the ends of a relay that is over."""
+LOOSE: Final = Side(NOBODY, False)
+"""The other end of each of them."""

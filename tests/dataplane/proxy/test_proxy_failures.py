@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import socket
 from collections.abc import Callable
 
 import pytest
 
 from dataplane.config import CircuitLimits, Cluster, Endpoint, Endpoints, HttpTimeouts, RetryPolicy
+from dataplane.net.receiver import Receiver
+from dataplane.net.stream import Stream
+from dataplane.proxy.relay.relay import Relay
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, cluster, config, everything, forward
 
@@ -331,5 +335,52 @@ def test_connections_are_freed_without_the_garbage_collector(rig: MakeRig) -> No
         r.runtime.stop()
         r.turn()
         assert alive() == []
+    finally:
+        gc.enable()
+
+
+class Waiting:
+    """Who wants to know whether the server speaks first."""
+
+    def server_spoke(self) -> None: ...
+    def server_failed(self) -> None: ...
+
+
+@pytest.mark.parametrize("how", ["client", "server", "unreached", "unheard", "unwanted"])
+def test_relays_are_freed_without_the_garbage_collector(rig: MakeRig, how: str) -> None:
+    """The same of bytes nobody looks into, whichever end goes first, and of a server dialled before its client spoke."""
+
+    def alive() -> int:
+        return sum(type(one).__name__ in {"Relay", "Side"} for one in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        r = rig()
+        r.dialer.refused |= {"10.1.0.1"} if how in {"unreached", "unheard"} else set()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        stream = Stream(r.poller, ours.detach(), Receiver(), ("10.9.9.9", 4000))
+        stream.start()
+        relay = Relay(r.runtime, None, ("10.1.0.1", 80))
+        if how in {"unheard", "unwanted"}:
+            relay.listen_first(Waiting())
+            r.turn()
+            relay.drop()
+            stream.abort()
+        else:
+            relay.start(stream, b"")
+            theirs.send(b"x")
+            r.turn()
+        del relay
+        if how == "server":
+            r.servers[0].close()
+        theirs.close()
+        r.turn()
+        if how == "client":
+            r.servers[0].close()
+
+        assert alive() == before
     finally:
         gc.enable()
