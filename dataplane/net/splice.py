@@ -5,6 +5,7 @@ help (bytes of ours wait before the sink, small messages) it says so and the str
 only while bytes are in it, so idle connections hold none.
 """
 
+import errno
 import fcntl
 import os
 from contextlib import suppress
@@ -23,6 +24,8 @@ _PIPE = PIPE_SIZE
 _PULLS = 4
 _SMALL = 16384
 _SMALL_LIMIT = 8
+_SPLICE_S_OWN = frozenset((errno.EINVAL, errno.ENOMEM, errno.ENOSYS, errno.EOPNOTSUPP))
+"""Errors that say nothing of the connection: the kernel cannot help, now or ever."""
 
 
 class Pipes:
@@ -86,10 +89,14 @@ class Pump(Bypass):
             moved = kernel.splice(self._source.fd, self._in, _PIPE)
             if moved <= 0:
                 self._give_back()
-                # 0 is the end; what is wrong is found by reading, as always.
-                if moved < 0 and kernel.error == 0:
+                if moved == 0:
+                    return False  # the end is found by reading, as always
+                if kernel.error == 0:
                     self._source.emptied()
                     return True
+                if kernel.error not in _SPLICE_S_OWN:
+                    # A socket tells its error once: who reads after this would take what follows for a proper end.
+                    self._source.refused(kernel.error)
                 return False
             self._poller.bytes_in += moved
             self.held = moved

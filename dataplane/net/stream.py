@@ -227,7 +227,7 @@ class Stream(Outlet):
             self._repeat()
 
     def refused(self, error: int) -> None:
-        """The kernel did not take what was sent past us: an error, or 0 for no room."""
+        """A bypass met an error of this connection, which is told once, or (0) no room for what it sends past us."""
         self._blocked = True
         if error:
             self._cannot_send(error)

@@ -304,6 +304,24 @@ async def test_server_gone_in_the_middle_of_bulk_resets_the_client() -> None:
         await p.quiet()
 
 
+async def test_reset_behind_bulk_is_no_end() -> None:
+    """A server that breaks off while bytes go past us: its client must not take what it has for all there is."""
+    async with proxy() as p:
+        client = p.net.connect(relay_to(p, p.net.serve(Heard)))
+        server = await p.net.first()
+        assert server.stream
+        server.stream.write(PAYLOAD)
+        loop, got = asyncio.get_running_loop(), 0
+        while got < len(PAYLOAD):
+            got += len(await asyncio.wait_for(loop.sock_recv(client, 1 << 20), 10))
+        assert p.runtime.poller.pipes is not None
+        server.stream.abort()
+
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(loop.sock_recv(client, 1), 10)
+        await p.quiet()
+
+
 async def test_small_messages_after_bulk_are_read_again() -> None:
     """A connection that turned chatty is relayed through memory, where small messages are cheaper."""
     async with proxy() as p:
