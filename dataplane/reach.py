@@ -12,11 +12,12 @@ from typing import Any
 from dataplane.admin import Answer, Request, as_json, text
 from dataplane.net.receiver import Receiver
 from dataplane.net.tls import TlsUnavailableError
+from dataplane.protocol.detect import PREFACE
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.endpoints import EndpointSlot
 from meshapi import names
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_PREFACE = PREFACE + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """RFC 9113 section 3.4: the client's preface with empty SETTINGS; the server's SETTINGS answer it."""
 SECONDS = 2.0
 """How long the answer may take."""

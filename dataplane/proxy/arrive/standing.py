@@ -34,7 +34,6 @@ OTHER: Final = "what is there now speaks otherwise, or leads elsewhere"
 REFUSED: Final = "it would not be let in"
 UNKNOWN: Final = "the destination is not known any more"
 UNREAD: Final = "requests are looked at there now, and nobody looks into its bytes"
-UNTOLD: Final = "nobody says any more what this pod accepts"
 
 _VERDICTS: Final = {
     SAME: FOLLOWS,
@@ -43,8 +42,6 @@ _VERDICTS: Final = {
     UNKNOWN: ENDS_CALMLY,
     # Nobody can be told within them, so that to end them loses what is under way; Kubernetes goes on as well.
     UNREAD: FOLLOWS,
-    # The pod's object went before its processes: what arrives is served by the app for as long as both live.
-    UNTOLD: FOLLOWS,
 }
 
 
@@ -85,9 +82,7 @@ def meets(chain: ChainTable, tables: Tables, stream: Stream, seen: Seen) -> tupl
     listener = tables.listeners.get(chain.listener.name)
     if listener is chain.listener:
         return SAME, chain
-    if listener is None:
-        if chain.inbound:
-            return UNTOLD, chain
+    if listener is None:  # not the inbound one: tables keep that when the pod's object went before its processes
         return REFUSED if tables.unknown_denied else UNKNOWN, chain
     port = (stream.target or stream.local)[1]
     if not seen.looked and listener.undecided(port):
