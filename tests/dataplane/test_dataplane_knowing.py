@@ -9,6 +9,7 @@ import pytest
 
 from dataplane.discovery import IDLE_SECONDS
 from dataplane.finding import ASKED, KNOWN, Found
+from meshapi import xds
 from meshapi.xds import Type
 from tests.support.knowing import INBOUND, ControlPlane, Known, listener
 
@@ -182,3 +183,11 @@ async def test_calls_made_before_a_connection_that_fails_pass(pod: Known) -> Non
     pod.want(DB)
 
     assert pod.told == [ASKED, ASKED]
+
+
+async def test_each_control_plane_is_told_what_the_sidecar_reads(pod: Known) -> None:
+    """One that is newer writes no more than that, so that an upgrade refuses nothing."""
+    for _ in range(2):
+        control = pod.control_plane()
+        assert control.node[xds.NODE_CONTRACT] == str(xds.CONTRACT)
+        pod.away()

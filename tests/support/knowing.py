@@ -77,6 +77,8 @@ class ControlPlane:
         self.subscribed: set[tuple[Type, str]] = set()
         self.sent: dict[tuple[Type, str], str] = {}
         self.refusals: list[str] = []
+        self.node: dict[str, Any] = {}
+        """What the sidecar said of itself last."""
         self._nonce = 0
         self._asked: list[bytes] = []
         self._said: list[bytes] = []
@@ -113,6 +115,8 @@ class ControlPlane:
     def _heard(self, raw: bytes) -> None:
         request = protos.message(_DISCOVERY + "DeltaDiscoveryRequest").FromString(raw)
         type_ = Type(request.type_url)
+        if request.HasField("node"):
+            self.node = dict(request.node.metadata)
         if request.HasField("error_detail"):
             self.refusals.append(request.error_detail.message)
         self.sent.update({(type_, name): version for name, version in request.initial_resource_versions.items()})
