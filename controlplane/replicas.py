@@ -16,7 +16,7 @@ from typing import Protocol
 import aiohttp
 import msgspec
 
-from controlplane.feed.objects import ObjectStore
+from controlplane.feed.objects import ObjectStore, Ref
 from controlplane.model.workloads import ENDED
 from controlplane.settings import Settings
 
@@ -77,6 +77,9 @@ class Replicas:
         self._own = own
         self._lists = lists
         self._heard: dict[str, tuple[float, Statement]] = {}
+        self._near: set[str] = set()
+        """Pods of this namespace: they are looked at each second, and the cluster's are many."""
+        store.listen(self._changed)
         self._context: tuple[str, ssl.SSLContext] | None = None
 
     def heard(self) -> Mapping[str, Statement | None]:
@@ -121,13 +124,19 @@ class Replicas:
 
     def _others(self) -> Iterator[tuple[str, str]]:
         """Name the pods of the other replicas, with their addresses."""
-        for pod in self._store.of("Pod"):
-            metadata = pod["metadata"]
-            if metadata.get("namespace") != self._settings.namespace or metadata["name"] == self._settings.pod:
-                continue
-            status = pod.get("status") or {}
-            if (metadata.get("labels") or {}).get(_APP) == "tulle" and status.get("phase") not in ENDED:
-                yield metadata["name"], str(status.get("podIP") or "")
+        for name in self._near - {self._settings.pod}:
+            pod = self._store.get("Pod", self._settings.namespace, name) or {}
+            status, labels = pod.get("status") or {}, (pod.get("metadata") or {}).get("labels") or {}
+            if labels.get(_APP) == "tulle" and status.get("phase") not in ENDED:
+                yield name, str(status.get("podIP") or "")
+
+    def _changed(self, ref: Ref) -> None:
+        if ref.kind != "Pod" or ref.namespace != self._settings.namespace:
+            return
+        if self._store.get(*ref) is None:
+            self._near.discard(ref.name)
+        else:
+            self._near.add(ref.name)
 
     def _trusting(self) -> ssl.SSLContext:
         roots = self._roots()
