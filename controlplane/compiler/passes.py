@@ -18,7 +18,7 @@ from controlplane.compiler.keyed import Faults, remade
 from controlplane.compiler.owners import Claim, Claims
 from controlplane.compiler.policies import Reach, Scopes, Standing, bypassed, scopes_of, standing, unreadable
 from controlplane.compiler.precedence import merge
-from controlplane.compiler.services import compile_pod, compile_service
+from controlplane.compiler.services import Last, compile_pod, compile_service
 from controlplane.compiler.snapshot import (
     Condition,
     MeshSnapshot,
@@ -145,16 +145,20 @@ class _Passes:
         only = set(self._services)
         for _, was, now in self._slices:
             only |= {one.service for one in (was, now) if one is not None}
-        for pod in self._moved(policies):
+        moved, rezoned = self._moved(policies), self._rezoned()
+        for pod in moved:
             only |= {model.slices[one].service for one in indexes.slices_with.get(pod, ())}
-        only |= {*self._rezoned(), *self.works.faults.keys("services")}
+        stale = {*self.works.faults.keys("services")}
+        only |= {*self._on(rezoned), *stale}
 
         def make(key: Key) -> ServiceEntry | None:
             service = model.services.get(key)
             if service is None:
                 return None
             slices = [model.slices[one] for one in indexes.slices_of.get(key, ())]
-            return compile_service(service, slices, model, policies, before.get(key))
+            # What could not be made is still what it was before: nothing is known to be the same.
+            ends = () if key in stale else [self._old.slices[one] for one in self.works.indexes.slices_of.get(key, ())]
+            return compile_service(service, slices, model, policies, Last.of(before.get(key), ends, moved, rezoned))
 
         return (yield from remade("services", before, only, make, self.faults))
 
@@ -281,13 +285,16 @@ class _Passes:
         """Pods that changed, or whose policy did."""
         return self._pods | _changed(self.works.policies, policies)
 
-    def _rezoned(self) -> Iterator[Key]:
-        """Name Services with an endpoint that says no zone of its own on a node whose zone is another one now."""
-        nodes = {
+    def _rezoned(self) -> set[str]:
+        """Name nodes whose zone is another one now."""
+        return {
             key.name
             for key, was, now in self._model.nodes.differing(self._old.nodes)
             if (was.zone if was else "") != (now.zone if now else "")
         }
+
+    def _on(self, nodes: set[str]) -> Iterator[Key]:
+        """Name Services with an endpoint that says no zone of its own on one of these nodes."""
         if nodes:
             for one in self._model.slices.values():
                 if any(not end.zone and end.node in nodes for end in one.endpoints):

@@ -6,7 +6,8 @@ it is while it ends where `publishNotReadyAddresses` says so; else one that ends
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 
 from controlplane.compiler.snapshot import Endpoint, PodEntry, PodPolicy, PortEndpoints, ServiceEntry
 from controlplane.model.mesh import Model
@@ -16,6 +17,8 @@ from controlplane.model.workloads import Node, Pod
 from meshapi.identity import BadIdentityError, Identity
 
 Policies = Mapping[Key, PodPolicy]
+Place = tuple[str, int]
+"""Where an endpoint is: address and port."""
 
 _NOBODY, _NOWHERE = Pod(key=Key("", "")), Node(name="")
 """Stand for the pod and the node of an endpoint that has none."""
@@ -29,8 +32,43 @@ def identity_of(pod: Pod, trust_domain: str) -> str:
         return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Last:
+    """How a Service was compiled last, and what of that is another one now."""
+
+    entry: ServiceEntry | None = None
+    ends: Container[int] = ()
+    """By identity, the endpoints it was made of."""
+    pods: Container[Key | None] = ()
+    """Pods that changed since, or whose policy did."""
+    nodes: Container[str] = ()
+    """Nodes whose zone is another one since."""
+
+    @classmethod
+    def of(
+        cls,
+        entry: ServiceEntry | None,
+        slices: Iterable[EndpointSlice],
+        pods: Container[Key | None],
+        nodes: Container[str],
+    ) -> Last:
+        """Describe it by the slices of then; where two endpoints had one address, nobody knows which of them was taken."""
+        ends = {end.address: id(end) for one in slices for end in one.endpoints}
+        listed = sum(len(one.endpoints) for one in slices)
+        return cls(entry=entry, ends=frozenset(ends.values()) if len(ends) == listed else (), pods=pods, nodes=nodes)
+
+    def holds(self, end: SliceEndpoint) -> bool:
+        """Tell whether what was made of an endpoint is what would be made of it now."""
+        return id(end) in self.ends and end.pod not in self.pods and end.node not in self.nodes
+
+    def endpoints(self, port: int) -> dict[Place, Endpoint]:
+        """What was made for a port."""
+        made = self.entry.ports.get(port) if self.entry else None
+        return {(end.address, end.port): end for end in (*made.endpoints, *made.ending)} if made else {}
+
+
 def compile_service(
-    service: Service, slices: Iterable[EndpointSlice], model: Model, policies: Policies, before: ServiceEntry | None
+    service: Service, slices: Iterable[EndpointSlice], model: Model, policies: Policies, last: Last
 ) -> ServiceEntry:
     """Decide who serves a Service, port by port; endpoints that are what they were stay the same objects."""
     listed = sorted(slices, key=lambda one: one.key)
@@ -40,10 +78,9 @@ def compile_service(
         found = [pair for one in listed for pair in _at_port(one, port) if _known(pair[0].pod, model, policies)]
         ready = [pair for pair in found if pair[0].ready]
         ending = [pair for pair in found if not pair[0].ready and pair[0].serving and pair[0].terminating]
-        last = before.ports.get(port.port) if before else None
-        kept = {(end.address, end.port): end for end in (*last.endpoints, *last.ending)} if last else {}
-        endpoints = _made(ready if ready or service.local else ending, kept, model, policies)
-        late = _made(ending if service.local else (), kept, model, policies)
+        kept = last.endpoints(port.port)
+        endpoints = _made(ready if ready or service.local else ending, kept, last, model, policies)
+        late = _made(ending if service.local else (), kept, last, model, policies)
         identities = {one.identity for one in (*endpoints, *late) if one.identity}
         ports[port.port] = PortEndpoints(
             endpoints=endpoints, identities=tuple(sorted(identities)), local=service.local, ending=late
@@ -57,16 +94,20 @@ def compile_service(
 
 def _made(
     pairs: Iterable[tuple[SliceEndpoint, int]],
-    kept: Mapping[tuple[str, int], Endpoint],
+    kept: Mapping[Place, Endpoint],
+    last: Last,
     model: Model,
     policies: Policies,
 ) -> tuple[Endpoint, ...]:
-    """Make endpoints in the order of their addresses; one that is what it was stays the same object."""
-    made: dict[tuple[str, int], Endpoint] = {}
+    """Give endpoints in the order of their addresses; one that is what it was stays the same object."""
+    made: dict[Place, Endpoint] = {}
     for end, number in pairs:
         at = end.address, number
-        new, old = _endpoint(end, number, model, policies), kept.get(at)
-        made[at] = old if old is not None and old == new else new
+        old = kept.get(at)
+        if old is None or not last.holds(end):
+            new = _endpoint(end, number, model, policies)
+            old = old if old == new else new
+        made[at] = old
     return tuple(made[address] for address in sorted(made))
 
 
