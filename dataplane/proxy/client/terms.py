@@ -24,7 +24,12 @@ from meshapi import names
 
 
 class Terms(HttpConnection):
-    """The facts of a client's connection; `HttpDownstream` adds the speaking."""
+    """The facts of a client's connection; `HttpDownstream` adds the speaking.
+
+    The face by which a request knows its client, and so what `HttpDownstream` is and not what it has: a part would need such a face
+    beside it, be one load more for each of the nine things a warm request asks here, and know its connection, which some of these
+    facts end: a cycle to be cut by hand.
+    """
 
     __slots__ = (
         "_barred",
