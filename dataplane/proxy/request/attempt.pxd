@@ -50,7 +50,7 @@ cdef class Attempt(Tried):
     cpdef bint switch(self) except -1
     @cython.locals(asking=Asking, status=int, row=RouteRow, failed=bint)
     cpdef object response_head(self, ResponseHead head)
-    @cython.locals(up=HttpUpstream, raced=bint, begun=bint, unseen=bint)
+    @cython.locals(up=HttpUpstream, raced=bint, tries=int, begun=bint, unseen=bint)
     cpdef object response_reset(self, long code, str reason)
     cdef object _unseen(self, long code)
     cdef bint _retry_answer(self, ResponseHead head) except -1

@@ -258,6 +258,7 @@ class Attempt(Tried):
         if self.over or up is None:
             return
         raced = up.uses > 1 and up.h2 is None and not up.answered
+        tries = self.tries - up.left_out(self.stream)
         begun = self.state == _TAKEN
         unseen = not begun and up.unanswered(code)
         self._part()
@@ -266,16 +267,17 @@ class Attempt(Tried):
             self.taker.broke(code)
         elif unseen:
             self._unseen(code)
-        elif self.asking.resendable and retry.unasked(code, self.asking.head.method, raced=raced, tries=self.tries):
+        elif self.asking.resendable and retry.unasked(code, self.asking.head.method, raced=raced, tries=tries):
             self.runtime.metrics.events.of("safe_retries").value += 1
-            self._again(elsewhere=False)
+            self._again(elsewhere=self.tries > 1)
         elif not self._retry_reset(code):
             refused = errors.BAD_UPSTREAM.because(reason) if code == codes.PROTOCOL_ERROR else errors.UPSTREAM_RESET
             self.taker.refuse(errors.UPSTREAM_ENDED if code == codes.CONNECT_ERROR else refused)
 
     def _unseen(self, code: int) -> None:
         """The endpoint's sidecar could not hand the request on: another one, for nobody has seen it."""
-        if self.asking.resendable and retry.elsewhere(self.tries, len(self.cluster.slots)) and self._granted(None):
+        refused = 1 + (self._retries.unseen if self._retries is not None else 0)
+        if self.asking.resendable and retry.elsewhere(refused, len(self.cluster.slots)) and self._granted(None):
             self.runtime.metrics.events.of("unseen_retries").value += 1
             self._again()
         elif not self._retry_reset(code):
@@ -287,9 +289,7 @@ class Attempt(Tried):
         """Send the request once more; `elsewhere` excludes the endpoint just tried."""
         self._timer = None
         if elsewhere and self.last_slot is not None:
-            if self._tried is None:
-                self._tried = []
-            self._tried.append(self.last_slot)
+            self._tried = [*(self._tried or ()), self.last_slot]
         if self.slot is not None and not self._fail():
             return
         newer = self.runtime.tables.clusters.get(self.cluster.name)

@@ -14,11 +14,13 @@ from dataplane.telemetry import flags
 class Retries:
     """How many there were, and whether the request is one of the cluster's now."""
 
-    __slots__ = ("_circuit", "made")
+    __slots__ = ("_circuit", "made", "unseen")
 
     def __init__(self) -> None:
         self.made = 0
         """By policy."""
+        self.unseen = 0
+        """Without, because no app had seen the request."""
         self._circuit: Circuit | None = None
         """Where it counts as one of the cluster's."""
 
@@ -32,6 +34,7 @@ class Retries:
             circuit.retries += 1
             self._circuit = circuit
         self.made += policy is not None
+        self.unseen += policy is None
         return flags.NONE
 
     def give_back(self) -> None:

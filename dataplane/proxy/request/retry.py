@@ -20,13 +20,16 @@ UNSEEN_TRIES = 3
 """Tries of a request that endpoints' sidecars could not hand on, all in all."""
 
 
-def elsewhere(tries: int, endpoints: int) -> bool:
-    """Whether a request no app has seen goes to another endpoint: each of them once, and not more than a few."""
-    return tries < min(UNSEEN_TRIES, endpoints)
+def elsewhere(refused: int, endpoints: int) -> bool:
+    """Whether a request that so many endpoints' sidecars could not hand on goes to another one: each of them once, and not more than a few."""
+    return refused < min(UNSEEN_TRIES, endpoints)
 
 
 def unasked(code: int, method: bytes, *, raced: bool, tries: int) -> bool:
-    """Whether to repeat without a policy; `raced`: a kept connection of HTTP/1 was used again and gave no byte of an answer."""
+    """Whether to repeat without a policy; `raced`: a kept connection of HTTP/1 was used again and gave no byte of an answer.
+
+    `tries` counts those that had their turn: not this one where a GOAWAY left it out, for nobody has looked at it, and where pods end one after the other the next may be going too.
+    """
     if tries >= UNASKED_TRIES:
         return False
     if code == codes.REFUSED_STREAM:

@@ -1,6 +1,6 @@
 cimport cython
 
-from dataplane.protocol.events cimport Data, Event, Failure, RequestHead, Reset, ResponseHead, Trailers
+from dataplane.protocol.events cimport Data, Event, Failure, Goaway, RequestHead, Reset, ResponseHead, Trailers
 from dataplane.protocol.http1.client cimport Http1Client
 from dataplane.protocol.http2.client cimport Http2Client
 from dataplane.proxy.connection cimport HttpConnection
@@ -15,6 +15,7 @@ cdef int _RESET
 cdef int _WRITABLE
 cdef int _GOAWAY
 cdef int _SETTINGS
+cdef long _ALL
 
 cdef class Owner:
     cpdef object opened(self, HttpUpstream connection)
@@ -38,6 +39,7 @@ cdef class HttpUpstream(HttpConnection):
     cdef Http1Client _c1
     cdef Http2Client _c2
     cdef bint _retired
+    cdef long _last
 
     cpdef object expect(self, long streams)
     cpdef object obey(self, object cluster)
@@ -45,10 +47,11 @@ cdef class HttpUpstream(HttpConnection):
     cpdef bint usable(self) except -1
     cpdef long start(self, Tried call, RequestHead head, bint end) except -1
     cdef bint _spent(self) except -1
+    cpdef bint left_out(self, long stream) except -1
     cpdef bint unanswered(self, long code) except -1
     cpdef object retire(self)
     cpdef object sweep(self, double now)
-    @cython.locals(event=Event, kind=int, call=Tried, data=Data, reset=Reset, trailers=Trailers)
+    @cython.locals(event=Event, kind=int, call=Tried, data=Data, goaway=Goaway, reset=Reset, trailers=Trailers)
     cdef object _dispatch(self, list events)
     cdef object _failed(self, Failure failure)
     cdef object _more(self)

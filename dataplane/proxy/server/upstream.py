@@ -35,6 +35,8 @@ _RESET = kinds.RESET
 _WRITABLE = kinds.WRITABLE
 _GOAWAY = kinds.GOAWAY
 _SETTINGS = kinds.SETTINGS
+_ALL = (1 << 31) - 1
+"""The last stream there can be (RFC 9113, section 5.1.1)."""
 
 
 class Owner:
@@ -62,6 +64,7 @@ class HttpUpstream(HttpConnection):
         "_c1",
         "_c2",
         "_enough",
+        "_last",
         "_retired",
         "answered",
         "born",
@@ -99,6 +102,8 @@ class HttpUpstream(HttpConnection):
         self.most_uses = 0
         self.idle = self.life = 0.0
         self.born = self.used
+        self._last = _ALL
+        """The last stream the server takes."""
         self._retired = False
         runtime.upstreams.add(self)
 
@@ -146,6 +151,10 @@ class HttpUpstream(HttpConnection):
             self.calls[stream] = call
         self.mark()
         return stream
+
+    def left_out(self, stream: int) -> bool:
+        """Whether the server's GOAWAY left a stream out: it has not looked at it (RFC 9113, section 6.8)."""
+        return stream > self._last
 
     def unanswered(self, code: int) -> bool:
         """A request was broken off before its answer: note it; return whether a sidecar says that no app has seen it."""
@@ -250,6 +259,8 @@ class HttpUpstream(HttpConnection):
                 self._failed(event)  # type: ignore[arg-type]
                 return
             if kind == _GOAWAY:
+                goaway = event
+                self._last = min(self._last, goaway.last_stream)  # type: ignore[attr-defined]
                 self.retire()
                 continue
             if kind == _SETTINGS:

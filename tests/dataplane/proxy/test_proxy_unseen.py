@@ -273,3 +273,42 @@ def test_killed_app_costs_what_was_in_flight_and_no_more(rig: MakeRig) -> None:
     assert errors(near, "upstream_connect_failed") == 0
     assert near.runtime.metrics.events.of("unseen_retries").value == 1
     assert len(far[1].servers) - before <= 1
+
+
+def leave_out(r: Rig, at: int) -> None:
+    """The sidecar dialled as number `at` goes, and its GOAWAY leaves out what it was sent."""
+    server = Speaker(r.servers[at], Http2Server(Limits()))
+    server.do("shutdown")
+    assert not server.events(RequestHead)
+
+
+@pytest.mark.parametrize("ends", [1, 3])
+def test_request_that_two_going_sidecars_left_out_is_asked_once_more(rig: MakeRig, ends: int) -> None:
+    """While pods end one after the other it may come to each as it goes; nobody has looked at it. The third is its last."""
+    r = caller(rig, *ENDS[:ends])
+    client = r.client().send(POST)
+    leave_out(r, 0)
+    leave_out(r, 1)
+    third = Speaker(r.servers[2], Http2Server(Limits()))
+    assert [one.data for one in third.events(Data)] == [b"abc"]
+    third.do("send_response", 1, 204, b"", [], True)
+    assert client.read().startswith(b"HTTP/1.1 204")
+
+    client = r.client().send(POST)
+    for at in (2, 3, 4):
+        leave_out(r, at)
+    assert b"x-tulle-error: upstream_reset" in client.read()
+    assert len(r.servers) == 5
+
+
+def test_sidecar_that_left_a_request_out_has_not_refused_it(rig: MakeRig) -> None:
+    """It had no turn: each endpoint is asked whether it can hand the request on, whatever went before."""
+    r = caller(rig, *ENDS[:2])
+    client = r.client().send(POST)
+    leave_out(r, 0)
+    refuse(r, 1)
+    third = Speaker(r.servers[2], Http2Server(Limits()))
+    third.do("send_response", third.events(RequestHead)[0].stream, 204, b"", [], True)
+
+    assert client.read().startswith(b"HTTP/1.1 204")
+    assert r.servers[1].address != r.servers[2].address
