@@ -1,12 +1,13 @@
 """Run the webhooks beside the control plane: a thread and a loop of their own, so that nobody who creates a pod waits for a pass or for pushes.
 
 In: how to serve, the certificate to serve with. Out: a port, and in the control plane's own loop, `at_home`, whatever else is to be done. What a review reads of the rest of the process it reads whole and waits for
-nothing: objects of the store and settings, which nobody changes in place. It changes nothing. A failure to listen, or of the thread, ends `run`.
+nothing: objects of the store and settings, which nobody changes in place. It changes nothing. A failure to listen, a thread that ends and one that is held end `run`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import threading
@@ -22,6 +23,9 @@ Serving = Callable[[ssl.SSLContext], AbstractAsyncContextManager[int]]
 """Serves while it is entered, in the thread's loop; gives the port."""
 END_SECONDS = 8.0
 """So long the thread may take to end: reviews under way are answered first."""
+TURN_SECONDS = 1.0
+HELD_LOOKS = 30
+"""So many looks, a turn apart, at a loop that does not go round, and the process is to be started anew: the probes ask the other loop, and would never find out."""
 
 T = TypeVar("T")
 
@@ -39,6 +43,8 @@ class Admission:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         """Of the thread's loop."""
+        self._turns = 0
+        """Counted by the thread, as long as its loop goes round."""
         self._port = 0
         self._listening = asyncio.Event()
 
@@ -55,18 +61,32 @@ class Admission:
             self._loop.call_soon_threadsafe(load_chain, self._context, chain, key)
 
     async def run(self) -> None:
-        """Serve until cancelled, then end the thread."""
+        """Serve until cancelled, then end the thread; raises what ended it before, or RuntimeError where it is held."""
         self._loop = uvloop.new_event_loop()
         ended: asyncio.Future[None] = self._home.create_future()
         threading.Thread(target=self._thread, args=(self._loop, ended), name="admission", daemon=True).start()
         try:
-            await asyncio.shield(ended)
+            await self._watch(ended)
         except asyncio.CancelledError:
             if not ended.done():
-                self._loop.call_soon_threadsafe(self._stop.set)
+                self._end()
                 if not (await asyncio.wait([ended], timeout=END_SECONDS))[0]:
                     log.warning("the webhooks did not end within %s s", END_SECONDS)
             raise
+
+    async def _watch(self, ended: asyncio.Future[None]) -> None:
+        """Wait for the thread to end. Looks are counted and no time is measured: while the whole process stands still, nobody looks."""
+        turns, unmoved = -1, 0
+        while not (await asyncio.wait([ended], timeout=TURN_SECONDS))[0]:
+            turns, unmoved = self._turns, unmoved + 1 if self._turns == turns else 0
+            if unmoved >= HELD_LOOKS:
+                self._end()
+                raise RuntimeError(f"the webhooks have been held for {HELD_LOOKS * TURN_SECONDS:g} s")
+        ended.result()
+
+    def _end(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     async def at_home(self, work: Coroutine[Any, Any, T]) -> T:
         """Have something done in the control plane's loop, from a review or page."""
@@ -83,6 +103,8 @@ class Admission:
                 runner.run(self._serve())
         except Exception as error:  # noqa: BLE001 - raised where `run` waits
             self._ended(ended.set_exception, error)
+        except BaseException as error:  # noqa: BLE001 - what ends a program ends a thread without a word
+            self._ended(ended.set_exception, RuntimeError(f"the thread of the webhooks was ended by {error!r}"))
         else:
             self._ended(ended.set_result, None)
 
@@ -93,7 +115,11 @@ class Admission:
     async def _serve(self) -> None:
         async with self._serving(self._context) as port:
             self.tell(self._listens, port)
-            await self._stop.wait()
+            while not self._stop.is_set():
+                self._turns += 1
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TURN_SECONDS):
+                        await self._stop.wait()
 
     def _listens(self, port: int) -> None:
         self._port = port
