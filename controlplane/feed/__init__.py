@@ -5,6 +5,7 @@ kinds.py       which kinds are followed, in which versions
 record.py      Record: fields that nobody can change, and that the garbage collector does not track
 shapes.py      of each kind the fields that are kept
 keeping.py     a decoded object made into that: what nobody reads left out, what many say held once
+remembering.py small parts known again, for as long as there is room
 discovery.py   in which version a custom kind is followed, by its definition
 reflector.py   list and watch one kind into the store
 health.py      how the feed of one kind goes

@@ -6,17 +6,15 @@ parts the part another object holds already: replicas say the same of their cont
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import Any, TypeVar
 
 from msgspec.structs import force_setattr as put
 
 from controlplane.feed import shapes
+from controlplane.feed.remembering import remembered
 from meshapi import names
 
-REMEMBERED = 16_384
-"""Parts that are known again."""
 _TEMPLATE_WORDS = frozenset({names.INJECT, names.INJECTED_BY})
 
 T = TypeVar("T")
@@ -65,7 +63,7 @@ def _keep_slice(one: shapes.EndpointSlice) -> None:
         put(one, "endpoints", tuple(map(_endpoint, one.endpoints)))
 
 
-@functools.lru_cache(REMEMBERED)
+@remembered
 def _endpoint(endpoint: shapes.Endpoint) -> shapes.Endpoint:
     """Give the endpoint that is equal and known already: of a hundred one flips."""
     put(endpoint, "conditions", _shared(endpoint.conditions))
@@ -90,12 +88,12 @@ def _words(words: dict[str, str] | None, read: frozenset[str]) -> dict[str, str]
     return _mapping(found) if found else None
 
 
-@functools.lru_cache(REMEMBERED)
+@remembered
 def _mapping(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return dict(pairs)
 
 
-@functools.lru_cache(REMEMBERED)
+@remembered
 def _known(part: T) -> T:
     return part
 

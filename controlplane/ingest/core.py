@@ -6,10 +6,10 @@ Refuses numbers the API server would not let in, with UnreadableError.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 
 from controlplane.feed import shapes
+from controlplane.feed.remembering import remembered
 from controlplane.ingest.protocols import protocol_of
 from controlplane.ingest.reading import Cursor, a_port, canonical_ip, port_list
 from controlplane.model.meta import Key
@@ -18,8 +18,6 @@ from controlplane.model.services import EndpointSlice, Service, ServicePort, Sli
 from controlplane.model.workloads import ENDED, ContainerPort, Node, Pod, has_sidecar
 from meshapi import names
 
-_KNOWN = 16_384
-"""Declarations of containers that are known again."""
 _TCP = "TCP"
 _ZONE = "topology.kubernetes.io/zone"
 _SLICE_SERVICE = "kubernetes.io/service-name"
@@ -76,7 +74,7 @@ def _pod_ips(status: shapes.PodStatus) -> tuple[str, ...]:
     return tuple(ip for ip in map(canonical_ip, listed) if ip)
 
 
-@functools.lru_cache(_KNOWN)
+@remembered
 def _container_ports(containers: tuple[shapes.Container, ...]) -> tuple[ContainerPort, ...]:
     """Read what containers declare; replicas say the same."""
     ports = {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import gc
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from controlplane.feed.objects import ObjectStore, Ref
+from controlplane.ingest.core import read_pod
 from controlplane.xds.debounce import Debounce
 from meshapi import names
 from tests.support import meshobjects as mo
@@ -171,6 +173,39 @@ def test_what_is_stored_cannot_be_changed() -> None:
         stored["spec"] = {}
     with pytest.raises(AttributeError):
         stored.spec.node_name = "other"
+
+
+def test_large_object_that_is_gone_leaves_nothing_behind() -> None:
+    """What is known again outlives who said it; somebody who makes and removes pods without end must not fill the memory by that."""
+
+    def come_and_go(number: int) -> None:
+        ports = [{"containerPort": port, "name": f"p{number}-{port}"} for port in range(1, 500)]
+        owners = [{"kind": "Job", "name": f"{number}-{'x' * 20_000}"}]
+        pod = mo.pod(
+            "web-1", "10.0.0.1", ownerReferences=owners, annotations={names.SKIPPED: f"{number}{'y' * 20_000}"}
+        )
+        pod["spec"]["containers"] = [{"name": "app", "ports": ports}]
+        end = mo.endpoint(
+            "web-1", "10.0.0.1", hints={"forZones": [{"name": f"{number}-{zone}"} for zone in range(500)]}
+        )
+        refs = [taken_in(store, one) for one in (pod, mo.endpoint_slice("web", end))]
+        stored: Any = store.get(*refs[0])
+        read_pod(stored)
+        for ref in refs:
+            store.remove(*ref)
+
+    store = ObjectStore()
+    come_and_go(0)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1, 20):
+            come_and_go(number)
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert left < 100_000
 
 
 def parts(obj: Any) -> Iterator[Any]:
