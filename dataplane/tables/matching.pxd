@@ -1,5 +1,7 @@
 cimport cython
 
+cdef int _PRESENT, _EXACT, _PREFIX, _SUFFIX, _CONTAINS, _REGEX
+
 cdef class Matcher:
     cdef int _op
     cdef bytes _value

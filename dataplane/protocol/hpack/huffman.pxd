@@ -1,5 +1,7 @@
 cimport cython
 
+cdef unsigned long long _KEPT
+
 @cython.locals(symbols=bytes, sizes=bytes, p="const unsigned char*", symbol="const unsigned char*",
                size="const unsigned char*", room=bytearray, q="unsigned char*", written=cython.Py_ssize_t,
                held="unsigned long long", bits=int, i=cython.Py_ssize_t, index=int, length=int, found=int)

@@ -64,6 +64,10 @@ def _tables() -> tuple[bytes, bytes, tuple[int, ...], tuple[int, ...], tuple[int
 _SYMBOLS, _SIZES, _FIRST, _COUNT, _OFFSET, _ORDERED = _tables()
 
 
+_KEPT = 0xFFFFFFFFFFFF
+"""Bits held at most: a number so long is no C integer where it stands in the code."""
+
+
 def decode(data: bytes, pos: int, end: int) -> bytes | None:
     """Decode the string standing in `data[pos:end]`; None if it is not one."""
     symbols, sizes = _SYMBOLS, _SIZES
@@ -78,7 +82,7 @@ def decode(data: bytes, pos: int, end: int) -> bytes | None:
     i = pos
     while True:
         while bits <= 40 and i < end:  # the longest code has 30 bits
-            held = ((held << 8) | p[i]) & 0xFFFFFFFFFFFF
+            held = ((held << 8) | p[i]) & _KEPT
             bits += 8
             i += 1
         if bits == 0:
