@@ -168,6 +168,8 @@ class HttpConnection(Receiver):
         if self.gone:
             return
         if self.h2 is None:
+            if self.h1.unframed(stream):
+                self.stream.abort()
             self.h1.reset(stream, code)
         else:
             self.h2.reset(stream, code)

@@ -7,7 +7,7 @@ and `client` read the heads, where `_advance` finds that one is due. Refuses, by
 
 from dataplane.protocol import codes
 from dataplane.protocol.events import Event, Failure, Headers, Reset
-from dataplane.protocol.http1.body import TUNNEL, BodyReader
+from dataplane.protocol.http1.body import TO_EOF, TUNNEL, BodyReader
 from dataplane.protocol.http1.scan import HeadScanner
 from dataplane.protocol.http1.writer import MessageWriter
 from dataplane.protocol.limits import Limits
@@ -23,6 +23,7 @@ _WANT_HEAD = WANT_HEAD
 _WANT_BODY = WANT_BODY
 _WAIT = WAIT
 _DEAD = DEAD
+_TO_EOF = TO_EOF
 _TUNNEL = TUNNEL
 
 
@@ -108,6 +109,11 @@ class Http1Connection:
         """Give the message up, and with it the connection; `code` has no form in HTTP/1."""
         if stream == self._stream and self.active:
             self._die()
+
+    def unframed(self, stream: int) -> bool:
+        """Whether the end of the connection is the end of what we say: broken off it would look whole (RFC 9112, section 6.3)."""
+        sends = stream == self._stream and self.active and self._writer.open
+        return bool(sends) and self._writer.mode in {_TO_EOF, _TUNNEL}
 
     def consumed(self, stream: int, size: int) -> None:
         """HTTP/1 has no windows: nothing to do."""

@@ -11,9 +11,11 @@ import pytest
 from dataplane.config import CircuitLimits, Cluster, Endpoint, Endpoints, HttpTimeouts, RetryPolicy
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
+from dataplane.proxy.client.downstream import HttpDownstream
 from dataplane.proxy.relay.relay import Relay
 from dataplane.telemetry import flags
-from tests.dataplane.proxy.rig import Rig, cluster, config, everything, forward
+from tests.dataplane.proxy.rig import Peer, Rig, cluster, config, everything, forward
+from tests.support.net import connected_pair
 
 MakeRig = Callable[..., Rig]
 GET = b"GET /x HTTP/1.1\r\nHost: web\r\n\r\n"
@@ -125,6 +127,40 @@ def test_body_that_ends_early_breaks_the_clients_connection(rig: MakeRig) -> Non
     assert client.read().endswith(b"half")
     assert client.ended
     assert r.counted(200, flags.CONNECTION_ENDED) == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"GET /x HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
+        (
+            b"GET /x HTTP/1.1\r\nHost: web\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhalf",
+        ),
+    ],
+    ids=["HTTP/1.0", "a tunnel"],
+)
+def test_what_only_the_connections_end_would_end_is_broken_off_by_a_reset(
+    rig: MakeRig, request_: bytes, answer: bytes
+) -> None:
+    """It has no length and no chunks: behind a proper end it would look whole."""
+    r = rig()
+    ours, theirs = connected_pair()
+    stream = Stream(r.poller, ours.detach(), Receiver(), ("10.9.9.9", 4000))
+    HttpDownstream(r.runtime, stream, r.runtime.tables.listeners["l"].chains[0], False, False)
+    stream.start()
+    client = Peer(r, theirs, ("10.9.9.9", 4000)).send(request_)
+    r.clients.append(client)
+    r.servers[0].read()
+    r.servers[0].send(answer)
+    theirs.settimeout(5)
+    assert theirs.recv(1 << 16).endswith(b"half")
+    (upstream,) = r.runtime.upstreams
+    upstream.stream.abort()
+    r.turn()
+
+    with pytest.raises(ConnectionResetError):
+        theirs.recv(1)
 
 
 def test_route_timeout_is_504_and_cancels_at_the_server(rig: MakeRig) -> None:
