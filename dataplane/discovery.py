@@ -161,9 +161,11 @@ class Discovery:
         """The configuration changed: let go of what is too much, answer who waited for what is known now."""
         if not self._lightening:
             self._lightening = True
-            while self._used and self._too_much(self._subscriptions.held()):
-                self._lighten()
-            self._lightening = False
+            try:
+                while self._used and self._too_much(self._subscriptions.held()):
+                    self._lighten()
+            finally:  # a defect in who hears of it ends this change, and not the bound
+                self._lightening = False
         for name in list(self._waiting):
             finding = self._subscriptions.find(name)
             if finding.found is not Found.ASKED:

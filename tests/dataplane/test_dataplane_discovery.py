@@ -346,6 +346,23 @@ def test_thousands_of_destinations_that_lead_to_too_much_are_let_go_within_one_c
     assert len(stage.discovery.names) <= 3
 
 
+def test_bound_holds_after_a_defect_in_one_who_was_answered() -> None:
+    """It ends the change it showed in, and not the looking at what is too much."""
+    stage = Stage()
+
+    def broken(_: Finding) -> None:
+        raise AssertionError("a defect")
+
+    stage.discovery.want("d0", broken)
+    stage.discovery.most_held = (0, 0)
+    with pytest.raises(AssertionError, match="a defect"):
+        stage.discovery.changed()
+    stage.ask("d1", "d2", "d3")
+    stage.discovery.changed()
+
+    assert not stage.discovery.names
+
+
 @pytest.mark.parametrize("how", ["known", "away", "no room"])
 def test_who_waits_is_answered_once_though_an_answer_has_others_answered(how: str) -> None:
     """One who hears may ask for another destination, for which there is no room: those that go for it are answered from within."""
