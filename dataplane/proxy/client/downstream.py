@@ -194,15 +194,15 @@ class HttpDownstream(Terms):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        if self.runtime.draining and self.guest and not self._shutting:
+            # Who comes while we drain has not heard yet: with its first request, for before it nothing would get done.
+            self.runtime.latecomer = self._poller.now
+            self.drain()
         most = self.chain.max_requests
         if most > 0:
             self._requests += 1
             if self._requests >= most and not self._shutting:
                 self._end_soon("connection_requests_ended")
-        if self.runtime.draining and self.guest and not self._shutting:
-            # Who comes while we drain has not heard yet: with its first request, for before it nothing would get done.
-            self.runtime.latecomer = self._poller.now
-            self.drain()
         if not head.authority:
             head.authority = self._own_name()
         exchange = Exchange.__new__(Exchange)

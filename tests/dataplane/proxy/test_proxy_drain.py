@@ -213,6 +213,20 @@ def test_callers_have_moved_on_when_none_comes_any_more(rig: MakeRig) -> None:
     assert not r.runtime.wanted
 
 
+def test_caller_whose_first_request_is_its_last_has_not_heard_either(rig: MakeRig) -> None:
+    """A bound of one request a connection ends it before the drain does: that its caller came is noted all the same."""
+    noun = config(clusters=(cluster("10.1.0.1", protocol=AppProtocol.HTTP1),))
+    chain = noun.listeners["l"].chains[0]
+    only = replace(chain, filter=replace(chain.filter, max_requests=1))
+    r = rig(replace(noun, listeners={"l": replace(noun.listeners["l"], chains=(only,))}))
+    r.runtime.drain()
+    late = r.client().send(GET)
+    r.servers[0].send(OK)
+
+    assert b"connection: close" in late.read()
+    assert (r.runtime.serving, r.runtime.wanted) == (0, True)
+
+
 @pytest.mark.parametrize("inbound", [False, True])
 def test_opaque_connection_to_an_ending_pod_is_of_a_caller_that_has_not_heard(rig: MakeRig, *, inbound: bool) -> None:
     """What the pod's own app opens is none."""
