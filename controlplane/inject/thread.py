@@ -1,7 +1,7 @@
 """Run the webhooks beside the control plane: a thread and a loop of their own, so that nobody who creates a pod waits for a pass or for pushes.
 
 In: how to serve, the certificate to serve with. Out: a port, and in the control plane's own loop, `at_home`, whatever else is to be done. What a review reads of the rest of the process it reads whole and waits for
-nothing: objects of the store and settings, which nobody changes in place. It changes nothing. A failure to listen, a thread that ends and one that is held end `run`.
+nothing: objects of the store and settings, which nobody changes in place. It changes nothing. A failure to listen or to take a certificate, a thread that ends and one that is held end `run`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Admission:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         """Of the thread's loop."""
+        self._failure: Exception | None = None
+        """Why no more can be served: it must not go on until a certificate is over that was to be replaced."""
         self._turns = 0
         """Counted by the thread, as long as its loop goes round."""
         self._port = 0
@@ -58,7 +60,7 @@ class Admission:
         if self._loop is None:
             load_chain(self._context, chain, key)
         else:  # where handshakes are begun: a context must not change meanwhile
-            self._loop.call_soon_threadsafe(load_chain, self._context, chain, key)
+            self._loop.call_soon_threadsafe(self._load, chain, key)
 
     async def run(self) -> None:
         """Serve until cancelled, then end the thread; raises what ended it before, or RuntimeError where it is held."""
@@ -120,6 +122,15 @@ class Admission:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TURN_SECONDS):
                         await self._stop.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _load(self, chain: bytes, key: bytes) -> None:
+        try:
+            load_chain(self._context, chain, key)
+        except Exception as error:  # noqa: BLE001 - raised where `run` waits
+            self._failure = error
+            self._stop.set()
 
     def _listens(self, port: int) -> None:
         self._port = port

@@ -46,6 +46,17 @@ async def test_loop_that_is_held_ends_the_control_plane(monkeypatch: pytest.Monk
         going_on.set()
 
 
+async def test_certificate_that_cannot_be_taken_ends_the_control_plane() -> None:
+    """Else the one before would be served until it is over, and whoever renewed it would not know."""
+    admission = Admission(serving())
+    running = asyncio.ensure_future(admission.run())
+    await admission.listening()
+    admission.certify(b"no chain", b"no key")
+
+    with pytest.raises(ssl.SSLError):
+        await asyncio.wait_for(running, 10)
+
+
 async def test_loop_that_goes_round_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it serves; and it ends when it is told to."""
     monkeypatch.setattr(module, "TURN_SECONDS", 0.005)
