@@ -160,6 +160,7 @@ def _known_ports(pod: Pod, served: Iterable[tuple[int, Protocol]]) -> tuple[tupl
     for number, protocols in declared.items():
         spoken = protocols - {Protocol.AUTO}
         ports[number] = next(iter(spoken)) if len(spoken) == 1 else Protocol.AUTO
-    for number in pod.opaque & ports.keys():
-        ports[number] = Protocol.TCP
+    for number in ports:
+        if number in pod.opaque:
+            ports[number] = Protocol.TCP
     return tuple(sorted((number, protocol) for number, protocol in ports.items() if number not in pod.excluded))

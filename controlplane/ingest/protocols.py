@@ -6,7 +6,7 @@ name prefix (`http-web`), a port where servers speak first, else AUTO. An unknow
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Container
 
 from controlplane.model.services import Protocol
 
@@ -38,7 +38,7 @@ _SERVER_FIRST = frozenset({25, 53, 3306, 27017})
 _KUBERNETES = "kubernetes.io/"
 
 
-def protocol_of(app_protocol: str, name: str, port: int, opaque: AbstractSet[int] = frozenset()) -> Protocol:
+def protocol_of(app_protocol: str, name: str, port: int, opaque: Container[int] = frozenset()) -> Protocol:
     """Tell what is declared for a port."""
     if port in opaque:
         return Protocol.TCP

@@ -13,6 +13,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from controlplane.feed.remembering import remembered
+from controlplane.model.ports import Ports, ports
+
 _DURATION = re.compile(r"(?:\d{1,5}(?:h|m|s|ms)){1,4}\Z")
 _PART = re.compile(r"(\d+)(ms|h|m|s)")
 _PORT = re.compile(r"[0-9]{1,5}\Z")
@@ -140,12 +143,10 @@ def timestamp(raw: Any) -> str:
     return raw if isinstance(raw, str) else ""
 
 
-@functools.lru_cache(1024)
-def port_list(raw: str) -> frozenset[int]:
+@remembered
+def port_list(raw: str) -> Ports:
     """Read an annotation like `25,3306,8000-8010`; what is no port is left out, for admission has refused it already."""
-    ports: set[int] = set()
-    for part in raw.split(","):
-        low, _, high = part.strip().partition("-")
-        if _PORT.match(low) and (not high or _PORT.match(high)):
-            ports.update(range(max(int(low), 1), min(int(high or low), 65535) + 1))
-    return frozenset(ports)
+    parts = (part.strip().partition("-") for part in raw.split(","))
+    return ports(
+        (int(low), int(high or low)) for low, _, high in parts if _PORT.match(low) and (not high or _PORT.match(high))
+    )

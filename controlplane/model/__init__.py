@@ -2,6 +2,7 @@
 
 meta.py       keys, problems
 workloads.py  nodes and pods
+ports.py      ports listed by number or range
 owners.py     whose pod it is, as users name it
 services.py   services, their ports and protocols, endpoint slices
 traffic.py    routes: parents, matches, filters, backends

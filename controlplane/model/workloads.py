@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controlplane.model.meta import Fields, Key
+from controlplane.model.ports import NO_PORTS, Ports
 from meshapi import names
 
 ENDED = frozenset({"Succeeded", "Failed"})
@@ -51,8 +52,8 @@ class Pod:
     app: str = ""
     version: str = ""
     ports: tuple[ContainerPort, ...] = ()
-    opaque: frozenset[int] = frozenset()
+    opaque: Ports = NO_PORTS
     """Inbound ports relayed without looking inside."""
-    excluded: frozenset[int] = frozenset()
+    excluded: Ports = NO_PORTS
     """Inbound ports the sidecar does not capture; nothing there speaks mesh TLS."""
     created: str = ""

@@ -181,9 +181,8 @@ def test_large_object_that_is_gone_leaves_nothing_behind() -> None:
     def come_and_go(number: int) -> None:
         ports = [{"containerPort": port, "name": f"p{number}-{port}"} for port in range(1, 500)]
         owners = [{"kind": "Job", "name": f"{number}-{'x' * 20_000}"}]
-        pod = mo.pod(
-            "web-1", "10.0.0.1", ownerReferences=owners, annotations={names.SKIPPED: f"{number}{'y' * 20_000}"}
-        )
+        annotations = {names.SKIPPED: f"{number}{'y' * 20_000}", names.OPAQUE_PORTS: f"{number},1-65535"}
+        pod = mo.pod("web-1", "10.0.0.1", ownerReferences=owners, annotations=annotations)
         pod["spec"]["containers"] = [{"name": "app", "ports": ports}]
         end = mo.endpoint(
             "web-1", "10.0.0.1", hints={"forZones": [{"name": f"{number}-{zone}"} for zone in range(500)]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from controlplane.compiler.passes import compile_mesh
 from controlplane.ingest.assemble import KINDS, ingest
 from controlplane.ingest.protocols import protocol_of
-from controlplane.ingest.reading import Cursor
+from controlplane.ingest.reading import Cursor, port_list
 from controlplane.ingest.routes import refused_patterns
 from controlplane.model.meta import Key, RouteKey
+from controlplane.model.ports import ports
 from controlplane.model.security import Mode
 from controlplane.model.services import Protocol
 from controlplane.model.traffic import PathKind
@@ -68,7 +70,28 @@ def test_digits_without_end_are_no_ports() -> None:
 
     assert model.faults == {}
     assert model.services[Key("shop", "db")].ports[0].protocol is Protocol.TCP
-    assert model.pods[Key("shop", "db-1")].opaque == {80}
+    assert model.pods[Key("shop", "db-1")].opaque == ports([(80, 80)])
+
+
+@given(st.lists(st.tuples(st.integers(-2, 70_000), st.integers(-2, 70_000)), max_size=8), st.integers(0, 70_000))
+def test_ports_are_those_of_their_ranges(ranges: list[tuple[int, int]], other: int) -> None:
+    """Both ends belong to a range; what is no port belongs to none."""
+    listed = ports(ranges)
+    for port in {other, *(end + near for one in ranges for end in one for near in (-1, 0, 1) if end + near >= 0)}:
+        assert (port in listed) == (0 < port < 65_536 and any(low <= port <= high for low, high in ranges))
+
+
+def test_pods_that_list_every_port_cost_little() -> None:
+    """Whoever may annotate a pod could else fill the control plane's memory: a set of all ports is 4 MB."""
+    tracemalloc.start()
+    try:
+        listed = [port_list(f"{number},1-65535") for number in range(1, 21)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert all(443 in one for one in listed)
+    assert held < 20 * 16_384
 
 
 def test_only_tcp_ports_are_read() -> None:
