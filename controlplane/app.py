@@ -260,18 +260,17 @@ class App:
         async def answer(address: str, query: Mapping[str, str]) -> bytes:
             return self.telling.answer(address, query)
 
-        runner = await webhook.serve(
-            face,
-            tls=context,
-            host=settings.host,
-            port=settings.webhook_port,
-            pages={replicas.PATH: lambda *asked: self.admission.at_home(answer(*asked))},
-        )
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(cluster.close)
+            runner = await webhook.serve(
+                face,
+                tls=context,
+                host=settings.host,
+                port=settings.webhook_port,
+                pages={replicas.PATH: lambda *asked: self.admission.at_home(answer(*asked))},
+            )
+            stack.push_async_callback(webhook.end, runner)
             yield port_of(runner)
-        finally:
-            await webhook.end(runner)
-            await cluster.close()
 
     async def _drain(self) -> None:
         """Close the streams one after the other; the webhooks answer until the end, for no event tells when the last call has been sent here."""

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from controlplane.app import App
+from controlplane.kube.client import Cluster
+from controlplane.kube.connect import Connection
 from tests.controlplane.test_app_run import INJECT, LOCAL, Running, running, shop
 from tests.support.kubeserver import kube_server
 from tests.support.waiting import until
@@ -70,14 +72,26 @@ async def test_webhooks_serve_with_the_certificate_of_the_moment() -> None:
     assert before != after
 
 
-async def test_port_that_is_taken_ends_the_control_plane() -> None:
-    """Kubernetes starts it anew, and says why."""
+async def test_port_that_is_taken_ends_the_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes starts it anew, and says why; no connection is left open."""
+    made: list[Cluster] = []
+
+    class Counted(Cluster):
+        def __init__(self, connection: Connection) -> None:
+            super().__init__(connection)
+            made.append(self)
+
+    monkeypatch.setattr("controlplane.app.Cluster", Counted)
     async with kube_server() as kube:
         shop(kube)
         with socket.create_server(("127.0.0.1", 0)) as taken:
             app = App(replace(LOCAL, webhook_port=taken.getsockname()[1]), kube.connection)
+            # kopf that is told to end while it begins does not end, and leaves its connection open; the process would go.
+            monkeypatch.setattr(app.operator, "run", asyncio.Event().wait)
             async with asyncio.timeout(20):
                 with pytest.raises(ExceptionGroup) as found:
                     await app.run(asyncio.Event())
 
     assert found.group_contains(OSError, match="in use")
+    assert len(made) == 3
+    assert all(cluster._session.closed for cluster in made)
