@@ -13,8 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from controlplane.feed.remembering import remembered
-from controlplane.model.ports import Ports, ports
+from controlplane.model.ports import NO_PORTS, Ports, ports
 
 _DURATION = re.compile(r"(?:\d{1,5}(?:h|m|s|ms)){1,4}\Z")
 _PART = re.compile(r"(\d+)(ms|h|m|s)")
@@ -143,9 +142,10 @@ def timestamp(raw: Any) -> str:
     return raw if isinstance(raw, str) else ""
 
 
-@remembered
 def port_list(raw: str) -> Ports:
     """Read an annotation like `25,3306,8000-8010`; what is no port is left out, for admission has refused it already."""
+    if not raw:
+        return NO_PORTS
     parts = (part.strip().partition("-") for part in raw.split(","))
     return ports(
         (int(low), int(high or low)) for low, _, high in parts if _PORT.match(low) and (not high or _PORT.match(high))
