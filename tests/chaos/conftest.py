@@ -12,7 +12,7 @@ SEED = 58
 """Of the short draw."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A mesh under load, with events pressed together."""
     with running(tmp_path_factory.mktemp("chaos"), SEED, full=False) as world:
