@@ -6,7 +6,7 @@ long its oldest change has waited. A replica of a version that does not say is p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tulle.claims import Claim, claim, some
@@ -39,12 +39,11 @@ def _loops(first: Look, second: Look) -> Claim:
             held.append(f"{replica}: its loop was held for {share:.0%} of {watched:.1f} s")
         elif count := now["woken_very_late"] - before["woken_very_late"]:
             late.append(f"{replica}: its loop was held {count} times for more than a second")
-    return claim(
-        not held and not late,
+    return _graded(
+        held,
+        late,
         "nothing holds the control plane's loop",
-        detail=some(held or late, "; "),
-        advice="it lacks CPU (`resources`), or something keeps it busy: tulle_loop_lag_seconds, tulle_gc_pause_seconds; more replicas share sidecars, not changes",
-        otherwise=FAILED if held else WARNING,
+        "it lacks CPU (`resources`), or something keeps it busy: tulle_loop_lag_seconds, tulle_gc_pause_seconds; more replicas share sidecars, not changes",
     )
 
 
@@ -59,12 +58,19 @@ def _changes(first: Look, second: Look) -> Claim:
         late, of = (now[name] - then[name] for name in ("acknowledged_late", "acknowledged"))
         if late > 0:
             slow.append(f"{replica}: {late} of {of} acknowledgements took more than 2.5 s")
-    return claim(
-        not waits and not slow,
+    return _graded(
+        waits,
+        slow,
         "what changes is acknowledged by every sidecar in time",
-        detail=some(waits or slow, "; "),
-        advice="a sidecar without CPU or cut off, or a control plane that lags: tulle proxy-status, tulle_change_acknowledged_seconds",
-        otherwise=FAILED if waits else WARNING,
+        "a sidecar without CPU or cut off, or a control plane that lags: tulle proxy-status, tulle_change_acknowledged_seconds",
+    )
+
+
+def _graded(failing: Sequence[str], limping: Sequence[str], text: str, advice: str) -> Claim:
+    """Claim what has two grades of not holding; the worse is told."""
+    otherwise = FAILED if failing else WARNING
+    return claim(
+        not failing and not limping, text, detail=some(failing or limping, "; "), advice=advice, otherwise=otherwise
     )
 
 
