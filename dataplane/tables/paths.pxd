@@ -10,7 +10,7 @@ cpdef bytes normal_path(bytes path)
 @cython.locals(bare=bytes, decoded=bytes, bared=bytes, slashed=bytes, late=bytes)
 cpdef list other_readings(bytes path)
 
-cdef bint _odd(bytes path) except -1
+cpdef bint odd(bytes path) except -1
 
 @cython.locals(out=bytearray, digits=bytes, unreserved=bytes, p="const unsigned char*", o="unsigned char*", hexes="const unsigned char*",
                plain="const unsigned char*", n=cython.Py_ssize_t, i=cython.Py_ssize_t, at=cython.Py_ssize_t, byte=int)

@@ -28,7 +28,7 @@ def normal_path(path: bytes) -> bytes:
     `%2F` stays what it is, as in Envoy: a part of a segment.
     """
     path = without_query(path)
-    return _resolved(_unescaped(path)) if _odd(path) else path
+    return _resolved(_unescaped(path)) if odd(path) else path
 
 
 def other_readings(path: bytes) -> list[bytes]:
@@ -39,7 +39,7 @@ def other_readings(path: bytes) -> list[bytes]:
     it can be walked around.
     """
     bare = without_query(path)
-    if not _odd(bare):
+    if not odd(bare):
         return []
     decoded = _unescaped(bare)
     bared = _bared(decoded)
@@ -53,10 +53,6 @@ def other_readings(path: bytes) -> list[bytes]:
 
 def odd(path: bytes) -> bool:
     """Tell whether servers may take a path for different things."""
-    return _odd(path)
-
-
-def _odd(path: bytes) -> bool:
     return b"%" in path or b"//" in path or b"/." in path or b";" in path or b"\\" in path
 
 
