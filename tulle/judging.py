@@ -1,7 +1,8 @@
 """What `tulle check` proves of configuration: that what was written before the first look was judged before the second (pure).
 
 In: routes and policies as the API server has them at two looks. Out: a claim. The control plane writes the generation it has judged into every condition (`observedGeneration`), so one
-that does not hear of a change, or cannot decide, is found by what its status still speaks of. `Accepted` is looked at, which is always there: other types may be somebody else's. A route whose parents are all gateways is judged by others.
+that does not hear of a change, or cannot decide, is found by what its status still speaks of. `Accepted` is looked at, which is always there: other types may be somebody
+else's. A route whose parents are all gateways is judged by others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Parts that many objects say alike, known again: what was made of the first stands for all that are equal to it.
 
-In: a call that makes something of a part. Out: the same call, that remembers. A part stays known for a while after the last object that said it is gone, so only small ones are remembered: what objects
+In: a call that makes something of a part. Out: the same call, that remembers. A part stays known for a while after the last object that said it is gone, so only small
+ones are remembered: what objects
 leave behind does not grow with what somebody writes into them. Refuses nothing: of a large part it is made anew.
 """
 

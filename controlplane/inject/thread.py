@@ -1,6 +1,7 @@
 """Run the webhooks beside the control plane: a thread and a loop of their own, so that nobody who creates a pod waits for a pass or for pushes.
 
-In: how to serve, the certificate to serve with. Out: a port, and in the control plane's own loop, `at_home`, whatever else is to be done. What a review reads of the rest of the process it reads whole and waits for
+In: how to serve, the certificate to serve with. Out: a port, and in the control plane's own loop, `at_home`, whatever else is to be done. What a review reads of the rest
+of the process it reads whole and waits for
 nothing: objects of the store and settings, which nobody changes in place. It changes nothing. A failure to listen or to take a certificate, a thread that ends and one that is held end `run`.
 """
 

@@ -1,7 +1,8 @@
 """The HTTPS face of injection: the API server asks here before it stores a pod, a workload or one of Tulle's kinds.
 
 In: AdmissionReview v1 by POST on `/inject` (pods that speak for themselves, or whose namespace may), `/inject/namespace` (silent pods of a
-namespace the API server selected by its label), `/workload` (Deployments and the like, decision 0003), `/validate` (Tulle's kinds) and `/route` (HTTPRoutes and GRPCRoutes). Out: AdmissionReview v1 with a JSON patch, or a refusal whose sentence kubectl shows. Refuses what is no AdmissionReview with
+namespace the API server selected by its label), `/workload` (Deployments and the like, decision 0003), `/validate` (Tulle's kinds) and `/route` (HTTPRoutes and
+GRPCRoutes). Out: AdmissionReview v1 with a JSON patch, or a refusal whose sentence kubectl shows. Refuses what is no AdmissionReview with
 400 and one log line. A fault of our own is 500 and logged, so that the webhook's failurePolicy decides.
 
     face = Webhook(settings=lambda spec: InjectSettings(...), known_words=lambda name: {...}, namespace_words=..., validate=lambda obj: [], patterns=lambda obj: [], count=...)

@@ -1,7 +1,8 @@
 """Store to snapshot to streams, after each burst of changes.
 
 In: changes of the store and of the roots. Out: a new snapshot in the `Source`, which tells its streams what changed, and the snapshot to whoever listens (status). The arrows in
-between are pure; here is only when they run: a slice at a time, and what they make is seen at their end. Problems in users' objects are logged once, when they come up. It refuses nothing: a fault in a pass
+between are pure; here is only when they run: a slice at a time, and what they make is seen at their end. Problems in users' objects are logged once, when they come up.
+It refuses nothing: a fault in a pass
 is logged with its trace, the last good snapshot goes on being served, and the next change tries again.
 """
 

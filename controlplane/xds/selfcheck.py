@@ -1,6 +1,7 @@
 """A running control plane that doubts itself: what it serves, compared now and then with what the same objects give when they are read and compiled from nothing.
 
-In: the store, the publisher and the source. Out: stale keys, named in the log and counted; and mended: a resource is built anew, and a wrong decision has the whole mesh compiled anew. There is nothing
+In: the store, the publisher and the source. Out: stale keys, named in the log and counted; and mended: a resource is built anew, and a wrong decision has the whole mesh
+compiled anew. There is nothing
 to find unless the control plane has a defect: an index that leaves something out, an input that is not told. It takes a Service and some resources at a time, a slice of work at a time.
 """
 

@@ -1,6 +1,7 @@
 """The grpc.aio shell of ADS: the port, the streams on it, their limits, and their graceful end.
 
-In: streams of bytes from clients; what changed, told to each stream's queue by its catalogue. Out: bytes. Messages pass through without gRPC's serialisers, since they are put together from parts encoded
+In: streams of bytes from clients; what changed, told to each stream's queue by its catalogue. Out: bytes. Messages pass through without gRPC's serialisers, since they
+are put together from parts encoded
 once. A stream is refused with a status and one log line when its caller or node is; it ends with OK when this replica drains, spread over the
 drain time, so that not all sidecars meet the other replicas at once.
 """

@@ -53,6 +53,14 @@ def test_every_path_a_document_names_exists(document: Path) -> None:
     assert sorted(word for word in named if not list(ROOT.glob(word.rstrip("/")))) == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_no_line_of_prose_is_longer_than_200_characters(document: Path) -> None:
+    """Rows of tables are as long as they must be; what is generated follows the code."""
+    lines = prose(document).splitlines() if document.parent.name != "reference" else []
+
+    assert [line for line in lines if len(line) > 200 and not line.startswith("|")] == []
+
+
 def test_each_decision_has_a_number_of_its_own() -> None:
     """They are cited by it."""
     files = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("meshapi", "controlplane", "dataplane", "devcluster", "tulle")
 FILE_LINES = 400
 FUNCTION_LINES = 50
+LINE = 200
+CODE = {".py", ".pyx", ".pxd"}
 PARAMETERS = 6
 MEDIAN_LINES = 150
 
@@ -43,6 +45,20 @@ def test_no_module_is_longer_than_its_budget() -> None:
     long = {name(p): n for p in modules() if (n := len(p.read_text().splitlines())) > FILE_LINES}
 
     assert long.keys() == LONG_FILES.keys(), long
+
+
+def test_no_line_is_longer_than_its_budget() -> None:
+    """Code is 120 wide (ruff); prose in it may be wider, and no wider than this."""
+    folders = (*PACKAGES, "tests", "benchmarks", "tools", "fuzz")
+    code = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.p*") if path.suffix in CODE)
+    wide = [
+        f"{name(path)}:{number}"
+        for path in code
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > LINE
+    ]
+
+    assert wide == []
 
 
 def open_methods(classes: dict[tuple[Path, str], ast.ClassDef], one: tuple[Path, str]) -> set[str]:

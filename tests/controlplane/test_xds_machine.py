@@ -201,7 +201,13 @@ class Mesh(RuleBasedStateMachine):
     def service_gone(self, name: str, namespace: str, now: bool) -> None:
         self._remove("Service", namespace, name, now=now)
 
-    @rule(at=spots, members=st.sets(members, max_size=2), ports=st.dictionaries(st.sampled_from(PORT_NAMES), st.sampled_from((8080, 9090)), min_size=1), hinted=st.booleans(), now=st.booleans())  # fmt: skip
+    @rule(
+        at=spots,
+        members=st.sets(members, max_size=2),
+        ports=st.dictionaries(st.sampled_from(PORT_NAMES), st.sampled_from((8080, 9090)), min_size=1),
+        hinted=st.booleans(),
+        now=st.booleans(),
+    )
     def endpoints(self, at: tuple[str, str], members: set[Member], ports: dict[str, int], hinted: bool, now: bool) -> None:  # fmt: skip
         listed = [
             mo.endpoint(

@@ -1,7 +1,8 @@
 """Flow control of what comes in: the windows we give the peer, and when they open again (RFC 9113, sections 5.2 and 6.9).
 
 In: sizes of DATA as it arrives, and of what was handed on. Out: WINDOW_UPDATE frames, in large steps. A stream's window grows
-while its reader keeps up, for on a link with delay it is all that can be under way. Refuses, by False, what is beyond a window. Every byte that took room in the connection's window gives it back exactly once: handed on,
+while its reader keeps up, for on a link with delay it is all that can be under way. Refuses, by False, what is beyond a window. Every byte that took room in the
+connection's window gives it back exactly once: handed on,
 padding, or unwanted.
 """
 
