@@ -18,19 +18,26 @@ from typing import Any
 
 from dataplane.protocol.events import Data, Failure, RequestHead, Reset, ResponseHead, Trailers
 
-_PATTERN = bytes(range(251)) * 4200
+_PATTERN = bytes(range(251)) * 42_000
 EVERYTHING = 1 << 30
+_SIOCOUTQNSD = 0x894B
 
 
 def piece(at: int, size: int) -> bytes:
     """So many bytes of the endless sequence from this place on."""
     start = at % 251
+    assert start + size <= len(_PATTERN), "more at once than the pattern has"
     return _PATTERN[start : start + size]
 
 
 def unread(fd: int) -> int:
     """Bytes that have arrived at a socket."""
     return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0"))[0])
+
+
+def unsent(fd: int) -> int:
+    """Bytes that a TCP socket has taken and not sent: they go by themselves, when the far end says that it took others."""
+    return int(struct.unpack("i", fcntl.ioctl(fd, _SIOCOUTQNSD, b"\0\0\0\0"))[0])
 
 
 def writable(fd: int) -> bool:
@@ -53,6 +60,8 @@ class Wire:
         """We send no more once the backlog is empty; the kernel was told."""
         self.over = False
         """The proxy sends no more."""
+        self.broken = False
+        """It said so by a reset."""
         self.dead = False
         """We closed it."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -93,11 +102,15 @@ class Wire:
     def push(self, limit: int = EVERYTHING) -> int:
         """Give the kernel up to so many bytes."""
         sent = 0
-        with suppress(BlockingIOError, ConnectionError):
+        try:
             while self.backlog and sent < limit and not self.dead:
                 count = self.sock.send(self.backlog[: min(limit - sent, 1 << 20)])
                 del self.backlog[:count]
                 sent += count
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.broken = self.broken or not self.over
         if self.ending and not self.backlog and not self.ended and not self.dead:
             self.ended = True
             with suppress(OSError):
@@ -113,7 +126,7 @@ class Wire:
             except BlockingIOError:
                 break
             except ConnectionError:
-                data = b""
+                self.broken, data = True, b""
             if not data:
                 self.over = True
             elif self._tls is None:
