@@ -24,6 +24,7 @@ USER_AGENT = "tulle-controlplane"
 CHUNK = 500
 MAX_LINE = 16 * 1024 * 1024
 """No object of Kubernetes comes near; a longer line of a watch is not one."""
+CONNECT_SECONDS = 10.0
 SPREAD_SECONDS = 0.2
 """Over so long come all who waited for an API server that is back."""
 _BAD_GATEWAY = 502
@@ -55,7 +56,7 @@ class Cluster:
             ssl=connection.ssl_context() if connection.server.startswith("https") else False
         )
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=30, sock_connect=10), trust_env=False
+            connector=connector, timeout=aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS), trust_env=False
         )
         self._away = False
         self._back = asyncio.Event()
@@ -128,7 +129,7 @@ class Cluster:
 
         Ends when the server ends it; raises TimeoutError after `silence` seconds without a byte.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
         url = self.connection.server + path
         async with self._asked(
             "GET", url, params={**params, "watch": "true"}, headers=self._headers(), timeout=timeout
@@ -155,7 +156,7 @@ class Cluster:
                     self._back.set()
                     self._back = asyncio.Event()
                 yield response
-        except aiohttp.ClientConnectorError:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             self._away = True
             raise
 
