@@ -47,6 +47,7 @@ MODULES = [
     "dataplane/tables/paths.py",
     "dataplane/tables/edits.py",
     "dataplane/tables/health.py",
+    "dataplane/tables/turns.py",
     "dataplane/tables/endpoints.py",
     "dataplane/tables/routes.py",
     "dataplane/tables/conditions.py",

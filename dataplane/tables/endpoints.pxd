@@ -1,9 +1,11 @@
 cimport cython
 
 from dataplane.tables.health cimport Health, Ward, share
+from dataplane.tables.turns cimport Turn, Turns
 
 cdef int _ROUND_ROBIN, _LEAST_REQUEST, _RANDOM
 cdef int _WELL
+cdef Py_ssize_t _LOTS
 cdef double _NEVER
 
 cdef class ClusterTable
@@ -23,7 +25,7 @@ cdef class Circuit:
     cpdef bint may_connect(self)
     cpdef bint may_retry(self)
 
-cdef class EndpointSlot:
+cdef class EndpointSlot(Turn):
     cdef public str address
     cdef public int port
     cdef public int weight
@@ -32,7 +34,6 @@ cdef class EndpointSlot:
     cdef public bint mesh
     cdef public str identity
     cdef public dict labels
-    cdef public double current
     cdef public long active
     cdef public bint retired
     cdef public object http1
@@ -62,6 +63,8 @@ cdef class ClusterTable:
     cdef list _tier
     cdef list _willing
     cdef list _aside
+    cdef Turns _turns
+    cdef double _time
     cdef long _seen
     cdef double _due
     cdef bint _even
@@ -81,7 +84,11 @@ cdef class ClusterTable:
     @cython.locals(first=EndpointSlot, second=EndpointSlot, count=Py_ssize_t, at=Py_ssize_t)
     cdef EndpointSlot _drawn(self, list tier)
     cdef Py_ssize_t _draw(self, Py_ssize_t count)
-    @cython.locals(slot=EndpointSlot, best=EndpointSlot, total=double, gain=double)
-    cdef EndpointSlot _weighted(self, list tier)
+    @cython.locals(turns=Turns, first=EndpointSlot, load=double)
+    cdef EndpointSlot _due_first(self)
+    @cython.locals(slot=EndpointSlot, line=list, at=Py_ssize_t)
+    cdef Turns _line_up(self)
+    @cython.locals(slot=EndpointSlot, total=double, left=double)
+    cdef EndpointSlot _by_lot(self, list tier)
     cpdef EndpointSlot at(self, str address, int port)
     cpdef list succeed(self, ClusterTable previous)

@@ -12,6 +12,7 @@ from typing import Any
 
 from dataplane.config import AppProtocol, CircuitLimits, Cluster, Endpoint, Endpoints
 from dataplane.tables.health import WELL, Health, Ward, share
+from dataplane.tables.turns import Turn, Turns
 
 HTTP1 = 1
 HTTP2 = 2
@@ -26,6 +27,7 @@ _LEAST_REQUEST = 1
 _RANDOM = 2
 _WELL = WELL
 _NEVER = float("inf")
+_LOTS = 1 << 22
 _POLICIES = {"round_robin": _ROUND_ROBIN, "least_request": _LEAST_REQUEST, "random": _RANDOM}
 _PROTOCOLS = {AppProtocol.HTTP1: HTTP1, AppProtocol.HTTP2: HTTP2, AppProtocol.AS_DOWNSTREAM: AS_DOWNSTREAM}
 
@@ -71,13 +73,12 @@ class Circuit:
         return self.retries < self.max_retries or self.retries * 100 < self.requests * self.retry_percent
 
 
-class EndpointSlot:
+class EndpointSlot(Turn):
     """One endpoint of a cluster, for as long as config names it."""
 
     __slots__ = (
         "active",
         "address",
-        "current",
         "group",
         "health",
         "http1",
@@ -94,13 +95,13 @@ class EndpointSlot:
     )
 
     def __init__(self, endpoint: Endpoint, ward: Ward | None = None) -> None:
+        super().__init__()
         self.health = Health(ward)
         self.address = endpoint.address
         self.port = endpoint.port
         self.mesh = endpoint.mesh
         self.identity = endpoint.identity
         self.labels = dict(endpoint.labels)
-        self.current = 0.0
         self.active = 0
         self.retired = False
         self.http1: Any = None
@@ -153,6 +154,8 @@ class ClusterTable:
         "_even",
         "_seen",
         "_tier",
+        "_time",
+        "_turns",
         "_willing",
         "ahead",
         "circuit",
@@ -193,6 +196,10 @@ class ClusterTable:
         """Changes of the ward that the following know of."""
         self._willing = self._tier
         """Those of the tier that take turns."""
+        self._turns: Turns | None = None
+        """Where they do by their weights; None until somebody asks."""
+        self._time = 0.0
+        """The time of those turns: when the last that was taken was due."""
         self._aside: list[EndpointSlot] = []
         """Those passed over."""
         self._due = _NEVER
@@ -209,7 +216,7 @@ class ClusterTable:
         if self.policy == _RANDOM or (self.policy == _LEAST_REQUEST and self._even):
             return self._drawn(tier)
         if not self._even:
-            return self._weighted(tier)
+            return self._due_first() if not excluded else self._by_lot(tier)
         self.cursor += 1
         return tier[self.cursor % count]
 
@@ -270,6 +277,7 @@ class ClusterTable:
         aside = self._aside = failing[: share(len(failing), len(self._tier))]
         passed = set(aside)
         self._willing = [slot for slot in self._tier if slot not in passed] if passed else self._tier
+        self._turns = None
         self._due = _NEVER
         for slot in aside:
             self._due = min(self._due, slot.health.until)
@@ -297,23 +305,37 @@ class ClusterTable:
         self.cursor = (self.cursor * 1103515245 + 12345) & 0x7FFFFFFF
         return (self.cursor >> 8) % count
 
-    def _weighted(self, tier: list[EndpointSlot]) -> EndpointSlot:
-        """Nginx's smooth weighted round robin: every slot gains its weight, the richest is taken and pays the total.
+    def _due_first(self) -> EndpointSlot:
+        """Take the one that is due: its weight says how soon it is again, and by load what it has in hand as well, as in Envoy's weighted least request."""
+        turns = self._turns
+        if turns is None:
+            turns = self._turns = self._line_up()
+        first: EndpointSlot = turns.first()  # type: ignore[assignment]  # slots were lined up
+        self._time = first.due
+        load = first.active + 1.0 if self.policy == _LEAST_REQUEST else 1.0
+        turns.put_off(first.due + load / first.weight)
+        return first
 
-        By load, what a slot gains is shared by the requests it has, as in Envoy's weighted least request.
-        """
-        total = 0.0
-        best: EndpointSlot = tier[0]
+    def _line_up(self) -> Turns:
+        """Have those begin who take turns: who was there goes on where it was, and who is new comes in the middle of its time. Seeds differ in who is first of those alike."""
+        at = self.cursor % len(self._willing)
+        line = self._willing[at:] + self._willing[:at]
+        for slot in line:
+            if slot.due <= self._time:
+                slot.due = self._time + 0.5 / slot.weight
+        return Turns(line)
+
+    def _by_lot(self, tier: list[EndpointSlot]) -> EndpointSlot:
+        """Draw one by weight, out of turn."""
+        total = 0
         for slot in tier:
-            gain = float(slot.weight)
-            if self.policy == _LEAST_REQUEST:
-                gain /= slot.active + 1
-            slot.current += gain
-            total += gain
-            if slot.current > best.current:
-                best = slot
-        best.current -= total
-        return best
+            total += slot.weight
+        left = total * self._draw(_LOTS) / _LOTS
+        for slot in tier:
+            left -= slot.weight
+            if left < 0:
+                return slot
+        raise AssertionError("a lot below the sum of all weights is somebody's")
 
     def at(self, address: str, port: int) -> EndpointSlot:
         """Return the slot of a connection's original destination (ORIGINAL_DST clusters)."""
@@ -332,6 +354,7 @@ class ClusterTable:
     def succeed(self, previous: ClusterTable) -> list[EndpointSlot]:
         """Go on where the table before stopped; return its slots that are not here any more."""
         self.cursor = previous.cursor
+        self._time = previous._time
         self._dynamic = previous._dynamic
         self.circuit = previous.circuit
         self.circuit.renew(self.noun.limits)

@@ -8,6 +8,7 @@ from collections import Counter
 from dataplane.config import Cluster, Endpoint, Endpoints, SidecarConfig
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.endpoints import ClusterTable
+from dataplane.tables.health import CONNECTING
 
 
 def config(*endpoints: Endpoint, cluster: Cluster | None = None) -> SidecarConfig:
@@ -48,6 +49,39 @@ def test_weights_are_kept_smoothly() -> None:
 
     assert Counter(order) == {"a": 5, "b": 1, "c": 1}
     assert "aaaa" not in "".join(order)
+
+
+def test_weights_of_many_are_kept_to_the_turn() -> None:
+    """In as many turns as the weights come to, each has as many as its weight; whose health changes for a while does not change those of others."""
+    weights = {f"10.0.{n // 256}.{n % 256}": 1 + n * n % 17 for n in range(1000)}
+    table = compile_tables(config(*(at(one, weight=weight) for one, weight in weights.items())), seed=5).clusters["c"]
+
+    assert Counter(picked(table, sum(weights.values()))) == weights
+    ill = table.slots[3]
+    ill.health.failed(0.0, CONNECTING, "it is down", (1.0, 1.0), 0.0)
+    left = {one: weight for one, weight in weights.items() if one != ill.address}
+    assert Counter(picked(table, sum(left.values()))) == left
+    ill.health.answered()
+    assert Counter(picked(table, sum(weights.values()))) == weights
+
+
+def test_newcomer_with_a_weight_takes_its_share_and_no_more() -> None:
+    """However long the others have taken turns before."""
+    before = compile_tables(config(at("a", weight=2), at("b")))
+    picked(before.clusters["c"], 3000)
+    after = compile_tables(config(at("a", weight=2), at("b"), at("c")), before)
+
+    assert Counter(picked(after.clusters["c"], 400)) == {"a": 200, "b": 100, "c": 100}
+
+
+def test_retry_draws_another_by_its_weight() -> None:
+    """Out of turn, and nobody's turn is another than before."""
+    table = compile_tables(config(at("a"), at("b", weight=1 << 20), at("c", weight=3 << 20))).clusters["c"]
+    a = table.slots[0]
+    drawn = Counter(table.pick([a]).address for _ in range(4000))
+
+    assert drawn["a"] == 0
+    assert 0.2 < drawn["b"] / 4000 < 0.3
 
 
 def test_least_request_takes_the_less_loaded_of_two() -> None:
