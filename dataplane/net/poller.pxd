@@ -32,6 +32,7 @@ cdef class Poller:
     cdef list _dying
     cdef bint _turning
     cdef bint _asked
+    cdef object _stirred
 
     cpdef object close(self)
     cpdef object add(self, Pollable pollable, unsigned int mask)
@@ -39,6 +40,7 @@ cdef class Poller:
     cpdef object remove(self, Pollable pollable)
     cpdef object mark(self, Pollable pollable)
     cpdef object again(self, Pollable pollable)
+    cpdef object when_stirred(self, object callback)
     cdef object _ask(self)
     @cython.locals(count=int)
     cpdef object turn(self)

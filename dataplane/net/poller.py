@@ -9,6 +9,7 @@ in; on any other its epoll set is one descriptor among the loop's own, which cos
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from dataplane.net.system import Kernel
@@ -78,6 +79,7 @@ class Poller:
         "_dying",
         "_handlers",
         "_loop",
+        "_stirred",
         "_turning",
         "bytes_in",
         "bytes_out",
@@ -110,6 +112,7 @@ class Poller:
         self._dying: list[int] = []
         self._turning = False
         self._asked = False
+        self._stirred: Callable[[], object] | None = None
         if driver is None:
             loop.add_reader(self.kernel.epoll, self.turn)
 
@@ -170,6 +173,10 @@ class Poller:
         self._again.append(pollable)
         self._ask()
 
+    def when_stirred(self, callback: Callable[[], object]) -> None:
+        """Call back once, before the next descriptor that is ready is served. It has one listener at a time: who watches the load."""
+        self._stirred = callback
+
     def _ask(self) -> None:
         if not self._turning and not self._asked and self._driver is None:
             self._asked = True
@@ -220,6 +227,10 @@ class Poller:
             self._again = []
             self._repeat(repeated)
         if count:
+            if self._stirred is not None:
+                callback = self._stirred
+                self._stirred = None
+                callback()
             self._dispatch(count)
         if self._dirty:
             self._flush()

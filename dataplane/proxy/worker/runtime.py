@@ -122,7 +122,7 @@ class Runtime:
         self.tls = None
         self.discovery = None
         self.own = NOBODY
-        self.overload = Overload(self.timers, self.clock)
+        self.overload = Overload(self.timers, self.clock, poller.when_stirred)
         self.overload.tell = self._judged
         self.saving = self.shedding = False
         self.hold = lambda _: None

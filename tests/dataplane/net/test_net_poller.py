@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from dataplane.net.poller import ROUNDS, Pollable, Poller
-from tests.support.net import Heard, net
+from tests.support.net import Echo, Heard, net
 
 
 class Note(Pollable):
@@ -75,6 +75,24 @@ async def test_what_a_pollable_raises_ends_that_one(where: str, caplog: pytest.L
         assert f"failed: {where} failed" in log
         assert good == ["ready", "flush"]
         assert f"{where} failed" in caplog.text
+
+
+async def test_who_waits_for_a_stir_hears_of_the_first_before_it_is_served() -> None:
+    """Once: the next one needs to be asked for anew. What is done again, and timers, stir nobody."""
+    async with net() as n:
+        stirs: list[int] = []
+        n.poller.when_stirred(lambda: stirs.append(len(n.accepted)))
+        log: list[str] = []
+        n.poller.again(Note(n.poller, log))
+        await n.settle(lambda: bool(log))
+        assert stirs == []
+
+        port = n.serve(Echo)
+        for number in (1, 2):
+            n.connect(port)
+            await n.settle(lambda number=number: len(n.accepted) == number)  # type: ignore[misc]
+
+        assert stirs == [0]
 
 
 async def test_closing_the_poller_closes_what_is_open() -> None:

@@ -26,26 +26,43 @@ def head(*headers: Header) -> RequestHead:
 
 
 class Clock:
-    """Time and timers by hand."""
+    """Time, timers and traffic by hand."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.timer: Callable[[], object] | None = None
+        self._stirred: Callable[[], object] | None = None
 
     def __call__(self) -> float:
         return self.now
 
     def after(self, seconds: float, callback: Callable[[], object]) -> None:
-        self.callback = callback
+        assert self.timer is None, "looks follow one another"
+        self.timer = callback
 
-    def pass_(self, seconds: float) -> None:
+    def when_stirred(self, callback: Callable[[], object]) -> None:
+        self._stirred = callback
+
+    def stir(self) -> None:
+        """A descriptor is ready; who wants to know again has to say so."""
+        callback, self._stirred = self._stirred, None
+        if callback is not None:
+            callback()
+
+    def pass_(self, seconds: float, *, busy: bool = True) -> None:
+        """Let time pass, with traffic at its begin or without."""
+        if busy:
+            self.stir()
         self.now += seconds
-        self.callback()
+        callback, self.timer = self.timer, None
+        if callback is not None:
+            callback()
 
 
 def test_looks_that_come_late_begin_shedding_until_one_is_on_time() -> None:
     """One alone is a hiccup. Each change is told once; one that is a little late does not end what late ones began."""
     clock, told = Clock(), []
-    watch = Overload(clock, clock, lambda: 0)
+    watch = Overload(clock, clock, clock.when_stirred, lambda: 0)
     watch.limit = 0
     watch.tell = lambda *levels: told.append(levels)
     watch.start()
@@ -71,7 +88,7 @@ def test_memory_has_steps_that_end_below_where_they_began(sizes: list[int], leve
     """Before the kernel kills; and not back and forth with every look."""
     clock = Clock()
     left = [*sizes]
-    watch = Overload(clock, clock, lambda: left.pop(0))
+    watch = Overload(clock, clock, clock.when_stirred, lambda: left.pop(0))
     watch.limit = 100
     watch.start()
     seen = []
@@ -81,6 +98,45 @@ def test_memory_has_steps_that_end_below_where_they_began(sizes: list[int], leve
 
     assert seen == levels
     assert watch.reason == ("memory" if levels[-1] else "")
+
+
+def test_nobody_looks_while_nothing_comes_in() -> None:
+    """The first look without anything new is the last, until a descriptor is ready; that one is no later than any other."""
+    clock, told = Clock(), []
+    watch = Overload(clock, clock, clock.when_stirred, lambda: 0)
+    watch.limit = 0
+    watch.tell = lambda *levels: told.append(levels)
+    watch.start()
+    clock.pass_(overload.LOOK_SECONDS)
+    assert clock.timer is not None
+    clock.pass_(overload.LOOK_SECONDS, busy=False)
+    assert clock.timer is None
+
+    clock.now += 3600
+    clock.stir()
+    assert clock.timer is not None
+    clock.pass_(overload.LOOK_SECONDS)
+    clock.pass_(overload.LOOK_SECONDS)
+    assert told == []
+    clock.pass_(1.5)
+    clock.pass_(1.5)
+    assert told == [(SHED, EASE)]
+
+
+def test_looks_go_on_while_a_level_lasts() -> None:
+    """Else nobody would learn that memory is there again: who accepts no connection is not stirred by one."""
+    clock = Clock()
+    sizes = [99, 99, 99, 10, 10]
+    watch = Overload(clock, clock, clock.when_stirred, lambda: sizes.pop(0))
+    watch.limit = 100
+    watch.start()
+    levels = []
+    for _ in range(4):
+        clock.pass_(overload.LOOK_SECONDS, busy=False)
+        levels.append(watch.level)
+
+    assert levels == [HOLD, HOLD, HOLD, EASE]
+    assert clock.timer is None
 
 
 def test_limit_is_read_from_the_cgroup(tmp_path: Path) -> None:
