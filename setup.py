@@ -92,7 +92,7 @@ FLAGS = [
     "-Wno-sign-compare",
 ]  # Cython's own loops compare signs; a warning each hides the ones that count
 # Nobody asks a sidecar's functions for their signatures or docstrings: without both a pod has 1.4 MB less.
-DIRECTIVES = {"annotation_typing": False, "language_level": 3, "binding": False}
+DIRECTIVES = {"annotation_typing": False, "language_level": 3, "binding": False, "auto_pickle": False}
 Options.docstrings = False
 
 

@@ -29,7 +29,6 @@ from dataplane.reach import Reach
 from dataplane.settings import Mesh, Settings
 from dataplane.telemetry.labels import introduce, workload
 from dataplane.workers import WorkerGoneError, Workers, summed
-from dataplane.xds import file
 from dataplane.xds.client import ControlPlane
 from dataplane.xds.session import Session
 from meshapi import names, xds
@@ -275,6 +274,8 @@ async def run(settings: Settings, ends: list[socket.socket]) -> None:
 
 def _from_file(sidecar: Sidecar) -> None:
     """Take configuration and listeners from the file named in the settings."""
+    from dataplane.xds import file  # noqa: PLC0415 - what reads JSON into messages a sidecar of a mesh never needs
+
     path = sidecar.settings.config
     try:
         config = file.load(path) if path is not None else SidecarConfig()

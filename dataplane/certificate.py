@@ -83,6 +83,10 @@ def _time(data: bytes, at: int) -> tuple[float, int]:
     if tag == _UTC_TIME:
         text = ("20" if text[:2] < "50" else "19") + text
     try:
-        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp(), behind
+        # Not by strptime: what it loads for this one form stays for the sidecar's life.
+        if len(text) != len("YYYYMMDDHHMMSSZ") or text[-1] != "Z" or not text[:-1].isdigit():
+            raise ValueError
+        month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
+        return datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC).timestamp(), behind
     except ValueError:
         raise BadCertificateError(f"{text!r} is no time of a certificate") from None

@@ -15,7 +15,6 @@ from dataplane.admin import Answer, Request, as_json, text
 from dataplane.config import Secret, SidecarConfig, TlsContext
 from dataplane.net import system
 from dataplane.net.listen import ListenSocket
-from dataplane.proxy.request.explain import Question, explain
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import exposition
 from dataplane.telemetry.recent import Recent
@@ -92,6 +91,8 @@ class Configuration:
 
 def route(runtime: Runtime, request: Request) -> Answer:
     """Say what would be done with a request (`host`, `path`, `method`, `header=name:value`, `address=ip:port`)."""
+    from dataplane.proxy.request.explain import Question, explain  # noqa: PLC0415 - few sidecars are ever asked
+
     headers = []
     for given in request.query.get("header", []):
         name, mark, value = given.partition(":")

@@ -7,7 +7,6 @@ nobody else can reach, so pickle is safe here and only here. A line that ends ca
 from __future__ import annotations
 
 import asyncio
-import pickle
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +38,8 @@ class Link:
 
     async def run(self) -> None:
         """Read messages until the other end is gone."""
+        import pickle  # noqa: PLC0415 - most sidecars have one worker and no line
+
         reader, self._writer = await asyncio.open_unix_connection(sock=self._end)
         for data in self._early:
             self._writer.write(data)
@@ -55,5 +56,7 @@ class Link:
 
 def pack(message: Message) -> bytes:
     """Frame a message."""
+    import pickle  # noqa: PLC0415 - as above
+
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     return len(data).to_bytes(_LENGTH, "big") + data

@@ -2,17 +2,27 @@
 
 The default pool is shared by everything in a process, and the packages that register Envoy's files there also
 register old copies of OpenTelemetry's; a private pool cannot clash with anybody's. `message("envoy...Listener")`
-returns the class; `pack`/`unpack` move messages in and out of `google.protobuf.Any` of the same pool.
+returns the class; `pack`/`unpack` move messages in and out of `google.protobuf.Any` of the same pool. Only protobuf's
+compiled heart (upb) is taken: its public modules bring the slow twin of it in Python along, which is 1.5 MB of each sidecar.
 """
 
 from __future__ import annotations
 
 import functools
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any as Untyped
 
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import Message
+
+try:
+    from google._upb._message import DescriptorPool, MessageMeta
+except ImportError:  # where protobuf is the one in Python, as on machines nobody builds wheels for
+    from google.protobuf.descriptor_pool import DescriptorPool  # type: ignore[assignment] # of the same face
+    from google.protobuf.internal.python_message import (  # type: ignore[assignment]
+        GeneratedProtocolMessageType as MessageMeta,
+    )
 
 TYPE_PREFIX = "type.googleapis.com/"
 
@@ -22,22 +32,38 @@ class UnknownTypeError(LookupError):
 
 
 @functools.cache
-def pool() -> descriptor_pool.DescriptorPool:
+def pool() -> Untyped:
     """Load the descriptor set once and return the pool."""
-    raw = zlib.decompress(Path(__file__).with_name("descriptors.binpb").read_bytes())
-    own = descriptor_pool.DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(raw).file:
-        own.Add(file)
+    own = DescriptorPool()
+    for file in _files(zlib.decompress(Path(__file__).with_name("descriptors.binpb").read_bytes())):
+        own.AddSerializedFile(file)
     return own
+
+
+def _files(raw: bytes) -> Iterator[bytes]:
+    """Take a `FileDescriptorSet` apart: its one field is repeated, each time a tag, a length (a varint) and a file."""
+    at = 0
+    while at < len(raw):
+        at += 1
+        size = shift = 0
+        more = True
+        while more:
+            size |= (raw[at] & 0x7F) << shift
+            shift += 7
+            more = raw[at] >= 0x80
+            at += 1
+        yield raw[at : at + size]
+        at += size
 
 
 @functools.cache
 def message(full_name: str) -> Untyped:
     """Return the message class of a full proto name; raises UnknownTypeError."""
     try:
-        return message_factory.GetMessageClass(pool().FindMessageTypeByName(full_name))
+        found = pool().FindMessageTypeByName(full_name)
     except KeyError:
         raise UnknownTypeError(f"message type {full_name!r} is not among the xDS types Tulle carries") from None
+    return MessageMeta(found.name, (Message,), {"DESCRIPTOR": found, "__module__": None})
 
 
 def pack(value: Untyped) -> Untyped:
@@ -54,9 +80,13 @@ def unpack(wrapped: Untyped) -> Untyped:
 
 def to_dict(value: Untyped) -> dict[str, Untyped]:
     """Render a message as JSON-ready dicts with proto field names, Any included."""
+    from google.protobuf import json_format  # noqa: PLC0415 - it brings protobuf's twin in Python along
+
     return json_format.MessageToDict(value, preserving_proto_field_name=True, descriptor_pool=pool())
 
 
 def from_dict(full_name: str, value: dict[str, Untyped]) -> Untyped:
     """Build a message from JSON-ready dicts; raises json_format.ParseError naming the field that is wrong."""
+    from google.protobuf import json_format  # noqa: PLC0415 - as above
+
     return json_format.ParseDict(value, message(full_name)(), descriptor_pool=pool())

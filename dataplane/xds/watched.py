@@ -123,12 +123,14 @@ def _kinds(made: Any) -> dict[str, Callable[[Any], Any] | None]:
         inside = field.message_type
         if inside is None:
             continue
-        mapped = inside.GetOptions().map_entry
+        value = getattr(empty, field.name)
+        single = isinstance(value, Message)  # also `Struct`, which is a mapping to boot
+        mapped = not single and isinstance(value, Mapping)
         if mapped:
             inside = inside.fields_by_name["value"].message_type
         if inside is None or _whole(inside):
             kinds[field.name] = None
-        elif isinstance(getattr(empty, field.name), Message):
+        elif single:
             kinds[field.name] = _Packed if inside.full_name == _PACKED else Watched
         else:
             kinds[field.name] = _Map if mapped else _many
