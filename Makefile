@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.ready
 
-.PHONY: setup demo test chaos check bench bench-quick bench-check manifests clean pure compile protos lock help reference fuzz bench-control-plane
+.PHONY: setup demo test chaos check bench bench-quick bench-check manifests clean pure compile protos messages lock help reference fuzz bench-control-plane
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 21
@@ -63,6 +63,10 @@ fuzz: $(STAMP)   ## fuzz every decoder, FOR=60 seconds each
 protos:          ## rebuild meshapi/descriptors.binpb from the xDS protos and ca.proto
 	@test -d .venv-xds || (python3 -m venv .venv-xds && .venv-xds/bin/pip install -q -r requirements-xds.lock)
 	@.venv-xds/bin/python tools/gen_xds.py
+	@$(MAKE) -s messages
+
+messages:        ## rebuild dataplane/xds/messages.binpb: of those protos, what a sidecar reads
+	@$(PY) -m tools.gen_messages
 
 lock: $(STAMP)   ## resolve the versions in pyproject.toml anew
 	@.venv/bin/uv pip compile -q --universal --no-emit-index-url --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any as Untyped
+from typing import Final
 
 from google.protobuf.message import Message
 
@@ -31,13 +32,54 @@ class UnknownTypeError(LookupError):
     """A message type this build does not carry; the message names it."""
 
 
-@functools.cache
-def pool() -> Untyped:
-    """Load the descriptor set once and return the pool."""
-    own = DescriptorPool()
-    for file in _files(zlib.decompress(Path(__file__).with_name("descriptors.binpb").read_bytes())):
-        own.AddSerializedFile(file)
-    return own
+class Messages:
+    """The messages of one descriptor set; it is read when the first one is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._classes: dict[str, Untyped] = {}
+
+    @functools.cached_property
+    def pool(self) -> Untyped:
+        """The pool they are from."""
+        own = DescriptorPool()
+        for file in _files(zlib.decompress(self._path.read_bytes())):
+            own.AddSerializedFile(file)
+        return own
+
+    def message(self, full_name: str) -> Untyped:
+        """Return the message class of a full proto name; raises UnknownTypeError."""
+        made = self._classes.get(full_name)
+        if made is None:
+            try:
+                found = self.pool.FindMessageTypeByName(full_name)
+            except KeyError:
+                raise UnknownTypeError(f"message type {full_name!r} is not among the xDS types Tulle carries") from None
+            made = MessageMeta(found.name, (Message,), {"DESCRIPTOR": found, "__module__": None})
+            self._classes[full_name] = made
+        return made
+
+    def pack(self, value: Untyped) -> Untyped:
+        """Wrap a message into an Any; deterministic, so equal messages give equal bytes."""
+        return self.message("google.protobuf.Any")(
+            type_url=TYPE_PREFIX + value.DESCRIPTOR.full_name, value=value.SerializeToString(deterministic=True)
+        )
+
+    def unpack(self, wrapped: Untyped) -> Untyped:
+        """Parse what an Any holds; raises UnknownTypeError or google.protobuf.message.DecodeError."""
+        return self.message(wrapped.type_url.rpartition("/")[2]).FromString(wrapped.value)
+
+    def to_dict(self, value: Untyped) -> dict[str, Untyped]:
+        """Render a message as JSON-ready dicts with proto field names, Any included."""
+        from google.protobuf import json_format  # noqa: PLC0415 - it brings protobuf's twin in Python along
+
+        return json_format.MessageToDict(value, preserving_proto_field_name=True, descriptor_pool=self.pool)
+
+    def from_dict(self, full_name: str, value: dict[str, Untyped]) -> Untyped:
+        """Build a message from JSON-ready dicts; raises json_format.ParseError naming the field that is wrong."""
+        from google.protobuf import json_format  # noqa: PLC0415 - as above
+
+        return json_format.ParseDict(value, self.message(full_name)(), descriptor_pool=self.pool)
 
 
 def _files(raw: bytes) -> Iterator[bytes]:
@@ -56,37 +98,10 @@ def _files(raw: bytes) -> Iterator[bytes]:
         at += size
 
 
-@functools.cache
-def message(full_name: str) -> Untyped:
-    """Return the message class of a full proto name; raises UnknownTypeError."""
-    try:
-        found = pool().FindMessageTypeByName(full_name)
-    except KeyError:
-        raise UnknownTypeError(f"message type {full_name!r} is not among the xDS types Tulle carries") from None
-    return MessageMeta(found.name, (Message,), {"DESCRIPTOR": found, "__module__": None})
-
-
-def pack(value: Untyped) -> Untyped:
-    """Wrap a message into an Any; deterministic, so equal messages give equal bytes."""
-    return message("google.protobuf.Any")(
-        type_url=TYPE_PREFIX + value.DESCRIPTOR.full_name, value=value.SerializeToString(deterministic=True)
-    )
-
-
-def unpack(wrapped: Untyped) -> Untyped:
-    """Parse what an Any holds; raises UnknownTypeError or google.protobuf.message.DecodeError."""
-    return message(wrapped.type_url.rpartition("/")[2]).FromString(wrapped.value)
-
-
-def to_dict(value: Untyped) -> dict[str, Untyped]:
-    """Render a message as JSON-ready dicts with proto field names, Any included."""
-    from google.protobuf import json_format  # noqa: PLC0415 - it brings protobuf's twin in Python along
-
-    return json_format.MessageToDict(value, preserving_proto_field_name=True, descriptor_pool=pool())
-
-
-def from_dict(full_name: str, value: dict[str, Untyped]) -> Untyped:
-    """Build a message from JSON-ready dicts; raises json_format.ParseError naming the field that is wrong."""
-    from google.protobuf import json_format  # noqa: PLC0415 - as above
-
-    return json_format.ParseDict(value, message(full_name)(), descriptor_pool=pool())
+CONTRACT: Final = Messages(Path(__file__).with_name("descriptors.binpb"))
+"""All of the contract; a sidecar holds but those it reads (`dataplane.xds.messages`)."""
+message = CONTRACT.message
+pack = CONTRACT.pack
+unpack = CONTRACT.unpack
+to_dict = CONTRACT.to_dict
+from_dict = CONTRACT.from_dict

@@ -22,8 +22,9 @@ from dataplane.credentials import Credentials, NoKeyError, make_key, remember_ro
 from dataplane.net.dial import Dialer
 from dataplane.net.tls import TlsContexts
 from dataplane.settings import Mesh
+from dataplane.xds import messages
 from dataplane.xds.channel import CallListener, Channel
-from meshapi import protos, xds
+from meshapi import xds
 
 log = logging.getLogger(__name__)
 
@@ -257,7 +258,7 @@ class ControlPlane:
     async def _renew(self, channel: Channel) -> None:
         """Make a key, have it certified, and show the new certificate from then on."""
         made = await make_key(str(self._mesh.identity))
-        request = protos.message("tulle.ca.v1.CertificateRequest")(csr=made.csr, pod=self._mesh.pod)
+        request = messages.message("tulle.ca.v1.CertificateRequest")(csr=made.csr, pod=self._mesh.pod)
         done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         call = channel.call(xds.CA_ISSUE, self._metadata(), _Future(done))
         call.send(request.SerializeToString(), last=True)
@@ -267,7 +268,7 @@ class ControlPlane:
             call.cancel()
             raise ControlPlaneError(f"no certificate came in {self._credentials.patience:.0f} s") from None
         try:
-            answer = protos.message("tulle.ca.v1.CertificateChain").FromString(raw)
+            answer = messages.message("tulle.ca.v1.CertificateChain").FromString(raw)
         except DecodeError:
             raise ControlPlaneError("what came for a certificate is none") from None
         self._credentials.install(made.key, answer.chain.encode(), time.monotonic())

@@ -15,6 +15,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from dataplane.config import Cluster, Endpoints, Listener, RouteTable, Secret
+from dataplane.xds import messages
 from dataplane.xds.decode_clusters import cluster, endpoints
 from dataplane.xds.decode_listeners import listener
 from dataplane.xds.decode_routes import route_table
@@ -22,7 +23,6 @@ from dataplane.xds.decode_tls import secret
 from dataplane.xds.ignored import IGNORED
 from dataplane.xds.reading import RefusedError
 from dataplane.xds.watched import unread, watch
-from meshapi import protos
 from meshapi.xds import Type
 
 __all__ = ["Notes", "Noun", "RefusedError", "decode", "decode_message"]
@@ -60,7 +60,7 @@ class Notes:
 def decode(type_: Type, name: str, body: bytes, notes: Notes | None = None) -> Noun:
     """Decode a serialised resource; raises RefusedError."""
     try:
-        message = protos.message(type_.url.rpartition("/")[2]).FromString(body)
+        message = messages.message(type_.url.rpartition("/")[2]).FromString(body)
     except DecodeError:
         raise RefusedError(f"{name}: these bytes are no {type_.url.rpartition('.')[2]}") from None
     noun = decode_message(type_, message, notes)

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from dataplane.config import HeaderChange, StringMatch
+from dataplane.xds import messages
 from dataplane.xds.watched import miss, opened
-from meshapi import patterns, protos
+from meshapi import patterns
 from meshapi.patterns import PatternError
 from meshapi.protos import UnknownTypeError
 from meshapi.xds import UNCHANGEABLE
@@ -36,7 +37,7 @@ def unpacked(wrapped: Any, where: str) -> Any:
     if not wrapped.type_url:
         raise RefusedError(f"{where}: typed_config is missing")
     try:
-        return opened(wrapped, lambda: protos.unpack(wrapped))
+        return opened(wrapped, lambda: messages.unpack(wrapped))
     except UnknownTypeError:
         raise RefusedError(f"{where}: {wrapped.type_url.rpartition('/')[2]} is not supported") from None
 

@@ -20,10 +20,11 @@ from google.protobuf.message import DecodeError
 
 from dataplane.config import Listener, SidecarConfig
 from dataplane.finding import ABSENT, ASKED, KNOWN, Finding, Found
+from dataplane.xds import messages
 from dataplane.xds.decode import Notes, Noun, RefusedError, decode
 from dataplane.xds.settle import Held, Settling, enforced, references
 from dataplane.xds.uses import Key, Uses
-from meshapi import protos, xds
+from meshapi import xds
 from meshapi.xds import PUSH_ORDER, Type
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Session:
         """How often which field was passed over (`ignored`), by its full name."""
         self.warm: tuple[str, ...] | None = None
         """Destinations the control plane thinks this workload uses; None before the inbound listener said so."""
-        self._node = protos.message("envoy.config.core.v3.Node")(
+        self._node = messages.message("envoy.config.core.v3.Node")(
             id=f"{pod}.{namespace}", user_agent_name=xds.SIDECAR_AGENT
         )
         self._node.metadata.update(dict(metadata or {}))
@@ -156,7 +157,7 @@ class Session:
     def receive(self, raw: bytes) -> list[bytes]:
         """Take a response; returns the answer to it. What it leads to is asked for by `pending`, once it is known what of it is kept."""
         try:
-            response = protos.message(_DISCOVERY + "DeltaDiscoveryResponse").FromString(raw)
+            response = messages.message(_DISCOVERY + "DeltaDiscoveryResponse").FromString(raw)
             type_ = Type(response.type_url)
         except (DecodeError, ValueError):
             log.warning("the control plane sent something that is no response for a type asked for; it is ignored")
@@ -272,7 +273,7 @@ class Session:
             fields["node"] = self._node
             self._introduced = True
         self._spoken.add(Type(fields["type_url"]))
-        raw: bytes = protos.message(_DISCOVERY + "DeltaDiscoveryRequest")(**fields).SerializeToString()
+        raw: bytes = messages.message(_DISCOVERY + "DeltaDiscoveryRequest")(**fields).SerializeToString()
         return raw
 
 

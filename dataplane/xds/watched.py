@@ -17,6 +17,8 @@ from google.protobuf.message import Message
 
 NEWER = "fields of newer protos"
 """The name under which they are counted: they have numbers only."""
+CLOSED = "tulle_closed"
+"""The one field of a message that no decoder reads: its own were left out of what a sidecar holds (`messages`)."""
 _GOOGLE = "google.protobuf."
 _PACKED = "google.protobuf.Any"
 
@@ -110,9 +112,17 @@ def _many(messages: Any) -> list[Watched]:
     return [_watched(message) for message in messages]
 
 
+def _closed(descriptor: Any) -> bool:
+    return CLOSED in descriptor.fields_by_name
+
+
 def _whole(descriptor: Any) -> bool:
     name: str = descriptor.full_name
     return name.startswith(_GOOGLE) and name != _PACKED
+
+
+def _unreadable(value: Any) -> Any:
+    raise LookupError(f"a decoder reads a message that was left out (run `make messages`): {value!r}")
 
 
 @functools.cache
@@ -130,6 +140,8 @@ def _kinds(made: Any) -> dict[str, Callable[[Any], Any] | None]:
             inside = inside.fields_by_name["value"].message_type
         if inside is None or _whole(inside):
             kinds[field.name] = None
+        elif _closed(inside):
+            kinds[field.name] = _unreadable
         elif single:
             kinds[field.name] = _Packed if inside.full_name == _PACKED else Watched
         else:
@@ -237,7 +249,7 @@ def _walk(message: Watched, place: _Place, found: list[Unread]) -> None:
         name = field.name
         if name in read:
             _look(read[name], place, name, field, found)
-        elif name not in message._asked or field.message_type is None:  # noqa: SLF001
+        elif name not in message._asked or field.message_type is None or _closed(field.message_type):  # noqa: SLF001
             found.append(Unread(_words((place, name)), field.full_name))
         elif not _whole(field.message_type):
             _walk(Watched(value), (place, name), found)

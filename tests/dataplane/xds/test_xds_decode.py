@@ -333,6 +333,11 @@ static_resources:
         ("a: 1", "no static_resources"),
         ("static_resources: {clusters: [{nome: x}]}", "nome"),
         ("static_resources: {clusters: [{name: x, type: LOGICAL_DNS}]}", "cluster x: its type is not supported"),
+        (
+            "static_resources: {clusters: [{name: x, type: STATIC, health_checks: [{timeout: 1s}]}]}",
+            "cluster x: health_checks is not supported",
+        ),
+        ("static_resources: {clusters: [{name: x, type: STATIC, health_checks: [{zeit: 1s}]}]}", "zeit"),
     ],
 )
 def test_bad_file_is_refused_in_a_sentence(text: str, said: str) -> None:
