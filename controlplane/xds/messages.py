@@ -8,18 +8,24 @@ in a response, and every response is a small header followed by shared bytes. Re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from controlplane.xds.subscription import Ask
+from controlplane.xds.subscription import NO_NAMES, Ask
 from meshapi import protos, xds
 from meshapi.xds import Type
 
 _DISCOVERY = "envoy.service.discovery.v3."
+_DeltaRequest = protos.message(_DISCOVERY + "DeltaDiscoveryRequest")
+_DeltaResponse = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")
+_WorldRequest = protos.message(_DISCOVERY + "DiscoveryRequest")
+_WorldResponse = protos.message(_DISCOVERY + "DiscoveryResponse")
 _BY_URL = {type_.url: type_ for type_ in Type}
+_OF_TYPE = {type_: _DeltaResponse(type_url=type_.url).SerializeToString() for type_ in Type}
+"""The field of a delta response that says its type."""
 MAX_DELTA_BYTES = 2 * 1024 * 1024
 """A delta response is split above this; clients refuse messages over 4 MiB (gRPC's default)."""
 MAX_SENTENCE = 4096
@@ -50,9 +56,8 @@ class Encoded:
     def in_world(self) -> bytes:
         """Field 2 of DiscoveryResponse; sidecars speak delta, so it is made when somebody asks."""
         if not self._in_world:
-            (resource,) = protos.message(_DISCOVERY + "DeltaDiscoveryResponse").FromString(self.in_delta).resources
-            world = protos.message(_DISCOVERY + "DiscoveryResponse")(resources=[resource.resource])
-            self._in_world = world.SerializeToString()
+            (resource,) = _DeltaResponse.FromString(self.in_delta).resources
+            self._in_world = _WorldResponse(resources=[resource.resource]).SerializeToString()
         return self._in_world
 
 
@@ -69,33 +74,36 @@ def encode(type_: Type, name: str, version: str, body: bytes) -> Encoded:
     """Encode a resource's serialised message."""
     wrapped = protos.message("google.protobuf.Any")(type_url=type_.url, value=body)
     resource = protos.message(_DISCOVERY + "Resource")(name=name, version=version, resource=wrapped)
-    whole = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(resources=[resource])
-    return Encoded(name, version, whole.SerializeToString())
+    return Encoded(name, version, _DeltaResponse(resources=[resource]).SerializeToString())
 
 
 def decode(raw: bytes, *, delta: bool) -> tuple[Type | None, Ask, Node | None]:
     """Read a request: its type (None for one that is not served), what it asks, and the node if it says; raises BadRequestError."""
     try:
-        message = protos.message(_DISCOVERY + ("DeltaDiscoveryRequest" if delta else "DiscoveryRequest")).FromString(
-            raw
-        )
+        message = (_DeltaRequest if delta else _WorldRequest).FromString(raw)
     except DecodeError as error:
         raise BadRequestError("these bytes are no discovery request") from error
     refusal = None
     if message.HasField("error_detail"):
         refusal = message.error_detail.message[:MAX_SENTENCE] or "refused without a sentence"
     if delta:
+        # Most requests acknowledge and name nothing: an empty field is looked at and not copied.
+        known = message.initial_resource_versions
         ask = Ask(
-            subscribe=frozenset(message.resource_names_subscribe),
-            unsubscribe=frozenset(message.resource_names_unsubscribe),
-            known=dict(message.initial_resource_versions),
+            subscribe=_names(message.resource_names_subscribe),
+            unsubscribe=_names(message.resource_names_unsubscribe),
+            known=dict(known) if known else {},
             nonce=message.response_nonce,
             error=refusal,
         )
     else:
-        ask = Ask(subscribe=frozenset(message.resource_names), nonce=message.response_nonce, error=refusal)
+        ask = Ask(subscribe=_names(message.resource_names), nonce=message.response_nonce, error=refusal)
     type_ = _BY_URL.get(message.type_url)
     return type_, ask, _node(message.node) if message.HasField("node") else None
+
+
+def _names(field: Any) -> frozenset[str]:
+    return frozenset(field) if field else NO_NAMES
 
 
 def _node(node: Any) -> Node:
@@ -107,19 +115,17 @@ def _node(node: Any) -> Node:
     )
 
 
-def delta_response(type_: Type, nonce: str, resources: Iterable[Encoded], removed: Iterable[str]) -> bytes:
+def delta_response(type_: Type, nonce: str, resources: Iterable[Encoded], removed: Collection[str]) -> bytes:
     """Put a delta response together."""
-    head = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")(
-        type_url=type_.url, nonce=nonce, removed_resources=sorted(removed)
-    )
-    return b"".join((head.SerializeToString(), *(resource.in_delta for resource in resources)))
+    head = _DeltaResponse(nonce=nonce, removed_resources=sorted(removed)) if removed else _DeltaResponse(nonce=nonce)
+    return b"".join((_OF_TYPE[type_], head.SerializeToString(), *[resource.in_delta for resource in resources]))
 
 
 def world_response(type_: Type, nonce: str, resources: Iterable[Encoded]) -> bytes:
     """Put a state-of-the-world response together; its version is the hash of what it holds."""
     held = list(resources)
     digest = hashlib.sha256("\n".join(f"{one.name}={one.version}" for one in held).encode()).hexdigest()[:16]
-    head = protos.message(_DISCOVERY + "DiscoveryResponse")(type_url=type_.url, nonce=nonce, version_info=digest)
+    head = _WorldResponse(type_url=type_.url, nonce=nonce, version_info=digest)
     return b"".join((head.SerializeToString(), *(resource.in_world for resource in held)))
 
 
@@ -139,17 +145,14 @@ def portions(resources: Iterable[Encoded], limit: int = MAX_DELTA_BYTES) -> list
 def nothing(raw: bytes, *, delta: bool) -> list[bytes]:
     """Answer the first request of a stream for a type that is not served: there is nothing of it."""
     if not delta:
-        request = protos.message(_DISCOVERY + "DiscoveryRequest").FromString(raw)
+        request = _WorldRequest.FromString(raw)
         if request.response_nonce:
             return []
-        empty = protos.message(_DISCOVERY + "DiscoveryResponse")
-        return [empty(type_url=request.type_url, nonce="0", version_info="0").SerializeToString()]
-    request = protos.message(_DISCOVERY + "DeltaDiscoveryRequest").FromString(raw)
+        return [_WorldResponse(type_url=request.type_url, nonce="0", version_info="0").SerializeToString()]
+    request = _DeltaRequest.FromString(raw)
     if request.response_nonce and not request.resource_names_subscribe:
         return []
-    gone = protos.message(_DISCOVERY + "DeltaDiscoveryResponse")
-    return [
-        gone(
-            type_url=request.type_url, nonce="0", removed_resources=list(request.resource_names_subscribe)
-        ).SerializeToString()
-    ]
+    gone = _DeltaResponse(
+        type_url=request.type_url, nonce="0", removed_resources=list(request.resource_names_subscribe)
+    )
+    return [gone.SerializeToString()]

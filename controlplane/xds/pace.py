@@ -32,28 +32,35 @@ class Pace:
 
     async def turn(self) -> None:
         """Wait for a turn; what is done then is over before anything is awaited."""
-        loop = asyncio.get_running_loop()
-        if not self._counting:
-            self._counting = True
-            loop.call_soon(self._next, loop)
         if self._left and not self._waiting:
-            self._left -= 1
+            self._used()
             return
-        mine: asyncio.Future[None] = loop.create_future()
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(mine)
         await mine
 
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Another iteration has begun."""
-        used, self._left = self._left < TURNS, TURNS
+    def ask(self, turn: asyncio.Future[None]) -> None:
+        """Have a future done when it is its turn: who waits for something else first is woken once and not twice."""
+        self._waiting.append(turn)
+        self._give()
+
+    def _give(self) -> None:
         while self._waiting and self._left:
             first = self._waiting.popleft()
             if not first.done():  # its task may have been cancelled
                 first.set_result(None)
-                self._left -= 1
-        self._counting = used or self._left < TURNS
-        if self._counting:
-            loop.call_soon(self._next, loop)
+                self._used()
+
+    def _used(self) -> None:
+        self._left -= 1
+        if not self._counting:
+            self._counting = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        """Another iteration has begun."""
+        self._left, self._counting = TURNS, False
+        self._give()
 
 
 async def in_slices(steps: Steps[T], between: Callable[[], None] | None = None) -> tuple[T, float]:

@@ -1,6 +1,6 @@
 """None or one pending push a stream: what changes while a stream is still busy merges into the next push.
 
-In: sets of changed (type, name) pairs. Out: `take`, which waits for something and hands over all of it. So a slow client costs one set,
+In: sets of changed (type, name) pairs, and turns (`Pace`). Out: `take`, which waits for something, and its turn, and hands over all of it. So a slow client costs one set,
 not a queue, and gets the newest state when it is ready for it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from controlplane.xds.pace import Pace
 from meshapi.xds import Type
 
 Key = tuple[Type, str]
@@ -17,12 +18,14 @@ Key = tuple[Type, str]
 class PushQueue:
     """The one pending push of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
         self._pending: set[Key] = set()
         self.seen = 0.0
         """When the oldest of what is pending, or was taken last, was seen."""
         self._ended = False
-        self._some = asyncio.Event()
+        self._idle: asyncio.Future[None] | None = None
+        """Whoever waits in `take` and has asked for no turn yet."""
 
     @property
     def waiting_since(self) -> float:
@@ -34,19 +37,24 @@ class PushQueue:
         if not self._pending or not self.seen:
             self.seen = seen
         self._pending.update(keys)
-        if self._pending:
-            self._some.set()
+        self._wake()
 
     def end(self) -> None:
         """There will be no more pushes."""
         self._ended = True
-        self._some.set()
+        self._wake()
 
     async def take(self) -> set[Key] | None:
-        """Wait for a push and take it whole; None after the end."""
-        await self._some.wait()
+        """Wait for a push and for a turn to make it, and take it whole; None after the end."""
+        turn = self._idle = asyncio.get_running_loop().create_future()
+        self._wake()
+        await turn
         if self._ended:
             return None
-        self._some.clear()
         taken, self._pending = self._pending, set()
         return taken
+
+    def _wake(self) -> None:
+        if self._idle is not None and (self._pending or self._ended):
+            turn, self._idle = self._idle, None
+            self._pace.ask(turn)

@@ -81,7 +81,7 @@ class Stream:
         self.peer = peer
         self.delta = delta
         self.since = time.time()
-        self.queue = PushQueue()
+        self.queue = PushQueue(hub.pace)
         self.nacks: dict[Type, str] = {}
         self.counted = 0
         """Names subscribed to, of all types."""
@@ -138,7 +138,7 @@ class Hub:
         self.held = Shares("streams", STREAMS)
         self.names = Shares("subscribed names", NAMES)
         self._empty = asyncio.Event()
-        self._pace = Pace()
+        self.pace = Pace()
         self.acknowledged = Histogram()
         """From a change seen to its acknowledgement by a stream."""
         self.draining = False
@@ -241,10 +241,10 @@ class Hub:
         self.streams.add(stream)
         self._source.joined(stream.peer)
         log.info("%s/%s connected (%s)", stream.peer.namespace, stream.peer.pod, "delta" if stream.delta else "sotw")
-        turn = asyncio.Lock()
+        writing = asyncio.Lock()
         tasks = [
-            asyncio.ensure_future(self._read(stream, context, turn, first)),
-            asyncio.ensure_future(self._push(stream, context, turn)),
+            asyncio.ensure_future(self._read(stream, context, writing, first)),
+            asyncio.ensure_future(self._push(stream, context, writing)),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -262,20 +262,20 @@ class Hub:
             elif isinstance(error, Exception) and not isinstance(error, grpc.RpcError | grpc.aio.AbortError):
                 raise error
 
-    async def _read(self, stream: Stream, context: Any, turn: asyncio.Lock, first: bytes) -> None:
+    async def _read(self, stream: Stream, context: Any, writing: asyncio.Lock, first: bytes) -> None:
         raw = first
         while raw is not EOF:
-            async with turn:
-                await self._pace.turn()
-                answers = stream.conversation.received(raw)
-                for message in answers:
-                    await context.write(message)
+            await self.pace.turn()
+            answers = stream.conversation.received(raw)
+            if answers:
+                async with writing:  # after what was said before; the lock is fair
+                    for message in answers:
+                        await context.write(message)
             raw = await context.read()
 
-    async def _push(self, stream: Stream, context: Any, turn: asyncio.Lock) -> None:
+    async def _push(self, stream: Stream, context: Any, writing: asyncio.Lock) -> None:
         while (keys := await stream.queue.take()) is not None:
-            async with turn:
-                await self._pace.turn()
+            async with writing:
                 told = stream.conversation.push(keys, stream.queue.seen)
                 self.pushes += len(told)
                 for message in told:

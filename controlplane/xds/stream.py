@@ -85,13 +85,14 @@ class Conversation:
             self._listener.introduced(node)
         if type_ is None:
             return self._nothing_of(raw)
-        subscription = self.subscriptions.setdefault(type_, Subscription(delta=self._delta))
+        subscription = self.subscriptions.get(type_)
+        if subscription is None:
+            subscription = self.subscriptions[type_] = Subscription(delta=self._delta)
         if max(len(subscription.names) + len(ask.subscribe), len(ask.known)) > MAX_NAMES:
             raise messages.BadRequestError(f"more than {MAX_NAMES} names of type {type_.name.lower()} on one stream")
-        refused = subscription.refused(ask)
         if ask.error is not None:
-            self._listener.refused(Nack(type=type_, names=tuple(refused), sentence=ask.error))
-        known, covered = set(ask.known), subscription.wildcard
+            self._listener.refused(Nack(type=type_, names=tuple(subscription.refused(ask)), sentence=ask.error))
+        covered = subscription.wildcard
         answer = subscription.ask(ask)
         if subscription.settled:
             self._listener.settled(subscription.settled)
@@ -103,7 +104,7 @@ class Conversation:
             return []
         if not self._delta:
             return [self._world(type_, subscription, answer)]
-        names = self._spread(type_, subscription, answer) | (known if WILDCARD in answer else set())
+        names = self._spread(type_, subscription, answer).union(ask.known if WILDCARD in answer else ())
         return self._delta_messages(type_, subscription, names, asked=answer - {WILDCARD}, always=WILDCARD in answer)
 
     def push(self, keys: Iterable[Key], seen: float = 0.0) -> list[bytes]:
@@ -138,9 +139,9 @@ class Conversation:
         late: list[tuple[Type, Subscription, list[str]]] = []
         follow: set[str] = set()
         for type_ in PUSH_ORDER:
-            subscription = self.subscriptions.get(type_)
             following = follow if type_ is Type.ENDPOINTS else ()
-            if subscription is None or not (following or type_ in changed):
+            subscription = self.subscriptions.get(type_) if following or type_ in changed else None
+            if subscription is None:
                 continue
             names = self._concerned(type_, subscription, changed.get(type_, set()))
             found, gone = self._split(type_, subscription, names)

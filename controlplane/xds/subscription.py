@@ -9,7 +9,6 @@ is recognised by `error_detail` alone). It refuses nothing a client says; a nonc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -18,17 +17,16 @@ MAX_INFLIGHT = 64
 """Responses remembered until acknowledged; a client that acknowledges none of so many loses only its display in `/proxies`."""
 MAX_REASON = 500
 """Characters of a refusal kept for each resource, of which there may be thousands with a sentence each."""
-_NO_NAMES: frozenset[str] = frozenset()
+NO_NAMES: frozenset[str] = frozenset()
 """One for all: another empty set takes 216 bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A discovery request, after decoding."""
 
-    subscribe: frozenset[str] = frozenset()
-    unsubscribe: frozenset[str] = frozenset()
-    known: Mapping[str, str] = field(default_factory=dict)
+    subscribe: frozenset[str] = NO_NAMES
+    unsubscribe: frozenset[str] = NO_NAMES
+    known: Mapping[str, str] = {}
     """Delta: initial_resource_versions."""
     nonce: str = ""
     error: str | None = None
@@ -55,9 +53,9 @@ class Subscription:
         """By name: what was sent last, and what came of it."""
         self.missing: set[str] = set()
         """Names asked for that do not exist; delta clients were told so."""
-        self.added: frozenset[str] = _NO_NAMES
+        self.added: frozenset[str] = NO_NAMES
         """Names the last request came with, that were not subscribed before."""
-        self.dropped: frozenset[str] = _NO_NAMES
+        self.dropped: frozenset[str] = NO_NAMES
         """Names the last request ended."""
         self._first = True
         self._named = False
@@ -73,12 +71,12 @@ class Subscription:
         self._acknowledge(request)
         before = self.names if self.delta else frozenset(self.names)
         if self.delta:
-            self.added = request.subscribe - before - {WILDCARD} or _NO_NAMES
-            self.dropped = (request.unsubscribe - request.subscribe) & before or _NO_NAMES
+            self.added = request.subscribe - before - {WILDCARD} or NO_NAMES
+            self.dropped = (request.unsubscribe - request.subscribe) & before or NO_NAMES
         answer = self._take_delta(request) if self.delta else self._take_world(request)
         if not self.delta:
-            self.added = frozenset(self.names - before) or _NO_NAMES
-            self.dropped = frozenset(before - self.names) or _NO_NAMES
+            self.added = frozenset(self.names - before) or NO_NAMES
+            self.dropped = frozenset(before - self.names) or NO_NAMES
         self._first = False
         return answer
 
