@@ -23,7 +23,7 @@ from meshapi import xds
 from meshapi.xds import BadNameError, Type
 
 _NOWHERE = "-"
-"""Stands for the node of a client nobody knows the node of; no node is called so."""
+"""Stands for the node or namespace of a client nobody knows it of; none is called so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Client:
 
 
 class Placed(enum.Enum):
-    """A resource that is another one for callers elsewhere: `placed` says of whom."""
+    """A resource that is another one for callers elsewhere, on other nodes or in other namespaces: `placed` says of whom."""
 
     PLACED = enum.auto()
 
@@ -58,7 +58,7 @@ def build(
 ) -> Resource | None:
     """Build one resource; what was read for it is added to `into`."""
     made = in_form(snapshot, type_, name, form(type_, name, client), into)
-    return in_form(snapshot, type_, name, placed(client), into) if made is PLACED else made  # type: ignore[return-value]
+    return in_form(snapshot, type_, name, placed(type_, client), into) if made is PLACED else made  # type: ignore[return-value]
 
 
 def in_form(
@@ -72,8 +72,10 @@ def in_form(
     return message if message is None or message is PLACED else finished(type_, name, message)
 
 
-def placed(client: Client) -> Client:
+def placed(type_: Type, client: Client) -> Client:
     """Leave of a client what a resource depends on that is PLACED in its form."""
+    if type_ is Type.LISTENER:
+        return Client(namespace=client.namespace or _NOWHERE, grpc=client.grpc, contract=client.contract)
     return Client(contract=client.contract, families=client.families, node=client.node or _NOWHERE)
 
 
@@ -87,11 +89,9 @@ def form(type_: Type, name: str, client: Client) -> Client:
         return Client(namespace=client.namespace, pod=client.pod, contract=client.contract)
     if name.startswith("inbound/"):
         return Client(namespace=client.namespace, pod=client.pod, warm=client.warm, contract=client.contract)
-    if type_ is Type.LISTENER:
-        return Client(namespace=client.namespace, grpc=client.grpc, contract=client.contract)
     if type_ is Type.CLUSTER and name.startswith("inbound:"):
         return Client(namespace=client.namespace, pod=client.pod, contract=client.contract)
-    if type_ is Type.CLUSTER:
+    if type_ in {Type.LISTENER, Type.CLUSTER}:
         return Client(grpc=client.grpc, contract=client.contract)
     if type_ is Type.ENDPOINTS:
         return Client(contract=client.contract, families=client.families)
@@ -148,6 +148,12 @@ def _cluster_name(service: Service, port: int) -> str:
     return xds.service_cluster(service.key.namespace, service.key.name, port)
 
 
+def _differs(seen: Reads, service: Service, port: int, client: Client) -> bool:
+    """Tell whether a form says too little of a client: some namespace uses routes of its own there."""
+    traffic = seen.traffic(PortKey(service.key.namespace, service.key.name, port))
+    return not client.namespace and traffic is not None and bool(traffic.consumers)
+
+
 def _routes_of(seen: Reads, service: Service, port: int, namespace: str) -> tuple[str, PortRoutes | None]:
     """Name and find the routes a client namespace uses at a port."""
     key = service.key
@@ -175,6 +181,8 @@ def _listener(seen: Reads, name: str, client: Client) -> Any:
         declared = service.port(port) if service else None
         if service is None or declared is None:
             return None
+        if _differs(seen, service, port, client):
+            return PLACED
         routes_name, attached = _routes_of(seen, service, port, client.namespace)
         at = outbound.ServiceAddress(ip=ip, service=service, port=declared, routes=attached, routes_name=routes_name)
         return outbound.to_service(at, seen.mesh())
@@ -194,6 +202,8 @@ def _api_listener(seen: Reads, name: str, client: Client) -> Any:
     service = seen.service(Key(key.namespace, key.service)) if key else None
     if key is None or service is None or service.port(key.port) is None:
         return outbound.for_grpc(name, routeconfig.no_routes(name))
+    if _differs(seen, service, key.port, client):
+        return PLACED
     _, attached = _routes_of(seen, service, key.port, client.namespace)
     return outbound.for_grpc(name, routeconfig.routes(name, key.cluster, attached, client.contract))
 

@@ -104,7 +104,7 @@ class Source:
 
     def hold(self, view: View, key: Key, *, placed: bool = False) -> Cell:
         """Give the cell of a name in the form a view gets, by its place too where that matters; kept until the view releases it."""
-        client = build.placed(view.client) if placed else build.form(*key, view.client)
+        client = build.placed(key[0], view.client) if placed else build.form(*key, view.client)
         cell = self._cells.get((key, client))
         if cell is None:
             cell = self._cells[key, client] = Cell(key, client)

@@ -134,6 +134,7 @@ class Mesh(RuleBasedStateMachine):
             """Something changed and was not published."""
             self.fresh = MeshSnapshot()
             self.truths: dict[tuple[Type, str, Client], tuple[str, bytes] | None] = {}
+            self.placed: dict[tuple[Type, str, Client], bool] = {}
             self._publish()
             self.owned = owned.pop_all()
 
@@ -172,6 +173,7 @@ class Mesh(RuleBasedStateMachine):
         fresh = compile_mesh(ingest(self.store), roots=self.roots.encode())
         if fresh != self.fresh:
             self.truths.clear()
+            self.placed.clear()
         self.fresh = fresh
         for client in self.clients:
             if not client.busy:
@@ -358,14 +360,19 @@ class Mesh(RuleBasedStateMachine):
             away[number % len(away)].connect(self.source)
 
     def _truth(self, type_: Type, name: str, client: Client) -> tuple[str, bytes] | None:
-        key = type_, name, placed(client) if type_ is Type.ENDPOINTS else form(type_, name, client)
+        key = type_, name, self._form(type_, name, client)
         if key not in self.truths:
             found = build(self.fresh, type_, name, client)
             self.truths[key] = (found.version, found.body) if found else None
         return self.truths[key]
 
-    def _placed(self, type_: Type, name: str, client: Client) -> bool:
-        return type_ is Type.ENDPOINTS and in_form(self.fresh, type_, name, form(type_, name, client)) is PLACED
+    def _form(self, type_: Type, name: str, client: Client) -> Client:
+        """What of a client a resource of the fresh snapshot depends on."""
+        shared = form(type_, name, client)
+        key = type_, name, shared
+        if key not in self.placed:
+            self.placed[key] = name != WILDCARD and in_form(self.fresh, type_, name, shared) is PLACED
+        return placed(type_, client) if self.placed[key] else shared
 
     def _wanted(self, client: Subscriber) -> Iterator[tuple[Type, str]]:
         for type_, wanted in client.wanted.items():
@@ -409,7 +416,7 @@ class Mesh(RuleBasedStateMachine):
                     cells.add((type_, WILDCARD, form(type_, WILDCARD, client.client)))
             wanted = set(self._wanted(client))
             cells |= {(t, n, form(t, n, client.client)) for t, n in wanted}
-            cells |= {(t, n, placed(client.client)) for t, n in wanted if self._placed(t, n, client.client)}
+            cells |= {(t, n, self._form(t, n, client.client)) for t, n in wanted}
         found = {(*cell.key, cell.client) for cell in self.source._cells.values() if _awake(cell, self.clients)}
         assert found <= cells
         snapshot = self.source.snapshot

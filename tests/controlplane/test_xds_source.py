@@ -59,6 +59,33 @@ def test_resource_is_encoded_once_for_all_who_get_the_same_form() -> None:
     assert source.encoded == 1
 
 
+def test_listener_is_one_for_all_namespaces_but_where_one_has_routes_of_its_own() -> None:
+    """Those that use it hear when that begins and when it ends; nobody else is sent another one, and nothing is left of what was."""
+    source, objects = filled()
+    address = (Type.LISTENER, "outbound/10.96.0.1:80")
+    shop, other = Told(source, peer("web-1")), Told(source, peer("x-1", "other"))
+    first = shop.view.fetch(*address)
+    assert (other.view.fetch(*address) is first, source.encoded) == (True, 1)
+
+    mine = mo.route("mine", {"backendRefs": [mo.to("api", namespace="shop")]}, namespace="other")
+    objects.apply(mine)
+    publish(source, objects)
+    theirs = other.view.fetch(*address)
+    assert (shop.keys, other.keys) == ({address}, {address})
+    ours = shop.view.fetch(*address)
+    assert first is not None
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.in_delta, theirs.version != ours.version) == (first.in_delta, True)
+
+    objects.remove("HTTPRoute", "other", "mine")
+    other.keys.clear()
+    publish(source, objects)
+    assert other.keys == {address}
+    assert other.view.fetch(*address) is shop.view.fetch(*address)
+    assert source.sizes()["resources"] == 1
+
+
 def test_changed_resource_is_encoded_anew_and_others_are_kept() -> None:
     """Only what the snapshots differ in."""
     source, objects = filled()
