@@ -114,6 +114,8 @@ class Fleet:
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.min_reconnect_backoff_ms", 10_000),  # the least time a connection may take to be made
             ("grpc.max_reconnect_backoff_ms", 1000),
+            # By itself gRPC pings with each message it gets, to measure the window, and is answered; a sidecar asks now and then whether anybody is there.
+            ("grpc.http2.bdp_probe", 0),
         )
         gate = asyncio.Semaphore(AT_ONCE)
 
