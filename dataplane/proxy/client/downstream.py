@@ -360,7 +360,7 @@ class HttpDownstream(Terms):
                 call.look_idle(now)
             self.check_peer(now)
         elif self._shutting:
-            self.shut()
+            self.shut_late(now)
         elif 0 < chain.idle < now - self.used:
             self.runtime.metrics.events.of("connection_idle_closed").value += 1
             self.shut()

@@ -175,6 +175,24 @@ def answer_all(r: Rig) -> None:
             server.send(OK)
 
 
+def test_own_app_is_told_with_an_answer_before_its_idle_connection_ends(rig: MakeRig) -> None:
+    """It may ask in this very moment, so that a look at what is idle, just then, closes nothing it was not told of."""
+    r = rig(world(http()))
+    r.runtime.captures = True
+    r.runtime.dice = lambda: 0.005
+    client = r.client()
+    served(r, client)
+    install(r, world(tcp()))
+    r.run(0.1)
+    r.runtime._sweep()
+    r.turn()
+    client.send(GET)
+    assert r.servers[0].read().startswith(b"GET")
+    r.servers[0].send(OK)
+
+    assert b"connection: close" in client.read()
+
+
 def test_opaque_bytes_go_on_where_their_port_is_declared_http(rig: MakeRig) -> None:
     """Nobody can be told within them, and to end them loses what is under way."""
     r = rig(world(tcp()))
