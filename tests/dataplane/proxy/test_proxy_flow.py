@@ -100,8 +100,10 @@ class Flowing(RuleBasedStateMachine):
         self.rig: Rig | None = None
         self.wires: list[Wire] = []
 
-    def begin(self, size: int, protocol: AppProtocol = AppProtocol.AS_DOWNSTREAM, tcp: bool = False) -> Rig:
-        self.rig = rig = Rig(config(clusters=(cluster("10.1.0.1", protocol=protocol),)))
+    def begin(
+        self, size: int, speaks: AppProtocol = AppProtocol.AS_DOWNSTREAM, *, tcp: bool = False, **bounds: Any
+    ) -> Rig:
+        self.rig = rig = Rig(config(clusters=(cluster("10.1.0.1", protocol=speaks),)), **bounds)
         rig.dialer = rig.runtime.dialer = self.dialer = Narrow(rig, size, tcp)
         self.timers = rig.poller.timers.pending()
         return rig
@@ -308,7 +310,6 @@ TestRelay = RelayMachine.TestCase
 class HttpMachine(Flowing):
     """Bodies both ways at once, chunked and of known length, from either version to either."""
 
-    most = HIGH_MARK + 4 * 4 * READ + 4 * Limits().stream_window
     limits = Limits()
     """The client's."""
 
@@ -318,10 +319,13 @@ class HttpMachine(Flowing):
         self.client: Talker | None = None
         self.servers: list[Talker] = []
 
-    @initialize(size=BUFFERS, two=st.booleans(), far_two=st.booleans())
-    def start(self, size: int, two: bool, far_two: bool) -> None:
+    @initialize(size=BUFFERS, two=st.booleans(), far_two=st.booleans(), grows=st.booleans())
+    def start(self, size: int, two: bool, far_two: bool, grows: bool) -> None:
+        """With `grows` the window of a stream whose reader keeps up may become as wide as by default, and so much is held when it stops."""
         self.size, self.two, self.far_two = size, two, far_two
-        self.begin(size, AppProtocol.HTTP2 if far_two else AppProtocol.HTTP1)
+        limits = Limits() if grows else Limits(widest_window=Limits().stream_window)
+        self.most = HIGH_MARK + 4 * (4 * READ + limits.widest_window)
+        self.begin(size, AppProtocol.HTTP2 if far_two else AppProtocol.HTTP1, protocol=limits)
 
     @property
     def talkers(self) -> list[Talker]:
@@ -524,7 +528,7 @@ def test_machine_finds_an_upload_that_stops_where_a_read_ended_inside_a_chunk_li
 
 def script(machine: HttpMachine) -> None:
     """What the machine comes to by itself."""
-    machine.start(212_992, False, False)
+    machine.start(212_992, False, False, False)
     machine.call(-1, -1)
     machine.cut(0, 1, 1)
     try:
@@ -532,3 +536,19 @@ def script(machine: HttpMachine) -> None:
         machine.moving()
     finally:
         machine.teardown()
+
+
+def test_reader_that_kept_up_and_stops_leaves_no_more_than_its_window() -> None:
+    """Found by the machine: a window that has grown is held whole when its reader stops, so the bound on what is held is the widest window's."""
+    machine = HttpMachine()
+    machine.start(212_992, False, True, True)
+    machine.call(-1, -1)
+    machine.flood(0, False)
+    machine.settle()
+    for _ in range(20):
+        machine.flood(0, False)
+        machine.moving()
+        machine.little_is_held()
+    assert max(stream.waiting for stream in machine.streams) > Limits().stream_window
+    machine.settle()
+    machine.teardown()

@@ -64,7 +64,7 @@ def test_many_streams_of_a_client_with_wide_windows_arrive_whole(seed: int) -> N
     """To an HTTP/1 or HTTP/2 server, with short or long socket buffers, lengths known or not."""
     dice = random.Random(seed)
     machine = Wide()
-    machine.start(dice.choice([4_608, 212_992]), True, seed % 2 == 0)
+    machine.start(dice.choice([4_608, 212_992]), True, seed % 2 == 0, False)
     try:
         machine.open(dice.choice([-1, SIZE, 1]), dice.choice([-1, SIZE]))
         assert len(machine.known) == STREAMS
