@@ -11,6 +11,7 @@ cdef int _EXACT
 cdef int _SEPARATED
 cdef int _PREFIX
 cdef int _REGEX
+cdef Py_ssize_t _FEW
 
 cdef class TargetRow:
     cdef public str cluster
@@ -23,6 +24,7 @@ cdef class TargetRow:
 cdef class RouteRow:
     cdef public object noun
     cdef public str name
+    cdef public long order
     cdef public list targets
     cdef public TargetRow only
     cdef public long total
@@ -64,10 +66,25 @@ cdef class RouteRow:
     cpdef TargetRow choose(self, double dice)
     cpdef bytes rewrite(self, bytes path)
 
+cdef class RowIndex:
+    cdef dict _exact
+    cdef dict _segments
+    cdef dict _prefixes
+    cdef list _others
+    cdef list _segment_lengths
+    cdef list _lengths
+
+    @cython.locals(best=RouteRow, size=Py_ssize_t, length=Py_ssize_t)
+    cdef RouteRow match(self, bytes path, RequestHead head)
+
+@cython.locals(row=RouteRow)
+cdef RouteRow _before(RouteRow best, list rows, bytes path, RequestHead head)
+
 cdef class HostTable:
     cdef public tuple domains
     cdef public list rows
     cdef RouteRow _first
+    cdef RowIndex _index
 
     @cython.locals(row=RouteRow, path=bytes)
     cpdef RouteRow match(self, RequestHead head)

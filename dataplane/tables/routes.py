@@ -31,6 +31,8 @@ _EXACT = 1
 _SEPARATED = 2
 _PREFIX = 3
 _REGEX = 4
+_FEW = 8
+"""Rows that are asked one by one as fast as they are found by their paths."""
 
 
 class TargetRow:
@@ -73,6 +75,7 @@ class RouteRow:
         "not_found_status",
         "noun",
         "only",
+        "order",
         "redirect",
         "request_edits",
         "response_edits",
@@ -88,8 +91,12 @@ class RouteRow:
         "upgrades",
     )
 
-    def __init__(self, route: Route, request: HeaderChange | None, response: HeaderChange | None) -> None:
+    def __init__(
+        self, route: Route, request: HeaderChange | None, response: HeaderChange | None, order: int = 0
+    ) -> None:
         self.noun = route
+        self.order = order
+        """Its place among the rows of its host."""
         self.name = route.name
         self.request_edits = compile_edits(route.request_headers, request)
         self.response_edits = compile_edits(route.response_headers, response)
@@ -145,6 +152,11 @@ class RouteRow:
         """Those of them that see the answer."""
         self.gathering: Any = None
         """Those that see a body before a server does."""
+
+    @property
+    def path(self) -> tuple[int, bytes]:
+        """How the path is asked for, and what is compared with it."""
+        return self._path_op, self._path
 
     @property
     def matches_all(self) -> bool:
@@ -239,21 +251,73 @@ def _pseudo(head: RequestHead, name: bytes) -> bytes | None:
     return head.scheme if name == b":scheme" else None
 
 
+class RowIndex:
+    """Many rows by their paths: of those that ask for another path none is looked at."""
+
+    __slots__ = ("_exact", "_lengths", "_others", "_prefixes", "_segment_lengths", "_segments")
+
+    def __init__(self, rows: list[RouteRow]) -> None:
+        self._exact: dict[bytes, list[RouteRow]] = {}
+        self._segments: dict[bytes, list[RouteRow]] = {}
+        self._prefixes: dict[bytes, list[RouteRow]] = {}
+        self._others: list[RouteRow] = []
+        """Those that ask for no path, or by a pattern."""
+        by_path = {_EXACT: self._exact, _SEPARATED: self._segments, _PREFIX: self._prefixes}
+        for row in rows:
+            op, path = row.path
+            (by_path[op].setdefault(path, []) if op in by_path else self._others).append(row)
+        self._segment_lengths = sorted({len(path) for path in self._segments})
+        self._lengths = sorted({len(path) for path in self._prefixes})
+
+    def match(self, path: bytes, head: RequestHead) -> RouteRow | None:
+        """Return the first row that matches; `path` is the normalised one."""
+        size = len(path)
+        best = _before(None, self._exact.get(path), path, head)
+        for length in self._segment_lengths:
+            if length > size:
+                break
+            if length == size or path[length] == 47:
+                best = _before(best, self._segments.get(path[:length]), path, head)
+        for length in self._lengths:
+            if length > size:
+                break
+            best = _before(best, self._prefixes.get(path[:length]), path, head)
+        return _before(best, self._others, path, head)
+
+
+def _before(best: RouteRow | None, rows: list[RouteRow] | None, path: bytes, head: RequestHead) -> RouteRow | None:
+    """Return the first of the rows, which are in order, that matches and comes before `best`; else `best`."""
+    if rows is None:
+        return best
+    for row in rows:
+        if best is not None and row.order > best.order:
+            return best
+        if row.matches(path, head):
+            return row
+    return best
+
+
 class HostTable:
     """The rows of a virtual host."""
 
-    __slots__ = ("_first", "domains", "rows")
+    __slots__ = ("_first", "_index", "domains", "rows")
 
     def __init__(self, host: VirtualHost, table: RouteTable) -> None:
         self.domains = host.domains
-        self.rows = [RouteRow(route, table.request_headers, table.response_headers) for route in host.routes]
+        self.rows = [
+            RouteRow(route, table.request_headers, table.response_headers, order)
+            for order, route in enumerate(host.routes)
+        ]
         self._first = self.rows[0] if self.rows and self.rows[0].matches_all else None
+        self._index = RowIndex(self.rows) if len(self.rows) > _FEW else None
 
     def match(self, head: RequestHead) -> RouteRow | None:
         """Return the first row that matches."""
         if self._first is not None:
             return self._first
         path = normal_path(head.path)
+        if self._index is not None:
+            return self._index.match(path, head)
         for row in self.rows:
             if row.matches(path, head):
                 return row

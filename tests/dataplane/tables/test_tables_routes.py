@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dataplane.config import Forward, Route, RouteMatch, RouteTable, StringMatch, Target, VirtualHost
 from dataplane.protocol.events import RequestHead
@@ -60,6 +64,28 @@ def test_first_row_that_matches_wins() -> None:
     index = table(route("one", separated_prefix="/a/b"), route("two", separated_prefix="/a"), route("all", prefix="/"))
 
     assert [taken(index, head(path)) for path in ("/a/b/c", "/a/c", "/c")] == ["one", "two", "all"]
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
+METHODS = st.sampled_from(["GET", "POST"])
+MATCHES = st.one_of(
+    st.builds(lambda path: {"path": path}, PATHS),
+    st.builds(lambda path: {"separated_prefix": path}, PATHS),
+    st.builds(lambda path, method: {"prefix": path, "method": StringMatch(exact=method)}, PATHS, METHODS),
+    st.builds(lambda path: {"regex": f"{path}/.*"}, PATHS),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(MATCHES, min_size=9, max_size=14), st.lists(st.tuples(PATHS, METHODS), min_size=4, max_size=8))
+def test_many_rows_are_found_as_if_each_was_asked(rows: list[dict[str, Any]], requests: list[tuple[str, str]]) -> None:
+    """Found by its path, a row is the first of all that match."""
+    index = table(*(route(str(number), **match) for number, match in enumerate(rows)))
+    alone = [table(route(str(number), **match)) for number, match in enumerate(rows)]
+    for path, method in requests:
+        first = next(filter(None, (taken(one, head(path, method)) for one in alone)), "")
+
+        assert taken(index, head(path, method)) == first
 
 
 def test_method_headers_and_query_all_have_to_hold() -> None:
