@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import socket
-import sys
+from dataplane.later import UNTOUCHED, postpone
 
-from dataplane import app, settings, worker
-from dataplane.net.loop import TrafficLoop
+postpone(*UNTOUCHED)
+
+import asyncio  # noqa: E402 - it and the rest import what was postponed
+import logging  # noqa: E402
+import socket  # noqa: E402
+import sys  # noqa: E402
+
+from dataplane import app, settings, worker  # noqa: E402
+from dataplane.net.loop import TrafficLoop  # noqa: E402
 
 log = logging.getLogger("tulle.proxy")
 

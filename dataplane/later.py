@@ -1,0 +1,37 @@
+"""Modules of the standard library that others import at their top, though what they want them for never happens in a sidecar at rest.
+
+In: names. Out: modules that are loaded when the first of their attributes is asked for, so it has to be done before anybody imports them.
+(`importlib.util.LazyLoader` does not do: a second `import` loads what it postponed.) Refuses nothing; a module that is there stays as it is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+UNTOUCHED = ("ast", "locale", "textwrap", "tokenize")
+"""`inspect`, which asyncio and dataclasses bring along, parses source by the first and the last; the others are for calendars and for errors."""
+
+
+class _Later(ModuleType):
+    """A module that is not loaded yet."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__path__":  # the import system's question whether this is a package
+            raise AttributeError(name)
+        spec = self.__spec__
+        self.__class__ = ModuleType  # type: ignore[assignment] # from here on it is one as any other, also to itself
+        spec.loader.exec_module(self)  # type: ignore[union-attr]
+        return getattr(self, name)
+
+
+def postpone(*names: str) -> None:
+    """Have modules loaded at their first use."""
+    for name in names:
+        spec = None if name in sys.modules else importlib.util.find_spec(name)
+        if spec is not None:
+            made = importlib.util.module_from_spec(spec)
+            made.__class__ = _Later
+            sys.modules[name] = made
