@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 
+from controlplane.feed import events
+from controlplane.feed.events import Added, Deleted, Event, Failed, Modified
 from controlplane.feed.health import Health
 from controlplane.feed.kinds import Kind
 from controlplane.feed.objects import ref_of
@@ -57,21 +59,6 @@ class _ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str = ""
 
 
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _Marked(msgspec.Struct):
-    metadata: Meta
-
-
-class _Failure(msgspec.Struct):
-    code: int = 500
-    reason: str = ""
-    message: str = ""
-
-
 class _GoneError(Exception):
     """The version to resume from, or the list that was being read, is no longer kept by the server."""
 
@@ -96,7 +83,7 @@ class Reflector:
         self._path = path_of(kind.first, kind.plural, namespace)
         self._params: Mapping[str, str] = {"fieldSelector": f"metadata.name={name}"} if name else {}
         self._page = msgspec.defstruct("Page", [("items", list[kind.shape]), ("metadata", _ListMeta)])  # type: ignore[name-defined]
-        self._decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(kind.shape).decode
+        self._read = events.reader(kind.shape)
         self._version = ""
         self._refused = 0
         self.health = health or Health()
@@ -161,7 +148,7 @@ class Reflector:
         try:
             async for line in self._cluster.watch(self._path, params, SILENCE_SECONDS):
                 if line:
-                    self._take(msgspec.json.decode(line, type=_Event))
+                    self._take(self._read(line))
                     self._refused = 0
                 self.health.heard(self._version)
         except (ApiError, msgspec.MsgspecError) as error:
@@ -172,20 +159,17 @@ class Reflector:
                 self._version = ""
             raise
 
-    def _take(self, event: _Event) -> None:
-        if event.type == "BOOKMARK":
-            self._version = msgspec.json.decode(event.object, type=_Marked).metadata.resource_version or self._version
-            return
-        if event.type == "ERROR":
-            failure = msgspec.json.decode(event.object, type=_Failure)
+    def _take(self, event: Event[Any]) -> None:
+        if isinstance(event, Failed):
+            failure = event.object
             raise ApiError(failure.code, failure.reason, failure.message)
-        obj = self._decode(event.object)
-        metadata: Meta = obj.metadata
+        metadata: Meta = event.object.metadata
         self._version = metadata.resource_version or self._version
-        if event.type == "DELETED":
-            self._sink.remove(self._kind.name, metadata.namespace or "", metadata.name)
-        else:
-            self._sink.apply(self._kind.name, self._kind.kept(obj))
+        match event:
+            case Added() | Modified():
+                self._sink.apply(self._kind.name, self._kind.kept(event.object))
+            case Deleted():
+                self._sink.remove(self._kind.name, metadata.namespace or "", metadata.name)
 
     def _failed(self, error: Exception) -> None:
         text = str(error) if isinstance(error, ApiError) else f"{type(error).__name__}: {error}"

@@ -186,9 +186,10 @@ async def test_expired_version_is_listed_anew() -> None:
     [
         b'{"type":"MODIFIED","object":{"metadata":{"name":7,"resourceVersion":"9"}}}',
         b'{"type":"BOOKMARK","object":[]}',
+        b'{"type":"RENAMED","object":{"metadata":{"name":"x","resourceVersion":"9"}}}',
         b"<html>",
     ],
-    ids=["object", "bookmark", "no JSON"],
+    ids=["object", "bookmark", "unknown", "no JSON"],
 )
 async def test_event_that_cannot_be_read_is_gone_around_by_a_list(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the first thing after the version to resume from, and would be for ever: nothing behind it would be heard of."""
