@@ -9,9 +9,7 @@ is logged with its trace, the last good snapshot goes on being served, and the n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,8 +76,7 @@ class Publisher:
 
     def touch(self) -> None:
         """Something besides the store changed: the roots."""
-        self._debounce.note(asyncio.get_running_loop().time())
-        self._wake.set()
+        self._note(urgent=False)
 
     async def run(self) -> None:
         """Publish now, and after each burst of changes, until cancelled."""
@@ -90,18 +87,27 @@ class Publisher:
             await self._attempt(clock)
 
     async def _until_due(self, clock: Callable[[], float]) -> None:
+        """Wait for the next act; what is put off meanwhile is found out when the time has come, so a burst sets one timer."""
         while (due := self._debounce.due) is None or due > clock():
             self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._wake.wait()
+            timer = None if due is None else asyncio.get_running_loop().call_at(due, self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    def _note(self, *, urgent: bool) -> None:
+        waited = self._debounce.due
+        self._debounce.note(asyncio.get_running_loop().time(), urgent=urgent)
+        if waited is None or (self._debounce.due or 0.0) < waited:
+            self._wake.set()
 
     def _noted(self, ref: Ref) -> None:
         if ref.kind not in _READ:
             return
         self._changed.add(ref)
-        self._debounce.note(asyncio.get_running_loop().time(), urgent=ref.kind in URGENT)
-        self._wake.set()
+        self._note(urgent=ref.kind in URGENT)
 
     async def _attempt(self, clock: Callable[[], float]) -> None:
         """Publish, a slice at a time; the supervisor of the pure passes."""
@@ -111,10 +117,7 @@ class Publisher:
         large = len(taken) >= MANY
         work = 0.0
         try:
-            made, work = await in_slices(self._making(taken), Collector.keep if large else None)
-            busy = time.thread_time()
-            self._swap(*made, seen)
-            work += time.thread_time() - busy
+            _, work = await in_slices(self._pass(taken, seen), Collector.keep if large else None)
         except Exception:
             self._changed |= taken
             self.figures.failures += 1
@@ -138,17 +141,17 @@ class Publisher:
     def publish(self) -> None:
         """Publish now, in one piece; for who cannot wait and has no loop to hold up."""
         taken, self._changed = self._changed, set()
-        self._swap(*finished(self._making(taken)), 0.0)
+        finished(self._pass(taken, 0.0))
 
-    def _making(self, taken: Iterable[Ref]) -> Steps[tuple[Model, MeshSnapshot]]:
-        """Make the next snapshot; nobody sees it yet."""
+    def _pass(self, taken: Iterable[Ref], seen: float) -> Steps[None]:
+        """Make the next snapshot, and serve it at the end; nobody sees it before."""
         if self._doubted:
             self._doubted, self._model = False, None
         before, roots = self._source.snapshot if self._model else None, self._roots().encode()
         changes = self._changes(taken)
         model = yield from ingesting(self._store, self._model, trust_domain=self._trust_domain, changes=changes)
         snapshot = yield from compiling(model, before, roots=roots)
-        return model, snapshot
+        self._swap(model, snapshot, seen)
 
     def _swap(self, model: Model, snapshot: MeshSnapshot, seen: float) -> None:
         """Serve a snapshot, of whose changes the first was seen then."""
