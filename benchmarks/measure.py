@@ -6,6 +6,7 @@ what operators see, so VmRSS), seconds. Refuses nothing; a process that is gone 
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def rss_bytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise FileNotFoundError(f"/proc/{pid}/status has no VmRSS")
+
+
+def wakes(pid: int) -> int:
+    """How often the threads of a process gave up the processor by themselves, to be woken later."""
+    found = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            text = (thread / "status").read_text()
+            found += int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    return found
 
 
 def percentile(values: list[float], share: float) -> float:

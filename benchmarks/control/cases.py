@@ -29,7 +29,9 @@ PACE = 0.05
 STORM_PACE = 1 / 60
 TOLD_SECONDS = 30.0
 BURST = 200
-"""Changes of the hour that come at once."""
+"""Changes that come at once: of the hour, and where they are taken in as fast as they can be."""
+HOT = 20
+"""So many times more changes are made at once than one by one."""
 HURRIED_SECONDS = 240.0
 """What an hour is to the collector then; about as long as its changes take."""
 AT_REST = 0.02
@@ -64,6 +66,8 @@ class Bench:
         self._plan = plan
         self._rest = 0.0
         """CPU seconds a second when nothing happens."""
+        self._rest_wakes = 0.0
+        """Wake-ups a second then."""
         self.figures: dict[str, float] = {}
 
     async def run(self) -> dict[str, float]:
@@ -103,6 +107,7 @@ class Bench:
         figures["start_to_ready_s"] = await self._plane.start()
         figures["first_snapshot_s"] = await self._plane.metric("tulle_snapshot_seconds_total")
         self._rest = figures["rest_share"] = await self._quiet(self._plane)
+        self._rest_wakes = figures["rest_wakes_s"] = await self._wakes()
         figures["rss_first_mb"] = self._plane.megabytes()
 
     async def _quiet(self, replica: Plane) -> float:
@@ -115,6 +120,12 @@ class Bench:
             shares.append((replica.cpu() - before) / (time.monotonic() - began))
         return min(shares)
 
+    async def _wakes(self) -> float:
+        """How often any of its threads is woken in a second, when nothing happens."""
+        before, began = self._plane.wakes(), time.monotonic()
+        await asyncio.sleep(self._plan.rest_seconds)
+        return (self._plane.wakes() - before) / (time.monotonic() - began)
+
     async def _cost(self, acts: Iterable[Callable[[], float]], pace: float = PACE) -> float:
         """CPU milliseconds a change, without what rest costs."""
         await asyncio.sleep(0.5)
@@ -125,15 +136,38 @@ class Bench:
         await asyncio.sleep(0.7)
         return 1000 * (self._plane.cpu() - before - self._rest * (time.monotonic() - began)) / count
 
+    async def _hot(self, act: Callable[[int], float]) -> float:
+        """CPU milliseconds a change where many come at once: what the work takes when nothing has to be woken, or to come back into the processor's caches, for each of them."""
+        await asyncio.sleep(0.5)
+        before, began, count = self._plane.cpu(), time.monotonic(), HOT * self._plan.changes
+        for n in range(count):
+            act(n)
+            while self._world.waiting > BURST:  # noqa: ASYNC110 - what is waited for is read elsewhere
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.7)
+        return 1000 * (self._plane.cpu() - before - self._rest * (time.monotonic() - began)) / count
+
+    async def _woken(self, acts: Iterable[Callable[[], float]]) -> float:
+        """Wake-ups of all its threads a change, without those at rest."""
+        await asyncio.sleep(0.5)
+        before, began, count = self._plane.wakes(), time.monotonic(), 0
+        for count, act in enumerate(acts, 1):  # noqa: B007 - counted
+            act()
+            await asyncio.sleep(PACE)
+        return (self._plane.wakes() - before - self._rest_wakes * (time.monotonic() - began)) / count
+
     async def _changes(self) -> None:
         world, figures, count = self._world, self.figures, self._plan.changes
         most = world.size.services
         few = max(count // 3, 10)
         figures["flip_ms"] = await self._cost(lambda n=n: world.flip(n % (most // 2)) for n in range(count))
+        figures["flip_hot_ms"] = await self._hot(lambda n: world.flip(n % (most // 2)))
+        figures["flip_wakes"] = await self._woken(lambda n=n: world.flip(n % (most // 2)) for n in range(count))
         figures["flip_bare_ms"] = await self._cost(lambda n=n: world.flip(n % (most // 2), 1) for n in range(count))
         figures["flip_of_1000_ms"] = await self._cost(lambda n=n: world.flip(most - 1, n % 10) for n in range(few))
         figures["unread_ms"] = await self._cost(lambda n=n: world.unread(n % most, 1) for n in range(count))
         figures["unread_mesh_ms"] = await self._cost(lambda n=n: world.unread(n % most, 0) for n in range(count))
+        figures["unread_hot_ms"] = await self._hot(lambda n: world.unread(n % most, 0))
         figures["unrelated_ms"] = await self._cost(lambda n=n: world.beat(n % synthetic.NODES) for n in range(count))
         figures["new_pod_ms"] = await self._cost(lambda n=n: world.new_pod(n % (most // 2)) for n in range(few))
         figures["new_service_ms"] = await self._cost(lambda n=n: world.new_service(most + n) for n in range(few))

@@ -100,6 +100,10 @@ class Plane:
         """CPU seconds used so far."""
         return time.clock_gettime(~self.pid << 3 | _CPUCLOCK_SCHED)
 
+    def wakes(self) -> int:
+        """How often its threads were woken so far, those that ended not counted."""
+        return measure.wakes(self.pid)
+
     def megabytes(self) -> float:
         """Resident memory now."""
         return measure.rss_bytes(self.pid) / 1e6

@@ -40,11 +40,14 @@ class Figure:
 
 FIGURES: Final = {
     "flip_ms": Figure(title="an endpoint flips: a pod and a slice event", unit="ms CPU", goal=0.8, large_goal=1.0),
+    "flip_hot_ms": Figure(title="... where many come at once", unit="ms CPU"),
+    "flip_wakes": Figure(title="... wake-ups of all its threads, one by one", unit=""),
     "flip_bare_ms": Figure(title="... of a pod outside the mesh", unit="ms CPU", goal=0.8, large_goal=1.0),
     "flip_of_1000_ms": Figure(title="... of a Service of 1,000 endpoints", unit="ms CPU"),
     "told_each_ms": Figure(title="... and for each subscribed sidecar told", unit="ms CPU", goal=0.15),
     "unread_ms": Figure(title="a pod's status of which nothing is read", unit="ms CPU", goal=0.1),
     "unread_mesh_ms": Figure(title="... of a mesh pod", unit="ms CPU", goal=0.1),
+    "unread_hot_ms": Figure(title="... where many come at once", unit="ms CPU"),
     "unrelated_ms": Figure(title="a node's heartbeat", unit="ms CPU", goal=0.1),
     "route_edit_ms": Figure(title="a route is edited, its status written", unit="ms CPU", goal=5),
     "new_service_ms": Figure(title="a new Service with a slice", unit="ms CPU", goal=5),
@@ -75,6 +78,7 @@ FIGURES: Final = {
     "hour_changes": Figure(title="an hour of sixty changes a second at speed (`--hour`): changes", unit=""),
     "hour_gc_longest_ms": Figure(title="... longest pause of the collector", unit="ms"),
     "hour_rss_mb": Figure(title="... resident memory then", unit="MB"),
+    "rest_wakes_s": Figure(title="wake-ups a second at rest, without streams", unit="1/s"),
     "rest_share": Figure(title="share of a core at rest, with the streams there are", unit=""),
 }
 
