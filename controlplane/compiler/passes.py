@@ -8,7 +8,7 @@ and a fault in one key leaves its last form and is told of in `faults`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from controlplane.compiler.attach import PRODUCER, Verdict, attach
@@ -77,7 +77,6 @@ def compiling(model: Model, previous: MeshSnapshot | None = None, *, roots: byte
     pods = yield from passes.pods(policies, services)
     attached, traffic, statuses = yield from passes.routes()
     standings, told = yield from passes.standings()
-    works = passes.works
     service_claims, pod_claims = passes.claims(services, pods)
     return MeshSnapshot(
         trust_domain=model.trust_domain,
@@ -93,8 +92,7 @@ def compiling(model: Model, previous: MeshSnapshot | None = None, *, roots: byte
         policy_statuses=told,
         user_problems=model.problems,
         model=model,
-        works=replace(
-            works,
+        works=_Works(
             scopes=passes.scopes,
             indexes=passes.indexes,
             policies=policies,
@@ -122,7 +120,7 @@ class _Passes:
         self.scopes = self.works.scopes if same else scopes_of(model.authentications)
         self._pods = _changed(self._old.pods, model.pods)
         self._services = _changed(self._old.services, model.services)
-        self._slices = list(model.slices.differing(self._old.slices))
+        self._slices = model.slices.differing(self._old.slices)
         self._retargeted = self._behind_targets()
         self._reach = Reach(model=model, scopes=self.scopes, indexes=self.indexes)
         self._remoded = model.mesh.mode is not self._old.mesh.mode
@@ -247,7 +245,7 @@ class _Passes:
     def claims(self, services: Table[Key, ServiceEntry], pods: Table[Key, PodEntry]) -> tuple[Claims, Claims]:
         """Find out whose each address is, of Services and of pods."""
         works, before = self.works, self._before
-        differing = list(services.differing(before.services))
+        differing = services.differing(before.services)
         # A ClusterIP is nobody else's; further addresses anybody may claim.
         own = (
             Claim(key, was.service.ips if was else (), now.service.ips if now else (), "1", "1")

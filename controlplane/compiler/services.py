@@ -73,7 +73,7 @@ def compile_service(
     """Decide who serves a Service, port by port; endpoints that are what they were stay the same objects."""
     listed = sorted(slices, key=lambda one: one.key)
     ports: dict[int, PortEndpoints] = {}
-    backing: dict[Key, set[tuple[int, Protocol]]] = {}
+    backing: dict[Key, tuple[tuple[int, Protocol], ...]] = {}
     for port in service.ports:
         found = [pair for one in listed for pair in _at_port(one, port) if _known(pair[0].pod, model, policies)]
         ready = [pair for pair in found if pair[0].ready]
@@ -87,9 +87,15 @@ def compile_service(
         )
         for end, number in found:
             if end.pod:
-                backing.setdefault(end.pod, set()).add((number, port.protocol))
-    ordered = {key: tuple(sorted(at, key=lambda one: (one[0], one[1].value))) for key, at in backing.items()}
-    return ServiceEntry(service=service, ports=ports, backing=ordered)
+                backing[end.pod] = _with(backing.get(end.pod, ()), (number, port.protocol))
+    return ServiceEntry(service=service, ports=ports, backing=backing)
+
+
+def _with(served: tuple[tuple[int, Protocol], ...], one: tuple[int, Protocol]) -> tuple[tuple[int, Protocol], ...]:
+    """Add a port to those a pod serves, in their order."""
+    if one in served:
+        return served
+    return tuple(sorted((*served, one), key=lambda at: (at[0], at[1].value))) if served else (one,)
 
 
 def _made(
@@ -113,7 +119,10 @@ def _made(
 
 def _known(pod: Key | None, model: Model, policies: Policies) -> bool:
     """An endpoint whose pod is not seen or decided yet waits for it: called in plaintext it would be called without its identity."""
-    return pod is None or (pod in model.pods and (pod in policies or not model.pods[pod].mesh))
+    if pod is None:
+        return True
+    seen = model.pods.get(pod)
+    return seen is not None and (not seen.mesh or pod in policies)
 
 
 def _at_port(one: EndpointSlice, port: ServicePort) -> list[tuple[SliceEndpoint, int]]:

@@ -54,6 +54,8 @@ class _Read(Generic[Noun]):
     """Those with a problem or a fault."""
 
 
+_NO_MESH = MeshSettings()
+
 Raw = Mapping[str, Any]
 Changes = Mapping[str, Mapping[Key, Raw | None]]
 """By kind and key the objects that changed, as they are now: None for what is gone."""
@@ -81,27 +83,31 @@ def ingesting(
     changes: Changes | None = None,
 ) -> Steps[Model]:
     """Do the same step by step."""
-    memo = previous.memo if previous else {}
-    read: dict[str, _Read[Any]] = {}
-    for kind in KINDS:
-        old = cast("_Read[Any]", memo.get(kind) or _Read())
+    last = previous or Model()
+    before = {kind: cast("_Read[Any]", last.memo.get(kind) or _Read()) for kind in KINDS}
+    read = dict(before)
+    for kind, old in before.items():
         found = _changes_of(objects.of(kind), old) if changes is None or previous is None else changes.get(kind, {})
-        again = {key: cast("Raw", one.raw) for key, one in old.troubles.items() if one.fault}
-        read[kind] = yield from _read(kind, {**again, **found}, old)
-    troubles = [(kind, key, one) for kind, of in read.items() for key, one in of.troubles.items()]
-    problems = tuple(sorted(one.problem for _, _, one in troubles if one.problem))
-    faults = {f"{kind} {key}": one.fault for kind, key, one in troubles if one.fault}
-    mesh = read["Mesh"].nouns.get(Key("", MESH_NAME), MeshSettings())
+        again = {key: cast("Raw", one.raw) for key, one in old.troubles.items() if one.fault} if last.faults else {}
+        if found or again:
+            read[kind] = yield from _read(kind, {**again, **found}, old)
+    problems, faults = last.problems, last.faults
+    if any(of.troubles is not before[kind].troubles for kind, of in read.items()):
+        troubles = [(kind, key, one) for kind, of in read.items() for key, one in of.troubles.items()]
+        told = tuple(sorted(one.problem for _, _, one in troubles if one.problem))
+        problems = problems if problems == told else told
+        faults = {f"{kind} {key}": one.fault for kind, key, one in troubles if one.fault}
+    mesh = read["Mesh"].nouns.get(Key("", MESH_NAME), _NO_MESH)
     return Model(
         trust_domain=trust_domain,
-        mesh=previous.mesh if previous and previous.mesh == mesh else mesh,
+        mesh=last.mesh if last.mesh == mesh else mesh,
         nodes=read["Node"].nouns,
         pods=read["Pod"].nouns,
         services=read["Service"].nouns,
         slices=read["EndpointSlice"].nouns,
-        routes=_routes(read, previous),
+        routes=_routes(read, before, last.routes),
         authentications=read["PeerAuthentication"].nouns,
-        problems=previous.problems if previous and previous.problems == problems else problems,
+        problems=problems,
         faults=faults,
         memo=read,
     )
@@ -128,14 +134,15 @@ def raw_of(model: Model, kind: str) -> Mapping[Key, Raw]:
     return _Raws(cast("_Read[Any]", model.memo.get(kind) or _Read()))
 
 
-def _routes(read: Mapping[str, _Read[Any]], previous: Model | None) -> Table[RouteKey, Route]:
+def _routes(
+    read: Mapping[str, _Read[Any]], before: Mapping[str, _Read[Any]], routes: Table[RouteKey, Route]
+) -> Table[RouteKey, Route]:
     """Put the kinds of routes into one table."""
     news: dict[RouteKey, Route | None] = {}
     for kind in ROUTE_KINDS:
-        old = cast("_Read[Route]", (previous.memo.get(kind) if previous else None) or _Read())
-        for key, _, route in read[kind].nouns.differing(old.nouns):
+        for key, _, route in read[kind].nouns.differing(before[kind].nouns):
             news[RouteKey(kind, key.namespace, key.name)] = route
-    return (previous.routes if previous else Table()).after(news)
+    return routes.after(news)
 
 
 _CLUSTER: Mapping[str, Callable[[Any], Any]] = {
@@ -169,8 +176,6 @@ def _changes_of(objects: Iterable[Raw], old: _Read[Any]) -> dict[Key, Raw | None
 
 def _read(kind: str, changes: Mapping[Key, Raw | None], old: _Read[Any]) -> Steps[_Read[Any]]:
     """Read what changed."""
-    if not changes:
-        return old
     seen: dict[Key, _Seen[Any] | None] = {}
     for number, (key, raw) in enumerate(changes.items()):
         seen[key] = None if raw is None else _seen(kind, key, raw, old.seen.get(key))

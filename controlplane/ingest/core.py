@@ -137,7 +137,7 @@ def read_slice(
     if not service or (raw.address_type or "IPv4") not in {"IPv4", "IPv6"}:
         return None
     known = _known(before, last, key)
-    endpoints = (known.get(one) or _endpoint(one, key.namespace) for one in raw.endpoints or ())
+    endpoints = (known.get(id(one)) or _endpoint(one, key.namespace) for one in raw.endpoints or ())
     return EndpointSlice(
         key=key,
         service=Key(key.namespace, service),
@@ -150,14 +150,12 @@ def read_slice(
     )
 
 
-def _known(
-    before: shapes.EndpointSlice | None, last: EndpointSlice | None, key: Key
-) -> Mapping[shapes.Endpoint, SliceEndpoint]:
-    """Endpoints that were read before, by what they were read from."""
+def _known(before: shapes.EndpointSlice | None, last: EndpointSlice | None, key: Key) -> Mapping[int, SliceEndpoint]:
+    """Endpoints that were read before, by the identity of what they were read from: equal ones are the same record."""
     listed = (before.endpoints if before else None) or ()
     if last is None or last.key != key or len(listed) != len(last.endpoints):
         return {}
-    return dict(zip(listed, last.endpoints, strict=True))
+    return dict(zip(map(id, listed), last.endpoints, strict=True))
 
 
 def _endpoint(raw: shapes.Endpoint, namespace: str) -> SliceEndpoint | None:

@@ -7,7 +7,7 @@ when the small one has grown, both become one dict, which costs a copy once in a
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from math import isqrt
 from typing import Any, TypeVar, cast, overload
 
@@ -59,17 +59,14 @@ class Table(Mapping[K, V]):
             made._over = {**self._over, **_marked(news)}
         return made
 
-    def differing(self, old: Mapping[K, V]) -> Iterator[tuple[K, V | None, V | None]]:
+    def differing(self, old: Mapping[K, V]) -> list[tuple[K, V | None, V | None]]:
         """Tell where this differs from an older one, and what each has there; at the cost of what differs where it was made of that one."""
         if old is self:
-            return
-        keys: Iterable[K] = self._touched
-        if not isinstance(old, Table) or self._parent is not old._mark:  # noqa: SLF001 - of this class
-            keys = {*old, *self}
-        for key in keys:
-            before, after = old.get(key), self.get(key)
-            if after is not before and after != before:
-                yield key, before, after
+            return []
+        if isinstance(old, Table) and self._parent is old._mark:  # noqa: SLF001 - of this class
+            return [(key, old.get(key), self.get(key)) for key in self._touched]
+        both = ((key, old.get(key), self.get(key)) for key in {*old, *self})
+        return [(key, before, after) for key, before, after in both if after is not before and after != before]
 
     @overload
     def get(self, key: K, /) -> V | None: ...
@@ -136,6 +133,6 @@ def _laid(base: dict[K, V], over: Mapping[K, V]) -> dict[K, V]:
     return base
 
 
-def differing(old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[tuple[K, V | None, V | None]]:
+def differing(old: Mapping[K, V], new: Mapping[K, V]) -> list[tuple[K, V | None, V | None]]:
     """Tell where two mappings differ, and what each has there."""
     return (new if isinstance(new, Table) else Table(dict(new))).differing(old)
