@@ -14,8 +14,9 @@ $(STAMP): requirements.lock requirements-envoy.lock tools/setup.sh
 	@tools/setup.sh
 	@touch $@
 
-compile: $(STAMP)  ## build the compiled modules in place
+compile: $(STAMP)  ## build the compiled modules in place, and the bytecode, which a pod's user could not write
 	@$(PY) setup.py -q build_ext --inplace -j $$(nproc)
+	@$(PY) -m compileall -q meshapi controlplane dataplane devcluster tulle
 
 pure: $(STAMP)     ## run the data plane's tests without the compiled modules
 	@find dataplane -name '*.so' -delete
@@ -25,8 +26,8 @@ pure: $(STAMP)     ## run the data plane's tests without the compiled modules
 demo: setup      ## a cluster, the mesh and a shop on this machine; ARGS="--once --json demo.json" runs it once
 	@$(PY) -m tulle demo $(ARGS)
 
-test: setup      ## all tests; T=<path or pytest expression> runs a part
-	@$(PY) -m pytest $(if $(T),$(if $(wildcard $(firstword $(subst ::, ,$(T)))),$(T),-k "$(T)")) $(ARGS)
+test: setup      ## all tests, LANES=2 in two processes; T=<path or pytest expression> runs a part
+	@$(PY) -m pytest $(if $(T),$(if $(wildcard $(firstword $(subst ::, ,$(T)))),$(T),-k "$(T)")) $(if $(LANES),-n $(LANES)) $(ARGS)
 
 chaos: setup     ## a mesh under load and what happens to it: MINUTES=60, SEED=<what a run printed>, ARGS="--only killed --short"
 	@$(PY) -m tests.chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(ARGS)

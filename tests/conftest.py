@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.cluster import Kube, fresh_namespace, running_cluster
+from tests.support.lanes import take_place
 from tests.support.mesh import Mesh, installed_mesh
 from tests.support.virtual import left_open
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Say what shares a lane where `-n` asks for some."""
+    from tests.support.scheduling import Lanes
+
+    return Lanes(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where there are lanes, let a cluster come first."""
+    if hasattr(item.config, "workerinput"):
+        take_place(item.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ from meshapi import xds
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
 from tests.support.feeding import taken_in
-from tests.support.machines import bounded, finds
+from tests.support.machines import bounded, finds, within
 from tests.support.subscriber import Subscriber
 from tests.support.virtual import virtual_time
 
@@ -438,7 +438,7 @@ def _awake(cell: Any, clients: Iterable[Subscriber]) -> bool:
     return bool(cell.holders & reading)
 
 
-TestMesh = Mesh.TestCase
+TestMesh = within(240)(Mesh.TestCase)
 TestMesh.settings = bounded(440, 50)
 
 

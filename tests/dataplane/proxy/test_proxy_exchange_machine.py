@@ -287,4 +287,4 @@ class ExchangeMachine(RuleBasedStateMachine):
 
 
 ExchangeMachine.TestCase.settings = bounded(280, 50)
-TestExchanges = within(120)(ExchangeMachine.TestCase)
+TestExchanges = within(240)(ExchangeMachine.TestCase)
