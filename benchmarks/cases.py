@@ -26,7 +26,7 @@ class Case:
     limit: bool = False
     """Whether haproxy and nginx can do this work too, as the nearer limit."""
     goal: float = 0.0
-    """Highest ratio to Envoy we want; 0 is none set. For `start_to_ready` seconds, for `rss_churn` the ratio to itself."""
+    """Highest ratio to Envoy we want; 0 is none set. For `start_to_ready` seconds, for `idle_private_mb` megabytes, for `rss_churn` the ratio to itself."""
 
 
 def _requests(name: str, title: str, goal: float = 0.0, *, plan: Plan | None = None, http: Http) -> Case:
@@ -83,6 +83,7 @@ _LISTED: Final = (
     ),
     Case(name="handshakes", title="mutual TLS handshake", unit="ms CPU a connection", kind="handshakes"),
     Case(name="idle_rss", title="memory, idle", unit="MB", kind="idle", goal=0.6),
+    Case(name="idle_private_mb", title="private memory, idle", unit="MB", kind="private", goal=13.0),
     Case(name="rss_1000_idle_mtls", title="memory, 1,000 idle mTLS connections", unit="MB", kind="held", goal=1.0),
     Case(name="start_to_ready", title="start to ready", unit="s", kind="start", goal=1.0),
     Case(name="rss_churn", title="memory after 10,000 connections / after 1,000", unit="x", kind="churn", goal=1.1),

@@ -6,6 +6,8 @@ last lines it said. Everything listens on loopback only.
 
 from __future__ import annotations
 
+import compileall
+import functools
 import json
 import os
 import socket
@@ -114,6 +116,7 @@ def _command(peer: str, path: Path, admin: int) -> tuple[list[str], str]:
     if peer == "envoy":
         command = [str(ENVOY), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
         return command, f"http://127.0.0.1:{admin}/ready"
+    _write_bytecode()
     arguments = [
         "--config",
         str(path),
@@ -125,6 +128,13 @@ def _command(peer: str, path: Path, admin: int) -> tuple[list[str], str]:
         "warning",
     ]
     return [sys.executable, "-m", "dataplane", *arguments], f"http://127.0.0.1:{admin}/healthz/ready"
+
+
+@functools.cache
+def _write_bytecode() -> None:
+    """Have what an installed sidecar has: a tree that only ran tests may have none, and would be compiled at each start."""
+    for package in ("dataplane", "meshapi"):
+        compileall.compile_dir(ROOT / package, quiet=1)
 
 
 def _answers(url: str) -> bool:

@@ -56,8 +56,8 @@ def read() -> dict[str, dict[str, Any]]:
 
 
 def judged(case: Case, figures: Mapping[str, Any]) -> float:
-    """Return the number its goal is about: seconds, the growth itself, or the ratio to Envoy."""
-    return float(figures["tulle"] if case.kind in {"start", "churn"} else figures["ratio"])
+    """Return the number its goal is about: seconds, megabytes, the growth itself, or the ratio to Envoy."""
+    return float(figures["tulle"] if case.kind in {"start", "private", "churn"} else figures["ratio"])
 
 
 def regressions(before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Result]) -> list[str]:

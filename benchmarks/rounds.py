@@ -87,7 +87,7 @@ def run(case: Case, *, quick: bool) -> Result:
                     pairs[name] = stack.enter_context(
                         pair(name, dataclasses.replace(case.plan, between="http/1.1"), app)
                     )
-        once = case.kind in {"start", "idle", "held", "churn"}
+        once = case.kind in {"start", "idle", "private", "held", "churn"}
         for running in pairs.values():
             _connect(case, running)
         for _ in range(1 if once else rounds):
@@ -167,6 +167,11 @@ def _idle(_: Case, running: Pair, __: Turn) -> Figures:
     return {COUNTS: measure.rss_bytes(running.outbound.pid) / 1e6}
 
 
+def _private(_: Case, running: Pair, __: Turn) -> Figures:
+    """Memory of one proxy that it does not share with the other of its pair."""
+    return {COUNTS: measure.private_bytes(running.outbound.pid) / 1e6}
+
+
 def _held(_: Case, running: Pair, __: Turn) -> Figures:
     """Memory of the accepting proxy while it holds idle connections."""
     held = load.hold(running.ports.inbound, HELD, load.mutual_tls(running.caller))
@@ -197,6 +202,7 @@ _MEASURES: dict[str, Callable[[Case, Pair, Turn], Figures]] = {
     "latency": _latency,
     "handshakes": _handshakes,
     "idle": _idle,
+    "private": _private,
     "held": _held,
     "start": _start,
     "churn": _churn,
