@@ -12,6 +12,7 @@ import socket  # noqa: E402
 import sys  # noqa: E402
 
 from dataplane import app, settings, worker  # noqa: E402
+from dataplane.net import system  # noqa: E402
 from dataplane.net.loop import TrafficLoop  # noqa: E402
 
 log = logging.getLogger("tulle.proxy")
@@ -24,6 +25,7 @@ def main() -> int:
     except settings.BadSettingError as problem:
         print(f"tulle-proxy: {problem}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return 2
+    system.one_heap()
     logging.basicConfig(
         level=told.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )

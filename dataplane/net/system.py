@@ -177,5 +177,9 @@ class Kernel:
         return -1
 
 
+def one_heap() -> None:
+    """Have all threads allocate where the first one does; uncompiled there is no way to ask for that."""
+
+
 def trim() -> None:
     """Give memory the C library holds free back to the kernel; uncompiled there is no way to ask for that."""

@@ -25,11 +25,14 @@ cdef extern from *:
     #ifdef __GLIBC__
     #include <malloc.h>
     static void tulle_trim(void) { malloc_trim(0); }
+    static void tulle_one_heap(void) { mallopt(M_ARENA_MAX, 1); }
     #else
     static void tulle_trim(void) {}
+    static void tulle_one_heap(void) {}
     #endif
     """
     void _trim "tulle_trim"()
+    void _one_heap "tulle_one_heap"()
 
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
@@ -352,6 +355,11 @@ cdef class Kernel:
         cdef timespec value
         clock_gettime(CLOCK_MONOTONIC, &value)
         return value.tv_sec + value.tv_nsec * 1e-9
+
+
+def one_heap() -> None:
+    """Have all threads allocate where the first one does (glibc): the few that look up names would each keep a heap of their own."""
+    _one_heap()
 
 
 def trim() -> None:

@@ -80,3 +80,29 @@ def test_sidecar_at_rest_holds_nothing_it_has_no_use_for() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
     assert NOT_AT_REST.keys() & set(done.stdout.decode().split()) == set()
+
+
+_ALLOCATED = """
+import ctypes
+import threading
+from dataplane.net import system
+system.one_heap()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_size_t
+places = []
+thread = threading.Thread(target=lambda: places.append(libc.malloc(1000)))
+thread.start()
+thread.join()
+heap = next(line for line in open("/proc/self/maps") if line.rstrip().endswith("[heap]"))
+begin, end = (int(part, 16) for part in heap.split()[0].split("-"))
+print(begin <= places[0] < end, system.__file__.endswith(".so"))
+"""
+
+
+def test_threads_have_no_heaps_of_their_own() -> None:
+    """The one that looked up the control plane's name ends with nothing to do, and what it had would be kept for it."""
+    command = [sys.executable, "-c", _ALLOCATED]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    within, compiled = done.stdout.split()
+
+    assert within == compiled
