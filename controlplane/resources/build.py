@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from controlplane.compiler.nearness import seen_from
 from controlplane.compiler.reads import Input, Reads
@@ -26,8 +28,7 @@ _NOWHERE = "-"
 """Stands for the node or namespace of a client nobody knows it of; none is called so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class Client(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who asks, as far as it changes the answer."""
 
     namespace: str = ""

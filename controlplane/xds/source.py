@@ -9,6 +9,7 @@ being served, the log and `broken` name it, and it is tried again with each snap
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -201,7 +202,7 @@ class View:
         self._source = source
         self.client = client
         self.tell = tell
-        self._held: dict[Type, dict[str, Cell]] = {}
+        self._held: defaultdict[Type, dict[str, Cell]] = defaultdict(dict)
         self._placed: dict[Key, Cell] = {}
         """Of what is held, that which is another one for callers elsewhere, as it is for this one."""
 
@@ -215,7 +216,7 @@ class View:
 
     def keep(self, type_: Type, names: set[str]) -> None:
         """Let go of everything of a type but these."""
-        held = self._held.get(type_, {})
+        held = self._held[type_]
         for name in held.keys() - names:
             self._source.release(self, held.pop(name))
             self._leave((type_, name))
@@ -230,18 +231,23 @@ class View:
             self._leave(key)
 
     def _value(self, type_: Type, name: str) -> Any:
-        held = self._held.setdefault(type_, {})
+        held = self._held[type_]
         cell = held.get(name)
         if cell is None:
             cell = held[name] = self._source.hold(self, (type_, name))
         value = self._source.value(cell)
+        if value is PLACED:
+            return self._source.value(self._at(type_, name))
+        if self._placed:
+            self._leave((type_, name))
+        return value
+
+    def _at(self, type_: Type, name: str) -> Cell:
+        """Give the cell of a name as it is for this client's place."""
         key = type_, name
-        if value is not PLACED:
-            self._leave(key)
-            return value
         if key not in self._placed:
             self._placed[key] = self._source.hold(self, key, placed=True)
-        return self._source.value(self._placed[key])
+        return self._placed[key]
 
     def _leave(self, key: Key) -> None:
         cell = self._placed.pop(key, None)

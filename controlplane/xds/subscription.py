@@ -19,6 +19,8 @@ MAX_REASON = 500
 """Characters of a refusal kept for each resource, of which there may be thousands with a sentence each."""
 NO_NAMES: frozenset[str] = frozenset()
 """One for all: another empty set takes 216 bytes."""
+_NONE: tuple[Mapping[str, str], float] = {}, 0.0
+"""Stands for a response nobody remembers."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,21 @@ class Progress(msgspec.Struct, gc=False):
 class Subscription:
     """One type on one stream. `wildcard` is both the explicit `*` and the legacy form: never a name given on this stream."""
 
+    __slots__ = (
+        "_first",
+        "_inflight",
+        "_named",
+        "_nonce",
+        "added",
+        "delta",
+        "dropped",
+        "missing",
+        "names",
+        "progress",
+        "settled",
+        "wildcard",
+    )
+
     def __init__(self, *, delta: bool) -> None:
         self.delta = delta
         self.names: set[str] = set()
@@ -60,9 +77,8 @@ class Subscription:
         self._first = True
         self._named = False
         self._nonce = 0
-        self._inflight: dict[str, dict[str, str]] = {}
-        self._seen: dict[str, float] = {}
-        """By nonce, when the change was seen that a response was sent for."""
+        self._inflight: dict[str, tuple[Mapping[str, str], float]] = {}
+        """By nonce, the versions of what was sent, and when the change was seen that it was sent for; 0 where that was none."""
         self.settled = 0.0
         """When the change was seen that the last request acknowledges; 0 where it acknowledges none."""
 
@@ -82,7 +98,7 @@ class Subscription:
 
     def refused(self, request: Ask) -> list[str]:
         """Names a NACK speaks of: those its sentence mentions, or else all of that response. Call before `ask`."""
-        return self._named_in(self._inflight.get(request.nonce, {}), request.error)
+        return self._named_in(self._inflight.get(request.nonce, _NONE)[0], request.error)
 
     @property
     def unacknowledged(self) -> str:
@@ -92,7 +108,7 @@ class Subscription:
     @property
     def waiting_since(self) -> float:
         """When the oldest change was seen that was sent and neither accepted nor refused; 0 where there is none."""
-        return min(self._seen.values(), default=0.0)
+        return min((seen for _, seen in self._inflight.values() if seen), default=0.0)
 
     def lacks(self, name: str, version: str) -> bool:
         """Tell whether this client was not sent that version of a resource it subscribes to."""
@@ -100,11 +116,9 @@ class Subscription:
         return seen is None or seen.sent != version
 
     def sent(self, resources: Mapping[str, str], removed: Iterable[str] = (), seen: float = 0.0) -> str:
-        """Note a response going out ({name: version}, names told to be gone, and when the change was seen); returns its nonce."""
+        """Note a response going out ({name: version}, kept, names told to be gone, and when the change was seen); returns its nonce."""
         self._nonce += 1
         nonce = str(self._nonce)
-        if seen:
-            self._seen[nonce] = seen
         for name, version in resources.items():
             progress = self.progress.get(name)
             if progress is None:
@@ -116,19 +130,14 @@ class Subscription:
             self.progress.pop(name, None)
             if name in self.names:
                 self.missing.add(name)
-        self._inflight[nonce] = dict(resources)
+        self._inflight[nonce] = resources, seen
         if len(self._inflight) > MAX_INFLIGHT:
-            oldest = next(iter(self._inflight))
-            del self._inflight[oldest]
-            self._seen.pop(oldest, None)
+            del self._inflight[self.unacknowledged]
         return nonce
 
     def _acknowledge(self, request: Ask) -> None:
-        batch = self._inflight.pop(request.nonce, None)
-        seen = self._seen.pop(request.nonce, 0.0)
+        batch, seen = self._inflight.pop(request.nonce, _NONE)
         self.settled = seen if request.error is None else 0.0
-        if batch is None:
-            return
         refused = set(self._named_in(batch, request.error))
         for name, version in batch.items():
             progress = self.progress.get(name)
