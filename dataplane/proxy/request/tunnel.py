@@ -7,7 +7,6 @@ WebSocket's handshake fields differ between the two: the key is made or answered
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 
 from dataplane.protocol.events import Headers, RequestHead
@@ -58,4 +57,6 @@ def established(headers: Headers) -> Headers:
 
 def accept(key: bytes) -> bytes:
     """Answer a WebSocket key (RFC 6455, section 4.2.2)."""
+    import hashlib  # noqa: PLC0415 - three libraries that only a WebSocket from one version to the other needs
+
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
