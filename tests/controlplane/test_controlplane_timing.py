@@ -115,8 +115,8 @@ def test_what_outlives_a_collection_is_looked_at_no_more_until_an_hour_is_over_a
 
 
 def test_act_that_cost_much_is_followed_by_a_rest() -> None:
-    """Four times its cost, but never longer than changes may wait."""
-    debounce = Debounce(quiet=0.05, urgent=0.01, longest=0.5)
+    """Four times its cost, but never longer than changes may wait; and so long at least that a burst is acted on together."""
+    debounce = Debounce(quiet=0.05, least=0.01, longest=0.5)
     debounce.note(10.0, urgent=True)
     assert debounce.taken() == 10.0
     debounce.note(10.02, urgent=True)
@@ -128,6 +128,11 @@ def test_act_that_cost_much_is_followed_by_a_rest() -> None:
     assert debounce.due == pytest.approx(11.5)
     debounce.taken()
     debounce.note(20.0, urgent=True)
+    assert debounce.due == pytest.approx(20.0)
+    debounce.taken()
+    debounce.spent(20.0, 0.0001)
+    debounce.note(20.003, urgent=True)
+    debounce.note(20.008, urgent=True)
     assert debounce.due == pytest.approx(20.01)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controlplane.feed.objects import ObjectStore
-from controlplane.xds.debounce import QUIET_SECONDS, URGENT_SECONDS
+from controlplane.xds.debounce import LEAST_SECONDS, QUIET_SECONDS
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.source import Source
 from tests.support.virtual import VirtualLoop, virtual_time
@@ -49,19 +49,32 @@ class Watched:
         return self._call_at(when, *given, **more)
 
 
-@pytest.mark.parametrize(
-    ("kind", "seconds"), [("EndpointSlice", URGENT_SECONDS), ("Node", QUIET_SECONDS)], ids=["urgent", "not urgent"]
-)
-def test_burst_of_changes_sets_one_timer(kind: str, seconds: float) -> None:
+def test_urgent_change_is_acted_on_at_once_and_what_follows_together() -> None:
+    """No timer for the first, and one for all others of a burst."""
+    with virtual_time() as loop:
+        watched = Watched(loop)
+
+        async def burst() -> None:
+            for number in range(BURST):
+                watched.store.apply("EndpointSlice", some(str(number)))
+                await asyncio.sleep(0)
+            assert watched.acts == [loop.time()]
+            assert watched.timers == [pytest.approx(loop.time() + LEAST_SECONDS)]
+
+        loop.run_until_complete(watched.run(burst))
+        assert watched.acts[1:] == [pytest.approx(watched.timers[0])]
+
+
+def test_burst_of_changes_that_may_wait_sets_one_timer() -> None:
     """It is not set again with each of them."""
     with virtual_time() as loop:
         watched = Watched(loop)
 
         async def burst() -> None:
             for number in range(BURST):
-                watched.store.apply(kind, some(str(number)))
+                watched.store.apply("Node", some(str(number)))
                 await asyncio.sleep(0)
-            assert watched.timers == [pytest.approx(loop.time() + seconds)]
+            assert watched.timers == [pytest.approx(loop.time() + QUIET_SECONDS)]
 
         loop.run_until_complete(watched.run(burst))
         assert watched.acts == [pytest.approx(watched.timers[0])]
@@ -83,7 +96,7 @@ def test_change_that_comes_later_puts_off_what_may_wait() -> None:
 
 
 def test_urgent_change_hurries_what_may_wait() -> None:
-    """It sets a timer of its own, before the one that is set."""
+    """It waits for no timer that is set."""
     with virtual_time() as loop:
         watched, began = Watched(loop), list[float]()
 
@@ -94,4 +107,4 @@ def test_urgent_change_hurries_what_may_wait() -> None:
             watched.store.apply("EndpointSlice", some("b"))
 
         loop.run_until_complete(watched.run(two))
-        assert watched.acts == [pytest.approx(began[0] + URGENT_SECONDS)]
+        assert watched.acts == [pytest.approx(began[0])]
