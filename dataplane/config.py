@@ -7,9 +7,11 @@ path reads. They say nothing about sockets or time and refuse nothing: decoding 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dataplane.permits import Authorization, Condition, Policy, Rules, StringMatch
+from meshapi.table import Table
 
 __all__ = ["Authorization", "Condition", "Policy", "Rules", "StringMatch"]  # also what stands here
 
@@ -349,14 +351,14 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidecarConfig:
-    """Everything the sidecar holds, by name. A change makes a new one; nothing is edited in place."""
+    """Everything the sidecar holds, by name. A change makes a new one; nothing is edited in place. A `Table` knows what it differs in from the one before."""
 
-    listeners: dict[str, Listener] = field(default_factory=dict)
-    routes: dict[str, RouteTable] = field(default_factory=dict)
-    clusters: dict[str, Cluster] = field(default_factory=dict)
-    endpoints: dict[str, Endpoints] = field(default_factory=dict)
-    secrets: dict[str, Secret] = field(default_factory=dict)
-    refused_routes: dict[str, str] = field(default_factory=dict)
+    listeners: Mapping[str, Listener] = field(default_factory=Table)
+    routes: Mapping[str, RouteTable] = field(default_factory=Table)
+    clusters: Mapping[str, Cluster] = field(default_factory=Table)
+    endpoints: Mapping[str, Endpoints] = field(default_factory=Table)
+    secrets: Mapping[str, Secret] = field(default_factory=Table)
+    refused_routes: Mapping[str, str] = field(default_factory=dict)
     """Route tables that came and could not be used, of which there is no form in force: why, as the control plane was told."""
-    refused_clusters: dict[str, str] = field(default_factory=dict)
+    refused_clusters: Mapping[str, str] = field(default_factory=dict)
     """The same of clusters."""

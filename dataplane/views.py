@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import gc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def _plain(value: Any) -> Any:
         shown = dataclasses.fields(value)
         hide = _HIDDEN if isinstance(value, Secret | TlsContext) else frozenset[str]()
         return {field.name: _plain(getattr(value, field.name)) for field in shown if field.name not in hide}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, tuple | list | frozenset | set):
         return [_plain(one) for one in value]

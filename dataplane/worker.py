@@ -22,15 +22,15 @@ from dataplane.engine import Engine
 from dataplane.finding import Finding
 from dataplane.settings import Settings
 from dataplane.workerlink import Link, Message
+from meshapi.table import tabled
 
 
 def keeping(config: SidecarConfig, before: SidecarConfig) -> SidecarConfig:
     """Take the nouns of before wherever they are equal: what comes over the line is a copy, and tables tell what changed by identity."""
     kept: dict[str, Any] = {}
     for kind in fields(config):
-        new, old = getattr(config, kind.name), getattr(before, kind.name)
-        if isinstance(new, dict):
-            kept[kind.name] = {name: old[name] if old.get(name) == noun else noun for name, noun in new.items()}
+        new, old = getattr(config, kind.name), tabled(getattr(before, kind.name))
+        kept[kind.name] = old.after({**dict.fromkeys(old.keys() - new.keys()), **new})
     return replace(config, **kept)
 
 

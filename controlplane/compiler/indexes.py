@@ -14,9 +14,9 @@ from controlplane.compiler.precedence import backends_of
 from controlplane.model.mesh import Model
 from controlplane.model.meta import Key, RouteKey
 from controlplane.model.services import EndpointSlice
-from controlplane.model.table import Table
 from controlplane.model.traffic import Route
 from controlplane.model.workloads import Pod
+from meshapi.table import Table
 
 A = TypeVar("A", bound=Hashable)
 B = TypeVar("B", bound=Hashable)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 from controlplane.model.steps import SLICE, Steps
-from controlplane.model.table import Table
+from meshapi.table import Table
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controlplane.model.meta import Key
-from controlplane.model.table import Table
+from meshapi.table import Table
 
 
 class Claim(NamedTuple):

@@ -33,8 +33,8 @@ from controlplane.compiler.snapshot import (
 from controlplane.model.mesh import MESH_NAME, Model
 from controlplane.model.meta import Key, RouteKey
 from controlplane.model.steps import Steps, finished
-from controlplane.model.table import Table
 from controlplane.model.traffic import Route
+from meshapi.table import Table
 
 V = TypeVar("V")
 

@@ -21,7 +21,7 @@ from controlplane.compiler.snapshot import (
 from controlplane.model.mesh import MeshSettings
 from controlplane.model.meta import Key
 from controlplane.model.services import Service
-from controlplane.model.table import differing
+from meshapi.table import differing
 
 
 class What(enum.Enum):

@@ -14,10 +14,10 @@ from controlplane.model.mesh import MeshSettings, Model
 from controlplane.model.meta import Key, Problem, RouteKey
 from controlplane.model.security import Mode
 from controlplane.model.services import Protocol, Service
-from controlplane.model.table import Table
 from controlplane.model.traffic import Headers, Match, Redirect, Retry, Rewrite
 from controlplane.model.workloads import Pod
 from meshapi import xds
+from meshapi.table import Table
 
 
 class PortKey(NamedTuple):

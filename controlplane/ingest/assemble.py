@@ -18,8 +18,8 @@ from controlplane.ingest.routes import read_route
 from controlplane.model.mesh import MESH_NAME, MeshSettings, Model
 from controlplane.model.meta import Key, Problem, RouteKey
 from controlplane.model.steps import SLICE, Steps, finished
-from controlplane.model.table import Table
 from controlplane.model.traffic import ROUTE_KINDS, Route
+from meshapi.table import Table
 
 KINDS = ("Node", "Pod", "Service", "EndpointSlice", *ROUTE_KINDS, "PeerAuthentication", "Mesh")
 """Everything `ingest` reads."""

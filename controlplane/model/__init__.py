@@ -8,6 +8,5 @@ services.py   services, their ports and protocols, endpoint slices
 traffic.py    routes: parents, matches, filters, backends
 security.py   mTLS modes and who they are for
 steps.py      work cut into steps
-table.py      mappings that never change, whose next version costs what differs
 mesh.py       mesh-wide settings, and Model: all of the above by key
 """

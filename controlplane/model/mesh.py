@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from controlplane.model.meta import Key, Problem, RouteKey
 from controlplane.model.security import Mode, PeerAuthentication
 from controlplane.model.services import EndpointSlice, Service
-from controlplane.model.table import Table
 from controlplane.model.traffic import Route
 from controlplane.model.workloads import Node, Pod
+from meshapi.table import Table
 
 MESH_NAME = "default"
 """The one Mesh object that is read."""

@@ -84,19 +84,22 @@ def _inlined(value: Any, directory: Path, key: str = "") -> Any:
 
 
 def _config(resources: Any) -> SidecarConfig:
-    config = SidecarConfig()
+    listeners: dict[str, Listener] = {}
+    clusters: dict[str, Cluster] = {}
+    endpoints: dict[str, Endpoints] = {}
+    secrets: dict[str, Secret] = {}
     for index, message in enumerate(resources.listeners):
         noun = decode_message(Type.LISTENER, message)
         if isinstance(noun, Listener):
-            config.listeners[noun.name or f"listener-{index}"] = noun
+            listeners[noun.name or f"listener-{index}"] = noun
     for message in resources.clusters:
         noun = decode_message(Type.CLUSTER, message)
         if isinstance(noun, Cluster):
-            config.clusters[noun.name] = noun
+            clusters[noun.name] = noun
             if isinstance(noun.static, Endpoints):
-                config.endpoints[noun.name] = noun.static
+                endpoints[noun.name] = noun.static
     for message in resources.secrets:
         noun = decode_message(Type.SECRET, message)
         if isinstance(noun, Secret):
-            config.secrets[noun.name] = noun
-    return config
+            secrets[noun.name] = noun
+    return SidecarConfig(listeners=listeners, clusters=clusters, endpoints=endpoints, secrets=secrets)

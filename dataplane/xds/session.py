@@ -62,8 +62,8 @@ class Session:
         self._needs, self._enforces = Uses(), Uses()
         """What the roots need besides themselves, and what they have in force."""
         self._streaming = False
-        self._stirred: set[Type] = set()
-        """Types of which what is needed may have changed since it was last asked for."""
+        self._stirred: dict[Type, set[str]] = {}
+        """By type, the names that may be needed, or needed no more, unlike when it was last asked for."""
         self._introduced = False
         """Whether the node was said on this stream as it is now."""
         self._spoken: set[Type] = set()
@@ -95,7 +95,7 @@ class Session:
         """Subscribe to a listener; `pending` has the request."""
         self._roots.add((Type.LISTENER, name))
         self._needed[Type.LISTENER].add(name)
-        self._stirred.add(Type.LISTENER)
+        self._stir(Type.LISTENER, name)
 
     def drop(self, names: AbstractSet[str]) -> None:
         """Let listeners go, and all that only they need: out of force and out of memory in the same step."""
@@ -133,7 +133,7 @@ class Session:
     def connected(self) -> list[bytes]:
         """Begin on a new stream; returns what to send."""
         self._streaming = True
-        self._stirred = set(Type)
+        self._stirred = {type_: set(names) for type_, names in self._needed.items()}
         self._introduced = False
         self._spoken.clear()
         self._asked = {type_: set() for type_ in Type}
@@ -143,11 +143,11 @@ class Session:
         """Return the subscription changes made since the last call."""
         if not self._streaming or not self._stirred:
             return []
-        stirred, self._stirred = self._stirred, set()
+        stirred, self._stirred = self._stirred, {}
         requests = []
         for type_ in (one for one in PUSH_ORDER if one in stirred):
             needed, asked = self._needed[type_], self._asked[type_]
-            fresh, stale = needed - asked, asked - needed
+            fresh, stale = (stirred[type_] & needed) - asked, (stirred[type_] & asked) - needed
             if fresh or stale:
                 requests += self._subscription(type_, fresh, stale)
                 asked |= fresh
@@ -215,7 +215,7 @@ class Session:
             if held.found(name) is Found.ABSENT:
                 held.forget(name)
                 self._asked[type_].discard(name)
-                self._stirred.add(type_)
+                self._stir(type_, name)
 
     def _settle(self, roots: AbstractSet[Key]) -> None:
         """Bring what is in force and what is needed up to date, as far as these roots lead; others are as they were."""
@@ -235,11 +235,16 @@ class Session:
             for type_, name in needed:
                 if name not in self._needed[type_]:
                     self._needed[type_].add(name)
-                    self._stirred.add(type_)
+                    self._stir(type_, name)
         for type_, name in self._needs.unused(left) - self._roots:
             self._needed[type_].discard(name)
             self._held[type_].forget(name)
-            self._stirred.add(type_)
+            self._stir(type_, name)
+
+    def _stir(self, type_: Type, name: str) -> None:
+        """Have it asked for, or let go, with the next request; without a stream too, and then no more is kept than is needed or was asked for."""
+        stirred = self._stirred.setdefault(type_, set())
+        (stirred.add if name in self._needed[type_] or name in self._asked[type_] else stirred.discard)(name)
 
     def _told(self, config: SidecarConfig) -> SidecarConfig:
         """Say why there is nothing in force where something was refused."""

@@ -7,6 +7,7 @@ a name that does not exist, or has no usable form, counts as arrived. Refuses no
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from dataplane.finding import Found
 from dataplane.xds.decode import Noun
 from dataplane.xds.uses import Key
 from meshapi import xds
+from meshapi.table import tabled
 from meshapi.xds import Type
 
 _NONE = {Found.ABSENT, Found.REFUSED}
@@ -154,15 +156,17 @@ _FIELDS = {
 
 def enforced(config: SidecarConfig, chosen: Mapping[Key, Noun], gone: AbstractSet[Key]) -> SidecarConfig:
     """Put what was chosen in force and what is gone out of it; the same configuration where that changes nothing."""
-    now = in_force(config)
-    changed: dict[Type, dict[str, Noun]] = {}
+    changed: dict[Type, dict[str, Noun | None]] = {}
     for (type_, name), noun in chosen.items():
-        if now[type_].get(name) is not noun:
-            changed.setdefault(type_, dict(now[type_]))[name] = noun
+        changed.setdefault(type_, {})[name] = noun
     for type_, name in gone:
-        if name in now[type_]:
-            del changed.setdefault(type_, dict(now[type_]))[name]
-    fields: dict[str, Any] = {_FIELDS[type_]: nouns for type_, nouns in changed.items()}
+        changed.setdefault(type_, {})[name] = None
+    now = in_force(config)
+    fields: dict[str, Any] = {}
+    for type_, nouns in changed.items():
+        table = tabled(now[type_])
+        if (after := table.after(nouns, operator.is_)) is not table:
+            fields[_FIELDS[type_]] = after
     return replace(config, **fields) if fields else config
 
 

@@ -272,4 +272,9 @@ async def test_push_that_changes_one_noun_renews_no_other_in_a_further_worker(
     assert now.config == pushed
     assert now.listeners == tables.listeners
     assert not now.renewed
-    assert compile_tables(pickle.loads(pickle.dumps(pushed)), tables).renewed  # else it would show nothing
+    assert {*map(id, now.config.listeners.values())} == {*map(id, tables.config.listeners.values())}
+    copy = pickle.loads(pickle.dumps(pushed))
+    assert {*map(id, copy.listeners.values())}.isdisjoint(
+        map(id, pushed.listeners.values())
+    )  # else it would show nothing
+    assert not compile_tables(copy, tables).renewed  # a file that is read again is another copy

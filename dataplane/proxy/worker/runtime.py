@@ -170,7 +170,7 @@ class Runtime:
         for cluster in tables.renewed:
             for slot in cluster.all_slots():
                 slot.follow(cluster)
-        if tables.listeners != before.listeners:
+        if tables.listeners is not before.listeners:
             self._reviewed = [*self.downstreams, *self.relaying]
             self._review()
         pace = self._paced()

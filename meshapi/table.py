@@ -112,6 +112,10 @@ class Table(Mapping[K, V]):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[type[Table[K, V]], tuple[dict[K, V]]]:
+        """Copy what there is: what it differs in from another is known in one process alone."""
+        return Table, (self._whole(),)
+
     def _whole(self) -> dict[K, V]:
         """One dict of everything, which is remembered: who walks a table once will again."""
         if self._over:
@@ -133,6 +137,11 @@ def _laid(base: dict[K, V], over: Mapping[K, V]) -> dict[K, V]:
     return base
 
 
+def tabled(mapping: Mapping[K, V]) -> Table[K, V]:
+    """Give a mapping as a table: itself, if it is one."""
+    return mapping if isinstance(mapping, Table) else Table(dict(mapping))
+
+
 def differing(old: Mapping[K, V], new: Mapping[K, V]) -> list[tuple[K, V | None, V | None]]:
     """Tell where two mappings differ, and what each has there."""
-    return (new if isinstance(new, Table) else Table(dict(new))).differing(old)
+    return tabled(new).differing(old)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.model.table import Table, differing
+from meshapi.table import Table, differing
 
 changes = st.dictionaries(st.integers(0, 120), st.one_of(st.none(), st.integers(0, 3)), max_size=12)
 
@@ -69,3 +70,10 @@ def test_change_costs_the_same_in_a_table_of_a_hundred_times_the_size() -> None:
         return time.process_time() - began
 
     assert min(seconds(100_000) for _ in range(3)) < 20 * min(seconds(1_000) for _ in range(3))
+
+
+def test_copy_has_what_there_is() -> None:
+    """What says that a key is gone is no value elsewhere, either."""
+    table = Table({"a": 1, "b": 2}).after({"a": None, "c": 3})
+
+    assert pickle.loads(pickle.dumps(table)) == {"b": 2, "c": 3}
