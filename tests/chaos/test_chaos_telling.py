@@ -79,10 +79,12 @@ def test_nothing_is_said_where_nothing_is_wrong(world: World) -> None:
 
 def test_sidecar_that_is_cut_off_has_frozen_destinations_and_a_stale_bundle(world: World) -> None:
     """Its traffic goes on by what it knew, so that nobody would notice."""
+    # Heard of just now, it counts as connected for half a minute; else that may be over before `tulle check` has looked twice.
+    world.scale(world.party, "solo", 2)
     world.cluster.cut(address(world.party, "caller"), names.XDS_PORT)
     new = new_root("cluster.local", now=dt.datetime.now(dt.UTC))
     patch_secret(world, {"roots": new["ca.crt"]})
-    world.scale(world.party, "solo", 2)
+    world.scale(world.party, "solo", 3)
     root = base64.b64decode(new["ca.crt"]).decode().strip()
     world.system.until(lambda: root in roots(world), 20, "the new root in tulle-trust")
     try:
