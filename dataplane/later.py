@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from types import ModuleType
 from typing import Any
 
 UNTOUCHED = ("ast", "locale", "textwrap", "tokenize")
 """`inspect`, which asyncio and dataclasses bring along, parses source by the first and the last; the others are for calendars and for errors."""
+
+
+_LOADING = "__postponed_loading__"
+_ONE_AT_A_TIME = threading.RLock()
+"""Who asks in another thread meanwhile waits until all of the module is there."""
 
 
 class _Later(ModuleType):
@@ -21,10 +27,15 @@ class _Later(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name == "__path__":  # the import system's question whether this is a package
             raise AttributeError(name)
-        spec = self.__spec__
-        self.__class__ = ModuleType  # type: ignore[assignment] # from here on it is one as any other, also to itself
-        spec.loader.exec_module(self)  # type: ignore[union-attr]
-        return getattr(self, name)
+        with _ONE_AT_A_TIME:
+            if type(self) is _Later and _LOADING not in self.__dict__:
+                self.__dict__[_LOADING] = True
+                try:
+                    self.__spec__.loader.exec_module(self)  # type: ignore[union-attr]
+                    self.__class__ = ModuleType  # type: ignore[assignment] # from here on it is one as any other
+                finally:
+                    del self.__dict__[_LOADING]
+        return ModuleType.__getattribute__(self, name)
 
 
 def postpone(*names: str) -> None:

@@ -15,15 +15,22 @@ from pathlib import Path
 from typing import Any as Untyped
 from typing import Final
 
+from google.protobuf.internal import api_implementation
 from google.protobuf.message import Message
 
-try:
+if api_implementation.Type() == "upb":
     from google._upb._message import DescriptorPool, MessageMeta
-except ImportError:  # where protobuf is the one in Python, as on machines nobody builds wheels for
+
+    def _class_of(found: Untyped) -> Untyped:
+        return MessageMeta(found.name, (Message,), {"DESCRIPTOR": found, "__module__": None})
+
+else:  # where protobuf is another one, as on machines nobody builds wheels for, or by its environment variable
     from google.protobuf.descriptor_pool import DescriptorPool  # type: ignore[assignment] # of the same face
-    from google.protobuf.internal.python_message import (  # type: ignore[assignment]
-        GeneratedProtocolMessageType as MessageMeta,
-    )
+    from google.protobuf.message_factory import GetMessageClass
+
+    def _class_of(found: Untyped) -> Untyped:
+        return GetMessageClass(found)
+
 
 TYPE_PREFIX = "type.googleapis.com/"
 
@@ -55,7 +62,7 @@ class Messages:
                 found = self.pool.FindMessageTypeByName(full_name)
             except KeyError:
                 raise UnknownTypeError(f"message type {full_name!r} is not among the xDS types Tulle carries") from None
-            made = MessageMeta(found.name, (Message,), {"DESCRIPTOR": found, "__module__": None})
+            made = _class_of(found)
             self._classes[full_name] = made
         return made
 

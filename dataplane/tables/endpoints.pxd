@@ -28,7 +28,7 @@ cdef class Circuit:
 cdef class EndpointSlot(Turn):
     cdef public str address
     cdef public int port
-    cdef public int weight
+    cdef public unsigned int weight
     cdef public int priority
     cdef public str zone
     cdef public bint mesh
@@ -84,11 +84,14 @@ cdef class ClusterTable:
     @cython.locals(first=EndpointSlot, second=EndpointSlot, count=Py_ssize_t, at=Py_ssize_t)
     cdef EndpointSlot _drawn(self, list tier)
     cdef Py_ssize_t _draw(self, Py_ssize_t count)
-    @cython.locals(turns=Turns, first=EndpointSlot, load=double)
+    @cython.locals(turns=Turns, first=EndpointSlot)
     cdef EndpointSlot _due_first(self)
-    @cython.locals(slot=EndpointSlot, line=list, at=Py_ssize_t)
+    @cython.locals(load=double)
+    cdef double _share(self, EndpointSlot slot)
+    @cython.locals(slot=EndpointSlot, line=list, at=Py_ssize_t, share=double)
     cdef Turns _line_up(self)
     @cython.locals(slot=EndpointSlot, total=double, left=double)
     cdef EndpointSlot _by_lot(self, list tier)
     cpdef EndpointSlot at(self, str address, int port)
+    @cython.locals(slot=EndpointSlot)
     cpdef list succeed(self, ClusterTable previous)

@@ -312,30 +312,37 @@ class ClusterTable:
             turns = self._turns = self._line_up()
         first: EndpointSlot = turns.first()  # type: ignore[assignment]  # slots were lined up
         self._time = first.due
-        load = first.active + 1.0 if self.policy == _LEAST_REQUEST else 1.0
-        turns.put_off(first.due + load / first.weight)
+        turns.put_off(first.due + self._share(first))
         return first
+
+    def _share(self, slot: EndpointSlot) -> float:
+        """After how long it is due again that is taken now; by what it has in hand at this moment, for as long as that is, as in Envoy."""
+        load = slot.active + 1.0 if self.policy == _LEAST_REQUEST else 1.0
+        return load / slot.weight
 
     def _line_up(self) -> Turns:
         """Have those begin who take turns: who was there goes on where it was, and who is new comes in the middle of its time. Seeds differ in who is first of those alike."""
         at = self.cursor % len(self._willing)
         line = self._willing[at:] + self._willing[:at]
         for slot in line:
-            if slot.due <= self._time:
-                slot.due = self._time + 0.5 / slot.weight
+            share = self._share(slot)
+            if slot.due < self._time:
+                slot.due = self._time + share / 2
+            else:  # its weight may have been another one
+                slot.due = min(slot.due, self._time + share)
         return Turns(line)
 
     def _by_lot(self, tier: list[EndpointSlot]) -> EndpointSlot:
-        """Draw one by weight, out of turn."""
-        total = 0
+        """Draw one by weight, and by load as well where that counts, out of turn."""
+        total = 0.0
         for slot in tier:
-            total += slot.weight
+            total += 1.0 / self._share(slot)
         left = total * self._draw(_LOTS) / _LOTS
         for slot in tier:
-            left -= slot.weight
+            left -= 1.0 / self._share(slot)
             if left < 0:
                 return slot
-        raise AssertionError("a lot below the sum of all weights is somebody's")
+        return tier[0]
 
     def at(self, address: str, port: int) -> EndpointSlot:
         """Return the slot of a connection's original destination (ORIGINAL_DST clusters)."""
@@ -354,7 +361,9 @@ class ClusterTable:
     def succeed(self, previous: ClusterTable) -> list[EndpointSlot]:
         """Go on where the table before stopped; return its slots that are not here any more."""
         self.cursor = previous.cursor
-        self._time = previous._time
+        for slot in previous.slots:  # time begins anew, before it is so late that a turn is nothing beside it
+            slot.due -= previous._time
+        previous._time = 0.0
         self._dynamic = previous._dynamic
         self.circuit = previous.circuit
         self.circuit.renew(self.noun.limits)

@@ -15,7 +15,7 @@ cdef Py_ssize_t _FEW
 
 cdef class TargetRow:
     cdef public str cluster
-    cdef public int weight
+    cdef public unsigned int weight
     cdef public HeaderEdit request_edit
     cdef public HeaderEdit response_edit
     cdef public object found_in

@@ -15,7 +15,8 @@ class Turn:
     __slots__ = ("due",)
 
     def __init__(self) -> None:
-        self.due = 0.0
+        self.due = -1.0
+        """Before any time, for who never had one."""
 
 
 def _due(one: Turn) -> float:

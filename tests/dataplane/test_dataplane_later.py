@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent import futures
 from pathlib import Path
+
+import pytest
+
+from dataplane.later import postpone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,3 +49,21 @@ print(textwrap.dedent is before, "nowhere_at_all" in sys.modules)
 """)
 
     assert said.split() == ["True", "False"]
+
+
+def test_another_thread_waits_until_all_of_a_module_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a module is none."""
+    began, gate = threading.Event(), threading.Event()
+    (tmp_path / "tulle_slowly_loaded.py").write_text("import sys\nsys.tulle_wait()\nvalue = 1\n")
+    monkeypatch.setattr(sys, "tulle_wait", lambda: (began.set(), gate.wait(10)), raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tulle_slowly_loaded", raising=False)
+    postpone("tulle_slowly_loaded")
+    module = sys.modules["tulle_slowly_loaded"]
+    with futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: module.value)
+        assert began.wait(10)
+        second = pool.submit(lambda: module.value)
+        gate.set()
+
+        assert (first.result(10), second.result(10)) == (1, 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -122,23 +123,29 @@ class Overload:
 
     def look(self) -> None:
         """Judge how late we are, and how large; and go on to, unless all is well and nothing came in since the last look."""
-        before, self._lateness = self._lateness, self._clock() - self._due
-        self._late = LATE.level(min(before, self._lateness), self._late)
+        moved, self._moved = self._moved, False
+        try:
+            self._judge()
+        finally:  # a look that fails is not the last
+            if moved:
+                self._when_stirred(self._stirred)
+            if moved or self.level:
+                self._look_later()
+            else:
+                self._looking = False
+                self._lateness = 0.0
+
+    def _judge(self) -> None:
+        late, self._lateness = self._lateness, self._clock() - self._due
+        self._late = LATE.level(min(late, self._lateness), self._late)
         if self.limit:
-            self._memory = MEMORY.level(self._resident() / self.limit, self._memory)
+            with suppress(OSError):  # no descriptor is left to read it with: it is as large as it was
+                self._memory = MEMORY.level(self._resident() / self.limit, self._memory)
         before = self.level
         self.level = max(self._late, self._memory)
         self.reason = "" if not self.level else "late" if self._late >= self._memory else "memory"
         if self.level != before:
             self.tell(self.level, before)
-        moved, self._moved = self._moved, False
-        if moved:
-            self._when_stirred(self._stirred)
-        if moved or self.level:
-            self._look_later()
-        else:
-            self._looking = False
-            self._lateness = 0.0
 
     def _look_later(self) -> None:
         self._looking = True

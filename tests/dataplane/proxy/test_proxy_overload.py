@@ -139,6 +139,28 @@ def test_looks_go_on_while_a_level_lasts() -> None:
     assert clock.timer is None
 
 
+def test_look_that_fails_is_not_the_last() -> None:
+    """Without a descriptor left its size cannot be read: it is as large as it was, until it can."""
+    clock = Clock()
+    sizes = iter([99, None, 99, 10, 10])
+
+    def resident() -> int:
+        size = next(sizes)
+        if size is None:
+            raise OSError(24, "Too many open files")
+        return size
+
+    watch = Overload(clock, clock, clock.when_stirred, resident)
+    watch.limit = 100
+    watch.start()
+    levels = []
+    for _ in range(5):
+        clock.pass_(overload.LOOK_SECONDS, busy=False)
+        levels.append(watch.level)
+
+    assert levels == [HOLD, HOLD, HOLD, EASE, EASE]
+
+
 def test_limit_is_read_from_the_cgroup(tmp_path: Path) -> None:
     """Version 2, then 1, else none."""
     assert memory_limit(tmp_path) == 0

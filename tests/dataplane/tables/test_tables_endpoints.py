@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+import pytest
+
 from dataplane.config import Cluster, Endpoint, Endpoints, SidecarConfig
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.endpoints import ClusterTable
@@ -72,6 +74,55 @@ def test_newcomer_with_a_weight_takes_its_share_and_no_more() -> None:
     after = compile_tables(config(at("a", weight=2), at("b"), at("c")), before)
 
     assert Counter(picked(after.clusters["c"], 400)) == {"a": 200, "b": 100, "c": 100}
+
+
+@pytest.mark.parametrize("weights", [(8, 8, 8, 4), (1, 2, 2), (1, 4, 4)])
+@pytest.mark.parametrize("each", [1, 2, 10])
+def test_pushes_in_between_leave_everybody_his_share(weights: tuple[int, ...], each: int) -> None:
+    """Whoever is due at this very moment is due still when the order is made anew."""
+    endpoints = [at(str(n), weight=weight) for n, weight in enumerate(weights)]
+    tables = compile_tables(config(*endpoints))
+    taken: Counter[str] = Counter()
+    for n in range(1200):
+        if n % each == 0:
+            tables = compile_tables(config(*endpoints), tables)
+            tables = compile_tables(config(*endpoints, at("other", priority=1)), tables)
+        taken[tables.clusters["c"].pick(None).address] += 1
+    for n, weight in enumerate(weights):
+        assert taken[str(n)] == pytest.approx(1200 * weight / sum(weights), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [((1, 2), (100_000, 200_000)), ((1 << 31, 1 << 30), (1, 2)), ((1, 1000), (2, 1))]
+)
+def test_other_weights_hold_from_their_push_on(old: tuple[int, int], new: tuple[int, int]) -> None:
+    """Turns were dealt by the old ones."""
+    before = compile_tables(config(at("a", weight=old[0]), at("b", weight=old[1])))
+    picked(before.clusters["c"], 50)
+    after = compile_tables(config(at("a", weight=new[0]), at("b", weight=new[1])), before)
+
+    assert Counter(picked(after.clusters["c"], 3000))["a"] == pytest.approx(3000 * new[0] / sum(new), abs=2)
+
+
+def test_late_turns_are_as_exact_as_early_ones() -> None:
+    """Small weights for long, then large ones: a turn is not lost beside the time gone by."""
+    before = compile_tables(config(at("a"), at("b", weight=2)))
+    for slot in before.clusters["c"].slots:
+        slot.due += 1 << 24
+    picked(before.clusters["c"], 3)
+    after = compile_tables(config(at("a", weight=1 << 30), at("b", weight=1 << 31)), before)
+
+    assert Counter(picked(after.clusters["c"], 3000)) == {"a": 1000, "b": 2000}
+
+
+def test_retry_by_load_draws_who_has_little_in_hand() -> None:
+    """Weights are shared by what is under way, out of turn as well."""
+    cluster = Cluster(name="c", kind="eds", endpoints_name="c", policy="least_request")
+    table = compile_tables(config(at("a"), at("b", weight=50), at("c", weight=50), cluster=cluster)).clusters["c"]
+    a, b, _ = table.slots
+    b.active = 999
+
+    assert Counter(table.pick([a]).address for _ in range(1000))["b"] < 20
 
 
 def test_retry_draws_another_by_its_weight() -> None:
