@@ -27,7 +27,7 @@ demo: setup      ## a cluster, the mesh and a shop on this machine; ARGS="--once
 	@$(PY) -m tulle demo $(ARGS)
 
 test: setup      ## all tests, in two lanes (LANES=0: in one process); T=<path or pytest expression> runs a part, in one
-	@$(PY) -m pytest $(if $(T),$(if $(wildcard $(firstword $(subst ::, ,$(T)))),$(T),-k "$(T)"),-n $(or $(LANES),2)) $(ARGS)
+	@$(PY) -m pytest $(if $(T),$(if $(wildcard $(firstword $(subst ::, ,$(T)))),$(T),-k "$(T)"),-n $(or $(LANES),2) --max-worker-restart=0) $(ARGS)
 
 chaos: setup     ## a mesh under load and what happens to it: MINUTES=60, SEED=<what a run printed>, ARGS="--only killed --short"
 	@$(PY) -m tests.chaos --minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -275,7 +275,10 @@ class Hub:
 
     async def _push(self, stream: Stream, context: Any, writing: asyncio.Lock) -> None:
         while (keys := await stream.queue.take()) is not None:
+            waits = writing.locked()
             async with writing:
+                if waits:  # its turn is long over, and many clients may read again at once
+                    await self.pace.turn()
                 told = stream.conversation.push(keys, stream.queue.seen)
                 self.pushes += len(told)
                 for message in told:

@@ -36,12 +36,14 @@ log = logging.getLogger(__name__)
 class Cell:
     """One resource in one form, or (under the name WILDCARD) the names one client's wildcard covers."""
 
-    __slots__ = ("client", "holders", "inputs", "key", "stale", "value")
+    __slots__ = ("client", "holders", "inputs", "key", "shared", "stale", "value")
 
     def __init__(self, key: Key, client: Client) -> None:
         self.key = key
         self.client = client
         self.value: Any = None
+        self.shared: Encoded | None = None
+        """Where it is PLACED: the form all had before."""
         self.inputs: set[Input] = set()
         """What was read for the value; empty while it is stale."""
         self.stale = True
@@ -147,7 +149,7 @@ class Source:
     def _build(self, cell: Cell) -> None:
         inputs: set[Input] = set()
         try:
-            cell.value = self._encode(cell, inputs)
+            made = self._encode(cell, inputs)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             if self.broken.get(cell) != why:
@@ -156,7 +158,11 @@ class Source:
             return
         if self.broken.pop(cell, None) is not None:
             log.info("%s can be built again", cell)
-        cell.stale, cell.inputs = False, inputs
+        if made is not PLACED:
+            cell.shared = None
+        elif isinstance(cell.value, Encoded):
+            cell.shared = cell.value
+        cell.value, cell.stale, cell.inputs = made, False, inputs
         for one in inputs:
             self._readers.setdefault(one, set()).add(cell)
 
@@ -237,16 +243,18 @@ class View:
             cell = held[name] = self._source.hold(self, (type_, name))
         value = self._source.value(cell)
         if value is PLACED:
-            return self._source.value(self._at(type_, name))
+            return self._source.value(self._at(cell))
         if self._placed:
             self._leave((type_, name))
         return value
 
-    def _at(self, type_: Type, name: str) -> Cell:
-        """Give the cell of a name as it is for this client's place."""
-        key = type_, name
+    def _at(self, shared: Cell) -> Cell:
+        """Give the cell of a name as it is for this client's place; what cannot be built for it stays what it was for all."""
+        key = shared.key
         if key not in self._placed:
-            self._placed[key] = self._source.hold(self, key, placed=True)
+            cell = self._placed[key] = self._source.hold(self, key, placed=True)
+            if cell.stale and cell.value is None:
+                cell.value = shared.shared
         return self._placed[key]
 
     def _leave(self, key: Key) -> None:

@@ -11,7 +11,7 @@ import pytest
 from controlplane.compiler.passes import compile_mesh
 from controlplane.compiler.reads import changed
 from controlplane.ingest.assemble import ingest
-from controlplane.resources import endpoints
+from controlplane.resources import endpoints, outbound
 from controlplane.xds.callers import Peer
 from controlplane.xds.messages import MAX_DELTA_BYTES, Encoded, delta_response, encode, portions
 from controlplane.xds.source import Source, View
@@ -84,6 +84,37 @@ def test_listener_is_one_for_all_namespaces_but_where_one_has_routes_of_its_own(
     assert other.keys == {address}
     assert other.view.fetch(*address) is shop.view.fetch(*address)
     assert source.sizes()["resources"] == 1
+
+
+def test_listener_that_cannot_be_built_for_one_namespace_stays_what_it_was_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is another one for a namespace from now on, and there is a fault in that: what worked is not told to be gone."""
+    source, objects = filled()
+    address = (Type.LISTENER, "outbound/10.96.0.1:80")
+    shop, other = Told(source, peer("web-1")), Told(source, peer("x-1", "other"))
+    first = shop.view.fetch(*address)
+    assert other.view.fetch(*address) is first
+    made = outbound.to_service
+
+    def faulty(at: Any, mesh: Any) -> Any:
+        if at.routes_name.endswith("@other"):
+            raise RuntimeError("a defect in one namespace's form")
+        return made(at, mesh)
+
+    monkeypatch.setattr(outbound, "to_service", faulty)
+    objects.apply(mo.route("mine", {"backendRefs": [mo.to("api", namespace="shop")]}, namespace="other"))
+    publish(source, objects)
+
+    assert other.view.fetch(*address) is first
+    late = Told(source, peer("x-2", "other"))
+    assert late.view.fetch(*address) is first
+    monkeypatch.setattr(outbound, "to_service", made)
+    objects.apply(mo.route("mine", {"backendRefs": [mo.to("api", namespace="shop", weight=3)]}, namespace="other"))
+    publish(source, objects)
+    theirs = other.view.fetch(*address)
+    assert theirs is not None
+    assert theirs is not first
 
 
 def test_changed_resource_is_encoded_anew_and_others_are_kept() -> None:
