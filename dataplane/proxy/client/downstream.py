@@ -359,8 +359,10 @@ class HttpDownstream(Terms):
             for call in self._in_hand():
                 call.look_idle(now)
             self.check_peer(now)
-        elif self._shutting:
+        elif self._shutting and self._end_timer is not None:  # told so a moment ago, maybe
             self.shut_late(now)
+        elif self._shutting:
+            self.shut()
         elif 0 < chain.idle < now - self.used:
             self.runtime.metrics.events.of("connection_idle_closed").value += 1
             self.shut()
