@@ -9,13 +9,13 @@ import dataclasses
 import enum
 import gc
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from dataplane.admin import Answer, Request, as_json, text
 from dataplane.config import Secret, SidecarConfig, TlsContext
 from dataplane.net import system
 from dataplane.net.listen import ListenSocket
+from dataplane.proxy.worker.overload import resident_bytes
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import exposition
 from dataplane.telemetry.recent import Recent
@@ -42,7 +42,7 @@ def metrics_text(runtime: Runtime, listeners: list[ListenSocket], recent: Recent
         f"tulle_proxy_requests_active {runtime.active}",
         "# HELP process_resident_memory_bytes Resident memory.",
         "# TYPE process_resident_memory_bytes gauge",
-        f"process_resident_memory_bytes {_resident()}",
+        f"process_resident_memory_bytes {resident_bytes()}",
     ]
     if runtime.access_log is not None:
         lines += [
@@ -130,12 +130,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return value
-
-
-def _resident() -> int:
-    """Resident memory in bytes, from the kernel's own book."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
 
 
 def settle_memory() -> None:

@@ -85,14 +85,13 @@ class Bench:
         """Measure an hour's changes alone, as fast as they are taken in, by a control plane whose collector takes the time for an hour; and every stream is renewed in it."""
         await self._plane.start(hour=HURRIED_SECONDS)
         await self._connect()
-        world, changes, streams = self._world, self._plan.hour_changes, int(self.figures["streams"])
+        changes, streams = self._plan.hour_changes, int(self.figures["streams"])
         due, made, renewed = time.monotonic() + HURRIED_SECONDS, 0, 0
         while made < changes or time.monotonic() < due:
             for n in range(made, made + BURST):
                 self._happens(n)
             made += BURST
-            while world.waiting > BURST:  # noqa: ASYNC110 - what is waited for is read elsewhere
-                await asyncio.sleep(0.01)
+            await self._taken_in()
             last = min(streams, streams * made // changes)
             await self._fleet.renew(renewed, last)
             renewed = last
@@ -127,47 +126,49 @@ class Bench:
         return (self._plane.wakes() - before) / (time.monotonic() - began)
 
     async def _cost(self, acts: Iterable[Callable[[], float]], pace: float = PACE) -> float:
-        """CPU milliseconds a change, without what rest costs."""
-        await asyncio.sleep(0.5)
-        before, began, count = self._plane.cpu(), time.monotonic(), 0
-        for count, act in enumerate(acts, 1):  # noqa: B007 - counted
-            act()
-            await asyncio.sleep(pace)
-        await asyncio.sleep(0.7)
-        return 1000 * (self._plane.cpu() - before - self._rest * (time.monotonic() - began)) / count
+        """CPU milliseconds a change, without what rest costs.
 
-    async def _hot(self, act: Callable[[int], float]) -> float:
-        """CPU milliseconds a change where many come at once: what the work takes when nothing has to be woken, or to come back into the processor's caches, for each of them."""
+        Without a pace many come at once: what the work takes when nothing has to be woken, or to come back into the processor's caches, for each of them.
+        """
         await asyncio.sleep(0.5)
-        before, began, count = self._plane.cpu(), time.monotonic(), HOT * self._plan.changes
-        for n in range(count):
-            act(n)
-            while self._world.waiting > BURST:  # noqa: ASYNC110 - what is waited for is read elsewhere
-                await asyncio.sleep(0.01)
+        before, began = self._plane.cpu(), time.monotonic()
+        count = await self._made(acts, pace)
         await asyncio.sleep(0.7)
         return 1000 * (self._plane.cpu() - before - self._rest * (time.monotonic() - began)) / count
 
     async def _woken(self, acts: Iterable[Callable[[], float]]) -> float:
         """Wake-ups of all its threads a change, without those at rest."""
         await asyncio.sleep(0.5)
-        before, began, count = self._plane.wakes(), time.monotonic(), 0
+        before, began = self._plane.wakes(), time.monotonic()
+        count = await self._made(acts, PACE)
+        return (self._plane.wakes() - before - self._rest_wakes * (time.monotonic() - began)) / count
+
+    async def _made(self, acts: Iterable[Callable[[], float]], pace: float) -> int:
+        """Have changes happen so many seconds apart, or without a pace as fast as they are taken in; gives how many there were."""
+        count = 0
         for count, act in enumerate(acts, 1):  # noqa: B007 - counted
             act()
-            await asyncio.sleep(PACE)
-        return (self._plane.wakes() - before - self._rest_wakes * (time.monotonic() - began)) / count
+            await (asyncio.sleep(pace) if pace else self._taken_in())
+        return count
+
+    async def _taken_in(self) -> None:
+        """Wait until no more changes are on their way than a burst."""
+        while self._world.waiting > BURST:  # noqa: ASYNC110 - what is waited for is read elsewhere
+            await asyncio.sleep(0.01)
 
     async def _changes(self) -> None:
         world, figures, count = self._world, self.figures, self._plan.changes
         most = world.size.services
         few = max(count // 3, 10)
         figures["flip_ms"] = await self._cost(lambda n=n: world.flip(n % (most // 2)) for n in range(count))
-        figures["flip_hot_ms"] = await self._hot(lambda n: world.flip(n % (most // 2)))
+        many = HOT * count
+        figures["flip_hot_ms"] = await self._cost((lambda n=n: world.flip(n % (most // 2)) for n in range(many)), 0.0)
         figures["flip_wakes"] = await self._woken(lambda n=n: world.flip(n % (most // 2)) for n in range(count))
         figures["flip_bare_ms"] = await self._cost(lambda n=n: world.flip(n % (most // 2), 1) for n in range(count))
         figures["flip_of_1000_ms"] = await self._cost(lambda n=n: world.flip(most - 1, n % 10) for n in range(few))
         figures["unread_ms"] = await self._cost(lambda n=n: world.unread(n % most, 1) for n in range(count))
         figures["unread_mesh_ms"] = await self._cost(lambda n=n: world.unread(n % most, 0) for n in range(count))
-        figures["unread_hot_ms"] = await self._hot(lambda n: world.unread(n % most, 0))
+        figures["unread_hot_ms"] = await self._cost((lambda n=n: world.unread(n % most, 0) for n in range(many)), 0.0)
         figures["unrelated_ms"] = await self._cost(lambda n=n: world.beat(n % synthetic.NODES) for n in range(count))
         figures["new_pod_ms"] = await self._cost(lambda n=n: world.new_pod(n % (most // 2)) for n in range(few))
         figures["new_service_ms"] = await self._cost(lambda n=n: world.new_service(most + n) for n in range(few))

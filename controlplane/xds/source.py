@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 class Cell:
     """One resource in one form, or (under the name WILDCARD) the names one client's wildcard covers."""
 
-    __slots__ = ("client", "holders", "inputs", "key", "shared", "stale", "value")
+    __slots__ = ("client", "former", "holders", "inputs", "key", "stale", "value")
 
     def __init__(self, key: Key, client: Client) -> None:
         self.key = key
         self.client = client
         self.value: Any = None
-        self.shared: Encoded | None = None
+        self.former: Encoded | None = None
         """Where it is PLACED: the form all had before."""
         self.inputs: set[Input] = set()
         """What was read for the value; empty while it is stale."""
@@ -159,9 +159,9 @@ class Source:
         if self.broken.pop(cell, None) is not None:
             log.info("%s can be built again", cell)
         if made is not PLACED:
-            cell.shared = None
+            cell.former = None
         elif isinstance(cell.value, Encoded):
-            cell.shared = cell.value
+            cell.former = cell.value
         cell.value, cell.stale, cell.inputs = made, False, inputs
         for one in inputs:
             self._readers.setdefault(one, set()).add(cell)
@@ -254,7 +254,7 @@ class View:
         if key not in self._placed:
             cell = self._placed[key] = self._source.hold(self, key, placed=True)
             if cell.stale and cell.value is None:
-                cell.value = shared.shared
+                cell.value = shared.former
         return self._placed[key]
 
     def _leave(self, key: Key) -> None:

@@ -244,7 +244,10 @@ class Session:
     def _stir(self, type_: Type, name: str) -> None:
         """Have it asked for, or let go, with the next request; without a stream too, and then no more is kept than is needed or was asked for."""
         stirred = self._stirred.setdefault(type_, set())
-        (stirred.add if name in self._needed[type_] or name in self._asked[type_] else stirred.discard)(name)
+        if name in self._needed[type_] or name in self._asked[type_]:
+            stirred.add(name)
+        else:
+            stirred.discard(name)
 
     def _told(self, config: SidecarConfig) -> SidecarConfig:
         """Say why there is nothing in force where something was refused."""
