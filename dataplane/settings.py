@@ -17,6 +17,8 @@ from typing import Any
 from meshapi import identity, names
 
 LEVELS = ("debug", "info", "warning", "error")
+WORKERS = 64
+"""More are no sidecar any more."""
 
 
 class BadSettingError(ValueError):
@@ -97,7 +99,7 @@ def read(environment: Mapping[str, str], arguments: Sequence[str]) -> Settings:
     """Read all settings; raises BadSettingError."""
     given = _arguments(arguments) if arguments else {}
     common = given | {
-        "concurrency": _number(environment, names.ENV_CONCURRENCY, given.get("concurrency", 1), 1, 64),
+        "concurrency": _number(environment, names.ENV_CONCURRENCY, given.get("concurrency", 1), 1, WORKERS),
         "drain_seconds": float(_number(environment, names.ENV_DRAIN_SECONDS, 25, 0, 3600)),
         "idle_seconds": float(_number(environment, names.ENV_IDLE_SECONDS, 600, 5, 86400)),
         "log_level": environment.get(names.ENV_LOG_LEVEL) or given.get("log_level", "info"),
@@ -124,11 +126,13 @@ def _arguments(arguments: Sequence[str]) -> dict[str, Any]:
     )
     parser.add_argument("--config", type=Path, help="run from an Envoy bootstrap file instead of a control plane")
     parser.add_argument("--admin-host", help="address of metrics and health (default: all)")
-    parser.add_argument("--admin-port", type=int)
-    parser.add_argument("--concurrency", type=int, help="workers sharing the listeners")
+    parser.add_argument("--admin-port", help="port of metrics and health")
+    parser.add_argument("--concurrency", help="workers sharing the listeners")
     parser.add_argument("--log-level")
     parser.add_argument("--access-log", choices=["", "json", "text"])
-    return vars(parser.parse_args(arguments))
+    given = vars(parser.parse_args(arguments))
+    bounds = {"admin_port": ("--admin-port", 65535), "concurrency": ("--concurrency", WORKERS)}
+    return given | {name: _whole(bounds[name][0], given[name], 1, bounds[name][1]) for name in bounds.keys() & given}
 
 
 def _mesh(environment: Mapping[str, str]) -> Mesh:
@@ -167,9 +171,11 @@ def _needed(environment: Mapping[str, str], name: str) -> str:
 
 def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     text = environment.get(name, "")
-    if not text:
-        return default
-    if not text.isdigit() or not least <= int(text) <= most:
+    return _whole(name, text, least, most) if text else default
+
+
+def _whole(name: str, text: str, least: int, most: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
         raise BadSettingError(f"{name} is {text!r}; right is a whole number from {least} to {most}")
     return int(text)
 

@@ -60,6 +60,16 @@ def test_file_needs_no_mesh() -> None:
 
 
 @pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--concurrency", "0"), ("--concurrency", "many"), ("--admin-port", "0"), ("--admin-port", "65536")],
+)
+def test_flags_have_the_bounds_of_the_environment(flag: str, value: str) -> None:
+    """The sentence names the flag and says what is right."""
+    with pytest.raises(BadSettingError, match=f"{flag} is '{value}'; right is a whole number from 1 to"):
+        read({}, ["--config", "envoy.yaml", flag, value])
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("TULLE_XDS_ADDRESS", "nowhere"),
