@@ -1,6 +1,6 @@
 """The lines of a watch: what each says of an object, decoded in one go.
 
-In: a line as the API server sends it. Out: the event, with the object in the shape of its kind. Refuses, with msgspec.MsgspecError, a line that is none of them.
+In: a line as the API server sends it. Out: the event, with the object in the shape of its kind. Refuses, with one of `kube.client.UNREADABLE`, a line that is none of them.
 """
 
 from __future__ import annotations

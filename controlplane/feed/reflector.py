@@ -22,7 +22,7 @@ from controlplane.feed.health import Health
 from controlplane.feed.kinds import Kind
 from controlplane.feed.objects import ref_of
 from controlplane.feed.shapes import Meta
-from controlplane.kube.client import ApiError, Cluster, path_of
+from controlplane.kube.client import UNREADABLE, ApiError, Cluster, path_of
 from controlplane.timing import Collector
 
 WATCH_SECONDS = 280
@@ -100,7 +100,7 @@ class Reflector:
                 await self._watch()
             except _GoneError:
                 self._version = ""
-            except (ApiError, aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+            except (ApiError, aiohttp.ClientError, TimeoutError, OSError, *UNREADABLE) as error:
                 self._failed(error)
             except Exception as error:  # a defect in who takes an object: what it missed is listed again
                 log.exception("a defect ended the following of %s for a moment", self._kind.plural)
@@ -151,7 +151,7 @@ class Reflector:
                     self._take(self._read(line))
                     self._refused = 0
                 self.health.heard(self._version)
-        except (ApiError, msgspec.MsgspecError) as error:
+        except (ApiError, *UNREADABLE) as error:
             if isinstance(error, ApiError) and error.code == 410:
                 raise _GoneError from error
             self._refused += 1

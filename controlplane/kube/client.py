@@ -27,6 +27,8 @@ MAX_LINE = 16 * 1024 * 1024
 CONNECT_SECONDS = 10.0
 SPREAD_SECONDS = 0.2
 """Over so long come all who waited for an API server that is back."""
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are not the JSON asked for: another shape, no UTF-8, nested too deep."""
 _BAD_GATEWAY = 502
 
 
@@ -118,7 +120,7 @@ class Cluster:
             )
             try:
                 token = msgspec.json.decode(page, type=_Page).metadata.continue_
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 raise ApiError(_BAD_GATEWAY, "BadAnswer", f"the answer to GET {path} is no list: {error}") from error
             yield page
             if not token:
@@ -183,14 +185,14 @@ def _object(payload: bytes, what: str) -> dict[str, Any]:
     """Read an object; what is none was said by somebody on the way, and is an error like any other."""
     try:
         return msgspec.json.decode(payload, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ApiError(_BAD_GATEWAY, "BadAnswer", f"the answer to {what} is no object: {error}") from error
 
 
 def _error(response: aiohttp.ClientResponse, payload: bytes) -> ApiError:
     try:
         status = msgspec.json.decode(payload, type=_Status)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         status = _Status(message=payload[:200].decode(errors="replace"))
     after = response.headers.get("retry-after", "")
     message = status.message or f"the API server answered {response.status}"

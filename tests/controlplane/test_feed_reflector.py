@@ -188,8 +188,10 @@ async def test_expired_version_is_listed_anew() -> None:
         b'{"type":"BOOKMARK","object":[]}',
         b'{"type":"RENAMED","object":{"metadata":{"name":"x","resourceVersion":"9"}}}',
         b"<html>",
+        b'{"type":"MODIFIED","object":{"metadata":{"name":"\xff","resourceVersion":"9"}}}',
+        b'{"type":"MODIFIED","object":{"metadata":{"name":"a"},"spec":{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}}}",
     ],
-    ids=["object", "bookmark", "unknown", "no JSON"],
+    ids=["object", "bookmark", "unknown", "no JSON", "no UTF-8", "nested too deep"],
 )
 async def test_event_that_cannot_be_read_is_gone_around_by_a_list(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the first thing after the version to resume from, and would be for ever: nothing behind it would be heard of."""
