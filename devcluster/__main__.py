@@ -56,7 +56,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="devcluster", description="An embedded Kubernetes on this machine.")
     parser.add_argument("--directory", type=Path, required=True, help="where kubeconfig, keys and pods are kept")
-    parser.add_argument("--images", type=Path, help="JSON: image glob to the directories its programs are in")
+    parser.add_argument("--images", type=Path, help="JSON: image glob to its archive, or to directories of programs")
     parser.add_argument("--port", type=int, default=0, help="port of the API on 127.0.0.1 (0: any)")
     parser.add_argument("--ready", type=int, default=1, help="file descriptor that is told when the API serves")
     parser.add_argument("--orders", type=int, help="descriptor of a socket that orders outages (devcluster/outages.py)")

@@ -25,7 +25,7 @@ What the API's streaming endpoints call (refusals are `StatusError`, raised befo
 - `network`            the node's and the pods' network namespaces
 - `services`           ClusterIPs as one nft table
 - `dns`                cluster names
-- `images`             image name to directories of this machine
+- `images`, `archive`  image name to an unpacked archive, or to directories of this machine
 - `launch`, `rootfs`   the small process that becomes a container; run outside of this one
 - `spawner`            how this process talks to it
 - `environment`, `volumes`, `security`  what a container sees and may do

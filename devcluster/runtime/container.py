@@ -19,7 +19,7 @@ from devcluster.runtime.environment import ConfigError, environment, expand, hos
 from devcluster.runtime.facilities import happens
 from devcluster.runtime.health import Health, run_hook
 from devcluster.runtime.home import Home
-from devcluster.runtime.images import Image, ImageError, find_image
+from devcluster.runtime.images import Image, ImageError
 from devcluster.runtime.logs import LogFile
 from devcluster.runtime.security import rights
 from devcluster.runtime.spawner import Process, StartError, shell_code
@@ -226,7 +226,7 @@ class Container:
         delay = _BACK_OFF
         while not self.stopping:
             try:
-                image = find_image(self.home.node.images, self.spec.get("image", ""))
+                image = await self.home.node.images.find(self.spec.get("image", ""))
                 planned = self._specification(image)
             except ImageError as unknown:
                 self._wait_for("ErrImagePull", str(unknown), f"Failed to pull image: {unknown}")
@@ -252,13 +252,9 @@ class Container:
         """Say what `launch` needs to know; raises ConfigError."""
         home, spec = self.home, self.spec
         env = environment(home.pod, spec, image, home.node.registry)
-        allowed = rights(home.pod, spec)
+        allowed = rights(home.pod, spec, image.owner())
         env.setdefault("HOME", "/root" if allowed.uid == 0 else "/")
-        argv = [expand(word, env) for word in [*(spec.get("command") or []), *(spec.get("args") or [])]]
-        if not argv:
-            raise ConfigError(
-                "no command specified: images have no entrypoint on this cluster, so command or args is needed"
-            )
+        argv = _command(spec, image, env)
         message = home.directory / "messages" / f"{self.name}-{self._runs}"
         message.parent.mkdir(exist_ok=True)
         message.touch()
@@ -271,9 +267,10 @@ class Container:
         return {
             "stage": str(home.node.root / "stage"),
             "hostname": hostname(home.pod),
+            "image": image.root,
             "programs": image.programs,
             "mounts": mounts,
-            "cwd": spec.get("workingDir") or "/",
+            "cwd": spec.get("workingDir") or image.recipe.directory or "/",
             "argv": argv,
             "env": env,
             "message": str(message),
@@ -286,3 +283,14 @@ class Container:
             "privileged": allowed.privileged,
             "read_only": allowed.read_only,
         }
+
+
+def _command(spec: Object, image: Image, env: dict[str, str]) -> list[str]:
+    """Say what is run: the pod's words, or where it has none the image's; raises ConfigError."""
+    given = [expand(word, env) for word in spec.get("args") or []]
+    if spec.get("command"):
+        return [*(expand(word, env) for word in spec["command"]), *given]
+    found = [*image.recipe.entrypoint, *(given or image.recipe.command)]
+    if not found:
+        raise ConfigError("no command specified: neither the image nor the pod has one, so command or args is needed")
+    return found

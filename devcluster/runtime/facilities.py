@@ -8,6 +8,7 @@ from pathlib import Path
 
 from devcluster.api.registry import Registry
 from devcluster.controllers.events import Recorder
+from devcluster.runtime.images import Images
 from devcluster.runtime.network import Network
 from devcluster.runtime.spawner import Spawner
 from devcluster.runtime.volumes import Tokens
@@ -22,7 +23,7 @@ class Facilities:
     spawner: Spawner
     events: Recorder
     tokens: Tokens
-    images: Path
+    images: Images
     root: Path
     one_user: bool
     """Whether only one user exists here, so that every container runs as that one."""

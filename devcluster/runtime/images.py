@@ -1,17 +1,29 @@
-"""Which image name stands for what on this machine: directories to find programs in.
+"""Which image name stands for what on this machine: an image's archive, or directories to find programs in.
 
-In: `images.json`, an object of {image glob: {"path": [directories], "env": {name: value}}}. Out: `Image`. The first glob that matches
-wins. An image nobody named is refused with a sentence, as a registry would.
+In: `images.json`, an object of {image glob: what it stands for}, read anew at each question. Out: `Image`. The first glob that matches
+wins. What it stands for is either
+
+    {"archive": file, "env": {name: value}}            an image as `buildah push` or `podman save` writes it: containers see its
+                                                       file system and nothing of the machine's
+    {"path": [directories], "env": {name: value}}      this machine: containers see its file system, and these programs first
+
+An archive is unpacked once, by whoever first asks for it. An image nobody named, or an archive that is none, is refused with a
+sentence, as a registry would.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fnmatch
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from devcluster.runtime.archive import ArchiveError, Recipe, unpack
 
 SYSTEM_PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
@@ -26,6 +38,9 @@ class Image:
 
     path: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    root: str = ""
+    """The directory its file system is in; empty where it is the machine's own."""
+    recipe: Recipe = field(default_factory=Recipe)
 
     @property
     def search_path(self) -> str:
@@ -43,15 +58,78 @@ class Image:
                 found.append(str(Path(directory).resolve().parent))
         return [path for path in found if path.startswith("/")]
 
+    def owner(self) -> tuple[int, int]:
+        """As whom its programs run where the pod does not say, user and group; raises ImageError for a name it does not know."""
+        if not self.root:
+            return 0, 0
+        user, _, group = self.recipe.user.partition(":")
+        row = self._row("etc/passwd", user or "0")
+        if row is None and not user.isdigit():
+            raise ImageError(f"unable to find user {user}: no matching entries in passwd file")
+        uid = int(row[2]) if row else int(user)
+        if not group:
+            return uid, int(row[3]) if row else 0
+        named = self._row("etc/group", group)
+        if named is None and not group.isdigit():
+            raise ImageError(f"unable to find group {group}: no matching entries in group file")
+        return uid, int(named[2]) if named else int(group)
 
-def find_image(file: Path, name: str) -> Image:
-    """Look an image up, in the file as it is now; raises ImageError."""
-    try:
-        table = json.loads(file.read_text())
-    except (OSError, ValueError) as failed:
-        raise ImageError(f'failed to pull image "{name}": {file} cannot be read: {failed}') from None
-    for pattern, found in table.items():
-        if fnmatch.fnmatchcase(name, pattern):
-            return Image(path=tuple(found.get("path", ())), env=found.get("env", {}))
-    known = ", ".join(table) or "none"
-    raise ImageError(f'failed to pull image "{name}": this machine stands in only for images named {known}')
+    def _row(self, file: str, who: str) -> list[str] | None:
+        """Find somebody in the image's passwd or group, by name or number."""
+        try:
+            rows = [line.split(":") for line in Path(self.root, file).read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError):
+            return None
+        return next((row for row in rows if len(row) > 3 and who in {row[0], row[2]} and row[2].isdigit()), None)
+
+
+class Images:
+    """What this machine has for images."""
+
+    def __init__(self, file: Path, store: Path) -> None:
+        self._file = file
+        self._store = store
+        """Where archives are unpacked; made when the first one is."""
+        self._unpacked: dict[tuple[str, int, int], tuple[str, Recipe]] = {}
+        self._unpacking = asyncio.Lock()
+
+    async def find(self, name: str) -> Image:
+        """Look an image up, in the file as it is now; raises ImageError."""
+        found = self._named(name)
+        env, path = found.get("env", {}), tuple(found.get("path", ()))
+        if "archive" not in found:
+            return Image(path=path, env=env)
+        try:
+            root, recipe = await self._root(Path(found["archive"]))
+        except (ArchiveError, OSError) as refused:
+            raise ImageError(f'failed to pull image "{name}": {refused}') from None
+        return Image(env=recipe.env | env, root=root, recipe=recipe)
+
+    def _named(self, name: str) -> dict[str, Any]:
+        try:
+            table = json.loads(self._file.read_text())
+        except (OSError, ValueError) as failed:
+            raise ImageError(f'failed to pull image "{name}": {self._file} cannot be read: {failed}') from None
+        for pattern, found in table.items():
+            if fnmatch.fnmatchcase(name, pattern):
+                return dict(found)
+        known = ", ".join(table) or "none"
+        raise ImageError(f'failed to pull image "{name}": this machine stands in only for images named {known}')
+
+    async def _root(self, archive: Path) -> tuple[str, Recipe]:
+        """Unpack an archive, or give what was unpacked: another file of that name is another image."""
+        async with self._unpacking:
+            seen = await asyncio.to_thread(archive.stat)
+            key = (str(archive), seen.st_mtime_ns, seen.st_size)
+            if key not in self._unpacked:
+                self._unpacked[key] = await asyncio.to_thread(self._unpack, archive)
+            return self._unpacked[key]
+
+    def _unpack(self, archive: Path) -> tuple[str, Recipe]:
+        self._store.mkdir(parents=True, exist_ok=True)
+        root = Path(tempfile.mkdtemp(dir=self._store))
+        try:
+            return str(root), unpack(archive, root)
+        except ArchiveError:
+            shutil.rmtree(root)
+            raise

@@ -20,6 +20,7 @@ from devcluster.controllers.events import Recorder
 from devcluster.runtime import dns, linux
 from devcluster.runtime.container import Container
 from devcluster.runtime.facilities import Changes, Facilities
+from devcluster.runtime.images import Images
 from devcluster.runtime.logs import LogOptions
 from devcluster.runtime.network import NODE_ADDRESS, NODE_NAME, Network
 from devcluster.runtime.pod import Pod
@@ -49,7 +50,7 @@ class Kubelet:
             spawner=Spawner(),
             events=Recorder(registry, "kubelet", NODE_NAME),
             tokens=tokens,
-            images=images,
+            images=Images(images, root / "images"),
             root=root,
             one_user=linux.one_user_only(),
         )

@@ -1,4 +1,4 @@
-"""The file system a container sees: the machine's own under a memory overlay, so nothing it writes ever reaches the machine.
+"""The file system a container sees, under a memory overlay, so nothing it writes reaches what others see: an unpacked image's, or the machine's own.
 
 Runs in the process that becomes the container, inside its new mount namespace. In: the specification made by `container`. Out: a new
 root with its own /proc, /dev, /run, /tmp, the pod's volumes at their places, and the machine's tree taken away. It raises OSError
@@ -21,6 +21,8 @@ _NODE: Final = "/.node"
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 _OWN: Final = ("proc", "sys", "dev", "run", "tmp")
 """Top directories a container has for itself."""
+_MEANT: Final = str.maketrans({"\\": "\\\\", ":": "\\:", ",": "\\,"})
+"""What is more than a letter to the kernel in the name of a layer."""
 
 
 def build(spec: Mapping[str, Any]) -> None:
@@ -30,11 +32,12 @@ def build(spec: Mapping[str, Any]) -> None:
     linux.mount("tmpfs", str(stage), "tmpfs", 0, "mode=0755")
     root = stage / "root"
     root.mkdir(0o755)
-    try:
-        _overlay("/", stage, root)
-    except OSError:
-        _overlay_in_pieces(stage, root)
-    others = _other_mounts(str(stage.parent))
+    others = []
+    if spec["image"]:
+        _overlay(spec["image"], stage, root)
+    else:
+        _machine(stage, root)
+        others = _other_mounts(str(stage.parent))
     former = root / _NODE[1:]
     former.mkdir(0o700)
     linux.pivot_root(str(root), str(former))
@@ -42,8 +45,9 @@ def build(spec: Mapping[str, Any]) -> None:
     _show(others)
     _kernel(privileged=spec["privileged"])
     _devices()
-    for name, mode in (("/run", 0o755), ("/tmp", 0o1777)):
-        linux.mount("tmpfs", name, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"mode={mode:o}")
+    if not spec["image"]:
+        for name, mode in (("/run", 0o755), ("/tmp", 0o1777)):
+            linux.mount("tmpfs", name, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"mode={mode:o}")
     for item in sorted(spec["mounts"], key=lambda item: str(item["target"])):
         _volume(item)
     for program in spec["programs"]:
@@ -55,10 +59,18 @@ def build(spec: Mapping[str, Any]) -> None:
         _read_only({item["target"] for item in spec["mounts"]})
 
 
+def _machine(stage: Path, root: Path) -> None:
+    """Show the machine's own file system."""
+    try:
+        _overlay("/", stage, root)
+    except OSError:
+        _overlay_in_pieces(stage, root)
+
+
 def _overlay(lower: str, stage: Path, target: Path) -> None:
-    """Show a directory of the machine with a layer of memory on top of it."""
+    """Show a directory with a layer of memory on top of it."""
     own = stage / ("layer" + lower.replace("/", "-"))
-    layers = f"lowerdir={lower},upperdir={own}/upper,workdir={own}/work"
+    layers = f"lowerdir={lower.translate(_MEANT)},upperdir={own}/upper,workdir={own}/work"
     for name in ("upper", "work"):
         (own / name).mkdir(0o755, parents=True)
     try:
@@ -114,6 +126,8 @@ def _show(paths: Iterable[str], *, below: str = "") -> None:
 
 
 def _kernel(*, privileged: bool) -> None:
+    for place in ("/proc", "/sys", "/dev"):
+        Path(place).mkdir(exist_ok=True)
     try:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError:  # a user namespace inside a container whose own /proc is masked may not have a new one

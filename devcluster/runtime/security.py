@@ -41,12 +41,12 @@ class Rights:
     read_only: bool
 
 
-def rights(pod: Object, container: Object) -> Rights:
-    """Read the security contexts; raises ConfigError."""
+def rights(pod: Object, container: Object, owner: tuple[int, int] = (0, 0)) -> Rights:
+    """Read the security contexts; where they name nobody, the image's owner (user, group) it is; raises ConfigError."""
     whole = pod["spec"].get("securityContext") or {}
     own = container.get("securityContext") or {}
     both = {**whole, **{key: value for key, value in own.items() if value is not None}}
-    uid = both.get("runAsUser") or 0
+    uid = owner[0] if both.get("runAsUser") is None else both["runAsUser"]
     if both.get("runAsNonRoot") and uid == 0:
         metadata = pod["metadata"]
         place = (
@@ -55,7 +55,8 @@ def rights(pod: Object, container: Object) -> Rights:
         if "runAsUser" in both:
             raise ConfigError(f"container's runAsUser breaks non-root policy {place}")
         raise ConfigError(f"container has runAsNonRoot and image will run as root {place}")
-    gid = both.get("runAsGroup") or 0
+    named = both.get("runAsUser") is not None
+    gid = both.get("runAsGroup") or (0 if named else owner[1])
     groups = {gid, *(whole.get("supplementalGroups") or ())}
     if whole.get("fsGroup") is not None:
         groups.add(whole["fsGroup"])

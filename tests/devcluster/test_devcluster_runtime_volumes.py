@@ -9,7 +9,7 @@ import pytest
 
 from devcluster.api.registry import Registry
 from devcluster.runtime.environment import ConfigError, environment, expand, quantity, resource
-from devcluster.runtime.images import Image, ImageError, find_image
+from devcluster.runtime.images import Image
 from devcluster.runtime.volumes import Volumes, Written, write_atomically
 from tests.support.node import FakeTokens, Node, in_node
 from tests.support.objects import container, pod
@@ -89,16 +89,6 @@ def test_quantities_and_divisors() -> None:
     assert quantity("1500m") == quantity("1.5")
     given = {"resources": {"requests": {"memory": "100Mi"}}}
     assert resource(given, {"resource": "requests.memory", "divisor": "1Mi"}) == "100"
-
-
-def test_images_are_found_by_glob(tmp_path: Path) -> None:
-    """And an unknown one is refused with what there is."""
-    table = tmp_path / "images.json"
-    table.write_text('{"python:*": {"path": ["/x"]}}')
-
-    assert find_image(table, "python:3.12").path == ("/x",)
-    with pytest.raises(ImageError, match=r"only for images named python:\*"):
-        find_image(table, "redis")
 
 
 def test_files_change_all_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,285 @@
+"""Reads an image's archive and lays its file system out: layer upon layer, as a container runtime does.
+
+In: an archive as `buildah push`, `podman save` or `docker save` writes it (an OCI layout, or docker's own with a `manifest.json`), and an
+empty directory. Out: the files, owned as the image says where this user may say so, and what the image says of how it is run.
+Refuses with ArchiveError, in one sentence, what is no such archive, is not whole, has more than the bounds, or would write outside the
+directory. Extended attributes, device nodes and sockets are left out: a container has a `/dev` of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+Object = dict[str, Any]
+_DOCUMENT_BYTES: Final = 4 << 20
+_LAYERS: Final = 500
+_ENTRIES: Final = 1_000_000
+_BYTES: Final = 8 << 30
+_INDEXES: Final = 4
+_CHUNK: Final = 1 << 20
+_WHITEOUT: Final = ".wh."
+_OPAQUE: Final = ".wh..wh..opq"
+_LINKS: Final = 40
+"""As many as the kernel follows."""
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class ArchiveError(Exception):
+    """An archive is no image that can be run; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How an image says it is run."""
+
+    env: dict[str, str] = field(default_factory=dict)
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    user: str = ""
+    directory: str = ""
+
+
+def unpack(archive: Path, into: Path) -> Recipe:
+    """Lay an image out in an empty directory; raises ArchiveError."""
+    try:
+        with tarfile.open(archive) as outer:
+            image = _Image(outer)
+            tree = _Tree(into)
+            for layer in image.layers:
+                with image.layer(layer) as opened:
+                    tree.add(opened)
+            tree.finish()
+    except ArchiveError as refused:
+        raise ArchiveError(f"image archive {archive}: {refused}") from None
+    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as broken:
+        said = str(broken) or type(broken).__name__
+        raise ArchiveError(f"image archive {archive} cannot be read as an OCI or docker archive: {said}") from None
+    return image.recipe
+
+
+class _Image:
+    """What an archive holds: its layers by name, oldest first, and its recipe."""
+
+    def __init__(self, outer: tarfile.TarFile) -> None:
+        self._outer = outer
+        self._names = {os.path.normpath(name): name for name in outer.getnames()}
+        if "oci-layout" in self._names:
+            manifest = self._chosen(self._document("index.json"), _INDEXES)
+            self.layers = [_blob(layer["digest"]) for layer in manifest["layers"]]
+            config = self._document(_blob(manifest["config"]["digest"]))
+        elif "manifest.json" in self._names:
+            listed = self._document("manifest.json")
+            if len(listed) != 1:
+                raise ArchiveError(f"it holds {len(listed)} images; one is wanted")
+            self.layers = [os.path.normpath(name) for name in listed[0]["Layers"]]
+            config = self._document(os.path.normpath(listed[0]["Config"]))
+        else:
+            raise ArchiveError("it has neither an oci-layout nor a manifest.json, so it is no image's archive")
+        if len(self.layers) > _LAYERS:
+            raise ArchiveError(f"it has {len(self.layers)} layers; {_LAYERS} is the bound")
+        self.recipe = _recipe(config.get("config") or {})
+
+    @contextlib.contextmanager
+    def layer(self, name: str) -> Iterator[tarfile.TarFile]:
+        """Open a layer, plain or compressed, and hold it to its digest when all of it was read."""
+        with self._open(name) as file:
+            checked = _Checked(file)
+            try:
+                with tarfile.open(fileobj=checked, mode="r|*") as opened:  # type: ignore[call-overload]
+                    yield opened
+            except tarfile.ReadError as broken:
+                raise ArchiveError(f"layer {name} is no tar, plain or gzip: {broken}") from None
+            checked.hold_to(name)
+
+    def _chosen(self, index: Object, further: int) -> Object:
+        """Find the manifest for this machine, through indexes of indexes."""
+        entries = index["manifests"]
+        machine = _MACHINES.get(platform.machine(), platform.machine())
+        fitting = [e for e in entries if (e.get("platform") or {}).get("architecture", machine) == machine]
+        if len(fitting) != 1:
+            raise ArchiveError(f"it holds {len(fitting)} images for {machine}; one is wanted")
+        found: Object = self._document(_blob(fitting[0]["digest"]))
+        if "manifests" not in found:
+            return found
+        if not further:
+            raise ArchiveError(f"its indexes are nested more than {_INDEXES} deep")
+        return self._chosen(found, further - 1)
+
+    def _document(self, name: str) -> Any:
+        with self._open(name) as file:
+            data = file.read(_DOCUMENT_BYTES + 1)
+        if len(data) > _DOCUMENT_BYTES:
+            raise ArchiveError(f"{name} has more than {_DOCUMENT_BYTES >> 20} MiB")
+        _hold_to(name, hashlib.sha256(data))
+        return json.loads(data)
+
+    def _open(self, name: str) -> IO[bytes]:
+        found = self._outer.extractfile(self._names[name]) if name in self._names else None
+        if found is None:
+            raise ArchiveError(f"{name} is missing")
+        return found
+
+
+class _Checked:
+    """A blob as a stream that knows the digest of what was read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._sum = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._sum.update(data)
+        return data
+
+    def hold_to(self, name: str) -> None:
+        while self.read(_CHUNK):
+            pass
+        _hold_to(name, self._sum)
+
+
+def _blob(digest: str) -> str:
+    kind, _, value = digest.partition(":")
+    if kind != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        raise ArchiveError(f"digest {digest[:80]!r} is no sha256")
+    return f"blobs/sha256/{value}"
+
+
+def _hold_to(name: str, found: Any) -> None:
+    """Refuse what is named by a digest and has another."""
+    if name.startswith("blobs/sha256/") and found.hexdigest() != name.rpartition("/")[2]:
+        raise ArchiveError(f"{name} has the digest {found.hexdigest()}: the archive is damaged")
+
+
+def _recipe(config: Object) -> Recipe:
+    return Recipe(
+        env=dict(entry.split("=", 1) for entry in config.get("Env") or [] if "=" in entry),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        command=tuple(config.get("Cmd") or ()),
+        user=config.get("User") or "",
+        directory=config.get("WorkingDir") or "",
+    )
+
+
+class _Tree:
+    """A file system that grows layer by layer and never leaves its directory, whatever links the layers bring."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._entries = 0
+        self._bytes = 0
+        self._modes: dict[Path, tarfile.TarInfo] = {}
+        """Directories: how they shall be in the end, for until then they are written to."""
+
+    def add(self, layer: tarfile.TarFile) -> None:
+        """Put a layer on top."""
+        own: set[Path] = set()
+        for entry in layer:
+            self._count(entry)
+            parts = [part for part in entry.name.split("/") if part not in {"", "."}]
+            if ".." in parts:
+                raise ArchiveError(f"entry {entry.name!r} leads out of the image")
+            if not parts:
+                self._modes[self._root] = entry
+                continue
+            place = self._place(parts[:-1], own) / parts[-1]
+            if parts[-1] == _OPAQUE:
+                self._empty(place.parent, own)
+            elif parts[-1].startswith(_WHITEOUT):
+                self._remove(place.with_name(parts[-1].removeprefix(_WHITEOUT)))
+            else:
+                self._write(layer, entry, place)
+                own.add(place)
+
+    def finish(self) -> None:
+        """Give directories their modes and times, the inner ones first."""
+        for place, entry in sorted(self._modes.items(), reverse=True):
+            if place.is_dir() and not place.is_symlink():
+                _own(place, entry)
+
+    def _count(self, entry: tarfile.TarInfo) -> None:
+        self._entries += 1
+        self._bytes += max(0, entry.size)
+        if self._entries > _ENTRIES or self._bytes > _BYTES:
+            raise ArchiveError(f"it unpacks to more than {_ENTRIES} entries or {_BYTES >> 30} GiB")
+
+    def _place(self, parts: list[str], own: set[Path]) -> Path:
+        """Find a directory by its name inside the image, links followed as in there, and make what is missing."""
+        here, left, links = self._root, list(parts), 0
+        while left:
+            part = left.pop(0)
+            if part == "..":
+                here = here if here == self._root else here.parent
+                continue
+            following = here / part
+            if following.is_symlink():
+                links += 1
+                if links > _LINKS:
+                    raise ArchiveError(f"its links go in circles at {'/'.join(parts)}")
+                goal = str(following.readlink())
+                here = self._root if goal.startswith("/") else here
+                left = [step for step in goal.split("/") if step not in {"", "."}] + left
+                continue
+            if not following.is_dir():
+                if following.exists():
+                    raise ArchiveError(f"{'/'.join(parts)} is below something that is no directory")
+                following.mkdir(0o755)
+                own.add(following)
+            here = following
+        return here
+
+    def _empty(self, directory: Path, own: set[Path]) -> None:
+        """Take away what lower layers have put here; what this layer brings stays, in whichever order it comes."""
+        for entry in list(directory.iterdir()):
+            if entry not in own:
+                self._remove(entry)
+            elif entry.is_dir() and not entry.is_symlink():
+                self._empty(entry, own)
+
+    def _remove(self, place: Path) -> None:
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+
+    def _write(self, layer: tarfile.TarFile, entry: tarfile.TarInfo, place: Path) -> None:
+        if entry.isdir():
+            if place.is_symlink() or not place.is_dir():
+                self._remove(place)
+                place.mkdir(0o755)
+            self._modes[place] = entry
+            return
+        self._remove(place)
+        if entry.issym():
+            place.symlink_to(entry.linkname)
+            _own(place, entry)
+        elif entry.islnk():
+            parts = [part for part in entry.linkname.split("/") if part not in {"", "."}]
+            if not parts or ".." in parts:
+                raise ArchiveError(f"entry {entry.name!r} is a link to {entry.linkname!r}, out of the image")
+            os.link(self._place(parts[:-1], set()) / parts[-1], place, follow_symlinks=False)
+        elif entry.isreg():
+            source = layer.extractfile(entry)
+            assert source is not None
+            with place.open("xb") as file:
+                shutil.copyfileobj(source, file, _CHUNK)
+            _own(place, entry)
+
+
+def _own(place: Path, entry: tarfile.TarInfo) -> None:
+    """Give a file its owner, mode and time; an owner this user cannot give stays this user."""
+    with contextlib.suppress(OSError):
+        os.chown(place, entry.uid, entry.gid, follow_symlinks=False)
+    if not place.is_symlink():
+        place.chmod(entry.mode & 0o7777)
+    os.utime(place, (entry.mtime, entry.mtime), follow_symlinks=False)
