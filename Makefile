@@ -41,7 +41,7 @@ check: setup     ## style, types and import directions, without the behaviour te
 bench: setup     ## side by side with real peers; writes benchmarks/results/ and docs/performance.md
 	@$(PY) -m benchmarks $(ARGS)
 
-bench-quick: setup ## the cases with goals alone, in under four minutes
+bench-quick: setup ## the cases with goals alone, in about four and a half minutes
 	@$(PY) -m benchmarks --quick $(ARGS)
 
 bench-check: setup ## measure the cases with goals and fail where one got worse than the committed summary

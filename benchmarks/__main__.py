@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import sys
 
-from benchmarks import report
+from benchmarks import curve, drawing, report
 from benchmarks.cases import CASES, GOALS
 from benchmarks.load import LoadError
 from benchmarks.peers import ENVOY, PeerError
@@ -18,6 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measure Tulle's sidecar beside Envoy.")
     parser.add_argument("--quick", action="store_true", help="the cases with goals alone, with shorter rounds")
     parser.add_argument("--case", action="append", default=[], metavar="NAME", help=f"one of {', '.join(CASES)}")
+    parser.add_argument("--curve", action="store_true", help="the cost over load alone, which a whole run ends with")
     parser.add_argument("--check", action="store_true", help="compare with the committed summary instead of writing it")
     given = parser.parse_args()
     unknown = [name for name in given.case if name not in CASES]
@@ -26,6 +27,8 @@ def main() -> int:
     if not ENVOY.exists():
         parser.error(f"{ENVOY} is not there; `make setup` installs Envoy")
     names = given.case or (list(GOALS) if given.quick else list(CASES))
+    if given.curve:
+        names = []
     results: dict[str, Result] = {}
     failed = []
     for number, name in enumerate(names, 1):
@@ -44,7 +47,22 @@ def main() -> int:
         return 1 if worse or failed else 0
     # The page tells of whole runs: a quick one has no profiles and no nearer limits.
     report.write(results, page=not given.quick)
+    if given.curve or not (given.quick or given.case):
+        failed += _curve()
     return 1 if failed else 0
+
+
+def _curve() -> list[str]:
+    """Measure the cost over load; return what failed."""
+    print("the cost over load ... ", end="", flush=True)
+    try:
+        found = curve.measure()
+    except (LoadError, PeerError) as problem:
+        print(f"failed: {problem}", flush=True)
+        return ["curve"]
+    report.write_curve(found)
+    print("\n".join(["", *drawing.table(found)]), flush=True)
+    return []
 
 
 sys.exit(main())

@@ -25,8 +25,10 @@ class Case:
     http: Http = field(default_factory=Http)
     limit: bool = False
     """Whether haproxy and nginx can do this work too, as the nearer limit."""
+    base: Plan | None = None
+    """What the figure is put in relation to, for cases of growth."""
     goal: float = 0.0
-    """Highest ratio to Envoy we want; 0 is none set. For `start_to_ready` seconds, for `idle_private_mb` megabytes, for `rss_churn` the ratio to itself."""
+    """Highest ratio to Envoy we want; 0 is none set. For `start_to_ready` seconds, for `idle_private_mb` megabytes, for growths the ratio to itself."""
 
 
 def _requests(name: str, title: str, goal: float = 0.0, *, plan: Plan | None = None, http: Http) -> Case:
@@ -49,8 +51,16 @@ def _bytes(name: str, title: str, goal: float, *, secure: bool) -> Case:
 
 _H2 = Plan(app="h2")
 _LISTED: Final = (
-    _requests("http1_64b_c1", "HTTP/1.1, 64 B, 1 connection", http=Http(connections=1)),
+    _requests("http1_64b_c1", "HTTP/1.1, 64 B, 1 connection", 0.4, http=Http(connections=1)),
     _requests("http1_64b_c32", "HTTP/1.1, 64 B, 32 connections", 0.6, http=Http()),
+    Case(
+        name="cpu_1000rps",
+        title="HTTP/1.1, 64 B, 1,000 requests a second over 20 connections",
+        unit="µs CPU a request and proxy",
+        kind="rate",
+        http=Http(connections=20, rate=1000),
+        goal=0.35,
+    ),
     _requests("http1_64b_c256", "HTTP/1.1, 64 B, 256 connections", http=Http(connections=256)),
     _requests("http1_16k_c1", "HTTP/1.1, 16 KB, 1 connection", http=Http(connections=1, path="/16k")),
     _requests("http1_16k_c32", "HTTP/1.1, 16 KB, 32 connections", 0.8, http=Http(path="/16k")),
@@ -81,7 +91,7 @@ _LISTED: Final = (
         http=Http(connections=20, rate=1000),
         goal=1.0,
     ),
-    Case(name="handshakes", title="mutual TLS handshake", unit="ms CPU a connection", kind="handshakes"),
+    Case(name="handshake", title="mutual TLS handshake", unit="ms CPU a connection", kind="handshakes", goal=1.3),
     Case(name="idle_rss", title="memory, idle", unit="MB", kind="idle", goal=0.6),
     Case(name="idle_private_mb", title="private memory, idle", unit="MB", kind="private", goal=13.0),
     Case(name="rss_1000_idle_mtls", title="memory, 1,000 idle mTLS connections", unit="MB", kind="held", goal=1.0),
@@ -90,6 +100,15 @@ _LISTED: Final = (
     *(
         _requests(f"routes_{count}", f"HTTP/1.1, the last of {count} routes", plan=Plan(routes=count), http=Http())
         for count in (10, 100, 1000)
+    ),
+    Case(
+        name="routes_1000_over_10",
+        title="HTTP/1.1, the last of 1000 routes / of 10",
+        unit="x",
+        kind="growth",
+        plan=Plan(routes=1000),
+        base=Plan(routes=10),
+        goal=1.1,
     ),
     *(
         _requests(f"endpoints_{count}", f"HTTP/1.1, {count} endpoints", plan=Plan(endpoints=count), http=Http())

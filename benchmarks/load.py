@@ -1,4 +1,4 @@
-"""What asks: h2load for requests, a plain socket for bytes, many idle connections, many short ones.
+"""What asks: h2load for requests, `steady` where they come one by one, a plain socket for bytes, many idle connections, many short ones.
 
 In: a port and how much. Out: a `Load`: requests answered well, failures, latencies in milliseconds. A run with failures is
 said so, and the case that made it fails: figures of failed requests mean nothing.
@@ -6,17 +6,19 @@ said so, and the case that made it fails: figures of failed requests mean nothin
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.certificates import Identity
-from benchmarks.peers import OTHER_CPU
+from benchmarks.peers import OTHER_CPU, ROOT
 
 
 class LoadError(RuntimeError):
@@ -50,7 +52,7 @@ _FINISHED = re.compile(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) suc
 _STATUS = re.compile(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx")
 AT_ONCE = 4
 """Connections churned at the same time."""
-WARM_UP = 0.5
+WARM_UP = 0.3
 """Seconds h2load asks before it counts."""
 
 
@@ -90,6 +92,17 @@ def http(port: int, how: Http, seconds: float) -> Load:
         if how.rate:
             latencies = tuple(int(line.split("\t")[2]) / 1000 for line in log.read_text().splitlines())
         return Load(requests=int(found[1]), seconds=seconds, latencies=latencies)
+
+
+def steady(port: int, how: Http, seconds: float) -> Load:
+    """Ask at a rate, one request by one; raises LoadError when any answer was not 200."""
+    command = ["taskset", "-c", OTHER_CPU, sys.executable, "-m", "benchmarks.steady"]
+    command += [str(port), str(how.connections), str(how.rate), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
+    if done.returncode:
+        raise LoadError(f"asking at a rate of {how.rate} failed: {done.stderr[-800:]}")
+    latencies = tuple(json.loads(done.stdout))
+    return Load(requests=len(latencies), seconds=seconds, latencies=latencies)
 
 
 def receive_bytes(port: int, count: int) -> None:

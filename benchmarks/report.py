@@ -1,4 +1,4 @@
-"""Tell what was measured: JSON for programs, a table in docs/performance.md, a plot, and the check against regressions.
+"""Tell what was measured: JSON for programs, tables in docs/performance.md, plots, and the check against regressions.
 
 In: results by case. Out: files. A case measured before and not now keeps its figures; `check` compares with what stands in
 `results/summary.json` and names every case that got worse by more than the noise allows.
@@ -12,8 +12,9 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from benchmarks import limits
+from benchmarks import drawing, limits
 from benchmarks.cases import CASES, Case
+from benchmarks.curve import Curve
 from benchmarks.peers import ROOT
 from benchmarks.rounds import Result
 
@@ -21,10 +22,13 @@ RESULTS = ROOT / "benchmarks" / "results"
 SUMMARY = RESULTS / "summary.json"
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance.svg"
+CURVE_PLOT = ROOT / "docs" / "performance-load.svg"
 NOISE = 1.25
 """A ratio this much above the committed one is a regression; machines lent by the hour vary by a tenth."""
 _BEGIN, _END = "<!-- table: written by `make bench` -->", "<!-- table ends -->"
 _PEERS = ("tulle", "envoy", "envoy, HTTP/1.1 between", *limits.PEERS)
+_CURVE, _CURVE_END = "<!-- load: written by `make bench` -->", "<!-- load ends -->"
+_CURVE_IMAGE = "![CPU of both sidecars over requests a second](performance-load.svg)"
 _PROFILES, _PROFILES_END = "<!-- profiles: written by `make bench` -->", "<!-- profiles end -->"
 
 
@@ -47,6 +51,17 @@ def write(results: Mapping[str, Result], *, page: bool) -> None:
         PLOT.write_text(_plot(ordered))
 
 
+def write_curve(curve: Curve) -> None:
+    """Write the cost over load: its figures, its table on the page, its plot."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    figures = {peer: [dataclasses.asdict(point) for point in points] for peer, points in curve.items()}
+    (RESULTS / "cost_over_load.json").write_text(json.dumps(figures, indent=2) + "\n")
+    DOCUMENT.write_text(
+        between(DOCUMENT.read_text(), _CURVE, ["", _CURVE_IMAGE, "", *drawing.table(curve)], _CURVE_END)
+    )
+    CURVE_PLOT.write_text(drawing.plot(curve))
+
+
 def read() -> dict[str, dict[str, Any]]:
     """Return the committed summary; empty when there is none."""
     if not SUMMARY.exists():
@@ -57,7 +72,7 @@ def read() -> dict[str, dict[str, Any]]:
 
 def judged(case: Case, figures: Mapping[str, Any]) -> float:
     """Return the number its goal is about: seconds, megabytes, the growth itself, or the ratio to Envoy."""
-    return float(figures["tulle"] if case.kind in {"start", "private", "churn"} else figures["ratio"])
+    return float(figures["tulle"] if case.kind in {"start", "private", "churn", "growth"} else figures["ratio"])
 
 
 def regressions(before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Result]) -> list[str]:

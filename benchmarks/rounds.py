@@ -51,15 +51,16 @@ class Turn:
     app: int
     """Port of the app at the far end."""
     quick: bool
+    bases: dict[str, Pair]
+    """What each peer's figure is put in relation to, by the peer's name."""
     direct: list[float] = field(default_factory=list)
     """Latencies of the app alone, milliseconds; asked once a round, by the first pair that needs them."""
 
 
 @contextmanager
-def _backend(case: Case) -> Iterator[int]:
-    """Run the app at the far end."""
+def backend(kind: str) -> Iterator[int]:
+    """Run the app at the far end, `http` or `tcp`; give its port."""
     (port,) = free_ports(1)
-    kind = "tcp" if case.plan.app == "tcp" else "http"
     command = ["taskset", "-c", OTHER_CPU, sys.executable, "-m", "benchmarks.backend", kind, str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
@@ -75,10 +76,10 @@ def run(case: Case, *, quick: bool) -> Result:
     rounds = 3 if quick else ROUNDS
     measured = _MEASURES[case.kind]
     beside: dict[str, dict[str, list[float]]] = {}
-    with _backend(case) as app, ExitStack() as stack:
+    with backend("tcp" if case.plan.app == "tcp" else "http") as app, ExitStack() as stack:
         pairs = {"tulle": stack.enter_context(pair("tulle", case.plan, app))}
         pairs["envoy"] = stack.enter_context(pair("envoy", case.plan, app))
-        if case.kind in {"cpu", "latency"}:
+        if case.kind in {"cpu", "rate", "latency"}:
             slower = dataclasses.replace(case.plan, between="http/1.1")
             pairs["envoy, HTTP/1.1 between"] = stack.enter_context(pair("envoy", slower, app))
         if not quick and case.limit:
@@ -87,11 +88,14 @@ def run(case: Case, *, quick: bool) -> Result:
                     pairs[name] = stack.enter_context(
                         pair(name, dataclasses.replace(case.plan, between="http/1.1"), app)
                     )
+        bases = {}
+        if case.base is not None:
+            bases = {name: stack.enter_context(pair(name, case.base, app)) for name in pairs}
         once = case.kind in {"start", "idle", "private", "held", "churn"}
-        for running in pairs.values():
+        for running in (*pairs.values(), *bases.values()):
             _connect(case, running)
         for _ in range(1 if once else rounds):
-            turn = Turn(app, quick)
+            turn = Turn(app, quick, bases)
             for name, running in pairs.items():
                 for which, figure in measured(case, running, turn).items():
                     beside.setdefault(which, {}).setdefault(name, []).append(figure)
@@ -110,13 +114,14 @@ def run(case: Case, *, quick: bool) -> Result:
     )
 
 
-def _used(running: Pair) -> list[int]:
+def used(running: Pair) -> list[int]:
+    """CPU time of both proxies so far, nanoseconds: outbound, inbound."""
     return [measure.cpu_ns(proxy.pid) for proxy in (running.outbound, running.inbound)]
 
 
 def _connect(case: Case, running: Pair) -> None:
     """Have every endpoint connected to, with a handshake, before anything counts."""
-    if case.kind == "cpu":
+    if case.kind in {"cpu", "rate", "growth"}:
         load.http(running.ports.outbound, case.http, 0.5 + case.plan.endpoints / 200)
     elif case.kind == "bytes":
         load.receive_bytes(running.ports.outbound, 10**7)
@@ -124,25 +129,41 @@ def _connect(case: Case, running: Pair) -> None:
 
 def _cpu(case: Case, running: Pair, turn: Turn) -> Figures:
     """CPU of a proxy for a request, microseconds: the mean of both sides of the pair."""
-    before = _used(running)
-    done = load.http(running.ports.outbound, case.http, 1.5 if turn.quick else SECONDS)
-    outbound, inbound = (now - then for now, then in zip(_used(running), before, strict=True))
+    before = used(running)
+    done = load.http(running.ports.outbound, case.http, 1.0 if turn.quick else SECONDS)
+    outbound, inbound = (now - then for now, then in zip(used(running), before, strict=True))
     # h2load's warm-up is part of what the proxies did, but not of what it counts: the share of time is.
     counted = done.requests * (done.seconds + load.WARM_UP) / done.seconds * 1000
     return {COUNTS: (outbound + inbound) / 2 / counted, "outbound": outbound / counted, "inbound": inbound / counted}
 
 
+def _rate(case: Case, running: Pair, turn: Turn) -> Figures:
+    """The same where requests come one by one, at a rate."""
+    before = used(running)
+    done = load.steady(running.ports.outbound, case.http, 1.5 if turn.quick else SECONDS)
+    outbound, inbound = (now - then for now, then in zip(used(running), before, strict=True))
+    counted = done.requests * 1000
+    return {COUNTS: (outbound + inbound) / 2 / counted, "outbound": outbound / counted, "inbound": inbound / counted}
+
+
+def _growth(case: Case, running: Pair, turn: Turn) -> Figures:
+    """How many times what a request costs with the base's plan it costs with the case's."""
+    small = _cpu(case, turn.bases[running.peer], turn)[COUNTS]
+    large = _cpu(case, running, turn)[COUNTS]
+    return {COUNTS: large / small, "µs before": small, "µs after": large}
+
+
 def _bytes(_: Case, running: Pair, __: Turn) -> Figures:
     """CPU of a proxy for a gigabyte, seconds."""
-    before = _used(running)
+    before = used(running)
     load.receive_bytes(running.ports.outbound, GIGABYTE)
-    outbound, inbound = ((now - then) / 1e9 for now, then in zip(_used(running), before, strict=True))
+    outbound, inbound = ((now - then) / 1e9 for now, then in zip(used(running), before, strict=True))
     return {COUNTS: (outbound + inbound) / 2, "outbound": outbound, "inbound": inbound}
 
 
 def _latency(case: Case, running: Pair, turn: Turn) -> Figures:
     """Milliseconds the pair adds to the 99th percentile; beside it, to the median and the 99.9th."""
-    seconds = 3.0 if turn.quick else 8.0
+    seconds = 2.0 if turn.quick else 8.0
     turn.direct = direct = turn.direct or list(load.http(turn.app, case.http, seconds).latencies)
     through = list(load.http(running.ports.outbound, case.http, seconds).latencies)
     added = {
@@ -198,6 +219,8 @@ def _churn(_: Case, running: Pair, __: Turn) -> Figures:
 
 _MEASURES: dict[str, Callable[[Case, Pair, Turn], Figures]] = {
     "cpu": _cpu,
+    "rate": _rate,
+    "growth": _growth,
     "bytes": _bytes,
     "latency": _latency,
     "handshakes": _handshakes,
