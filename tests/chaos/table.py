@@ -130,7 +130,7 @@ TABLE = (
         name="an idle destination let go, and rolled",
         event=events.roll_what_is_idle,
         asserted="the sidecar had let it go (after 5 s, not 600); the next request is answered by the new pod",
-        holds=APPS,
+        holds=PLANE | APPS,  # time without a control plane is nobody's idle time
     ),
     Row(
         name="gRPC clients inside ending pods",
