@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.ready
 
-.PHONY: setup demo test chaos check bench bench-quick bench-check manifests clean pure compile protos messages lock help reference fuzz bench-control-plane
+.PHONY: setup demo image test chaos check bench bench-quick bench-check manifests clean pure compile protos messages lock help reference fuzz bench-control-plane
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## +/\t/' | expand -t 21
@@ -23,10 +23,14 @@ pure: $(STAMP)     ## run the data plane's tests without the compiled modules
 	@$(PY) -m pytest tests/dataplane $(ARGS)
 	@$(MAKE) -s compile
 
-demo: setup      ## a cluster, the mesh and a shop on this machine; ARGS="--once --json demo.json" runs it once
-	@$(PY) -m tulle demo $(ARGS)
+demo: setup      ## a cluster, the mesh and a shop on this machine, from the image if it is built; ARGS="--once --json demo.json" runs it once
+	@image=$$($(PY) -m tools.image --present); $(PY) -m tulle demo $${image:+--image "$$image"} $(ARGS)
 
-test: setup      ## all tests, in two lanes (LANES=0: in one process); T=<path or pytest expression> runs a part, in one
+image: setup     ## build the image from this tree: build/image/tulle.tar; ARGS="--base NAME" starts from another Debian 13
+	@$(PY) -m tools.image $(ARGS)
+
+test: setup      ## the image and all tests, in two lanes (LANES=0: in one process); T=<path or pytest expression> runs a part, in one
+	@$(if $(T),,$(PY) -m tools.image)
 	@$(PY) -m pytest $(if $(T),$(if $(wildcard $(firstword $(subst ::, ,$(T)))),$(T),-k "$(T)"),-n $(or $(LANES),2) --max-worker-restart=0) $(ARGS)
 
 chaos: setup     ## a mesh under load and what happens to it: MINUTES=60, SEED=<what a run printed>, ARGS="--only killed --short"

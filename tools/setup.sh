@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 needed=(python3-venv python3-dev gcc nftables iptables iproute2 curl procps uidmap)
 # Real clients and servers the tests hold the sidecar to.
 peers=(nghttp2-client nghttp2-server nginx-light haproxy postgresql redis-server valgrind)
+# What builds the image, and its base where no registry is in reach.
+peers+=(buildah mmdebstrap)
 # Whichever Node and Go are in PATH will do.
 command -v node >/dev/null || peers+=(nodejs)
 command -v go >/dev/null || peers+=(golang-go)

@@ -22,7 +22,7 @@ import yaml
 
 from devcluster.cluster import DevCluster
 from tests.chaos.losses import Failure, Tally, read
-from tests.support.cluster import IMAGES, ROOT, Kube, KubectlError
+from tests.support.cluster import IMAGES, ROOT, TREE, Kube, KubectlError
 from tests.support.mesh import SYSTEM, Mesh
 
 SHOP = ("web", "catalog", "reviews-v1", "reviews-v2", "cart", "ledger")
@@ -258,9 +258,7 @@ def running(directory: Path, seed: int, *, full: bool) -> Iterator[World]:
     """Start a cluster, the mesh, the shop and the party, and give them when the load is served."""
     directory.mkdir(parents=True, exist_ok=True)
     images = directory / "images.json"
-    images.write_text(
-        json.dumps({BROKEN: {"path": [broken(directory / "broken"), *IMAGES["tulle:*"]["path"]]}} | IMAGES)
-    )
+    images.write_text(json.dumps({BROKEN: {"path": [broken(directory / "broken"), *TREE["path"]]}} | IMAGES))
     with DevCluster(directory, images=images) as cluster:
         world = World(cluster, random.Random(seed), full=full)
         world.party("apply", "--server-side", "-f", str(ROOT / "manifests" / "gateway-api"))

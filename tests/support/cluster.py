@@ -19,13 +19,14 @@ from typing import Any
 
 import yaml
 
+from tools import image
+
 ROOT = Path(__file__).resolve().parents[2]
 KUBECTL = str(Path(sys.executable).with_name("kubectl"))
 PYTHON_IMAGE = "python:3.12-slim"
-IMAGES = {
-    "tulle:*": {"path": [str(Path(sys.executable).parent)]},
-    "python:*": {"path": [str(Path(sys.executable).parent)]},
-}
+TREE = {"path": [str(Path(sys.executable).parent)]}
+"""Stands for an image: this machine, with the programs of this tree first."""
+IMAGES = {"tulle:*": TREE, "python:*": TREE}
 
 
 FORMER = "former"
@@ -94,8 +95,10 @@ def running_cluster(directory: Path) -> Iterator[Path]:
 
     directory.mkdir(parents=True, exist_ok=True)
     images = directory / "images.json"
-    former = {FORMER_IMAGE: {**IMAGES["tulle:*"], "env": {"PYTHONPATH": str(directory / FORMER)}}}
-    images.write_text(json.dumps(former | IMAGES))
+    former = {FORMER_IMAGE: {**TREE, "env": {"PYTHONPATH": str(directory / FORMER)}}}
+    built = image.present()  # what ships, where it was built of this very tree: `make test` sees to that
+    tulle = {"tulle:*": TREE if built is None else {"archive": str(built)}}
+    images.write_text(json.dumps(former | tulle | {"python:*": TREE}))
     with DevCluster(directory, images=images) as cluster:
         yield cluster.kubeconfig
 

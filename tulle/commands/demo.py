@@ -33,9 +33,14 @@ STEADY_REQUESTS = 700
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures to this file."
 )
 @click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Run the mesh from this image's archive (`make image` writes one; default: from this very environment).",
+)
+@click.option(
     "--dir", "directory", type=click.Path(path_type=Path), help="Keep everything here (default: a temporary directory)."
 )
-def demo(*, once: bool, json_path: Path | None, directory: Path | None) -> None:
+def demo(*, once: bool, json_path: Path | None, directory: Path | None, image: Path | None) -> None:
     """Run a cluster, the mesh and a shop on this machine."""
     if reason := why_one_user():
         # A sidecar's own traffic is told from its app's by its user.
@@ -45,7 +50,7 @@ def demo(*, once: bool, json_path: Path | None, directory: Path | None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     show = Show()
     try:
-        broken = _run(show, home, once=once, json_path=json_path)
+        broken = _run(show, DevCluster(home, images=_images(home, image)), once=once, json_path=json_path)
     except (ClusterError, StageError, ForwardError) as problem:
         raise click.ClickException(str(problem)) from None
     except KeyboardInterrupt:
@@ -58,9 +63,8 @@ def demo(*, once: bool, json_path: Path | None, directory: Path | None) -> None:
     sys.exit(1 if broken else 0)
 
 
-def _run(show: Show, home: Path, *, once: bool, json_path: Path | None) -> list[str]:
+def _run(show: Show, cluster: DevCluster, *, once: bool, json_path: Path | None) -> list[str]:
     """Bring everything up, measure, tell; returns the claims not met."""
-    cluster = DevCluster(home, images=_images(home))
     with show.step("a Kubernetes API and a node"):
         cluster.start()
     try:
@@ -126,9 +130,11 @@ def _is_injected(pod: dict[str, object]) -> bool:
     )
 
 
-def _images(home: Path) -> Path:
-    """Write the map from image names to what runs here: the one image is this very environment."""
+def _images(home: Path, image: Path | None) -> Path:
+    """Write the map from image names to what runs here: the one image is its archive, or this very environment."""
     home.mkdir(parents=True, exist_ok=True)
     path = home / "images.json"
-    path.write_text(json.dumps({"tulle:*": {"path": [str(Path(sys.executable).parent)]}}))
+    here = {"path": [str(Path(sys.executable).parent)]}
+    mesh = {"archive": str(image.resolve())} if image is not None else here
+    path.write_text(json.dumps({"tulle:*": mesh}))
     return path
