@@ -1,8 +1,7 @@
 """The sidecar's own small HTTP server (port 15020): metrics, health, live configuration, the app's probes, draining.
 
-In: connections, and handlers by method and path from `app`. Out: answers. Speaks HTTP/1.1 by the proxy's own codec. Refuses
-unknown paths with 404 and a list of what there is; bodies are not read. What changes anything answers the pod itself only.
-Who asks and does not read is not listened to, and while some do not, nobody else is given as much.
+In: connections, and handlers by method and path from `app`. Out: answers, long ones a slice at a time (`slices`). Speaks HTTP/1.1 by the proxy's own codec. Refuses
+unknown paths with 404 and a list of what there is, and others than the pod itself what is the pod's own with 403; bodies are not read. Who asks and does not read is not listened to.
 """
 
 from __future__ import annotations
@@ -11,23 +10,21 @@ import asyncio
 import json
 import logging
 import urllib.parse
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataplane.net.poller import Poller
 from dataplane.net.receiver import Receiver
-from dataplane.net.timers import Timer, Timers
+from dataplane.net.timers import Timer
 from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.limits import Limits
+from dataplane.slices import LongAnswer, Turns
 
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
-UNREAD = 8
-"""Clients that have not taken most of a large answer, at once: whoever reaches the port may ask, and need not read."""
-_LARGE = 64 * 1024
-"""Bytes of an answer that is one of those."""
 _LIMITS = Limits(header_bytes=16 * 1024, pipeline_bytes=64 * 1024)
 
 
@@ -48,7 +45,7 @@ class Request:
 
     @property
     def local(self) -> bool:
-        """Whether the caller sits in this pod."""
+        """Whether the caller sits in this pod: it, and who comes by its loopback as `kubectl port-forward` does."""
         return self.peer in {"127.0.0.1", "::1"} or self.peer.startswith("127.")
 
 
@@ -59,6 +56,10 @@ class Answer:
     status: int = 200
     body: bytes = b""
     kind: str = "text/plain; charset=utf-8"
+    slices: Iterator[bytes] | None = None
+    """The body of a long answer, in place of `body`; each is made when it is taken."""
+    encoding: str = ""
+    """How the body is encoded, where the caller could choose."""
 
 
 def text(words: str, status: int = 200) -> Answer:
@@ -74,16 +75,32 @@ def as_json(value: Any, status: int = 200) -> Answer:
 Handler = Callable[[Request], Answer | Awaitable[Answer]]
 
 
+def own(handler: Handler) -> Handler:
+    """Have a handler answer the pod itself alone."""
+
+    def answer(request: Request) -> Answer | Awaitable[Answer]:
+        if not request.local:
+            return text(
+                f"only this pod itself may ask its sidecar for {request.path}; `tulle` asks the control plane", 403
+            )
+        return handler(request)
+
+    return answer
+
+
 @dataclass(slots=True)
 class Admin:
-    """The routes, and the tasks of answers that take time."""
+    """The routes, and what answers them."""
 
-    timers: Timers
+    poller: Poller
     routes: dict[tuple[str, str], Handler] = field(default_factory=dict)
     """By method and path; a path that ends in `/` takes everything under it."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    unread: set[AdminConnection] = field(default_factory=set)
-    """Clients that have not taken most of what they were answered."""
+    turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the queue of long answers."""
+        self.turns = Turns(self.poller)
 
     def accept(self, stream: Any) -> None:
         """Serve a connection."""
@@ -135,9 +152,11 @@ class AdminConnection(Receiver):
         self._stream = stream
         self._codec = Http1Server(_LIMITS)
         self._gone = False
+        self._long: _Writing | None = None
+        """A long answer under way."""
         self._ahead: Timer | None = None
         """A request sent ahead is due."""
-        self._timer = admin.timers.after(IDLE_SECONDS, self._idle)
+        self._timer = admin.poller.timers.after(IDLE_SECONDS, self._idle)
 
     def received(self, data: bytes) -> None:
         """Take bytes from the client."""
@@ -149,13 +168,15 @@ class AdminConnection(Receiver):
 
     def drained(self) -> None:
         """The client has taken most of its answers."""
-        self._admin.unread.discard(self)
+        if self._long is not None:
+            self._long.room()
         self._go_on()
 
     def lost(self, reason: str) -> None:  # noqa: ARG002 - of Receiver; why does not matter here
         """The client is gone."""
         self._gone = True
-        self._admin.unread.discard(self)
+        if self._long is not None:
+            self._long.gone()
         self._timer.cancel()
         if self._ahead is not None:
             self._ahead.cancel()
@@ -172,7 +193,7 @@ class AdminConnection(Receiver):
         if not self._codec.held():
             self._stream.resume()
         elif self._ahead is None:
-            self._ahead = self._admin.timers.after(0.0, self._take_up)
+            self._ahead = self._admin.poller.timers.after(0.0, self._take_up)
 
     def _take_up(self) -> None:
         self._ahead = None
@@ -182,12 +203,14 @@ class AdminConnection(Receiver):
         self._serve(events)
 
     def _idle(self) -> None:
-        if self in self._admin.unread:
+        if self._long is not None:
+            self._timer = self._admin.poller.timers.after(IDLE_SECONDS, self._idle)  # its time is bounded by `slices`
+        elif self._stream.high:
             self._stream.abort()
         elif not self._codec.active:
             self._stream.close()
         else:
-            self._timer = self._admin.timers.after(IDLE_SECONDS, self._idle)
+            self._timer = self._admin.poller.timers.after(IDLE_SECONDS, self._idle)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Failure):
@@ -203,23 +226,53 @@ class AdminConnection(Receiver):
                 headers={name.decode("latin-1"): value.decode("latin-1") for name, value, _ in event.headers},
                 peer=str(self._stream.peer[0]).removeprefix("::ffff:"),
             )
-            self._admin.answer(request, lambda answer: self._reply(event.stream, answer))
+            bare = event.method == b"HEAD"
+            self._admin.answer(request, lambda answer: self._reply(event.stream, answer, bare))
 
-    def _reply(self, number: int, answer: Answer) -> None:
+    def _reply(self, number: int, answer: Answer, bare: bool = False) -> None:
         if self._gone:
             return
         self._timer.cancel()
-        self._timer = self._admin.timers.after(IDLE_SECONDS, self._idle)
-        if len(answer.body) > _LARGE and len(self._admin.unread) >= UNREAD and self not in self._admin.unread:
-            answer = text(f"{UNREAD} clients have not read as much yet; try again", 503)
-        kind, size = answer.kind.encode(), b"%d" % len(answer.body)
-        headers = [(b"content-type", kind, b"content-type"), (b"content-length", size, b"content-length")]
-        self._codec.send_response(number, answer.status, b"", headers, False)
-        self._codec.send_data(number, answer.body, True)
-        self._flush()
-        if self._stream.high:
-            self._admin.unread.add(self)
+        self._timer = self._admin.poller.timers.after(IDLE_SECONDS, self._idle)
+        if answer.slices is not None and not bare:
+            writing = self._long = _Writing(self, number, answer)
+            writing.start(self._admin.turns, answer.slices)
+            return
+        self.send_head(number, answer, bare)
+        self.send(number, answer.body, end=True)
         self._go_on()
+
+    def send_head(self, number: int, answer: Answer, bare: bool = False) -> None:
+        """Send the head of an answer; a long one's says no length."""
+        headers = [(b"content-type", answer.kind.encode(), b"content-type")]
+        if answer.encoding:
+            headers.append((b"content-encoding", answer.encoding.encode(), b"content-encoding"))
+        if answer.slices is None:
+            headers.append((b"content-length", b"%d" % len(answer.body), b"content-length"))
+        else:
+            headers.append((b"vary", b"accept, accept-encoding", b"vary"))
+        self._codec.send_response(number, answer.status, b"", headers, bare and answer.slices is not None)
+
+    def send(self, number: int, data: bytes, *, end: bool = False) -> bool:
+        """Send a piece of an answer; whether there is room for more."""
+        self._codec.send_data(number, data, end)
+        self._flush()
+        return not self._stream.high
+
+    def over(self) -> None:
+        """A long answer was written, or will not be."""
+        self._long = None
+        self._go_on()
+
+    def refuse(self, number: int, sentence: str) -> None:
+        """Answer that there is no room."""
+        self._long = None
+        self._reply(number, text(sentence, 503))
+
+    def cut(self) -> None:
+        """End in the middle: a length that is not there, or a body without its end, tells that it is not whole."""
+        self._long = None
+        self._stream.abort()
 
     def _flush(self) -> None:
         data = self._codec.output()
@@ -227,3 +280,48 @@ class AdminConnection(Receiver):
             self._stream.write(data)
         if self._codec.closing and not self._codec.active:
             self._stream.close()
+
+
+class _Writing:
+    """A long answer on its way to a connection; the `Client` of `slices`."""
+
+    def __init__(self, connection: AdminConnection, number: int, answer: Answer) -> None:
+        self._connection = connection
+        self._number = number
+        self._answer = answer
+        self._long: LongAnswer | None = None
+
+    def start(self, turns: Turns, slices: Iterator[bytes]) -> None:
+        """Have it written."""
+        self._long = turns.answer(slices, self)
+
+    def room(self) -> None:
+        """The client has taken most of it."""
+        if self._long is not None:
+            self._long.room()
+
+    def gone(self) -> None:
+        """The client is gone."""
+        if self._long is not None:
+            self._long.gone()
+
+    def begin(self) -> None:
+        """Send the head."""
+        self._connection.send_head(self._number, self._answer)
+
+    def slice(self, data: bytes) -> bool:
+        """Send a slice."""
+        return self._connection.send(self._number, data)
+
+    def end(self) -> None:
+        """Send the end."""
+        self._connection.send(self._number, b"", end=True)
+        self._connection.over()
+
+    def refuse(self, sentence: str) -> None:
+        """Say that there is no room."""
+        self._connection.refuse(self._number, sentence)
+
+    def cut(self) -> None:
+        """Cut it."""
+        self._connection.cut()

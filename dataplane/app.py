@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from collections.abc import Set as AbstractSet
 
 from dataplane import views
-from dataplane.admin import Admin, Answer, Request, as_json, text
+from dataplane.admin import Admin, Answer, Request, as_json, own, text
 from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials, remembered_roots
 from dataplane.discovery import Discovery
@@ -27,8 +27,9 @@ from dataplane.net.listen import bind, bind_both
 from dataplane.probes import Probes
 from dataplane.reach import Reach
 from dataplane.settings import Mesh, Settings
+from dataplane.telemetry import told
 from dataplane.telemetry.labels import introduce, workload
-from dataplane.workers import WorkerGoneError, Workers, summed
+from dataplane.workers import WorkerGoneError, Workers
 from dataplane.xds.client import ControlPlane
 from dataplane.xds.session import Session
 from meshapi import names, xds
@@ -55,7 +56,7 @@ class Sidecar:
         self.settings = settings
         self.engine = Engine(settings, random.randrange(1 << 16))  # noqa: S311 - where round robins begin
         self.workers = Workers(ends)
-        self.admin = Admin(self.engine.poller.timers)
+        self.admin = Admin(self.engine.poller)
         self.ready: Callable[[], str] = lambda: ""
         """Says what is still missing; empty when the sidecar may be given traffic."""
         self.leaving = False
@@ -73,10 +74,10 @@ class Sidecar:
             ("GET", "/healthz/live"): lambda _: text("alive"),
             ("GET", "/healthz/ready"): self._readiness,
             ("GET", "/metrics"): self._metrics,
-            ("GET", "/config"): views.Configuration(runtime).answer,
+            ("GET", "/config"): lambda request: views.configuration(runtime, request),
             ("GET", "/route"): lambda request: views.route(runtime, request),
             ("GET", "/reach"): Reach(runtime).answer,
-            ("POST", "/drain"): self._drain,
+            ("POST", "/drain"): own(self._drain),
         }
         if settings.mesh is not None:
             probes = Probes(dict(settings.probes), settings.mesh.pod_ips[0])
@@ -97,14 +98,14 @@ class Sidecar:
         missing = "draining" if self.leaving else self.ready()
         return text(missing, 503) if missing else text("ready")
 
-    async def _metrics(self, _: Request) -> Answer:
-        own = views.metrics_text(self.engine.runtime, self.engine.listeners, self.engine.recent)
-        others = await self.workers.ask("metrics")
-        return views.metrics(summed([own, *others]) if others else own)
+    async def _metrics(self, request: Request) -> Answer:
+        await self.workers.count()
+        engine = self.engine
+        rows = views.rows(engine.runtime, engine.listeners, engine.recent)
+        view = told.together(engine.runtime.metrics, rows, self.workers.mirrors)
+        return views.metrics(view, request, engine.runtime.clock)
 
-    def _drain(self, request: Request) -> Answer:
-        if not request.local:
-            return text("only this pod may ask its sidecar to drain", 403)
+    def _drain(self, _: Request) -> Answer:
         self.leaving = True
         self.workers.drain(True)
         self.engine.drain.start()

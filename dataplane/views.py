@@ -5,24 +5,16 @@ In: the runtime. Out: answers. Never a secret: keys are no part of what is shown
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import gc
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 from dataplane.admin import Answer, Request, as_json, text
-from dataplane.config import Secret, SidecarConfig, TlsContext
 from dataplane.net import system
 from dataplane.net.listen import ListenSocket
 from dataplane.proxy.worker.overload import resident_bytes
 from dataplane.proxy.worker.runtime import Runtime
-from dataplane.telemetry import exposition
 from dataplane.telemetry.recent import Recent
-
-KEPT_SECONDS = 5.0
-"""For so long the configuration is kept written down: it may be megabytes."""
-_HIDDEN = frozenset(("key",))
+from dataplane.telemetry.view import Row, View, rows_of
 
 
 def connections(runtime: Runtime) -> int:
@@ -31,63 +23,52 @@ def connections(runtime: Runtime) -> int:
     return len(runtime.downstreams) + int(relays)
 
 
-def metrics_text(runtime: Runtime, listeners: list[ListenSocket], recent: Recent) -> str:
-    """Write out everything a worker counted, in the Prometheus text format."""
-    lines = [
-        "# HELP tulle_proxy_connections Connections open, of every kind.",
-        "# TYPE tulle_proxy_connections gauge",
-        f"tulle_proxy_connections {runtime.poller.connections}",
-        "# HELP tulle_proxy_requests_active Requests under way.",
-        "# TYPE tulle_proxy_requests_active gauge",
-        f"tulle_proxy_requests_active {runtime.active}",
-        "# HELP process_resident_memory_bytes Resident memory.",
-        "# TYPE process_resident_memory_bytes gauge",
-        f"process_resident_memory_bytes {resident_bytes()}",
-    ]
+def rows(runtime: Runtime, listeners: list[ListenSocket], recent: Recent) -> list[Row]:
+    """Tell what a worker counted that is no pair of peers'."""
+    found = rows_of(runtime.metrics)
+    for name, help_, kind, value in (
+        ("tulle_proxy_connections", "Connections open, of every kind.", "gauge", runtime.poller.connections),
+        ("tulle_proxy_requests_active", "Requests under way.", "gauge", runtime.active),
+        ("process_resident_memory_bytes", "Resident memory.", "gauge", resident_bytes()),
+    ):
+        found.append(Row(name=name, help=help_, kind=kind, values={"": value}))
     if runtime.access_log is not None:
-        lines += [
-            "# HELP tulle_access_log_dropped_total Lines the reader of the access log was too slow for.",
-            "# TYPE tulle_access_log_dropped_total counter",
-            f"tulle_access_log_dropped_total {runtime.access_log.dropped}",
-        ]
-    refused: dict[str, int] = {}
+        told = "Lines the reader of the access log was too slow for."
+        dropped = {"": runtime.access_log.dropped}
+        found.append(Row(name="tulle_access_log_dropped_total", help=told, kind="counter", values=dropped))
+    refused: dict[str, float] = {}
     for listener in listeners:
         for reason, count in listener.refused.items():
             refused[reason] = refused.get(reason, 0) + count
     if refused:
-        lines += [
-            "# HELP tulle_accept_refused_total Connections closed at once, by limit.",
-            "# TYPE tulle_accept_refused_total counter",
-        ]
-        lines += [
-            f'tulle_accept_refused_total{{reason="{reason}"}} {count}' for reason, count in sorted(refused.items())
-        ]
-    return exposition.expose(runtime.metrics) + "\n".join([*lines, *recent.lines()]) + "\n"
+        told = "Connections closed at once, by limit."
+        found.append(Row(name="tulle_accept_refused_total", help=told, kind="counter", label="reason", values=refused))
+    told = "Responses the sidecar made itself in the last minute, by reason."
+    lately = recent.errors()
+    found.append(Row(name="tulle_errors_last_minute", help=told, kind="gauge", label="reason", values=lately))
+    told = "Requests in the last minute."
+    found.append(Row(name="tulle_requests_last_minute", help=told, kind="gauge", values={"": recent.requests()}))
+    return found
 
 
-def metrics(text_: str) -> Answer:
-    """Answer a scrape."""
-    return Answer(body=text_.encode(), kind=exposition.CONTENT_TYPE)
+def metrics(view: View, request: Request, clock: Callable[[], float]) -> Answer:
+    """Answer a scrape in slices, as gzip where that is taken."""
+    from dataplane.telemetry import negotiation, scrape  # noqa: PLC0415 - not every sidecar is scraped
+
+    packed = negotiation.gzip(request.headers.get("accept-encoding", ""))
+    if packed:
+        from dataplane.telemetry.deflate import Deflate  # noqa: PLC0415 - as above
+
+    lines: scrape.Lines = Deflate() if packed else scrape.Plain()
+    slices = scrape.Scrape(view, lines, clock)
+    return Answer(slices=slices, kind=scrape.TEXT, encoding="gzip" if packed else "")
 
 
-class Configuration:
-    """The configuration in force, without keys; written down once for all who ask within a while."""
+def configuration(runtime: Runtime, _: Request) -> Answer:
+    """Show the configuration in force, without keys, a slice at a time: it may be megabytes."""
+    from dataplane import dump  # noqa: PLC0415 - few sidecars are ever asked
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._of: SidecarConfig | None = None
-        self._answer = Answer()
-
-    def answer(self, _: Request) -> Answer:
-        """Show it."""
-        config = self._runtime.tables.config
-        if config is not self._of:
-            self._of, self._answer = config, as_json(_plain(config))
-            self._runtime.timers.after(KEPT_SECONDS, self._let_go)
-        return self._answer
-
-    def _let_go(self) -> None:
-        self._of, self._answer = None, Answer()
+    return Answer(slices=dump.slices(runtime.tables.config, runtime.clock), kind="application/json")
 
 
 def route(runtime: Runtime, request: Request) -> Answer:
@@ -113,23 +94,6 @@ def route(runtime: Runtime, request: Request) -> Answer:
         source=request.one("source"),
     )
     return as_json(explain(runtime.tables, question, runtime.clock()))
-
-
-def _plain(value: Any) -> Any:
-    """Turn nouns into what JSON has; keys of certificates stay out."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        shown = dataclasses.fields(value)
-        hide = _HIDDEN if isinstance(value, Secret | TlsContext) else frozenset[str]()
-        return {field.name: _plain(getattr(value, field.name)) for field in shown if field.name not in hide}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, tuple | list | frozenset | set):
-        return [_plain(one) for one in value]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value
 
 
 def settle_memory() -> None:

@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -21,7 +21,9 @@ from dataplane.credentials import Credentials
 from dataplane.engine import Engine
 from dataplane.finding import Finding
 from dataplane.settings import Settings
-from dataplane.workerlink import Link, Message
+from dataplane.slices import Turns
+from dataplane.telemetry import told
+from dataplane.workerlink import Link, Message, pack
 from meshapi.table import tabled
 
 
@@ -46,6 +48,9 @@ class Worker:
         self._config = SidecarConfig()
         self._waiting: dict[str, list[Callable[[Finding], None]]] = {}
         self._stopping = asyncio.Event()
+        self._turns = Turns(self._engine.poller)
+        self._asked: list[int] = []
+        """Questions what is counted here that are being answered."""
 
     async def run(self) -> None:
         """Serve until told to end, then finish what is under way."""
@@ -95,21 +100,56 @@ class Worker:
                 self._link.send("opened", self._engine.opened())
             case ("drain", draining):
                 self._engine.drain.start() if draining else self._engine.drain.resume()
-            case ("ask", number, what):
-                self._link.send("answer", number, self._answer(what))
+            case ("ask", number, "metrics"):
+                self._tell(number)
+            case ("ask", number, "wanted"):
+                self._link.send("answer", number, runtime.wanted)
             case ("stop",):
                 self._stopping.set()
             case _:
                 return
 
-    def _answer(self, what: str) -> Any:
-        match what:
-            case "metrics":
-                return views.metrics_text(self._engine.runtime, self._engine.listeners, self._engine.recent)
-            case "wanted":
-                return self._engine.runtime.wanted
-            case _:
-                return None
+    def _tell(self, number: int) -> None:
+        """Say what is counted here; who asks meanwhile is told that it was said."""
+        self._asked.append(number)
+        if len(self._asked) == 1:
+            self._turns.answer(self._told(), _Telling(self._link, self._asked))
+
+    def _told(self) -> Iterator[bytes]:
+        """Pack what is counted here, a part at a time."""
+        engine = self._engine
+        rows = views.rows(engine.runtime, engine.listeners, engine.recent)
+        return (pack(("told", part)) for part in told.parts(engine.runtime.metrics, rows))
+
+
+class _Telling:
+    """The first worker, as it is told what was counted; the `Client` of `slices`."""
+
+    def __init__(self, link: Link, asked: list[int]) -> None:
+        self._link = link
+        self._asked = asked
+
+    def begin(self) -> None:
+        """There is no head."""
+
+    def slice(self, data: bytes) -> bool:
+        """Send a part; the first worker reads whatever comes."""
+        self._link.send_raw(data)
+        return True
+
+    def end(self) -> None:
+        """Say that it was all."""
+        for number in self._asked:
+            self._link.send("answer", number, None)
+        self._asked.clear()
+
+    def refuse(self, sentence: str) -> None:  # noqa: ARG002 - it is told once at a time, and goes by what it was told before
+        """It is not told now."""
+        self._asked.clear()
+
+    def cut(self) -> None:
+        """It is told no more."""
+        self._asked.clear()
 
 
 class Forked:

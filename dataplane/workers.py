@@ -1,16 +1,15 @@
 """The first worker's side of `concurrency`: the others share its listeners' ports and get their configuration from it.
 
-In: the socket pairs made before the fork; what changes here. Out: the same put in force there, counts of all workers summed at
-a scrape, wishes of theirs passed to the one discovery. One ADS stream and one certificate serve them all. A worker that dies
+In: the socket pairs made before the fork; what changes here. Out: the same put in force there, a mirror of what each worker
+counted, wishes of theirs passed to the one discovery. One ADS stream and one certificate serve them all. A worker that dies
 takes the sidecar with it: the kubelet starts it anew, whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,10 +18,10 @@ from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials
 from dataplane.finding import Finding
 from dataplane.telemetry.labels import Workload
+from dataplane.telemetry.told import Mirror
 from dataplane.workerlink import Link, Message, pack
 
 ANSWER_SECONDS = 5.0
-_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*(?:\{.*\})?) ([-+.\w]+)$")
 
 
 class WorkerGoneError(RuntimeError):
@@ -49,14 +48,18 @@ class Workers:
     ends: list[socket.socket]
     discovery: Wishes | None = None
     links: list[Link] = field(default_factory=list)
+    mirrors: list[Mirror] = field(default_factory=list)
+    """What each of them counted, as it said last."""
     _questions: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
     _number: int = 0
+    _counting: asyncio.Future[Any] | None = None
     _stopping: bool = False
 
     def __post_init__(self) -> None:
         """Take the first worker's ends."""
         for index, end in enumerate(self.ends):
             self.links.append(Link(end, lambda message, index=index: self._take(index, message)))  # type: ignore[misc]
+            self.mirrors.append(Mirror())
 
     async def run(self) -> None:
         """Serve the lines until all workers were let go; raises WorkerGoneError when one ends by itself."""
@@ -112,6 +115,14 @@ class Workers:
             self._questions.pop(number, None)
         return [answer.result() for _, answer in waiting if answer.done()]
 
+    async def count(self) -> None:
+        """Have every worker say what it counted; who asks while one is being told waits for the same."""
+        if not self.links:
+            return
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.ensure_future(self.ask("metrics"))
+        await asyncio.shield(self._counting)
+
     def _tell(self, *message: Any) -> None:
         if self.links:
             data = pack(message)
@@ -126,45 +137,11 @@ class Workers:
                 self.discovery.touch(name, index + 1)
             case ("opened", names) if self.discovery is not None:
                 self.discovery.report(index + 1, names)
+            case ("told", part):
+                self.mirrors[index].take(part)
             case ("answer", number, value):
                 waiting = self._questions.pop(number, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(value)
             case _:
                 return
-
-
-def summed(texts: Iterable[str]) -> str:
-    """Add up scrapes in the Prometheus text format, sample by sample; comments are the first one's."""
-    totals: dict[str, float] = {}
-    order: list[str] = []
-    for text in texts:
-        for line in text.splitlines():
-            found = _SAMPLE.match(line)
-            if found is None:
-                if line and line not in totals:
-                    totals[line] = 0.0
-                    order.append(line)
-                continue
-            name, value = found[1], float(found[2])
-            if name not in totals:
-                totals[name] = 0.0
-                order.append(name)
-            totals[name] += value
-    lines = [line if line.startswith("#") else f"{line} {totals[line]:.17g}" for line in _grouped(order)]
-    return "\n".join(lines) + "\n"
-
-
-def _grouped(order: list[str]) -> list[str]:
-    """Keep samples of a family together, as the format asks: new ones go behind their family's."""
-    families: dict[str, list[str]] = {}
-    for line in order:
-        if line.startswith("# "):
-            family = line.split(" ", 3)[2]
-        else:
-            name = line.partition("{")[0]
-            family = next((name[: -len(end)] for end in ("_bucket", "_sum", "_count") if name.endswith(end)), name)
-        families.setdefault(family, []).append(line)
-    for lines in families.values():
-        lines.sort(key=lambda line: not line.startswith("#"))
-    return [line for lines in families.values() for line in lines]

@@ -17,8 +17,9 @@ from reference_schemas import table
 from dataplane import views
 from dataplane.net.poller import Poller
 from dataplane.proxy.worker.runtime import Runtime
-from dataplane.telemetry import flags, labels
+from dataplane.telemetry import flags, labels, told
 from dataplane.telemetry.recent import Recent
+from dataplane.telemetry.scrape import Plain, Scrape
 
 _PEERS = ", ".join(name for name, _ in labels.Peers(reporter="source").pairs())
 
@@ -37,7 +38,9 @@ def metrics() -> str:
     for inside, _ in calls("dataplane/*.py", "metrics.gauge"):
         made.gauge(inside[0], inside[1], lambda: 0.0)
     listener: Any = Stub(refused={"connections": 1})
-    sidecar = _scraped(views.metrics_text(runtime, [listener], Recent(runtime.metrics, runtime.timers)))
+    rows = views.rows(runtime, [listener], Recent(runtime.metrics, runtime.timers))
+    view = told.together(runtime.metrics, rows, [])
+    sidecar = _scraped(b"".join(Scrape(view, Plain(), runtime.clock)).decode())
     poller.close()
     loop.close()
     plane = [
@@ -65,6 +68,6 @@ def metrics() -> str:
 def _scraped(text: str) -> Iterator[tuple[str, ...]]:
     for name, said in re.findall(r"^# HELP (\S+) (.*)$", text, re.MULTILINE):
         kind = re.findall(rf"^# TYPE {name} (\w+)$", text, re.MULTILINE)[0]
-        bound = re.findall(rf"^{name}(?:_bucket)?{{(.*)}}", text, re.MULTILINE)
+        bound = re.findall(rf"^{name}(?:_bucket|_sum)?{{(.*)}}", text, re.MULTILINE)
         words = ", ".join(re.findall(r'(\w+)="', bound[0])) if bound else ""
         yield f"`{name}`", kind, said, words.replace(_PEERS, "*peers*")

@@ -1,27 +1,31 @@
 cimport cython
 
-cdef class Histogram:
-    cdef public tuple bounds
-    cdef public list buckets
-    cdef public double total
+cdef tuple _BOUNDS
 
-    @cython.locals(bound=double, index=cython.Py_ssize_t, bounds=tuple, buckets=list)
-    cpdef object note(self, double value)
+cdef class Timing:
+    cdef public int outcome
+    cdef public list buckets
+    cdef public double milliseconds
+    cdef public long long received
+    cdef public long long sent
+    cdef public bint touched
+
+    @cython.locals(bound=double, index=cython.Py_ssize_t, buckets=list)
+    cpdef object note(self, double milliseconds, long long received, long long sent)
 
 cdef class RequestSeries:
-    cdef public str labels
+    cdef public bytes labels
+    cdef public Timing timing
     cdef public long long count
     cdef public bint touched
-    cdef public Histogram duration
-    cdef public Histogram request_size
-    cdef public Histogram response_size
 
     cpdef object note(self, double milliseconds, long long received, long long sent)
 
 cdef class RequestGroup:
     cdef public object peers
-    cdef public str prefix
+    cdef public bytes prefix
     cdef public dict series
+    cdef public dict timings
     cdef public bint listed
     cdef object __weakref__
     cdef object _owner
@@ -33,7 +37,7 @@ cdef class RequestGroup:
     cdef RequestSeries _make(self, long key, int code, int grpc_status, bint grpc, int flag)
 
 cdef class TcpSeries:
-    cdef public str labels
+    cdef public bytes labels
     cdef public long long opened
     cdef public long long closed
     cdef public long long sent

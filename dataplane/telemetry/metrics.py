@@ -1,6 +1,7 @@
 """The series the sidecar counts in: looked up once per pair of peers, then bumped as plain integers.
 
-In: `Peers` when a connection or endpoint is bound, numbers after that. Out: families for `exposition`.
+In: `Peers` when a connection or endpoint is bound, numbers after that. Out: groups and families for `scrape`.
+Requests are counted by outcome; how long they took and how large they were is kept by class of outcome (`outcomes`).
 Bounded: pairs beyond the limit share one overflow pair, and series idle for two expiry rounds are dropped.
 """
 
@@ -9,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from weakref import WeakValueDictionary
 
-from dataplane.telemetry import flags, labels
+from dataplane.telemetry import flags, labels, outcomes
 from dataplane.telemetry.labels import OVERFLOW, Peers
 
-DURATION_BOUNDS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 60000.0)
-"""Milliseconds."""
-SIZE_BOUNDS = (100.0, 1000.0, 10000.0, 100000.0, 1000000.0, 10000000.0, 100000000.0)
-"""Bytes of a body."""
+DURATION_BOUNDS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0, 30000.0)
+"""Milliseconds; coarse above a second, for each is a line of every pair in a scrape."""
+_BOUNDS = DURATION_BOUNDS
 GROUP_LIMIT = 4000
 """Pairs of peers counted apart."""
 PEER_LIMIT = 100
@@ -24,61 +24,77 @@ OUTCOME_LIMIT = 40
 """Outcomes of a pair counted apart; of further ones only the class of the status is told."""
 
 
-class Histogram:
-    """Counts by upper bound; the last bucket takes the rest."""
+class Timing:
+    """How long requests of a pair took that ended in one class, and how large they were."""
 
-    __slots__ = ("bounds", "buckets", "total")
+    __slots__ = ("buckets", "milliseconds", "outcome", "received", "sent", "touched")
 
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.buckets = [0] * (len(bounds) + 1)
-        self.total = 0.0
+    def __init__(self, outcome: int) -> None:
+        self.outcome = outcome
+        self.buckets = [0] * (len(DURATION_BOUNDS) + 1)
+        """Counts by upper bound; the last takes the rest."""
+        self.milliseconds = 0.0
+        self.received = 0
+        """Body bytes of requests, in all."""
+        self.sent = 0
+        self.touched = True
 
-    def note(self, value: float) -> None:
-        """Count one observation."""
-        bounds = self.bounds
+    def note(self, milliseconds: float, received: int, sent: int) -> None:
+        """Count one request."""
         buckets = self.buckets
         index = 0
-        for bound in bounds:
-            if value <= bound:
+        for bound in _BOUNDS:
+            if milliseconds <= bound:
                 break
             index += 1
         buckets[index] += 1
-        self.total += value
+        self.milliseconds += milliseconds
+        self.received += received
+        self.sent += sent
+        self.touched = True
+
+    def add(self, other: Timing) -> None:
+        """Count what another counted as well."""
+        self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        self.milliseconds += other.milliseconds
+        self.received += other.received
+        self.sent += other.sent
 
 
 class RequestSeries:
     """Requests between two peers that ended alike."""
 
-    __slots__ = ("count", "duration", "labels", "request_size", "response_size", "touched")
+    __slots__ = ("count", "labels", "timing", "touched")
 
-    def __init__(self, labels: str) -> None:
+    def __init__(self, labels: bytes, timing: Timing) -> None:
         self.labels = labels
+        """What stands behind the labels of the pair."""
+        self.timing = timing
+        """Of their class."""
         self.count = 0
         self.touched = True
-        self.duration = Histogram(DURATION_BOUNDS)
-        self.request_size = Histogram(SIZE_BOUNDS)
-        self.response_size = Histogram(SIZE_BOUNDS)
 
     def note(self, milliseconds: float, received: int, sent: int) -> None:
         """Count one request; sizes are body bytes."""
         self.count += 1
         self.touched = True
-        self.duration.note(milliseconds)
-        self.request_size.note(received)
-        self.response_size.note(sent)
+        self.timing.note(milliseconds, received, sent)
 
 
 class RequestGroup:
     """All series of one pair of peers; holders keep it as long as they like, expired or not."""
 
-    __slots__ = ("__weakref__", "_last", "_last_key", "_owner", "listed", "peers", "prefix", "series")
+    __slots__ = ("__weakref__", "_last", "_last_key", "_owner", "listed", "peers", "prefix", "series", "timings")
 
-    def __init__(self, owner: Metrics, peers: Peers) -> None:
+    def __init__(self, owner: Metrics, peers: Peers, prefix: bytes = b"") -> None:
         self._owner = owner
         self.peers = peers
-        self.prefix = render(peers.pairs())
+        self.prefix = prefix or render(peers.pairs())
+        """The pair's labels, without braces."""
         self.series: dict[int, RequestSeries] = {}
+        """By outcome."""
+        self.timings: dict[int, Timing] = {}
+        """By class."""
         self.listed = False
         self._last_key = -1
         self._last: RequestSeries | None = None
@@ -105,17 +121,29 @@ class RequestGroup:
             ("grpc_response_status", status),
             ("response_flags", flags.NAMES[flag]),
         ]
-        found = RequestSeries(f"{self.prefix},{render(pairs)}")
-        self.series[key] = found
+        outcome = outcomes.classify(code, grpc_status, flag)
+        timing = self.timings.get(outcome)
+        if timing is None:
+            timing = self.timings[outcome] = Timing(outcome)
+        timing.touched = True  # with the outcome, which must not outlive it
+        found = self.series[key] = RequestSeries(b"," + render(pairs), timing)
         if not self.listed:
             self._owner.relist(self)
         return found
+
+    def empty(self) -> RequestGroup:
+        """Make a group of the same pair that counts nothing yet and is not shown."""
+        return RequestGroup(self._owner, self.peers, self.prefix)
 
     def forget(self) -> None:
         """Drop series nothing was counted in since the last call."""
         self.series = {key: kept for key, kept in self.series.items() if kept.touched}
         for kept in self.series.values():
             kept.touched = False
+        # A class nothing was counted in has no outcome left that counts in it.
+        self.timings = {outcome: timing for outcome, timing in self.timings.items() if timing.touched}
+        for timing in self.timings.values():
+            timing.touched = False
         self._last_key = -1
         self._last = None
 
@@ -125,7 +153,7 @@ class TcpSeries:
 
     __slots__ = ("closed", "labels", "opened", "received", "sent", "touched")
 
-    def __init__(self, labels: str) -> None:
+    def __init__(self, labels: bytes) -> None:
         self.labels = labels
         self.opened = 0
         self.closed = 0
@@ -208,7 +236,7 @@ class Metrics:
             if len(self.tcps) >= GROUP_LIMIT and peers is not OVERFLOW:
                 return self.tcp(OVERFLOW)
             tcp_labels = [("request_protocol", "tcp"), ("response_flags", "-")]
-            found = self.tcps[peers] = TcpSeries(f"{render(peers.pairs())},{render(tcp_labels)}")
+            found = self.tcps[peers] = TcpSeries(render([*peers.pairs(), *tcp_labels]))
         return found
 
     def gauge(self, name: str, help_: str, read: Callable[[], float]) -> None:
@@ -245,9 +273,9 @@ def _caller(peers: Peers) -> str:
     return peers.source.principal if peers.reporter == "destination" else ""
 
 
-def render(pairs: list[tuple[str, str]]) -> str:
-    """Write labels as they stand between the braces of the exposition format."""
-    return ",".join(f'{name}="{escape(value)}"' for name, value in pairs)
+def render(pairs: list[tuple[str, str]]) -> bytes:
+    """Write labels as they stand between the braces of the exposition format, UTF-8."""
+    return ",".join(f'{name}="{escape(value)}"' for name, value in pairs).encode("utf-8", "replace")
 
 
 def escape(value: str) -> str:

@@ -1,6 +1,6 @@
 """What the sidecar answered itself in the last minute, by reason, and of how many requests: for who looks now and was not there before.
 
-In: the counters, and a timer. Out: lines of the exposition format. Counters are read every few seconds and never touched, so traffic pays nothing for it. A figure is of the last
+In: the counters, and a timer. Out: rows of a scrape. Counters are read every few seconds and never touched, so traffic pays nothing for it. A figure is of the last
 60 to 65 seconds.
 """
 
@@ -38,20 +38,18 @@ class Recent:
         self._past.append(self._now())
         self._timers.after(STEP_SECONDS, self.start)
 
-    def lines(self) -> list[str]:
-        """Write both families out."""
-        errors, requests = self._now()
-        before, requests_before = self._past[0] if self._past else ({}, 0)
-        told = {reason: count - before.get(reason, 0) for reason, count in errors.items()}
-        return [
-            "# HELP tulle_errors_last_minute Responses the sidecar made itself in the last minute, by reason.",
-            "# TYPE tulle_errors_last_minute gauge",
-            *(f'tulle_errors_last_minute{{reason="{reason}"}} {count}' for reason, count in sorted(told.items())),
-            "# HELP tulle_requests_last_minute Requests in the last minute.",
-            "# TYPE tulle_requests_last_minute gauge",
-            # Series nothing is counted in for long are dropped, with what they had counted.
-            f"tulle_requests_last_minute {max(0, requests - requests_before)}",
-        ]
+    def errors(self) -> dict[str, float]:
+        """Count the answers of its own in the last minute, by reason."""
+        errors, _ = self._now()
+        before, _ = self._past[0] if self._past else ({}, 0)
+        return {reason: count - before.get(reason, 0) for reason, count in errors.items()}
+
+    def requests(self) -> int:
+        """Count the requests of the last minute."""
+        _, requests = self._now()
+        _, before = self._past[0] if self._past else ({}, 0)
+        # Series nothing is counted in for long are dropped, with what they had counted.
+        return max(0, requests - before)
 
     def _now(self) -> tuple[dict[str, int], int]:
         errors = {reason: counter.value for reason, counter in self._metrics.errors.values.items()}

@@ -24,22 +24,12 @@ from dataplane.finding import Finding, Found
 from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
 from dataplane.worker import Worker
-from dataplane.workers import Workers, summed
+from dataplane.workers import Workers
 from tests.dataplane.proxy.rig import config
 from tests.dataplane.test_dataplane_app import App, Sidecar, app  # noqa: F401 - a fixture
 from tests.dataplane.test_dataplane_credentials import chain
 from tests.support.settings import in_mesh
 from tulle.demo.figures import samples
-
-
-def test_scrapes_are_summed_by_sample() -> None:
-    """Equal samples add up, new ones join their family, comments stand once."""
-    one = '# HELP a_total Help.\n# TYPE a_total counter\na_total{x="1"} 2\n# TYPE b gauge\nb 1\n'
-    two = '# HELP a_total Help.\n# TYPE a_total counter\na_total{x="1"} 3\na_total{x="2"} 1\n# TYPE b gauge\nb 1\n'
-
-    assert summed([one, two]) == (
-        '# HELP a_total Help.\n# TYPE a_total counter\na_total{x="1"} 5\na_total{x="2"} 1\n# TYPE b gauge\nb 2\n'
-    )
 
 
 class Wishes:

@@ -14,8 +14,8 @@ from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.proxy.worker import overload
 from dataplane.proxy.worker.overload import EASE, HOLD, SAVE, SHED, Overload, memory_limit, resident_bytes
-from dataplane.telemetry.exposition import expose
 from tests.dataplane.proxy.rig import Rig, Speaker
+from tests.dataplane.telemetry.scraped import expose
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"

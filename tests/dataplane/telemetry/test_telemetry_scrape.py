@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import pickle
+import random
 import re
 from dataclasses import dataclass, field
 
 import pytest
 
 from dataplane import views
-from dataplane.telemetry import flags, labels
+from dataplane.telemetry import flags, labels, scrape, told
 from dataplane.telemetry.accesslog import AccessLog
-from dataplane.telemetry.exposition import expose
+from dataplane.telemetry.deflate import Deflate
 from dataplane.telemetry.labels import Peers, Workload
 from dataplane.telemetry.metrics import DURATION_BOUNDS, OUTCOME_LIMIT, Metrics
 from dataplane.telemetry.recent import Recent
-from dataplane.workers import summed
+from dataplane.telemetry.view import rows_of
 from tests.dataplane.proxy.rig import Rig
+from tests.dataplane.telemetry.scraped import expose, slices, text
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)')
 SAMPLE = re.compile(rf"({NAME})(?:\{{(.*)\}})? (\S+)")
-KINDS = {"counter", "gauge", "histogram"}
+KINDS = {"counter": {""}, "gauge": {""}, "histogram": {"_bucket", "_sum", "_count"}, "summary": {"_sum", "_count"}}
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -54,7 +58,7 @@ def parse(text: str) -> dict[str, Read]:
             assert found, line
             key = (found[1], read_labels(found[2] or ""))
             family = families[now]
-            assert found[1].removeprefix(now) in ({"_bucket", "_sum", "_count"} if family.kind == "histogram" else {""})
+            assert found[1].removeprefix(now) in KINDS[family.kind]
             assert key not in family.samples, f"{key} is told twice"
             family.samples[key] = float(found[3])
     for name, family in families.items():
@@ -150,8 +154,65 @@ def test_outcomes_of_a_pair_are_bounded() -> None:
     assert sum(found.values()) == 900 * 18
 
 
-@pytest.mark.parametrize("scrapes", [1, 3])
-def test_scrape_of_the_whole_worker_and_of_several_together(scrapes: int) -> None:
+def test_durations_are_told_by_class_of_outcome_and_sizes_without_buckets() -> None:
+    """A pair that had every status there is costs four histograms."""
+    metrics = Metrics()
+    group = metrics.requests(Peers(reporter="source"))
+    for code, flag in (
+        (200, flags.NONE),
+        (204, flags.NONE),
+        (404, flags.NONE),
+        (503, flags.NONE),
+        (503, flags.OVERFLOW),
+    ):
+        group.of(code, -1, False, flag).note(2.0, 10, 20)
+    found = parse(expose(metrics))
+    counted = {
+        (name.rpartition("_")[2], dict(pairs)["outcome"]): value
+        for family in ("tulle_request_duration_milliseconds", "tulle_response_bytes")
+        for (name, pairs), value in found[family].samples.items()
+        if "bucket" not in name and "duration" not in name
+    }
+
+    assert counted == {
+        (end, outcome): size * count
+        for outcome, count in (("ok", 2), ("client", 1), ("server", 1), ("mesh", 1))
+        for end, size in (("sum", 20), ("count", 1))
+    }
+
+
+def test_workers_are_added_up_series_by_series() -> None:
+    """What only one of them has is told as well."""
+    metrics, alone = busy(), busy()
+    alone.requests(Peers(reporter="source", service="only here")).of(200, -1, False, 0).note(1.0, 2, 3)
+    alone.tcp(Peers(reporter="source", service="only here")).opened += 1
+    mirror = told.Mirror()
+    for part in told.parts(alone, rows_of(alone)):
+        mirror.take(pickle.loads(pickle.dumps(part)))
+    one, both = parse(expose(alone)), parse(text(told.together(metrics, rows_of(metrics), [mirror])))
+
+    assert both.keys() == one.keys()
+    for name, family in both.items():
+        assert family.samples.keys() == one[name].samples.keys()
+        for key, value in family.samples.items():
+            times = 1 if ("destination_service", "only here") in key[1] else 2
+            assert value == pytest.approx(times * one[name].samples[key], abs=0.002)
+
+
+def test_worker_that_says_nothing_new_counts_with_what_it_said_last() -> None:
+    """Half a telling changes nothing, or sums would go back."""
+    metrics, mirror = busy(), told.Mirror()
+    parts = list(told.parts(metrics, rows_of(metrics)))
+    for part in parts:
+        mirror.take(part)
+    before = text(told.together(metrics, rows_of(metrics), [mirror]))
+    mirror.take(parts[0])
+
+    assert text(told.together(metrics, rows_of(metrics), [mirror])) == before
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_scrape_of_the_whole_worker_and_of_several_together(workers: int) -> None:
     """With everything the admin port adds."""
     rig = Rig()
     try:
@@ -159,11 +220,53 @@ def test_scrape_of_the_whole_worker_and_of_several_together(scrapes: int) -> Non
         rig.runtime.access_log.dropped = 2
         rig.client().send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         rig.servers[0].send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-        text = views.metrics_text(rig.runtime, [], Recent(rig.runtime.metrics, rig.runtime.timers))
-        found = parse(summed([text] * scrapes))
+        metrics, rows = (
+            rig.runtime.metrics,
+            views.rows(rig.runtime, [], Recent(rig.runtime.metrics, rig.runtime.timers)),
+        )
+        mirrors = [told.Mirror() for _ in range(workers - 1)]
+        for mirror in mirrors:
+            for part in told.parts(metrics, rows):
+                mirror.take(part)
+        found = parse(text(told.together(metrics, rows, mirrors)))
     finally:
         rig.close()
 
-    assert found["tulle_access_log_dropped_total"].samples["tulle_access_log_dropped_total", ()] == 2 * scrapes
-    assert sum(found["tulle_requests_total"].samples.values()) == scrapes
+    assert found["tulle_access_log_dropped_total"].samples["tulle_access_log_dropped_total", ()] == 2 * workers
+    assert sum(found["tulle_requests_total"].samples.values()) == workers
     assert "tulle_overload_level" in found
+
+
+PAIRS = 1000
+
+
+def many(pairs: int = PAIRS) -> Metrics:
+    """A thousand pairs of peers, each with requests of every speed there is."""
+    metrics = Metrics()
+    own = Workload(
+        workload="web", namespace="shop", principal="spiffe://cluster.local/ns/shop/sa/web", app="web", version="v1"
+    )
+    dice = random.Random(1)
+    for number in range(pairs):
+        name = f"client-{number:04d}"
+        told_ = {"workload": name, "app": name, "version": "v1"}
+        group = metrics.requests(labels.inbound(own, f"spiffe://cluster.local/ns/shop/sa/{name}", told_, secure=True))
+        series = group.of(200, -1, False, flags.NONE)
+        usual = dice.uniform(0.0, 4.0)
+        for _ in range(dice.randrange(20, 400)):
+            series.note(dice.lognormvariate(usual, 0.7), dice.randrange(100), dice.randrange(10_000))
+    return metrics
+
+
+def test_thousand_pairs_are_a_scrape_that_travels() -> None:
+    """At most 200 KB as gzip; the same text, and no slice of more lines or bytes than it may have."""
+    view = told.together(many(), [], [])
+    plain, packed = slices(view, scrape.Plain()), slices(view, Deflate())
+    whole = b"".join(plain)
+
+    assert gzip.decompress(b"".join(packed)) == whole
+    assert len(b"".join(packed)) <= 200_000
+    most = len(DURATION_BOUNDS) + 3
+    assert max(one.count(b"\n") for one in plain) <= scrape.LINES + most
+    assert max(map(len, plain)) <= scrape.BYTES + most * 1024
+    assert max(map(len, packed)) <= scrape.BYTES
