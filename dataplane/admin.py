@@ -11,7 +11,6 @@ import json
 import logging
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from dataplane.net.poller import Poller
@@ -21,6 +20,7 @@ from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.limits import Limits
 from dataplane.slices import LongAnswer, Turns
+from meshapi.records import field, record
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ IDLE_SECONDS = 60.0
 _LIMITS = Limits(header_bytes=16 * 1024, pipeline_bytes=64 * 1024)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Request:
     """What was asked."""
 
@@ -49,7 +49,7 @@ class Request:
         return self.peer in {"127.0.0.1", "::1"} or self.peer.startswith("127.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Answer:
     """What is said."""
 
@@ -88,7 +88,7 @@ def own(handler: Handler) -> Handler:
     return answer
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class Admin:
     """The routes, and what answers them."""
 

@@ -7,10 +7,10 @@ with BadCertificateError; nothing else of a certificate is read here, checking i
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from meshapi import names
+from meshapi.records import record
 
 _SEQUENCE = 0x30
 _INTEGER = 0x02
@@ -23,7 +23,7 @@ class BadCertificateError(ValueError):
     """Bytes that are no certificate; the message says where they stop being one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Validity:
     """From when to when a certificate holds, seconds since the epoch."""
 

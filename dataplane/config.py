@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from dataplane.permits import Authorization, Condition, Policy, Rules, StringMatch
+from meshapi.records import field, record
 from meshapi.table import Table
 
 __all__ = ["Authorization", "Condition", "Policy", "Rules", "StringMatch"]  # also what stands here
@@ -24,7 +24,7 @@ class AppProtocol(enum.Enum):
     AS_DOWNSTREAM = "as downstream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RouteMatch:
     """What a request must look like for its route to apply; all parts must hold."""
 
@@ -39,7 +39,7 @@ class RouteMatch:
     query: tuple[tuple[str, StringMatch], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HeaderChange:
     """Header modifications in the order set, add, remove."""
 
@@ -48,7 +48,7 @@ class HeaderChange:
     remove: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Target:
     """A cluster with its share of the traffic."""
 
@@ -58,7 +58,7 @@ class Target:
     response_headers: HeaderChange | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RetryPolicy:
     """When and how often a request may be tried again."""
 
@@ -73,7 +73,7 @@ class RetryPolicy:
     """Seconds for a try, and for silence within one (0 is no bound); base and highest seconds between tries."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Redirect:
     """An answer that sends the client elsewhere; None keeps the request's own part, `prefix` replaces the matched one."""
 
@@ -85,7 +85,7 @@ class Redirect:
     prefix: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DirectResponse:
     """An answer the proxy gives itself."""
 
@@ -93,7 +93,7 @@ class DirectResponse:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Forward:
     """Send the request on to one of the targets by weight."""
 
@@ -117,7 +117,7 @@ class Forward:
     """Answered when the chosen cluster does not exist."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Route:
     """One row of a route table."""
 
@@ -129,7 +129,7 @@ class Route:
     response_headers: HeaderChange | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class VirtualHost:
     """Routes for some authorities, tried in order."""
 
@@ -137,7 +137,7 @@ class VirtualHost:
     routes: tuple[Route, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RouteTable:
     """An xDS RouteConfiguration."""
 
@@ -147,7 +147,7 @@ class RouteTable:
     response_headers: HeaderChange | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TlsTrust:
     """Whom to believe: secrets by name or PEM given inline, and the names the peer must carry one of."""
 
@@ -159,7 +159,7 @@ class TlsTrust:
     dns: tuple[StringMatch, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TlsContext:
     """One side of a TLS connection."""
 
@@ -173,7 +173,7 @@ class TlsContext:
     require_client_certificate: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HttpTimeouts:
     """Seconds; 0 is none. `life` is a connection's, `duration` a request's with its answer, `keepalive` as in `Cluster`."""
 
@@ -186,7 +186,7 @@ class HttpTimeouts:
     keepalive: tuple[float, float] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PathRule:
     """What is done to a path before anything looks at it; it is forwarded so."""
 
@@ -197,7 +197,7 @@ class PathRule:
     """`%2F` and `%5C`: `keep`, `reject` with 400, `unescape`, or `redirect` to what that gives."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HttpFilter:
     """Treat the connection as HTTP."""
 
@@ -219,7 +219,7 @@ class HttpFilter:
     """Checked for every request, in order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TcpFilter:
     """Relay bytes."""
 
@@ -229,7 +229,7 @@ class TcpFilter:
     """How long a connection may live at most; 0 is no bound."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ChainMatch:
     """Which connections a filter chain is for; unset parts match all. The most specific chain wins, in field order."""
 
@@ -241,7 +241,7 @@ class ChainMatch:
     sni: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FilterChain:
     """What to do with the connections that match."""
 
@@ -253,7 +253,7 @@ class FilterChain:
     """Checked once a connection, in order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Listener:
     """An xDS Listener: inbound, one outbound destination, or (file config) a bound address."""
 
@@ -273,7 +273,7 @@ class Listener:
     """Tulle's own facts (docs/xds-contract.md), sorted by key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Endpoint:
     """One address of a cluster."""
 
@@ -290,7 +290,7 @@ class Endpoint:
     """Telemetry facts: pod, workload, app, version, namespace."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Endpoints:
     """An xDS ClusterLoadAssignment: the endpoints that may be used."""
 
@@ -298,7 +298,7 @@ class Endpoints:
     endpoints: tuple[Endpoint, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CircuitLimits:
     """Bounds on what a cluster is given at once; of its requests `retry_percent` may be retries too, if that is more."""
 
@@ -309,7 +309,7 @@ class CircuitLimits:
     retry_percent: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Cluster:
     """An xDS Cluster."""
 
@@ -339,7 +339,7 @@ class Cluster:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Secret:
     """A trust bundle (roots) or, from a file, an identity (certificate and key), all PEM."""
 
@@ -349,7 +349,7 @@ class Secret:
     key: bytes = field(default=b"", repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SidecarConfig:
     """Everything the sidecar holds, by name. A change makes a new one; nothing is edited in place. A `Table` knows what it differs in from the one before."""
 

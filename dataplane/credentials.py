@@ -11,10 +11,10 @@ import base64
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataplane.certificate import Validity, validity
+from meshapi.records import field, record
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class NoKeyError(RuntimeError):
     """The helper that makes keys did not; the message has its words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class KeyRequest:
     """A new key and the request for its certificate."""
 
@@ -41,7 +41,7 @@ class KeyRequest:
     """PKCS#10, DER."""
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class Credentials:
     """What this sidecar shows and whom it believes, now."""
 

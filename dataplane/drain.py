@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+
+from meshapi.records import record
 
 _LOOK = 0.05
 """Seconds between looks at the counts; connections end by themselves, and no single event says that all have."""
@@ -20,7 +21,7 @@ _LAST = 1.0
 _LAST_SHARE = 0.2
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class Drain:
     """The state of ending."""
 

@@ -5,13 +5,13 @@ In: nouns of `config`, a clock. Out: slices of one JSON document. Never a secret
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from dataplane.config import Secret, TlsContext
+from meshapi.records import fields, is_record
 
 BYTES: Final = 32 * 1024
 """Of a slice, and those of one value more."""
@@ -44,7 +44,7 @@ def _pieces(value: Any, margin: str) -> Iterator[str]:
         value = value.value
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if is_record(value):
         yield from _mapped(_fields(value), margin)
     elif isinstance(value, Mapping):
         yield from _mapped(((str(key), one) for key, one in value.items()), margin)
@@ -56,7 +56,7 @@ def _pieces(value: Any, margin: str) -> Iterator[str]:
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
     hide = _HIDDEN if isinstance(value, Secret | TlsContext) else frozenset[str]()
-    for field in dataclasses.fields(value):
+    for field in fields(value):
         if field.name not in hide:
             yield field.name, getattr(value, field.name)
 

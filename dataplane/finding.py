@@ -7,7 +7,8 @@ in whichever worker it waits. Refuses nothing.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from meshapi.records import record
 
 
 class Found(enum.Enum):
@@ -22,7 +23,7 @@ class Found(enum.Enum):
     """There is such a thing, in no form this sidecar can use. That is no absence: its connections may not pass as if it were."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Finding:
     """What is known of a destination now."""
 

@@ -5,10 +5,10 @@ A part of `config`, by whose name they are used; they refuse nothing: decoding h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from meshapi.records import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StringMatch:
     """One way to match a string: exactly one field is set (`present` asks for no value); `invert` turns the verdict round."""
 
@@ -23,7 +23,7 @@ class StringMatch:
     present: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Condition:
     """A node of an authorization rule: exactly one of the fields is set; with none it always holds."""
 
@@ -49,7 +49,7 @@ class Condition:
     """What the name asked for in the TLS handshake must be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Policy:
     """Holds when one of the permissions (what is done) and one of the principals (by whom) hold."""
 
@@ -58,7 +58,7 @@ class Policy:
     principals: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Rules:
     """Either only what a policy holds for is allowed, or (`deny`) what one holds for is refused."""
 
@@ -66,7 +66,7 @@ class Rules:
     policies: tuple[Policy, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Authorization:
     """One RBAC filter; without `rules` it refuses nothing."""
 

@@ -10,11 +10,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from meshapi import identity, names
+from meshapi.records import record
 
 LEVELS = ("debug", "info", "warning", "error")
 WORKERS = 64
@@ -25,7 +25,7 @@ class BadSettingError(ValueError):
     """A setting nobody can work with; the message is the sentence to show."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Probe:
     """An app's own probe, asked of the sidecar by the kubelet and passed on (D6)."""
 
@@ -38,7 +38,7 @@ class Probe:
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Mesh:
     """Where the control plane is and who this sidecar is to it."""
 
@@ -54,7 +54,7 @@ class Mesh:
     state_dir: Path = Path(names.STATE_DIR)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Settings:
     """Everything a sidecar is told."""
 

@@ -12,7 +12,6 @@ import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
 from typing import Any
 
 from dataplane import views
@@ -24,6 +23,7 @@ from dataplane.settings import Settings
 from dataplane.slices import Turns
 from dataplane.telemetry import told
 from dataplane.workerlink import Link, Message, pack
+from meshapi.records import fields, replace
 from meshapi.table import tabled
 
 

@@ -11,7 +11,6 @@ import asyncio
 import socket
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dataplane.config import SidecarConfig
@@ -20,6 +19,7 @@ from dataplane.finding import Finding
 from dataplane.telemetry.labels import Workload
 from dataplane.telemetry.told import Mirror
 from dataplane.workerlink import Link, Message, pack
+from meshapi.records import field, record
 
 ANSWER_SECONDS = 5.0
 
@@ -41,7 +41,7 @@ class Wishes(Protocol):
         """Take what a worker has open."""
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class Workers:
     """All workers but the first."""
 

@@ -7,7 +7,8 @@ Follows the SPIFFE-ID standard (section 2) for the URI form and Kubernetes namin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from meshapi.records import record
 
 _TRUST_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?\Z")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
@@ -18,7 +19,7 @@ class BadIdentityError(ValueError):
     """A string that is no workload identity of this mesh; the message says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@record
 class Identity:
     """Who a workload is: its service account, in its namespace, in a trust domain."""
 
@@ -28,6 +29,9 @@ class Identity:
 
     def __str__(self) -> str:
         return f"spiffe://{self.trust_domain}/ns/{self.namespace}/sa/{self.account}"
+
+    def __lt__(self, other: Identity) -> bool:
+        return (self.trust_domain, self.namespace, self.account) < (other.trust_domain, other.namespace, other.account)
 
     def __post_init__(self) -> None:
         """Refuse parts that could not have come from Kubernetes; raises BadIdentityError."""

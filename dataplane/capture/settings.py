@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from meshapi import names
+from meshapi.records import record
 
 
 class BadCaptureError(ValueError):
     """An argument that means nothing; the message is the sentence to show."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CaptureSettings:
     """Everything the rules depend on."""
 

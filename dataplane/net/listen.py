@@ -9,13 +9,13 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from dataplane.net.alive import keep_alive
 from dataplane.net.poller import IN, Pollable, Poller
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
+from meshapi.records import record
 
 ACCEPTS: Final = 64
 """Connections taken from one socket in a batch."""
@@ -27,7 +27,7 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _log = logging.getLogger("tulle.net")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ListenLimits:
     """Bounds on connections accepted and not gone; zero is no bound."""
 

@@ -4,8 +4,9 @@ In: a connection's first bytes. Out: a `ClientHello`, whose `state` says whether
 that are no ClientHello, or one beyond the bound, are NOT_TLS (RFC 8446, sections 4.1.2 and 5.1; RFC 6066; RFC 7301).
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from meshapi.records import record
 
 NEED_MORE: Final = 0
 NOT_TLS: Final = 1
@@ -21,7 +22,7 @@ _SERVER_NAME = 0
 _ALPN = 16
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class ClientHello:
     """What a client says it wants."""
 

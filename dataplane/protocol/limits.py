@@ -5,9 +5,8 @@ the setting that moves the bound.
 Refuses, with ValueError, values no codec can keep.
 """
 
-from dataclasses import dataclass, replace
-
 from meshapi import names
+from meshapi.records import fields, record, replace
 
 _OUR_LINES = 16
 _OUR_BYTES = 8 * 1024
@@ -16,7 +15,7 @@ NARROWEST = 8 * 1024
 """A window below which updates of it would cost more than what they let through."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Limits:
     """Bounds of one connection; sizes in bytes."""
 
@@ -120,8 +119,8 @@ class Limits:
             value = getattr(self, field)
             if not 65535 <= value < 2**31:
                 raise ValueError(f"{field} is {value}; allowed is 65535 to {2**31 - 1}")
-        for field in self.__slots__:
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} is {getattr(self, field)}; it cannot be negative")
+        for one in fields(self):
+            if getattr(self, one.name) < 0:
+                raise ValueError(f"{one.name} is {getattr(self, one.name)}; it cannot be negative")
         if self.hpack_table_bytes > 1024 * 1024:
             raise ValueError(f"hpack_table_bytes is {self.hpack_table_bytes}; allowed is 0 to {1024 * 1024}")

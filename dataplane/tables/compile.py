@@ -10,16 +10,16 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from dataplane.config import Cluster, SidecarConfig
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot, compile_cluster
 from dataplane.tables.listeners import ListenerTable
 from dataplane.tables.routes import RouteIndex
+from meshapi.records import field, record
 from meshapi.table import Table, differing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Own:
     """What the pod accepts connections by: its inbound listeners, which are never taken away."""
 
@@ -30,7 +30,7 @@ class Own:
     """Whether the mesh lets this pod's app connect to destinations it knows only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Tables:
     """Everything the hot path looks things up in."""
 

@@ -7,12 +7,12 @@ What cannot be known (a peer without identity, an address that is none) holds fo
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import replace
 
 from dataplane.config import Condition, StringMatch
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.tables.matching import Matcher
 from dataplane.tables.paths import normal_path, odd
+from meshapi.records import replace
 
 _HOLDS = 0
 _FAILS = 1

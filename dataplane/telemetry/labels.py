@@ -7,14 +7,14 @@ Missing facts are `unknown`, as Istio has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from meshapi import identity
+from meshapi.records import record, replace
 
 UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Workload:
     """One side of a call."""
 
@@ -29,7 +29,7 @@ class Workload:
 NOBODY = Workload()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Peers:
     """A pair of peers and the service between them."""
 

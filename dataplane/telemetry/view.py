@@ -6,12 +6,12 @@ In: `Metrics`. Out: nouns; `told` puts them together, `scrape` writes them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from dataplane.telemetry.metrics import Metrics, RequestGroup, TcpSeries
+from meshapi.records import field, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Row:
     """A family of a few samples, told apart by one label or none."""
 
@@ -23,7 +23,7 @@ class Row:
     """By value of the label; words of our own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class View:
     """What a scrape shows."""
 

@@ -12,7 +12,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -25,6 +24,7 @@ from dataplane.settings import Mesh
 from dataplane.xds import messages
 from dataplane.xds.channel import CallListener, Channel
 from meshapi import xds
+from meshapi.records import record
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Session(Protocol):
         """Return subscription changes to send since the last call."""
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class _Future(CallListener):
     """A unary call's answer, awaited."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -23,6 +22,7 @@ from dataplane.xds.decode_tls import secret
 from dataplane.xds.ignored import IGNORED
 from dataplane.xds.reading import RefusedError
 from dataplane.xds.watched import unread, watch
+from meshapi.records import field, record
 from meshapi.xds import Type
 
 __all__ = ["Notes", "Noun", "RefusedError", "decode", "decode_message"]
@@ -47,7 +47,7 @@ _DECODERS: Mapping[Type, Callable[[Any], Noun]] = {
 }
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class Notes:
     """What is to be said about a resource that can be used all the same."""
 

@@ -6,7 +6,6 @@ it stands; ignoring one would send requests elsewhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dataplane.config import (
@@ -43,6 +42,7 @@ from dataplane.xds.reading import (
 )
 from dataplane.xds.watched import lose
 from meshapi import patterns, xds
+from meshapi.records import record
 
 ENVOY_TIMEOUT = 15.0
 """What a route without a timeout has in Envoy; Tulle's own routes always say."""
@@ -89,7 +89,7 @@ def _host(message: Any, where: str) -> VirtualHost:
     return VirtualHost(domains=tuple(message.domains), routes=tuple(routes))
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class _Given:
     """What a virtual host says for all its routes."""
 

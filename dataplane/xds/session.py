@@ -12,7 +12,6 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -25,6 +24,7 @@ from dataplane.xds.decode import Notes, Noun, RefusedError, decode
 from dataplane.xds.settle import Held, Settling, enforced, references
 from dataplane.xds.uses import Key, Uses
 from meshapi import xds
+from meshapi.records import replace
 from meshapi.xds import PUSH_ORDER, Type
 
 log = logging.getLogger(__name__)

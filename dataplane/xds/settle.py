@@ -10,7 +10,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataplane.config import Cluster, FilterChain, Forward, HttpFilter, Listener, RouteTable, SidecarConfig, TlsContext
@@ -18,13 +17,14 @@ from dataplane.finding import Found
 from dataplane.xds.decode import Noun
 from dataplane.xds.uses import Key
 from meshapi import xds
+from meshapi.records import field, record, replace
 from meshapi.table import tabled
 from meshapi.xds import Type
 
 _NONE = {Found.ABSENT, Found.REFUSED}
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class Held:
     """What is known of the resources of one type; each name stands in one way, and changes by these events only.
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
+
+from meshapi.records import record
 
 NEWER = "fields of newer protos"
 """The name under which they are counted: they have numbers only."""
@@ -23,7 +24,7 @@ _GOOGLE = "google.protobuf."
 _PACKED = "google.protobuf.Any"
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Unread:
     """A field that is set and was not read."""
 

@@ -20,7 +20,7 @@ from controlplane.resources.build import Client, build
 from controlplane.timing import Collector
 from controlplane.xds.callers import contract_of
 from controlplane.xds.messages import Node
-from meshapi import protos, xds
+from meshapi import protos, records, xds
 from meshapi.identity import Identity
 from meshapi.xds import Type
 from tests.support import meshobjects as mo
@@ -352,13 +352,13 @@ async def test_pod_with_many_streams_is_refused_another_and_its_neighbour_is_not
         third = DeltaClient(channel)
         await third.send(Type.SECRET)
         code, words = await third.ended()
-        held.caller = Caller(identity=dataclasses.replace(held.caller.identity, account="api"), pod="api-1")
+        held.caller = Caller(identity=records.replace(held.caller.identity, account="api"), pod="api-1")
         other = DeltaClient(channel, "api-1.shop")
         assert names_of(await other.ask(Type.SECRET, xds.TRUST_BUNDLE)) == ["trust"]
         assert len(held.hub.held) == 3  # two pods and their node
         await first.cancel()
         await until(lambda: len(held.hub.streams) == 2)
-        held.caller = Caller(identity=dataclasses.replace(held.caller.identity, account="web"), pod="web-1")
+        held.caller = Caller(identity=records.replace(held.caller.identity, account="web"), pod="web-1")
         again = DeltaClient(channel)
         assert names_of(await again.ask(Type.SECRET, xds.TRUST_BUNDLE)) == ["trust"]
 

@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
 from dataplane.worker import Worker
 from dataplane.workers import Workers
+from meshapi.records import replace
 from tests.dataplane.proxy.rig import config
 from tests.dataplane.test_dataplane_app import App, Sidecar, app  # noqa: F401 - a fixture
 from tests.dataplane.test_dataplane_credentials import chain

@@ -7,7 +7,6 @@ the answer. Pure: nothing is told, closed or counted here (`runtime` looks at al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from dataplane.config import TlsContext
@@ -16,6 +15,7 @@ from dataplane.proxy.stages.order import bars
 from dataplane.tables.compile import Tables
 from dataplane.tables.listeners import RAW, TLS, ChainTable, ListenerTable
 from meshapi import xds
+from meshapi.records import record
 
 FOLLOWS: Final = 0
 """Goes on, by the rules and routes that are in force now."""
@@ -45,7 +45,7 @@ _VERDICTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Seen:
     """What a connection's first bytes showed."""
 

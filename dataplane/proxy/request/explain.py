@@ -6,7 +6,6 @@ the hot path would decide, with a sentence in `outcome`. Sends nothing and chang
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from dataplane.config import Cluster
@@ -19,12 +18,13 @@ from dataplane.tables.endpoints import AS_DOWNSTREAM, HTTP1, ClusterTable, Endpo
 from dataplane.tables.listeners import ChainTable, ListenerTable, describe
 from dataplane.tables.routes import RouteIndex, RouteRow, TargetRow
 from dataplane.telemetry.metrics import Counter
+from meshapi.records import record
 
 _SHOWN = 50
 """Endpoints told; the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Question:
     """A request as an app would make it."""
 

@@ -6,7 +6,6 @@ they count are events of their own, by names that begin with what the stage is c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from dataplane.net.stream import Stream
@@ -14,13 +13,14 @@ from dataplane.protocol.events import Headers, RequestHead
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.conditions import Facts
 from dataplane.tables.listeners import ChainTable
+from meshapi.records import record
 
 CONTINUE: Final = 0
 ANSWERED: Final = 1
 WAIT: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Case:
     """A request somebody only asks about."""
 

@@ -5,12 +5,11 @@ In: values from settings. Out: a frozen `Bounds`. Refuses nothing: zero means no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 from dataplane.protocol.limits import Limits
+from meshapi.records import field, record, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Bounds:
     """Bounds over all connections; times in seconds."""
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+
+from meshapi.records import record
 
 EASE: Final = 0
 SAVE: Final = 1
@@ -35,7 +36,7 @@ _UNLIMITED = 1 << 60
 _NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Marks:
     """Where the levels of one measure begin."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from dataplane.config import Secret, StringMatch, TlsContext, TlsTrust
 from dataplane.net.tls import TlsContexts, TlsUnavailableError, matches
+from meshapi import records
 from tests.dataplane.net.secured import CLIENT, URI, both, dial
 from tests.support.certs import Authority
 from tests.support.net import Echo, net
@@ -57,13 +56,13 @@ async def test_client_insists_on_the_identity_it_was_given(authority: Authority,
 def stranger_contexts(authority: Authority) -> dict[str, TlsContext]:
     foreign = Authority("foreign")
     good = authority.context(CLIENT)
-    key_only = dataclasses.replace(good, certificate=b"", key=b"")
+    key_only = records.replace(good, certificate=b"", key=b"")
     return {
         "foreign root": foreign.context(CLIENT, trusting=authority),
         "expired": authority.context(CLIENT, days=-1),
         "no certificate": key_only,
         "foreign trust domain": authority.context("spiffe://elsewhere/ns/a/sa/b"),
-        "two identities": dataclasses.replace(
+        "two identities": records.replace(
             good, **dict(zip(("certificate", "key"), authority.issue(CLIENT, URI), strict=True))
         ),
     }
@@ -184,7 +183,7 @@ def test_context_is_made_once_for_the_same_certificates(authority: Authority) ->
     credentials = Rotating(authority)
     credentials.renew(authority, URI)
     contexts = TlsContexts(credentials)
-    other = dataclasses.replace(MESH, sni="80.web.shop")
+    other = records.replace(MESH, sni="80.web.shop")
 
     assert contexts.client(MESH).context is contexts.client(other).context
     assert contexts.client(MESH, ("tulle-h2",)).context is not contexts.client(MESH).context

@@ -6,11 +6,12 @@ waits for real time.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -22,6 +23,7 @@ from dataplane.proxy.request.call import Call
 from dataplane.proxy.request.taker import Taker
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.endpoints import Circuit, EndpointSlot
+from meshapi.records import replace
 from tests.dataplane.proxy.exchange_ends import SMALL, Ask, ClientEnd, End, Serve, ServerEnd, pattern
 from tests.dataplane.proxy.rig import Rig, cluster, config, everything
 
@@ -273,7 +275,7 @@ class World:
 
     def push(self, addresses: tuple[str, ...], policy: RetryPolicy | None) -> None:
         """Swap the tables."""
-        self.plan = replace(self.plan, policy=policy)
+        self.plan = dataclasses.replace(self.plan, policy=policy)
         self.runtime.install(compile_tables(self.plan.config(addresses), self.runtime.tables))
         self.note_tables()
 

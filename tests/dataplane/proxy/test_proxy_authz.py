@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from dataplane.config import Authorization, Condition, Listener, Policy, Rules, SidecarConfig, StringMatch
 from dataplane.proxy.request.explain import Question, explain
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import flags
+from meshapi.records import replace
 from tests.dataplane.proxy.rig import Rig, config
 from tests.dataplane.proxy.test_proxy_accept import hear, is_reset, say
 from tests.support.net import Echo, Heard

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from dataplane.proxy.request.call import Tried
 from dataplane.proxy.request.replay import Replay
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import flags
+from meshapi.records import replace
 from tests.dataplane.proxy.rig import Contexts, Peer, Rig, Speaker, cluster, config, everything, forward
 
 MakeRig = Callable[..., Rig]

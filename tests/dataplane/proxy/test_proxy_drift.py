@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dataplane.config import CircuitLimits
 from dataplane.tables.compile import compile_tables
+from meshapi.records import replace
 from tests.dataplane.proxy.rig import Peer, Rig, cluster, config
 from tests.support.machines import bounded, within
 

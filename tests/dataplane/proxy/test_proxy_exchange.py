@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from dataplane.protocol.events import Data, RequestHead, Reset, ResponseHead
 from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
+from meshapi.records import replace
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config, everything, forward
 
 MakeRig = Callable[..., Rig]

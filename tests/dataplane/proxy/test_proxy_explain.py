@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from dataplane.config import DirectResponse, Forward, Redirect, Route, RouteMatch, Target
 from dataplane.proxy.request.explain import Question, explain
 from dataplane.tables.compile import compile_tables
+from meshapi.records import replace
 from tests.dataplane.proxy.rig import cluster, config, everything, forward
 
 FACTS = (("kind", "service"), ("namespace", "shop"), ("port", "80"), ("service", "web"))

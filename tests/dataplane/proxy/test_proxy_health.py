@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -16,6 +15,7 @@ from dataplane.proxy.relay.relay import Relay
 from dataplane.proxy.request.explain import Question, explain
 from dataplane.tables.compile import compile_tables
 from dataplane.tables.health import IN_A_ROW
+from meshapi.records import replace
 from tests.dataplane.proxy.exchange_world import Driver
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 

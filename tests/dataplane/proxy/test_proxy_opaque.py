@@ -6,13 +6,13 @@ import asyncio
 import logging
 import socket
 import struct
-from dataclasses import replace
 
 import pytest
 
 from dataplane.config import CircuitLimits, Endpoint
 from dataplane.proxy.relay import relay
 from dataplane.tables.compile import compile_tables
+from meshapi.records import replace
 from tests.support.certs import Authority
 from tests.support.net import Echo, Heard
 from tests.support.relays import Proxy, chain, listener, proxy, tcp

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from dataplane.config import (
     Target,
 )
 from dataplane.tables.compile import compile_tables
+from meshapi.records import replace
 from tests.dataplane.proxy.rig import Rig, cluster, config, everything, forward
 
 MakeRig = Callable[..., Rig]

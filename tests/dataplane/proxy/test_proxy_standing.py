@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +32,7 @@ from dataplane.proxy.arrive import standing
 from dataplane.proxy.relay.relay import Relay
 from dataplane.proxy.worker.runtime import CLOSE_IDLE_AFTER
 from dataplane.tables.compile import compile_tables
-from meshapi import xds
+from meshapi import records, xds
 from tests.dataplane.proxy.rig import MESH_TLS, Peer, Rig, Speaker, cluster, everything
 from tests.support.relays import inbound, proxy
 
@@ -233,7 +232,7 @@ def test_what_a_request_lacks_ends_its_connection(rig: MakeRig) -> None:
 
 def test_missing_route_table_ends_an_older_connection(rig: MakeRig) -> None:
     """That routes have not arrived yet is no answer to give for ever."""
-    by_name = dataclasses.replace(http(), filter=HttpFilter(route_name="r"))
+    by_name = records.replace(http(), filter=HttpFilter(route_name="r"))
     r = rig(world(http()))
     client = r.client()
     served(r, client)
@@ -289,7 +288,7 @@ def test_opaque_bytes_are_reset_when_their_destination_went(rig: MakeRig) -> Non
 
 # --- what would be refused --------------------------------------------------------------------------------------------
 
-STRICT = world(dataclasses.replace(http(transport="tls"), tls=MESH_TLS), inbound=True)
+STRICT = world(records.replace(http(transport="tls"), tls=MESH_TLS), inbound=True)
 
 
 def test_plaintext_ends_at_once_when_strict_comes(rig: MakeRig) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import grpc
 import pytest
@@ -15,6 +14,7 @@ from dataplane.protocol.http2.client import Http2Client
 from dataplane.protocol.http2.server import Http2Server
 from dataplane.protocol.limits import Limits
 from dataplane.tables.compile import compile_tables
+from meshapi.records import replace
 from tests.dataplane.proxy import pair as pairs
 from tests.dataplane.proxy.pair import Pair
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config

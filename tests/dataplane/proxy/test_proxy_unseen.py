@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from dataplane.proxy.client.downstream import HttpDownstream
 from dataplane.proxy.server import conduct
 from dataplane.tables.health import REFUSED
 from dataplane.telemetry import flags
+from meshapi.records import replace
 from tests.dataplane.proxy.rig import Rig, Speaker, cluster, config
 
 MakeRig = Callable[..., Rig]

@@ -6,7 +6,6 @@ derived of all is what all come to.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -32,6 +31,7 @@ from dataplane.config import (
 )
 from dataplane.tables.compile import Tables, compile_tables
 from dataplane.tables.endpoints import EndpointSlot
+from meshapi.records import replace
 from meshapi.table import tabled
 from tests.support.machines import bounded, within
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 from hypothesis import strategies as st
@@ -29,6 +28,7 @@ from dataplane.tables.health import (
     back_off,
     share,
 )
+from meshapi.records import replace
 from tests.support.machines import bounded, within
 
 PAUSE = (1.0, 30.0)
