@@ -8,6 +8,7 @@ postpone(*UNTOUCHED)
 
 import asyncio  # noqa: E402 - it and the rest import what was postponed
 import logging  # noqa: E402
+import signal  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 
@@ -29,6 +30,8 @@ def main() -> int:
     logging.basicConfig(
         level=told.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    # Or the runner makes it a cancellation, which is not how a sidecar ends; `app` and the workers say how.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     forked = worker.Forked(told.concurrency - 1)
     try:
         with asyncio.Runner(loop_factory=TrafficLoop) as runner:

@@ -221,8 +221,8 @@ class AdminConnection(Receiver):
             path, _, query = event.path.decode("latin-1").partition("?")
             request = Request(
                 method=event.method.decode("latin-1"),
-                path=urllib.parse.unquote(path),
-                query=urllib.parse.parse_qs(query, keep_blank_values=True),
+                path=urllib.parse.unquote(path) if "%" in path else path,
+                query=urllib.parse.parse_qs(query, keep_blank_values=True) if query else {},
                 headers={name.decode("latin-1"): value.decode("latin-1") for name, value, _ in event.headers},
                 peer=str(self._stream.peer[0]).removeprefix("::ffff:"),
             )

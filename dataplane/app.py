@@ -23,6 +23,7 @@ from dataplane.credentials import Credentials, remembered_roots
 from dataplane.discovery import Discovery
 from dataplane.engine import Engine
 from dataplane.finding import Finding
+from dataplane.net import signals
 from dataplane.net.listen import bind, bind_both
 from dataplane.probes import Probes
 from dataplane.reach import Reach
@@ -253,24 +254,22 @@ async def run(settings: Settings, ends: list[socket.socket]) -> None:
     """Run a sidecar until it is told to end; raises StartError."""
     sidecar = Sidecar(settings, ends)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        sidecar.engine.start()
-        source = MeshSource(sidecar, settings.mesh) if settings.mesh is not None else None
-        if source is None:
-            _from_file(sidecar)
-        sidecar.serve_admin()
-        views.settle_memory()
-        work = [sidecar.workers.run(), _expire(sidecar.engine)]
-        if source is not None:
-            work += [source.control.run(), _sweep(sidecar.workers, source.discovery)]
-        await until(sidecar, stop, work)
-    except OSError as problem:
-        raise StartError(f"a port cannot be opened: {problem.strerror or problem}") from None
-    finally:
-        sidecar.engine.close()
+    with signals.told(asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT), stop.set):
+        try:
+            sidecar.engine.start()
+            source = MeshSource(sidecar, settings.mesh) if settings.mesh is not None else None
+            if source is None:
+                _from_file(sidecar)
+            sidecar.serve_admin()
+            views.settle_memory()
+            work = [sidecar.workers.run(), _expire(sidecar.engine)]
+            if source is not None:
+                work += [source.control.run(), _sweep(sidecar.workers, source.discovery)]
+            await until(sidecar, stop, work)
+        except OSError as problem:
+            raise StartError(f"a port cannot be opened: {problem.strerror or problem}") from None
+        finally:
+            sidecar.engine.close()
 
 
 def _from_file(sidecar: Sidecar) -> None:

@@ -12,8 +12,9 @@ import threading
 from types import ModuleType
 from typing import Any
 
-UNTOUCHED = ("ast", "locale", "textwrap", "tokenize")
-"""`inspect`, which asyncio and dataclasses bring along, parses source by the first and the last; the others are for calendars and for errors."""
+UNTOUCHED = ("calendar", "inspect", "ipaddress", "json", "locale", "textwrap", "tokenize", "urllib.parse")
+"""asyncio asks `inspect` of what it was not given here; there are IPv6, escapes in a path, dumps of the configuration and dates as people write them
+where somebody has them; the others are for errors."""
 
 
 _LOADING = "__postponed_loading__"
@@ -46,3 +47,6 @@ def postpone(*names: str) -> None:
             made = importlib.util.module_from_spec(spec)
             made.__class__ = _Later
             sys.modules[name] = made
+            package, _, own = name.rpartition(".")
+            if package:
+                setattr(sys.modules[package], own, made)

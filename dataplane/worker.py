@@ -54,9 +54,8 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until told to end, then finish what is under way."""
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: None)  # the first worker says when
+            signal.signal(number, signal.SIG_IGN)  # the first worker says when
         self._engine.start()
         reading = asyncio.ensure_future(self._link.run())
         stopping = asyncio.ensure_future(self._stopping.wait())

@@ -2,6 +2,7 @@
 
 names.py     labels, annotations, ports, paths and environment names both sides agree on
 identity.py  SPIFFE ids
+addresses.py IP addresses as text, without a library for most
 xds.py       xDS types in push order, and the grammar of resource names
 protos.py    the private descriptor pool: Envoy's v3 messages and Tulle's own ca.proto
 records.py   classes that are their fields, without code made for each

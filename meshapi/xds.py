@@ -7,8 +7,9 @@ A name is made and taken apart here and nowhere else.
 from __future__ import annotations
 
 import enum
-import ipaddress
 from typing import NewType
+
+from meshapi.addresses import canonical
 
 ResourceName = NewType("ResourceName", str)
 """A resource's name, unique within its type."""
@@ -106,7 +107,7 @@ def parse_outbound_listener(name: str) -> tuple[str, int]:
     try:
         if head != "outbound" or not 0 < int(port) < 65536:
             raise ValueError(port)
-        return str(ipaddress.ip_address(host.strip("[]"))), int(port)
+        return canonical(host.strip("[]")), int(port)
     except ValueError:
         raise BadNameError(f"{name!r} is not of the form outbound/<ip>:<port>") from None
 

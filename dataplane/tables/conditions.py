@@ -12,6 +12,7 @@ from dataplane.config import Condition, StringMatch
 from dataplane.protocol.events import Headers, RequestHead
 from dataplane.tables.matching import Matcher
 from dataplane.tables.paths import normal_path, odd
+from meshapi.addresses import ipv4
 from meshapi.records import replace
 
 _HOLDS = 0
@@ -46,6 +47,10 @@ class Address:
     def __init__(self, text: str) -> None:
         self.value: int = 0
         self.version = 0
+        usual = ipv4(text)
+        if usual is not None:
+            self.value, self.version = usual, 4
+            return
         try:
             found = ipaddress.ip_address(text)
         except ValueError:

@@ -92,7 +92,8 @@ class GrpcCall:
     def trailers(self, headers: Headers) -> None:
         """Take the status and end."""
         status = get(headers, b"grpc-status") or b""
-        words = urllib.parse.unquote_to_bytes(get(headers, b"grpc-message") or b"").decode(errors="replace")
+        said = get(headers, b"grpc-message")
+        words = urllib.parse.unquote_to_bytes(said).decode(errors="replace") if said else ""
         if status.isdigit():
             self.over(int(status), words)
         else:

@@ -168,7 +168,9 @@ class ControlPlane:
         mesh, loop = self._mesh, asyncio.get_running_loop()
         where = f"{mesh.xds_host}:{mesh.xds_port}"
         try:
-            found = await loop.getaddrinfo(mesh.xds_host, mesh.xds_port, type=1)
+            # As bytes where it can be: of a text the library would have its characters looked at, by tables that stay loaded.
+            host = mesh.xds_host.encode() if mesh.xds_host.isascii() else mesh.xds_host
+            found = await loop.getaddrinfo(host, mesh.xds_port, type=1)
         except OSError as problem:
             raise ControlPlaneError(f"{mesh.xds_host} cannot be resolved: {problem.strerror or problem}") from None
         why = "it has no address"

@@ -6,7 +6,6 @@ serve (names would have to be resolved; a hash policy promises affinity).
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from dataplane.config import AppProtocol, CircuitLimits, Cluster, Endpoint, Endpoints, TlsContext
@@ -25,6 +24,7 @@ from dataplane.xds.reading import (
 )
 from dataplane.xds.watched import Opened, bare, leave
 from meshapi import xds
+from meshapi.addresses import canonical
 
 _KINDS = {"EDS": "eds", "STATIC": "static", "ORIGINAL_DST": "original_dst"}
 _POLICIES = {
@@ -185,7 +185,7 @@ def _endpoint(opened: Opened, zone: str, priority: int, where: str) -> Endpoint:
     place = opened.inside("endpoint", "address", "socket_address")
     address = place.pop("address", "")
     try:
-        ipaddress.ip_address(address)
+        canonical(address)
     except ValueError:
         raise RefusedError(f"{where}: {address!r} is no IP address; names are not resolved here") from None
     if "port_value" not in place:

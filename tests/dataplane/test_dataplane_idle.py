@@ -16,7 +16,11 @@ WATCHED_SECONDS = 6.0
 
 NOT_AT_REST = {
     "argparse": "the injector gives no arguments",
+    "ast": "no source is read",
+    "calendar": "the times in a certificate have one form",
     "cryptography": "a helper that ends makes the key",
+    "dataclasses": "records share their code, and have none made at each start",
+    "dis": "no bytecode is read",
     "google.protobuf.descriptor_pb2": "the pool is filled with bytes",
     "google.protobuf.internal.python_message": "the compiled half of protobuf is all that is used",
     "google.protobuf.json_format": "only a file is JSON",
@@ -25,6 +29,7 @@ NOT_AT_REST = {
     "dataplane.proxy.request.explain": "it is asked by hand",
     "dataplane.xds.file": "a sidecar of a mesh has none",
     "hashlib": "few apps have WebSockets",
+    "inspect": "nobody asks functions what they take",
     "locale": "the numbers of a calendar are not in anybody's language",
     "textwrap": "no traceback is put out",
     "tokenize": "no source is read",
@@ -81,6 +86,34 @@ def test_sidecar_at_rest_holds_nothing_it_has_no_use_for() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
     assert NOT_AT_REST.keys() & set(done.stdout.decode().split()) == set()
+
+
+_TELLING = """
+import atexit
+import os
+import sys
+import types
+def tell():
+    with open(os.environ["TOLD"], "w") as told:
+        print(*(name for name, module in sys.modules.items() if type(module) is types.ModuleType), file=told)
+atexit.register(tell)
+"""
+
+NEVER = {"ast", "calendar", "dataclasses", "dis", "inspect", "textwrap", "tokenize"}
+"""Of `NOT_AT_REST` what has no use for one that runs from a file either."""
+
+
+def test_sidecar_that_ran_loaded_nothing_more_by_running(tmp_path: Path) -> None:
+    """To wait for signals, to answer and to end it asks for nothing that was postponed."""
+    (port,) = free_ports(1)
+    config = write(tmp_path / "ran.json", [listener("in", port, chain(http([to("app")])))], [cluster("app", 9)])
+    (tmp_path / "sitecustomize.py").write_text(_TELLING)
+    with sidecar(config, tmp_path, PYTHONPATH=str(tmp_path), TOLD=str(tmp_path / "told")) as running:
+        running.ask("/healthz/ready")
+    loaded = set((tmp_path / "told").read_text().split())
+
+    assert "dataplane.app" in loaded
+    assert NEVER & loaded == set()
 
 
 _ALLOCATED = """
