@@ -43,8 +43,6 @@ MODULES = [
     "dataplane/protocol/http2/server.py",
     "dataplane/protocol/http2/client.py",
     "dataplane/telemetry/metrics.py",
-    "dataplane/telemetry/huffman.py",
-    "dataplane/telemetry/deflate.py",
     "dataplane/telemetry/scrape.py",
     "dataplane/tables/matching.py",
     "dataplane/tables/paths.py",

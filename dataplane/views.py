@@ -55,13 +55,13 @@ def metrics(view: View, request: Request, clock: Callable[[], float]) -> Answer:
     """Answer a scrape in slices, as gzip where that is taken."""
     from dataplane.telemetry import negotiation, scrape  # noqa: PLC0415 - not every sidecar is scraped
 
-    packed = negotiation.gzip(request.headers.get("accept-encoding", ""))
-    if packed:
-        from dataplane.telemetry.deflate import Deflate  # noqa: PLC0415 - as above
+    pack = None
+    if negotiation.gzip(request.headers.get("accept-encoding", "")):
+        from dataplane.telemetry.packing import Gzip  # noqa: PLC0415 - as above
 
-    lines: scrape.Lines = Deflate() if packed else scrape.Plain()
-    slices = scrape.Scrape(view, lines, clock)
-    return Answer(slices=slices, kind=scrape.TEXT, encoding="gzip" if packed else "")
+        pack = Gzip()
+    slices = scrape.Scrape(view, clock, pack)
+    return Answer(slices=slices, kind=scrape.TEXT, encoding="gzip" if pack else "")
 
 
 def configuration(runtime: Runtime, _: Request) -> Answer:

@@ -19,7 +19,7 @@ from dataplane.net.poller import Poller
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.telemetry import flags, labels, told
 from dataplane.telemetry.recent import Recent
-from dataplane.telemetry.scrape import Plain, Scrape
+from dataplane.telemetry.scrape import Scrape
 
 _PEERS = ", ".join(name for name, _ in labels.Peers(reporter="source").pairs())
 
@@ -40,7 +40,7 @@ def metrics() -> str:
     listener: Any = Stub(refused={"connections": 1})
     rows = views.rows(runtime, [listener], Recent(runtime.metrics, runtime.timers))
     view = told.together(runtime.metrics, rows, [])
-    sidecar = _scraped(b"".join(Scrape(view, Plain(), runtime.clock)).decode())
+    sidecar = _scraped(b"".join(Scrape(view, runtime.clock)).decode())
     poller.close()
     loop.close()
     plane = [

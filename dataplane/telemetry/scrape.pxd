@@ -5,14 +5,13 @@ from dataplane.telemetry.metrics cimport Timing
 cdef tuple _BOUNDS
 cdef bytes _END
 
-cdef class Plain:
+cdef class Lines:
     cdef list _out
     cdef readonly Py_ssize_t size
 
     cpdef bytes take(self)
     cpdef object text(self, bytes data)
     cpdef object line(self, bytes head, bytes block, bytes mark, bytes rest)
-    cpdef object finish(self)
 
 @cython.locals(bucket=bytes, total=bytes, count=bytes, below="long long", index=Py_ssize_t, more="long long", said=bytes, buckets=list)
-cdef object _histogram(object lines, tuple heads, bytes block, Timing timing)
+cdef object _histogram(Lines lines, tuple heads, bytes block, Timing timing)

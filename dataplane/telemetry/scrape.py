@@ -1,7 +1,7 @@
 """One scrape, written in slices: what is counted never stands written down as a whole, and traffic has its turn between two slices.
 
-In: what is to be shown (`View`), a form, somebody who puts lines together (`Plain`, `deflate.Deflate`). Out: slices, each of bounded lines, bytes and time. A number is read when its line
-is written, so it may be newer than one above it; those of one histogram are of one moment. What comes into being meanwhile is told with the next scrape, what expires
+In: what is to be shown (`View`), and who packs it, if anybody does. Out: slices, each of bounded lines, bytes and time. A number is read when its
+line is written, so it may be newer than one above it; those of one histogram are of one moment. What comes into being meanwhile is told with the next scrape, what expires
 meanwhile is still told with this one. Refuses nothing.
 """
 
@@ -19,6 +19,8 @@ LINES: Final = 512
 """Lines of a slice, and at most those of a pair of peers more."""
 BYTES: Final = 64 * 1024
 """Bytes of a slice, the same."""
+BYTES_TO_PACK: Final = 256 * 1024
+"""Bytes of text of a slice that is packed: it travels as a fiftieth, and packing as much takes half a millisecond."""
 SECONDS: Final = 0.0005
 """After so long a slice ends, the same."""
 
@@ -45,28 +47,18 @@ _CLASSES = tuple(b',outcome="%s"' % name.encode() for name in outcomes.NAMES)
 _END = b"} "
 
 
-class Lines(Protocol):
-    """Puts lines together."""
+class Pack(Protocol):
+    """Packs slices (`packing.Gzip`)."""
 
-    @property
-    def size(self) -> int:
-        """Bytes that can be taken."""
+    def add(self, data: bytes) -> bytes:
+        """Pack a slice; whoever reads has it whole with these bytes."""
 
-    def take(self) -> bytes:
-        """Return the bytes that are there."""
-
-    def text(self, data: bytes) -> None:
-        """Write bytes of any kind."""
-
-    def line(self, head: bytes, block: bytes, mark: bytes, rest: bytes) -> None:
-        """Write a line: a metric, labels, what ends them, a number."""
-
-    def finish(self) -> None:
-        """Write the end."""
+    def end(self) -> bytes:
+        """Return what comes after the last slice."""
 
 
-class Plain:
-    """Lines as they are."""
+class Lines:
+    """Lines, put together."""
 
     __slots__ = ("_out", "size")
 
@@ -91,17 +83,16 @@ class Plain:
         self._out += (head, block, mark, rest)
         self.size += len(head) + len(block) + len(mark) + len(rest)
 
-    def finish(self) -> None:
-        """Write the end."""
-
 
 class Scrape:
     """The slices of one scrape."""
 
-    def __init__(self, view: View, lines: Lines, clock: Callable[[], float]) -> None:
+    def __init__(self, view: View, clock: Callable[[], float], pack: Pack | None = None) -> None:
         self._view = view
-        self._lines = lines
+        self._lines = Lines()
         self._clock = clock
+        self._pack = pack
+        self._most = BYTES if pack is None else BYTES_TO_PACK
         self._steps = self._written()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -113,14 +104,18 @@ class Scrape:
         lines, clock = self._lines, self._clock
         until = clock() + SECONDS
         left = LINES
-        while left > 0 and lines.size < BYTES:
+        while left > 0 and lines.size < self._most:
             wrote = next(self._steps, 0)
             left -= wrote
             if not wrote or (clock() >= until and lines.size):
                 break
-        if not lines.size:
+        pack = self._pack
+        if lines.size:
+            return lines.take() if pack is None else pack.add(lines.take())
+        if pack is None:
             raise StopIteration
-        return lines.take()
+        self._pack = None
+        return pack.end()
 
     def _written(self) -> Iterator[int]:
         """Write all, a pair of peers at a time; how many lines that were."""
@@ -132,8 +127,6 @@ class Scrape:
             yield from self._tcp(name, help_, which)
         for row in self._view.rows:
             yield self._row(row)
-        self._lines.finish()
-        yield 1
 
     def _family(self, name: str, help_: str, kind: str) -> None:
         self._lines.text(f"# HELP {name} {help_}\n# TYPE {name} {kind}\n".encode())

@@ -22,10 +22,10 @@ from dataplane.net.receiver import NOBODY, Receiver
 from dataplane.net.stream import Stream
 from dataplane.slices import LongAnswer, State, Turns
 from dataplane.telemetry import told
-from dataplane.telemetry.deflate import Deflate
 from dataplane.telemetry.labels import Peers, Workload
 from dataplane.telemetry.metrics import Metrics
-from dataplane.telemetry.scrape import BYTES, Plain, Scrape
+from dataplane.telemetry.packing import Gzip
+from dataplane.telemetry.scrape import BYTES, Scrape
 from tests.dataplane.telemetry.test_telemetry_scrape import Read, many, parse
 from tests.support.machines import bounded, within
 from tests.support.virtual import real_time
@@ -116,7 +116,7 @@ class Scrapes(RuleBasedStateMachine):
             client = Client(self, packed, {} if self.reset else self.last)
             view = told.together(self.metrics, [], [])
             self.clients.append(client)
-            scrape = Scrape(view, Deflate() if packed else Plain(), time.monotonic)
+            scrape = Scrape(view, time.monotonic, Gzip() if packed else None)
             client.answer = self.turns.answer(scrape, client)
 
     @rule(turns=st.integers(1, 30))
@@ -238,8 +238,8 @@ async def test_traffic_is_served_between_any_two_slices() -> None:
 
     def answer(request: Any) -> Answer:
         packed = "gzip" in request.headers.get("accept-encoding", "")
-        lines = Deflate() if packed else Plain()
-        return Answer(slices=noted(Scrape(told.together(metrics, [], []), lines, time.monotonic)))
+        pack = Gzip() if packed else None
+        return Answer(slices=noted(Scrape(told.together(metrics, [], []), time.monotonic, pack)))
 
     admin.routes = {("GET", "/metrics"): answer}
     listener = ListenSocket(poller, bind("127.0.0.1", 0), admin.accept)

@@ -7,6 +7,7 @@ import math
 import pickle
 import random
 import re
+import zlib
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,9 +15,9 @@ import pytest
 from dataplane import views
 from dataplane.telemetry import flags, labels, scrape, told
 from dataplane.telemetry.accesslog import AccessLog
-from dataplane.telemetry.deflate import Deflate
 from dataplane.telemetry.labels import Peers, Workload
 from dataplane.telemetry.metrics import DURATION_BOUNDS, OUTCOME_LIMIT, Metrics
+from dataplane.telemetry.packing import Gzip
 from dataplane.telemetry.recent import Recent
 from dataplane.telemetry.view import rows_of
 from tests.dataplane.proxy.rig import Rig
@@ -261,7 +262,7 @@ def many(pairs: int = PAIRS) -> Metrics:
 def test_thousand_pairs_are_a_scrape_that_travels() -> None:
     """At most 200 KB as gzip; the same text, and no slice of more lines or bytes than it may have."""
     view = told.together(many(), [], [])
-    plain, packed = slices(view, scrape.Plain()), slices(view, Deflate())
+    plain, packed = slices(view), slices(view, Gzip())
     whole = b"".join(plain)
 
     assert gzip.decompress(b"".join(packed)) == whole
@@ -270,3 +271,7 @@ def test_thousand_pairs_are_a_scrape_that_travels() -> None:
     assert max(one.count(b"\n") for one in plain) <= scrape.LINES + most
     assert max(map(len, plain)) <= scrape.BYTES + most * 1024
     assert max(map(len, packed)) <= scrape.BYTES
+    reader = zlib.decompressobj(31)
+    read = [reader.decompress(one) for one in packed]
+    assert all(one.endswith(b"\n") for one in read[:-1]), "each slice can be read when it is there"
+    assert max(map(len, read)) <= scrape.BYTES_TO_PACK + most * 1024
