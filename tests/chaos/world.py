@@ -77,7 +77,7 @@ class World:
         self._heard_until = time.time() - 3600
         self._lines: set[str] = set()
         """What was said when it was last asked: what is asked for overlaps."""
-        self._unanswered = 0
+        self._unanswered: dict[str, int] = {}
         self._sums: Counter[str] = Counter()
 
     # --- the load -----------------------------------------------------------------------------------------------------
@@ -94,11 +94,14 @@ class World:
 
         Where that is many pods at once it is this machine, which is too slow to be judged on.
         """
-        return self._probes_unanswered() - self._unanswered
+        before = self._unanswered
+        return sum(count - before.get(event, 0) for event, count in self._probes_unanswered().items())
 
-    def _probes_unanswered(self) -> int:
+    def _probes_unanswered(self) -> dict[str, int]:
+        """Count by Event, which end an hour after they were last told."""
         events = self.party.get("events", "-A", "--field-selector=reason=Unhealthy")["items"]
-        return sum(int(one.get("count") or 1) for one in events if "Readiness probe failed: context" in one["message"])
+        failed = (one for one in events if "Readiness probe failed: context" in one["message"])
+        return {one["metadata"]["uid"]: int(one.get("count") or 1) for one in failed}
 
     def heard(self) -> Tally:
         """What the load has told since this was last asked, by whomever; fails while the API server is away."""
