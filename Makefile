@@ -62,7 +62,7 @@ reference: setup ## write docs/reference/ from the code
 
 fuzz: $(STAMP)   ## fuzz every decoder, FOR=60 seconds each
 	@test -x .venv-fuzz/bin/python || { python3 -m venv .venv-fuzz && .venv-fuzz/bin/pip install -q atheris==3.0.0; }
-	@for t in http1 http2 hpack client_hello detect grpc; do \
+	@for t in http1 http2 hpack client_hello detect grpc carrier; do \
 	  nice .venv-fuzz/bin/python -m fuzz.fuzz_$$t -max_total_time=$(or $(FOR),60) -max_len=400 -artifact_prefix=crash-$$t- || exit 1; done
 
 protos:          ## rebuild meshapi/descriptors.binpb from the xDS protos and ca.proto

@@ -17,6 +17,7 @@ MODULES = [
     "dataplane/protocol/events.py",
     "dataplane/protocol/fields.py",
     "dataplane/protocol/chars.py",
+    "dataplane/protocol/carrier.py",
     "dataplane/protocol/http1/line.py",
     "dataplane/protocol/http1/scan.py",
     "dataplane/protocol/http1/body.py",

@@ -73,6 +73,15 @@ def grpc() -> Iterable[bytes]:
     yield from (b"\2" + raw for raw in (encode(b"x" * 40)[:20], b"\1\0\0\0\1x", b"\7\0\0\0\1x", b"\0\xff\xff\xff\xffx"))
 
 
+def carriers() -> Iterable[bytes]:
+    """A choice, then frames: of both sides, right and nearly right."""
+    data, mark = b"\3\0\0\5hello", b"\0\0\0"
+    for kinds in ((), (4,), (4, 1, 4), (4, 5), (4, 5, 2), (1,), (2,), (9,)):
+        frames = data + b"".join(bytes([kind]) + mark for kind in kinds)
+        yield from (bytes([choice]) + frames for choice in (0, 1, 3, 18))
+    yield from (b"\1\3\0\0\0", b"\1\4\0\0\1x", b"\1\3\xff\xff\xffx")
+
+
 def main() -> None:
     """Write them."""
     kept = Path(__file__).parent / "corpora"
@@ -84,6 +93,7 @@ def main() -> None:
         "client_hello": hellos(),
         "detect": detect,
         "grpc": grpc(),
+        "carrier": carriers(),
     }
     for target, inputs in made.items():
         folder = kept / target

@@ -9,6 +9,7 @@ The map, in reading order:
 - `chars`: which byte may stand where.
 - `http1/` and `http2/`: the codecs, `server` and `client` in each. `hpack/`: HTTP/2's header compression.
 - `grpcframe`: the five-byte message frame of gRPC.
+- `carrier`: the frames between sidecars that let one connection carry opaque ones, one after another.
 
 Every `.py` with a `.pxd` beside it is compiled as it is; uncompiled it behaves the same. Locals the `.pxd` types as
 `unsigned char*` are plain `bytes` here, so one source reads bytes at pointer speed and, uncompiled, bounds-checks

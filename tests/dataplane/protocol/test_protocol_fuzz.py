@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CORPORA = Path(__file__).resolve().parents[3] / "fuzz" / "corpora"
-TARGETS = ["http1", "http2", "hpack", "client_hello", "detect", "grpc"]
+TARGETS = ["http1", "http2", "hpack", "client_hello", "detect", "grpc", "carrier"]
 
 
 @pytest.mark.parametrize("target", TARGETS)
