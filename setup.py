@@ -74,6 +74,7 @@ MODULES = [
     "dataplane/proxy/request/answering.py",
     "dataplane/proxy/request/exchange.py",
     "dataplane/proxy/client/downstream.py",
+    "dataplane/proxy/relay/carrier.py",
     "dataplane/proxy/relay/sides.py",
     "dataplane/proxy/relay/relay.py",
     "dataplane/net/system.pyx",

@@ -6,6 +6,7 @@ own raises `TlsUnavailableError`. TLS 1.3 only; no session tickets, because a re
 certificate that has expired. Contexts are made anew when certificate or roots change; old connections live on.
 """
 
+import functools
 import os
 import ssl
 from collections.abc import Mapping
@@ -109,14 +110,14 @@ class TlsContexts:
         """Of the configuration in force; replaced when it changes."""
         self._made: dict[tuple[object, ...], ssl.SSLContext] = {}
 
-    def server(self, noun: TlsContext) -> ServerTls:
-        """Return the setup of an accepted connection."""
+    def server(self, noun: TlsContext, alpn: tuple[str, ...] = ()) -> ServerTls:
+        """Return the setup of an accepted connection; `alpn` is what may be spoken, where that is not what the noun says."""
         chain, key, roots = self._material(noun)
         if not chain:
             raise TlsUnavailableError(f"there is no certificate {noun.identity_secret!r} yet")
         if noun.require_client_certificate and not roots:
             raise TlsUnavailableError("there are no roots to check client certificates with yet")
-        wanted = (True, noun.require_client_certificate, noun.alpn, chain, key, roots)
+        wanted = (True, noun.require_client_certificate, alpn or noun.alpn, chain, key, roots)
         return ServerTls(self._made.get(wanted) or self._make_server(wanted), noun)
 
     def client(self, noun: TlsContext, alpn: tuple[str, ...] = (), identity: str = "") -> ClientTls:
@@ -189,6 +190,12 @@ def load_chain(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
         context.load_cert_chain(f"/proc/self/fd/{fd}")
     finally:
         os.close(fd)
+
+
+@functools.lru_cache(_KEPT)
+def ends_at(not_after: str) -> float:
+    """Return when a certificate ends, seconds since the epoch, by what `ssl` says of it. Peers show the same again and again."""
+    return float(ssl.cert_time_to_seconds(not_after))
 
 
 def matches(match: StringMatch, value: str) -> bool:

@@ -17,6 +17,7 @@ cdef class TlsStream(Stream):
     cdef Py_ssize_t _plain
     cdef bint _handshaking
     cdef bint _notified
+    cdef str _ends
 
     @cython.locals(known="unsigned int")
     cpdef object take_over(self, Stream stream, bytes first)

@@ -7,6 +7,8 @@ announced (`ended`) from one that anybody could have caused (`truncated`). What 
 neither direction holds more than a few records of ciphertext.
 """
 
+import math
+import time
 from typing import Final
 
 from dataplane.net.original import arrived
@@ -15,7 +17,7 @@ from dataplane.net.reasons import CLOSED, CONNECT_TIMEOUT, IDENTITY_MISMATCH, TL
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import READS, Stream
 from dataplane.net.system import RECEIVE_SIZE
-from dataplane.net.tls import ServerTls
+from dataplane.net.tls import ServerTls, ends_at
 from dataplane.net.tls_engine import DONE, FAILED
 
 HANDSHAKE_SECONDS: Final = 10.0
@@ -43,6 +45,8 @@ class TlsStream(Stream):
         self._handshaking = True
         self._notified = False
         self._plain = 0
+        self._ends = ""
+        """When the peer's certificate does, in its own words."""
 
     def take_over(self, stream: Stream, first: bytes) -> None:
         """Go on where a plain stream stopped reading, its first bytes in hand; it is used no more."""
@@ -77,7 +81,9 @@ class TlsStream(Stream):
 
     def _agreed(self) -> None:
         """The handshake is done: look who it is, then open."""
-        self.identity, wrong = self._setup.judge(self._engine.certificate())
+        certificate = self._engine.certificate()
+        self._ends = certificate["notAfter"] if certificate else ""
+        self.identity, wrong = self._setup.judge(certificate)
         if wrong:
             self._refuse(IDENTITY_MISMATCH, wrong)
             return
@@ -94,6 +100,10 @@ class TlsStream(Stream):
         if self._engine.waiting and self.open:
             self._engine.send(self.poller.kernel, self.fd)
         self._die(reason)
+
+    def valid_for(self) -> float:
+        """Return for how many seconds the peer's certificate still holds."""
+        return ends_at(self._ends) - time.time() if self._ends else math.inf
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 

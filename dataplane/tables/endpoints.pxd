@@ -39,6 +39,7 @@ cdef class EndpointSlot(Turn):
     cdef public object http1
     cdef public object http2
     cdef public object upgrade
+    cdef public object carriers
     cdef public object group
     cdef readonly Health health
 

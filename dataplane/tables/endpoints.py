@@ -27,6 +27,7 @@ _LEAST_REQUEST = 1
 _RANDOM = 2
 _WELL = WELL
 _NEVER = float("inf")
+_KEEPERS = ("http1", "http2", "upgrade", "carriers")
 _LOTS = 1 << 22
 _POLICIES = {"round_robin": _ROUND_ROBIN, "least_request": _LEAST_REQUEST, "random": _RANDOM}
 _PROTOCOLS = {AppProtocol.HTTP1: HTTP1, AppProtocol.HTTP2: HTTP2, AppProtocol.AS_DOWNSTREAM: AS_DOWNSTREAM}
@@ -79,6 +80,7 @@ class EndpointSlot(Turn):
     __slots__ = (
         "active",
         "address",
+        "carriers",
         "group",
         "health",
         "http1",
@@ -109,6 +111,8 @@ class EndpointSlot(Turn):
         self.http2: Any = None
         self.upgrade: Any = None
         """The pool of connections for upgrades (HTTP/1 inside mesh TLS)."""
+        self.carriers: Any = None
+        """Connections kept for opaque bytes."""
         self.group: Any = None
         """The series requests to it are counted in."""
         self.renew(endpoint)
@@ -120,20 +124,16 @@ class EndpointSlot(Turn):
         self.zone = endpoint.zone
 
     def follow(self, cluster: ClusterTable) -> None:
-        """Have its pools take over what the cluster says now; who cannot is replaced when it is asked for next."""
-        if self.http1 is not None and not self.http1.follow(cluster):
-            self.http1 = None
-        if self.http2 is not None and not self.http2.follow(cluster):
-            self.http2 = None
-        if self.upgrade is not None and not self.upgrade.follow(cluster):
-            self.upgrade = None
+        """Have its pools and carriers take over what the cluster says now; who cannot is replaced when it is asked for next."""
+        for name in _KEEPERS:
+            if (keeper := getattr(self, name)) is not None and not keeper.follow(cluster):
+                setattr(self, name, None)
 
     def retire(self) -> None:
         """The endpoint is gone: its connections finish what they have."""
         self.retired = True
-        for pool in (self.http1, self.http2, self.upgrade):
-            if pool is not None:
-                pool.retire()
+        for keeper in filter(None, (self.http1, self.http2, self.upgrade, self.carriers)):
+            keeper.retire()
 
 
 def _rounds(slot: EndpointSlot) -> int:

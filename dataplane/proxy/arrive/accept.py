@@ -17,10 +17,9 @@ from dataplane.net.original import original_destination
 from dataplane.net.receiver import Receiver
 from dataplane.net.stream import Stream
 from dataplane.net.timers import Timer
-from dataplane.net.tls import TlsUnavailableError
-from dataplane.net.tls_stream import TlsStream
 from dataplane.protocol import client_hello, detect
 from dataplane.proxy.arrive import standing
+from dataplane.proxy.arrive.handshake import Http, secure
 from dataplane.proxy.arrive.standing import Seen
 from dataplane.proxy.relay.relay import Relay
 from dataplane.proxy.stages.order import bars, of_connections
@@ -33,13 +32,9 @@ GREETING_SECONDS: Final = 0.05
 QUIET_SECONDS: Final = 3600.0
 """Silence of a client after which its connection is closed where only the client can speak first."""
 
-Http = Callable[[Runtime, Stream, ChainTable, bool, bool], Receiver]
-"""`HttpDownstream(runtime, stream, chain, http2, secure)`."""
-
 _HTTP = frozenset(("http/1.0", "http/1.1"))
 _HTTP2 = frozenset(("h2c",))
 _NOTHING: frozenset[str] = frozenset()
-_HTTP2_ALPN = frozenset(("tulle-h2", "h2"))
 _LONGEST_METHOD = 24
 _log = logging.getLogger("tulle.proxy")
 
@@ -303,7 +298,7 @@ class Arrival(Receiver):
             what = "TLS of no mesh" if seen == TLS else "plaintext"
             acceptor.refuse(stream, "no_filter_chain", f"no filter chain takes {what} on port {self._port}")
         elif chain.tls is not None:
-            self._secure(chain, stream, first)
+            secure(acceptor, chain, stream, first)
         elif not acceptor.admits(stream, chain):
             pass
         elif chain.http:
@@ -328,22 +323,6 @@ class Arrival(Receiver):
         if stream.at_end:
             receiver.ended()
 
-    def _secure(self, chain: ChainTable, stream: Stream, first: bytes) -> None:
-        """Terminate TLS; the chain decides what comes after the handshake."""
-        if chain.tls is None:
-            return
-        acceptor = self._acceptor
-        try:
-            setup = acceptor.runtime.tls.server(chain.tls)
-        except TlsUnavailableError as error:
-            acceptor.refuse(stream, "no_certificate", str(error))
-            return
-        waiting = Handshake(acceptor, chain)
-        secured = TlsStream(acceptor.runtime.poller, stream.fd, waiting, stream.peer, setup)
-        waiting.stream = secured
-        secured.server_name = stream.server_name
-        secured.take_over(stream, first)
-
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -351,50 +330,3 @@ class Arrival(Receiver):
         if self._relay is not None:
             relay, self._relay = self._relay, None
             relay.drop()
-
-
-class Handshake(Receiver):
-    """A connection whose chain is known and whose TLS handshake is going on."""
-
-    __slots__ = ("_acceptor", "_chain", "stream")
-
-    stream: Stream
-
-    def __init__(self, acceptor: Acceptor, chain: ChainTable) -> None:
-        self._acceptor = acceptor
-        self._chain = chain
-
-    def opened(self) -> None:
-        """The peer is known; go on with what it agreed to speak."""
-        stream, runtime = self.stream, self._acceptor.runtime
-        verdict, chain = standing.judge(self._chain, runtime.tables, stream, standing.secured(stream))
-        if verdict != standing.FOLLOWS or not self._acceptor.admits(stream, chain):
-            if verdict != standing.FOLLOWS:
-                self._acceptor.refuse(stream, "no_filter_chain", "its filter chain went during the TLS handshake")
-            stream.receiver = Receiver()  # it is counted and told already
-            return
-        self._chain = chain
-        if not chain.http:
-            relay = Relay(runtime, chain, stream.target or stream.local)
-            relay.seen = standing.secured(stream)
-            relay.start(stream, b"")
-        elif stream.alpn or chain.codec != "auto":
-            http2 = stream.alpn in _HTTP2_ALPN if chain.codec == "auto" else chain.codec == "http2"
-            stream.receiver = self._acceptor.http(runtime, stream, chain, http2, True)
-        # Else the client offered no ALPN: its first bytes say which HTTP it is.
-
-    def received(self, data: bytes) -> None:
-        """Tell HTTP/2 by its preface where ALPN did not."""
-        http2 = detect.PREFACE.startswith(data[: len(detect.PREFACE)])
-        receiver = self._acceptor.http(self._acceptor.runtime, self.stream, self._chain, http2, True)
-        self.stream.receiver = receiver
-        receiver.received(data)
-
-    def ended(self) -> None:
-        """It said nothing at all."""
-        self.stream.close()
-
-    def lost(self, reason: str) -> None:
-        """The handshake failed, or the client went away right after it."""
-        self._acceptor.runtime.metrics.refused.of(reason).value += 1
-        _log.info("TLS with %s port %d: %s %s", *self.stream.peer, reason, self.stream.detail)

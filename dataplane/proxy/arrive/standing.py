@@ -14,7 +14,7 @@ from dataplane.net.stream import Stream
 from dataplane.proxy.stages.order import bars
 from dataplane.tables.compile import Tables
 from dataplane.tables.listeners import RAW, TLS, ChainTable, ListenerTable
-from meshapi import xds
+from meshapi import names, xds
 from meshapi.records import record
 
 FOLLOWS: Final = 0
@@ -67,8 +67,9 @@ _POSSIBLE: Final = (BYTES, HTTP1, HTTP2, Seen(TLS, frozenset()))
 
 
 def secured(stream: Stream, http: str = "") -> Seen:
-    """Say what is known of a connection whose TLS ended here."""
-    return Seen(TLS, frozenset((stream.alpn,)) if stream.alpn else frozenset(), http)
+    """Say what is known of a connection whose TLS ended here; on a carrier it is what it would be by itself."""
+    alpn = names.ALPN_TCP if stream.alpn == names.ALPN_CARRIER else stream.alpn
+    return Seen(TLS, frozenset((alpn,)) if alpn else frozenset(), http)
 
 
 def judge(chain: ChainTable, tables: Tables, stream: Stream, seen: Seen) -> tuple[int, ChainTable]:

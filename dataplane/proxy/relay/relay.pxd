@@ -20,6 +20,8 @@ cdef class Relay(Ends):
     cdef str _refused
     cdef EndpointSlot _slot
     cdef list _tried
+    cdef object _tls
+    cdef bint _kept
     cdef bytes _first
     cdef object _waiter
     cdef double _idle
@@ -36,11 +38,14 @@ cdef class Relay(Ends):
     cdef object _take(self, Stream stream, bytes first)
     cdef object _connect(self)
     @cython.locals(cluster=ClusterTable)
+    cdef object _reach(self, EndpointSlot slot, bint kept)
+    @cython.locals(stream=Stream, cluster=ClusterTable, slot=EndpointSlot)
+    cdef object _carry(self)
+    @cython.locals(cluster=ClusterTable)
     cdef object _choose(self)
     cpdef object connected(self)
     @cython.locals(client=Stream, server=Stream, series=TcpSeries)
     cdef object _join(self)
-    cdef object _peers(self, Stream client)
     @cython.locals(other=Stream)
     cpdef object gone(self, Side side, str reason)
     cdef object _unreached(self, str reason)

@@ -16,20 +16,20 @@ from dataplane.config import Endpoint
 from dataplane.net.reasons import ABORTED, CLOSED, ENDED, OURS
 from dataplane.net.stream import Stream
 from dataplane.net.timers import Timer
-from dataplane.net.tls import TlsUnavailableError
+from dataplane.net.tls import ClientTls, TlsUnavailableError
 from dataplane.proxy.arrive import standing
 from dataplane.proxy.arrive.standing import Seen
+from dataplane.proxy.relay.carrier import ACCEPT_SECONDS, Carrier
+from dataplane.proxy.relay.carriers import OFFERED, carriers_of
+from dataplane.proxy.relay.peers import peers_of
 from dataplane.proxy.relay.sides import Ends, Side
 from dataplane.proxy.server import conduct
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
 from dataplane.tables.health import CONNECTING
 from dataplane.tables.listeners import ChainTable
-from dataplane.telemetry import labels
 from meshapi import names
 
-PASSTHROUGH = {"service": "passthrough", "host": "passthrough"}
-"""Telemetry name of destinations outside the mesh."""
 CONNECT_SECONDS = 5.0
 """To a destination outside the mesh."""
 IDLE_SECONDS = 3600.0
@@ -56,10 +56,12 @@ class Relay(Ends):
         "_cluster",
         "_first",
         "_idle",
+        "_kept",
         "_life",
         "_refused",
         "_slot",
         "_timer",
+        "_tls",
         "_tried",
         "_turn",
         "_waiter",
@@ -87,6 +89,10 @@ class Relay(Ends):
         """Why the control plane's word about the cluster could not be used."""
         self._slot: EndpointSlot | None = None
         self._tried: list[EndpointSlot] = []
+        self._tls: ClientTls | None = None
+        """How the last one is connected to."""
+        self._kept = False
+        """It is asked on a carrier that was kept, and has not answered."""
         self._first = b""
         self._waiter: Waiter | None = None
         self._idle = IDLE_SECONDS if chain is None else chain.idle
@@ -122,7 +128,7 @@ class Relay(Ends):
         self._waiter = None
         self.over = True
         if self.server.stream is not None:
-            self.server.stream.close()
+            self.server.close()
 
     def spoke(self) -> None:
         """The server sent something before the client did."""
@@ -135,18 +141,24 @@ class Relay(Ends):
         if self.runtime.draining and self._chain is not None and self._chain.inbound:
             self.runtime.latecomer = self.runtime.clock()
         self._first = first
-        stream.receiver = self.client
+        if self.client.carrier is None:
+            stream.receiver = self.client
         # Nothing is read that could not be handed on; a reset is told all the same.
         stream.pause()
         if self._chain is not None and self._chain.life > 0:
             self._life = self.runtime.timers.after(self._chain.life, self._outlive)
 
     def _connect(self) -> None:
-        """Dial the next endpoint, or give up."""
+        """Connect to the next endpoint, or give up."""
         slot = self._choose()
         if slot is None:
             self._fail(self._refused or "no endpoint to connect to")
-            return
+        else:
+            self._tried.append(slot)
+            self._reach(slot, True)
+
+    def _reach(self, slot: EndpointSlot, kept: bool) -> None:
+        """Connect to an endpoint, over a carrier that is kept for it unless that was tried."""
         cluster = self._cluster
         if cluster is not None and not cluster.circuit.may_connect():
             self.runtime.metrics.events.of("connections_overflow").value += 1
@@ -156,16 +168,22 @@ class Relay(Ends):
         tls = None
         if context is not None:
             try:
-                tls = self.runtime.tls.client(context, (names.ALPN_TCP,) if slot.mesh else (), slot.identity)
+                tls = self.runtime.tls.client(context, OFFERED if slot.mesh else (), slot.identity)
             except TlsUnavailableError as error:
                 self._fail(str(error))
                 return
         self._slot = slot
-        self._tried.append(slot)
         slot.active += 1
         if cluster is not None:
             cluster.circuit.connections += 1
         timeout = CONNECT_SECONDS if cluster is None else cluster.connect_timeout
+        self._tls = tls
+        carrier = slot.carriers.take(tls) if kept and tls is not None and slot.carriers is not None else None
+        if carrier is not None:
+            self._kept = True
+            self.server.hold(carrier)
+            carrier.open(self.server, min(timeout, ACCEPT_SECONDS))
+            return
         self.server.stream = self.runtime.dialer.dial(slot.address, slot.port, self.server, tls=tls, timeout=timeout)
 
     def _choose(self) -> EndpointSlot | None:
@@ -178,57 +196,61 @@ class Relay(Ends):
             if row is not None and self._cluster is None:
                 self._refused = self.runtime.tables.config.refused_clusters.get(row.cluster, "")
         cluster = self._cluster
-        if cluster is None or (self._tried and not self._may_try_on(cluster)):
+        tried, most = self._tried, self.runtime.bounds.connect_tries
+        if cluster is None or (tried and not cluster.another(tried, tried[-1], len(tried), most)):
             return None
         if cluster.original:
             slot: EndpointSlot | None = cluster.at(self.target[0], self.target[1])
         else:
-            trial = None if self._tried else cluster.due(self.runtime.poller.now, self.runtime.bounds.set_aside)
-            slot = trial or cluster.pick(self._tried)
-        return None if slot in self._tried else slot
-
-    def _may_try_on(self, cluster: ClusterTable) -> bool:
-        tried = self._tried
-        return cluster.another(tried, tried[-1], len(tried), self.runtime.bounds.connect_tries)
+            trial = None if tried else cluster.due(self.runtime.poller.now, self.runtime.bounds.set_aside)
+            slot = trial or cluster.pick(tried)
+        return None if slot in tried else slot
 
     # --- what the ends tell -------------------------------------------------------------------------------------------
 
     def connected(self) -> None:
         """The endpoint is there: let bytes flow."""
         self.reached = True
+        if self._kept:
+            self._kept = False
+            self.runtime.metrics.events.of("carrier_reused").value += 1
+        else:
+            self._carry()
         if self._slot is not None and self._slot.health.failures:
             conduct.connected(self.runtime, self._slot)
         if self.client.stream is not None:
             self._join()
 
+    def _carry(self) -> None:
+        """Have a stream that can carry other connections after this do so."""
+        stream, cluster, slot, tls = self.server.stream, self._cluster, self._slot, self._tls
+        if stream is None or stream.alpn != names.ALPN_CARRIER or cluster is None or slot is None or tls is None:
+            return
+        keeper = carriers_of(self.runtime, cluster, slot)
+        self.server.hold(Carrier(self.runtime, stream, keeper, tls.context, caller=True))
+
     def _join(self) -> None:
         client, server = self.client.stream, self.server.stream
         if client is None or server is None:
             return
-        series = self.runtime.metrics.tcp(self._peers(client))
+        series = self.runtime.metrics.tcp(peers_of(self.runtime, client, self._chain, self._cluster, self._slot))
         series.opened += 1
         series.touched = True
         self.client.series = self.server.series = series
+        if self.client.carrier is not None:
+            self.client.carrier.accept()
         client.resume()
+        if self._idle > 0:
+            self._timer = self.runtime.timers.after(self._idle, self._look_idle)
         if self._first:
             first, self._first = self._first, b""
             self.client.received(first)
         if client.at_end:
             self.client.ended()
-        if self._idle > 0:
-            self._timer = self.runtime.timers.after(self._idle, self._look_idle)
-
-    def _peers(self, client: Stream) -> labels.Peers:
-        slot, cluster, chain = self._slot, self._cluster, self._chain
-        if chain is not None and chain.inbound:
-            return labels.inbound(self.runtime.own, client.identity, {}, secure=bool(client.identity))
-        if cluster is None or slot is None:
-            return labels.outbound(self.runtime.own, PASSTHROUGH, {}, "")
-        return labels.outbound(self.runtime.own, cluster.labels, slot.labels, slot.identity)
 
     def gone(self, side: Side, reason: str) -> None:
         """One end is lost: try another endpoint, or end the other end the same way."""
-        side.stream = None
+        side.leave()
         if self.over and side.other.stream is None:
             self._leave_slot()
             self._part()
@@ -244,13 +266,18 @@ class Relay(Ends):
         other = side.other.stream
         if other is not None:
             if reason in _CLEAN:
-                other.close()
+                side.other.close()
             else:
                 other.abort()
 
     def _unreached(self, reason: str) -> None:
         self._leave_slot()
         if self.over:
+            return
+        if self._kept:  # no byte of the client's went there
+            self._kept = False
+            self.runtime.metrics.events.of("carrier_missed").value += 1
+            self._reach(self._tried[-1], False)
             return
         if reason == ABORTED:
             self._finish()
@@ -369,5 +396,5 @@ class Relay(Ends):
         if quiet < self._idle:
             self._timer = self.runtime.timers.after(self._idle - quiet, self._look_idle)
         else:
-            client.close()
-            server.close()
+            self.client.close()
+            self.server.close()

@@ -3,6 +3,7 @@ cimport cython
 from dataplane.net.receiver cimport Receiver
 from dataplane.net.splice cimport Pump
 from dataplane.net.stream cimport Stream
+from dataplane.proxy.relay.carrier cimport Carrier
 from dataplane.telemetry.metrics cimport TcpSeries
 
 cdef Py_ssize_t _BULK
@@ -18,12 +19,18 @@ cdef class Side(Receiver):
     cdef public Ends relay
     cdef public Side other
     cdef public Stream stream
+    cdef public Carrier carrier
     cdef public TcpSeries series
     cdef Pump _bypass
     cdef bint _counting_in
 
+    cpdef object hold(self, Carrier carrier)
+    cpdef object leave(self)
+    cpdef object send(self, bytes data)
+    cpdef object end(self)
+    cpdef object close(self)
     cpdef object opened(self)
-    @cython.locals(series=TcpSeries, sink=Stream)
+    @cython.locals(series=TcpSeries, sink=Stream, other=Side)
     cpdef object received(self, bytes data)
     @cython.locals(series=TcpSeries)
     cpdef object count(self, Py_ssize_t size)

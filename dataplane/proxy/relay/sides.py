@@ -12,6 +12,7 @@ from dataplane.net.splice import Pump
 from dataplane.net.stream import Stream
 from dataplane.net.system import RECEIVE_SIZE
 from dataplane.net.tls_stream import TlsStream
+from dataplane.proxy.relay.carrier import Carrier
 from dataplane.telemetry.metrics import TcpSeries
 
 _BULK = RECEIVE_SIZE
@@ -36,15 +37,53 @@ class Ends:
 class Side(Receiver):
     """One end of a relay."""
 
-    __slots__ = ("_bypass", "_counting_in", "other", "relay", "series", "stream")
+    __slots__ = ("_bypass", "_counting_in", "carrier", "other", "relay", "series", "stream")
 
     def __init__(self, relay: Ends, from_client: bool) -> None:
         self.relay = relay
         self.other: Side = self
         self.stream: Stream | None = None
+        self.carrier: Carrier | None = None
+        """What frames the stream, where it carries other connections after this."""
         self.series: TcpSeries | None = None
         self._bypass: Pump | None = None
         self._counting_in = from_client
+
+    # --- what the relay and the other end ask -------------------------------------------------------------------------
+
+    def hold(self, carrier: Carrier) -> None:
+        """Be the end of a connection on a carrier."""
+        self.carrier = carrier
+        self.stream = carrier.stream
+        carrier.user = self
+
+    def leave(self) -> None:
+        """The stream is gone, or carries others from here on."""
+        self.stream = None
+        self.carrier = None
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        if self.carrier is not None:
+            self.carrier.write(data)
+        elif self.stream is not None:
+            self.stream.write(data)
+
+    def end(self) -> None:
+        """Send no more; the peer still may."""
+        if self.carrier is not None:
+            self.carrier.end()
+        elif self.stream is not None:
+            self.stream.write_eof()
+
+    def close(self) -> None:
+        """Send what waits, then close."""
+        if self.carrier is not None:
+            self.carrier.close()
+        elif self.stream is not None:
+            self.stream.close()
+
+    # --- what the stream tells ----------------------------------------------------------------------------------------
 
     def opened(self) -> None:
         """The endpoint is reached."""
@@ -59,9 +98,10 @@ class Side(Receiver):
             if series is None:
                 return
         self.count(len(data))
-        sink = self.other.stream
+        other = self.other
+        sink = other.stream
         if sink is not None:
-            sink.write(data)
+            other.send(data)
             if sink.high and self.stream is not None:
                 self.stream.pause()
             if len(data) >= _BULK:
@@ -84,6 +124,8 @@ class Side(Receiver):
             return
         if isinstance(source, TlsStream) or isinstance(sink, TlsStream):
             return
+        if self.carrier is not None or self.other.carrier is not None:
+            return
         if self._bypass is None:
             self._bypass = CountingPump(source, sink, self)
         source.pump = sink.feed = self._bypass
@@ -92,8 +134,7 @@ class Side(Receiver):
         """No more comes from here: tell the other end, which still may send."""
         if self.series is None:
             self.relay.spoke()
-        if self.other.stream is not None:
-            self.other.stream.write_eof()
+        self.other.end()
 
     def drained(self) -> None:
         """There is room here: the other end may send again."""

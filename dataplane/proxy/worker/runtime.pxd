@@ -34,6 +34,7 @@ cdef class Runtime:
     cdef public bytes introduction
     cdef public set downstreams
     cdef public set relaying
+    cdef public dict resting
     cdef list _reviewed
     cdef public set upstreams
     cdef object _sweeper

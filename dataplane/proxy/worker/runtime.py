@@ -62,6 +62,7 @@ class Runtime:
         "poller",
         "relaying",
         "replay_bytes",
+        "resting",
         "saving",
         "set_aside",
         "shedding",
@@ -110,6 +111,8 @@ class Runtime:
     downstreams: set[Any]
     relaying: set[Any]
     """Opaque connections of clients."""
+    resting: dict[Any, None]
+    """Carriers of opaque connections that carry none; who has rested longest is first."""
     upstreams: set[Any]
 
     def __init__(self, poller: Poller, *, tables: Tables | None = None, bounds: Bounds | None = None) -> None:
@@ -142,11 +145,16 @@ class Runtime:
         self.introduction = b""
         self.downstreams = set()
         self.relaying = set()
+        self.resting = {}
         self._reviewed: list[Any] = []
         """Clients' connections that are still to look at the tables in force."""
         self.upstreams = set()
         self._sweeper: Any = None
         self._pace = self._paced()
+        self._show()
+
+    def _show(self) -> None:
+        """Have what counts nothing by itself told with the metrics."""
         self.metrics.gauge(
             "tulle_overload_level",
             "0 at ease, 1 connections are not kept, 2 requests are refused, 3 no connection is accepted.",
@@ -156,6 +164,11 @@ class Runtime:
             "tulle_endpoints_set_aside",
             "Endpoints passed over because they failed.",
             lambda: sum(cluster.passed_over for cluster in self.tables.clusters.values()),
+        )
+        self.metrics.gauge(
+            "tulle_carriers_resting",
+            "Mesh connections kept for the next opaque connection, both ways.",
+            lambda: len(self.resting),
         )
 
     def install(self, tables: Tables) -> None:
@@ -171,7 +184,7 @@ class Runtime:
             for slot in cluster.all_slots():
                 slot.follow(cluster)
         if tables.listeners is not before.listeners:
-            self._reviewed = [*self.downstreams, *self.relaying]
+            self._reviewed = [*self.downstreams, *self.relaying, *self.resting]
             self._review()
         pace = self._paced()
         if pace != self._pace:
@@ -237,7 +250,7 @@ class Runtime:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._sweeper = None
-        for connection in [*self.downstreams, *self.upstreams]:
+        for connection in [*self.downstreams, *self.upstreams, *self.resting]:
             if connection.stream is not None:
                 connection.stream.abort()
 
@@ -246,8 +259,8 @@ class Runtime:
         now = self.clock()
         for downstream in list(self.downstreams):
             downstream.sweep(now)
-        for upstream in list(self.upstreams):
-            upstream.sweep(now)
+        for connection in [*self.upstreams, *self.resting]:
+            connection.sweep(now)
         if self.discovery is not None:
             for relay in list(self.relaying):
                 relay.touch()
@@ -261,6 +274,7 @@ class Runtime:
         for connection in list(self.downstreams):
             if connection.guest:
                 connection.drain()
+        self._let_go(guests=True)
         self.timers.after(CLOSE_IDLE_AFTER, self._refuse_late)
 
     def _refuse_late(self) -> None:
@@ -276,6 +290,13 @@ class Runtime:
         """End for this pod's own app as well; for when no connection is accepted any more."""
         for connection in list(self.downstreams):
             connection.shut()
+        self._let_go()
+
+    def _let_go(self, *, guests: bool = False) -> None:
+        """Close the carriers that carry nothing; with `guests` only those whose connections the peer opens."""
+        for carrier in list(self.resting):
+            if carrier.guest or not guests:
+                carrier.close()
 
     @property
     def serving(self) -> int:

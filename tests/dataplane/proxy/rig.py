@@ -112,7 +112,7 @@ class Dialer:
         ours.setblocking(False)
         stream = Stream(self.rig.poller, ours.detach(), receiver, (address, port))
         if tls is not None:
-            stream.alpn, stream.identity = tls[1][0], tls[2]
+            stream.alpn, stream.identity = tls[1][-1], tls[2]  # what is offered last is what any peer speaks
         if address in self.refused:
             stream.stillborn(CONNECT_REFUSED, f"{address} port {port}: ECONNREFUSED")
             theirs.close()

@@ -10,7 +10,7 @@ import struct
 import pytest
 
 from dataplane.config import CircuitLimits, Endpoint
-from dataplane.proxy.relay import relay
+from dataplane.proxy.relay import peers
 from dataplane.tables.compile import compile_tables
 from meshapi.records import replace
 from tests.support.certs import Authority
@@ -250,7 +250,7 @@ async def test_relay_refuses_an_endpoint_with_another_identity() -> None:
 
 def test_passing_through_has_a_name_of_its_own_on_metrics() -> None:
     """Destinations outside the mesh share one series, or a scan would fill the metrics."""
-    assert relay.PASSTHROUGH["service"] == "passthrough"
+    assert peers.PASSTHROUGH["service"] == "passthrough"
 
 
 async def test_bulk_goes_through_the_kernel_and_is_counted_all_the_same() -> None:
