@@ -6,7 +6,7 @@ with BadCertificateError; nothing else of a certificate is read here, checking i
 
 from __future__ import annotations
 
-import ssl
+import binascii
 from datetime import UTC, datetime
 
 from meshapi import names
@@ -17,6 +17,7 @@ _INTEGER = 0x02
 _UTC_TIME = 0x17
 _GENERALIZED_TIME = 0x18
 _VERSION = 0xA0
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class BadCertificateError(ValueError):
@@ -44,7 +45,7 @@ def validity(pem: bytes) -> Validity:
     if start < 0 or stop < start:
         raise BadCertificateError("there is no certificate in the PEM text")
     try:
-        der = ssl.PEM_cert_to_DER_cert(pem[start : stop + len(end)].decode("ascii"))
+        der = binascii.a2b_base64(pem[start + len(begin) : stop])
     except ValueError as problem:
         raise BadCertificateError(f"the PEM text cannot be read: {problem}") from None
     body = _expect(_expect(der, 0, _SEQUENCE)[0], 0, _SEQUENCE)[0]
@@ -57,6 +58,18 @@ def validity(pem: bytes) -> Validity:
     first, at = _time(times, 0)
     last, _ = _time(times, at)
     return Validity(begins=first, ends=last)
+
+
+def moment(words: str) -> float:
+    """Read a time as OpenSSL writes it (`Jan  5 09:34:43 2018 GMT`), seconds since the epoch; raises BadCertificateError."""
+    try:
+        month, day, clock, year, zone = words.split()
+        hour, minute, second = (int(part) for part in clock.split(":"))
+        if zone != "GMT":
+            raise ValueError(zone)
+        return datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC).timestamp()
+    except ValueError:
+        raise BadCertificateError(f"{words!r} is no time of a certificate") from None
 
 
 def _expect(data: bytes, at: int, tag: int) -> tuple[bytes, int]:

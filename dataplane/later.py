@@ -9,10 +9,22 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-UNTOUCHED = ("calendar", "inspect", "ipaddress", "json", "locale", "textwrap", "tokenize", "urllib.parse")
+UNTOUCHED = (
+    "asyncio.sslproto",
+    "calendar",
+    "inspect",
+    "ipaddress",
+    "json",
+    "locale",
+    "ssl",
+    "textwrap",
+    "tokenize",
+    "urllib.parse",
+)
 """asyncio asks `inspect` of what it was not given here; there are IPv6, escapes in a path, dumps of the configuration and dates as people write them
 where somebody has them; the others are for errors."""
 
@@ -42,11 +54,20 @@ class _Later(ModuleType):
 def postpone(*names: str) -> None:
     """Have modules loaded at their first use."""
     for name in names:
-        spec = None if name in sys.modules else importlib.util.find_spec(name)
+        spec = None if name in sys.modules else _found(name)
         if spec is not None:
             made = importlib.util.module_from_spec(spec)
             made.__class__ = _Later
             sys.modules[name] = made
             package, _, own = name.rpartition(".")
-            if package:
+            if package in sys.modules:
                 setattr(sys.modules[package], own, made)
+
+
+def _found(name: str) -> ModuleSpec | None:
+    """Find a module, also one of a package that is not loaded, without loading that."""
+    package = name.rpartition(".")[0]
+    if not package:
+        return importlib.util.find_spec(name)
+    within = _found(package)
+    return within and PathFinder.find_spec(name, within.submodule_search_locations)

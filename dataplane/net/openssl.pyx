@@ -6,10 +6,9 @@ send from. Where the layout is not one known here, `linked` is False and nobody 
 for the plain `tls_engine.py` does without (decision 0011).
 """
 
-import ssl
 import sys
 
-import _ssl
+from dataplane.net import tls_library
 
 from cpython.object cimport PyObject
 from libc.stdlib cimport realloc
@@ -97,9 +96,9 @@ cdef bint _link():
     # The first fields of `_ssl._SSLSocket` (weak reference, SSL*) have been these in all of the versions named.
     if sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info[:2] <= (3, 14) or hasattr(sys, "abiflags") and "t" in sys.abiflags:
         return False
-    if ssl.OPENSSL_VERSION_INFO[0] != 3 or not getattr(_ssl, "__file__", None):
+    if tls_library.OPENSSL_VERSION_INFO[0] != 3 or not tls_library.FILE:
         return False
-    file = _ssl.__file__.encode()
+    file = tls_library.FILE.encode()
     handle = dlopen(file, RTLD_LAZY | RTLD_NOLOAD)
     if handle == NULL:
         return False
@@ -142,10 +141,9 @@ cdef bint _link():
 cdef bint _known_layout(void* handle):
     """Whether the pointers taken out of `ssl`'s objects are the ones OpenSSL itself knows."""
     cdef Get context_of = <Get>dlsym(handle, b"SSL_get_SSL_CTX")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = tls_library.Context(tls_library.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    probe = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
-    inner = probe._sslobj
+    inner = tls_library.connection(context, tls_library.MemoryBIO(), tls_library.MemoryBIO(), False, None)
     cdef char* connection = <char*><void*>inner
     cdef void* raw = (<void**>(connection + sizeof(PyObject) + sizeof(void*)))[0]
     return context_of != NULL and raw != NULL and context_of(raw) == of_context(context)

@@ -8,12 +8,14 @@ certificate that has expired. Contexts are made anew when certificate or roots c
 
 import functools
 import os
-import ssl
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from dataplane.certificate import moment
 from dataplane.config import Secret, StringMatch, TlsContext
+from dataplane.net import tls_library
 from dataplane.net.tls_engine import TlsEngine, prepare
+from dataplane.net.tls_library import Context
 from meshapi.patterns import pattern
 
 _KEPT = 256
@@ -57,7 +59,7 @@ class ServerTls:
 
     __slots__ = ("_dns", "_identity", "_uris", "context", "server_name", "server_side")
 
-    def __init__(self, context: ssl.SSLContext, noun: TlsContext) -> None:
+    def __init__(self, context: Context, noun: TlsContext) -> None:
         self.context = context
         self.server_side = True
         self.server_name: str | None = None
@@ -90,7 +92,7 @@ class ClientTls(ServerTls):
 
     __slots__ = ()
 
-    def __init__(self, context: ssl.SSLContext, noun: TlsContext, identity: str) -> None:
+    def __init__(self, context: Context, noun: TlsContext, identity: str) -> None:
         super().__init__(context, noun)
         self.server_side = False
         self.server_name = noun.sni or None
@@ -108,7 +110,7 @@ class TlsContexts:
         self.credentials: Credentials = credentials or NoCredentials()
         self.secrets: Mapping[str, Secret] = secrets or {}
         """Of the configuration in force; replaced when it changes."""
-        self._made: dict[tuple[object, ...], ssl.SSLContext] = {}
+        self._made: dict[tuple[object, ...], Context] = {}
 
     def server(self, noun: TlsContext, alpn: tuple[str, ...] = ()) -> ServerTls:
         """Return the setup of an accepted connection; `alpn` is what may be spoken, where that is not what the noun says."""
@@ -147,32 +149,32 @@ class TlsContexts:
                 roots = secret.roots if secret is not None and secret.roots else self.credentials.roots_pem
         return chain, key, roots
 
-    def _make_server(self, wanted: tuple[Any, ...]) -> ssl.SSLContext:
+    def _make_server(self, wanted: tuple[Any, ...]) -> Context:
         _, required, _, _, _, roots = wanted
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = Context(tls_library.PROTOCOL_TLS_SERVER)
         context.num_tickets = 0
-        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_NONE
+        context.verify_mode = tls_library.CERT_REQUIRED if required else tls_library.CERT_NONE
         if roots:
             context.load_verify_locations(cadata=roots.decode("ascii"))
         return self._keep(context, wanted)
 
-    def _make_client(self, wanted: tuple[Any, ...]) -> ssl.SSLContext:
+    def _make_client(self, wanted: tuple[Any, ...]) -> Context:
         _, host, _, _, _, roots = wanted
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = Context(tls_library.PROTOCOL_TLS_CLIENT)
         context.check_hostname = host
         if roots:
             context.load_verify_locations(cadata=roots.decode("ascii"))
         else:
             # A configuration without trust asks for encryption alone (Envoy's meaning of an absent validation context).
-            context.verify_mode = ssl.CERT_NONE
+            context.verify_mode = tls_library.CERT_NONE
         return self._keep(context, wanted)
 
-    def _keep(self, context: ssl.SSLContext, wanted: tuple[Any, ...]) -> ssl.SSLContext:
+    def _keep(self, context: Context, wanted: tuple[Any, ...]) -> Context:
         _, _, alpn, chain, key, _ = wanted
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.minimum_version = tls_library.TLS13
         prepare(context)
         if alpn:
-            context.set_alpn_protocols(list(alpn))
+            tls_library.offer(context, alpn)
         if chain:
             load_chain(context, chain, key)
         if len(self._made) >= _KEPT:
@@ -181,7 +183,7 @@ class TlsContexts:
         return context
 
 
-def load_chain(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
+def load_chain(context: Context, chain: bytes, key: bytes) -> None:
     """Give a context its certificate without the key touching a disk: `ssl` reads files only, so a memfd is one."""
     fd = os.memfd_create("tulle-identity", os.MFD_CLOEXEC)
     try:
@@ -194,8 +196,8 @@ def load_chain(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
 
 @functools.lru_cache(_KEPT)
 def ends_at(not_after: str) -> float:
-    """Return when a certificate ends, seconds since the epoch, by what `ssl` says of it. Peers show the same again and again."""
-    return float(ssl.cert_time_to_seconds(not_after))
+    """Return when a certificate ends, seconds since the epoch, by what the library says of it. Peers show the same again and again."""
+    return moment(not_after)
 
 
 def matches(match: StringMatch, value: str) -> bool:

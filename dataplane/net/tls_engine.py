@@ -6,10 +6,11 @@ direction keeps more than a few records; what the kernel did not take at once is
 """
 
 import contextlib
-import ssl
 from typing import Any, Final
 
+from dataplane.net import tls_library
 from dataplane.net.system import Kernel
+from dataplane.net.tls_library import Context
 
 DONE: Final = 1
 MORE: Final = 0
@@ -25,10 +26,10 @@ _SLICE = 16384
 class TlsEngine:
     """One side of a TLS connection."""
 
-    def __init__(self, context: ssl.SSLContext, server_side: bool, server_name: str | None) -> None:
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
+    def __init__(self, context: Context, server_side: bool, server_name: str | None) -> None:
+        self._incoming = tls_library.MemoryBIO()
+        self._outgoing = tls_library.MemoryBIO()
+        self._ssl = tls_library.connection(context, self._incoming, self._outgoing, server_side, server_name)
         self._source = b""
         self._at = 0
         self._rest = b""
@@ -106,11 +107,11 @@ class TlsEngine:
         while True:
             try:
                 self._ssl.do_handshake()
-            except ssl.SSLWantReadError:
+            except tls_library.SSLWantReadError:
                 if self._advance():
                     continue
                 outcome = MORE
-            except (ssl.SSLError, ValueError) as problem:
+            except (tls_library.SSLError, ValueError) as problem:
                 self.error = words(problem)
                 outcome = FAILED
             else:
@@ -124,15 +125,15 @@ class TlsEngine:
             if self._incoming.pending == 0 and not self._advance():
                 return None
             try:
-                data = self._ssl.read(_RECORD)
-            except ssl.SSLWantReadError:
+                data: bytes = self._ssl.read(_RECORD)
+            except tls_library.SSLWantReadError:
                 if self._advance():
                     continue
                 self._collect()
                 return None
-            except ssl.SSLZeroReturnError:
+            except tls_library.SSLZeroReturnError:
                 data = b""
-            except (ssl.SSLError, ValueError) as problem:
+            except (tls_library.SSLError, ValueError) as problem:
                 self.error = words(problem)
                 self._collect()
                 return None
@@ -155,7 +156,7 @@ class TlsEngine:
         self.taken = len(batch)
         try:
             self._ssl.write(batch)
-        except (ssl.SSLError, ValueError) as problem:
+        except (tls_library.SSLError, ValueError) as problem:
             self.error = words(problem)
             return -1
         self._collect()
@@ -172,8 +173,8 @@ class TlsEngine:
     def notify(self) -> None:
         """Say that nothing more comes from us (close_notify)."""
         # What it raises only says that the peer's own close_notify is not here yet (RFC 8446, section 6.1).
-        with contextlib.suppress(ssl.SSLError, ValueError):
-            self._ssl.unwrap()
+        with contextlib.suppress(tls_library.SSLError, ValueError):
+            self._ssl.shutdown()
         self._collect()
 
     def _collect(self) -> None:
@@ -185,14 +186,15 @@ class TlsEngine:
 
     def certificate(self) -> dict[str, Any] | None:
         """The peer's certificate as `ssl` tells it."""
-        return self._ssl.getpeercert()
+        told: dict[str, Any] | None = self._ssl.getpeercert()
+        return told
 
     def alpn(self) -> str:
         """The protocol agreed on, or nothing."""
         return self._ssl.selected_alpn_protocol() or ""
 
 
-def prepare(context: ssl.SSLContext) -> None:
+def prepare(context: Context) -> None:
     """Make a new context prefer the cheaper cipher, where that can be said."""
 
 

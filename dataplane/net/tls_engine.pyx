@@ -7,7 +7,8 @@ either. Elsewhere all goes through `ssl`, as in the twin. In, out, and what is r
 """
 
 import contextlib
-import ssl
+
+from dataplane.net import tls_library
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
@@ -66,9 +67,9 @@ cdef class TlsEngine:
     """One side of a TLS connection."""
 
     def __init__(self, context, bint server_side, server_name):
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
+        self._incoming = tls_library.MemoryBIO()
+        self._outgoing = tls_library.MemoryBIO()
+        self._ssl = tls_library.connection(context, self._incoming, self._outgoing, server_side, server_name)
         self._source = b""
         self.error = ""
         if linked:
@@ -76,7 +77,7 @@ cdef class TlsEngine:
 
     def _go_direct(self):
         """Put our own ends on OpenSSL's connection."""
-        attach(self._ssl._sslobj, &self._ciphertext, &self._ends)
+        attach(self._ssl, &self._ciphertext, &self._ends)
         self._incoming = self._outgoing = None
         self.direct = True
 
@@ -159,11 +160,11 @@ cdef class TlsEngine:
         while True:
             try:
                 self._ssl.do_handshake()
-            except ssl.SSLWantReadError:
+            except tls_library.SSLWantReadError:
                 if self._advance():
                     continue
                 outcome = 0
-            except (ssl.SSLError, ValueError) as problem:
+            except (tls_library.SSLError, ValueError) as problem:
                 self.error = words(problem)
                 outcome = -1
             else:
@@ -180,14 +181,14 @@ cdef class TlsEngine:
                 return None
             try:
                 data = self._ssl.read(RECORD)
-            except ssl.SSLWantReadError:
+            except tls_library.SSLWantReadError:
                 if self._advance():
                     continue
                 self._collect()
                 return None
-            except ssl.SSLZeroReturnError:
+            except tls_library.SSLZeroReturnError:
                 data = b""
-            except (ssl.SSLError, ValueError) as problem:
+            except (tls_library.SSLError, ValueError) as problem:
                 self.error = words(problem)
                 self._collect()
                 return None
@@ -321,7 +322,7 @@ cdef class TlsEngine:
         self.taken = len(batch)
         try:
             self._ssl.write(batch)
-        except (ssl.SSLError, ValueError) as problem:
+        except (tls_library.SSLError, ValueError) as problem:
             self.error = words(problem)
 
     cpdef Py_ssize_t send(self, Kernel kernel, int fd) except -2:
@@ -344,8 +345,8 @@ cdef class TlsEngine:
             ERR_clear_error()
             SSL_shutdown(self._ends.connection)
         else:
-            with contextlib.suppress(ssl.SSLError, ValueError):
-                self._ssl.unwrap()
+            with contextlib.suppress(tls_library.SSLError, ValueError):
+                self._ssl.shutdown()
         self._collect()
 
     cdef object _collect(self):

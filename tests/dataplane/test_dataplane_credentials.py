@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
+import ssl
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.certificate import BadCertificateError, validity
+from dataplane.certificate import BadCertificateError, moment, validity
 from dataplane.credentials import Credentials, NoKeyError, make_key, remember_roots, remembered_roots
 from dataplane.xds.client import BACKOFF
 from meshapi import names
@@ -144,3 +145,16 @@ def test_roots_outlive_the_container(tmp_path: Path) -> None:
 
     assert remembered_roots(tmp_path, b"given") == b"given"
     remember_roots(tmp_path / "missing", b"x")
+
+
+@pytest.mark.parametrize("words", ["Jan  5 09:34:43 2018 GMT", "Feb 29 23:59:59 2028 GMT", "Dec 31 00:00:00 9999 GMT"])
+def test_moment_is_read_as_the_library_writes_it(words: str) -> None:
+    """As `ssl` reads it, without what that brings along."""
+    assert moment(words) == ssl.cert_time_to_seconds(words)
+
+
+@pytest.mark.parametrize("words", ["", "Jan 5 09:34:43 2018", "Jan 5 09:34:43 2018 CET", "Foo 5 09:34:43 2018 GMT"])
+def test_what_is_no_moment_of_a_certificate_is_refused(words: str) -> None:
+    """Its end would be one nobody meant."""
+    with pytest.raises(BadCertificateError, match="no time of a certificate"):
+        moment(words)

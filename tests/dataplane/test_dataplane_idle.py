@@ -31,6 +31,7 @@ NOT_AT_REST = {
     "hashlib": "few apps have WebSockets",
     "inspect": "nobody asks functions what they take",
     "locale": "the numbers of a calendar are not in anybody's language",
+    "ssl": "its lists of names are for people",
     "textwrap": "no traceback is put out",
     "tokenize": "no source is read",
     "yaml": "only a file is YAML",
@@ -99,7 +100,7 @@ def tell():
 atexit.register(tell)
 """
 
-NEVER = {"ast", "calendar", "dataclasses", "dis", "inspect", "textwrap", "tokenize"}
+NEVER = {"ast", "calendar", "dataclasses", "dis", "inspect", "ssl", "textwrap", "tokenize"}
 """Of `NOT_AT_REST` what has no use for one that runs from a file either."""
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import _ssl
 import ctypes
-import ssl
 
 import pytest
+
+from dataplane.net.tls_library import Context
 
 
 def _library() -> ctypes.CDLL:
@@ -24,14 +25,14 @@ def _pointer(owner: object, offset: int) -> ctypes.c_void_p:
     return ctypes.c_void_p(ctypes.c_void_p.from_address(id(owner) + offset).value)
 
 
-def limit_fragments(context: ssl.SSLContext, code: int) -> None:
+def limit_fragments(context: Context, code: int) -> None:
     """Ask the server for records of 512 (1) to 4,096 bytes (4) at most (RFC 6066, section 4)."""
     done = _library().SSL_CTX_set_tlsext_max_fragment_length(_pointer(context, 16), ctypes.c_uint8(code))
     assert done == 1
 
 
-def ask_for_new_keys(connection: ssl.SSLObject) -> None:
+def ask_for_new_keys(connection: object) -> None:
     """Send a KeyUpdate that wants an answer (RFC 8446, section 4.6.3)."""
-    library, inner = _library(), _pointer(connection._sslobj, 24)  # type: ignore[attr-defined]
+    library, inner = _library(), _pointer(connection, 24)
     assert library.SSL_key_update(inner, 1) == 1
     assert library.SSL_do_handshake(inner) == 1

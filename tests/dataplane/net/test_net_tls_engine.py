@@ -13,8 +13,10 @@ from contextlib import suppress
 
 import pytest
 
+from dataplane.net import tls_library
 from dataplane.net.system import Kernel
 from dataplane.net.tls_engine import DONE, FAILED, MORE, TlsEngine
+from dataplane.net.tls_library import Context
 from tests.support.certs import Authority
 from tests.support.net import connected_pair
 from tests.support.openssl import ask_for_new_keys, limit_fragments
@@ -23,7 +25,7 @@ from tests.support.openssl import ask_for_new_keys, limit_fragments
 class End:
     """One engine on one socket."""
 
-    def __init__(self, context: ssl.SSLContext, sock: socket.socket, *, server: bool) -> None:
+    def __init__(self, context: Context, sock: socket.socket, *, server: bool) -> None:
         self.engine = TlsEngine(context, server, None)
         self.sock = sock
         self.kernel = Kernel()
@@ -66,7 +68,7 @@ class End:
         return outcome
 
 
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def contexts() -> tuple[Context, Context]:
     from dataplane.net.tls import TlsContexts
 
     authority = Authority()
@@ -265,7 +267,7 @@ class Foreign:
         near, far = connected_pair()
         self.sock, self.server = near, End(server, far, server=True)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, False)
+        self.tls = tls_library.connection(context, self.incoming, self.outgoing, False, None)
         for _ in range(3):
             with suppress(ssl.SSLWantReadError):
                 self.tls.do_handshake()

@@ -6,10 +6,11 @@ import asyncio
 import socket
 import ssl
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from dataplane.net import tls_stream
+from dataplane.net import tls_library, tls_stream
 from dataplane.net.tls import ClientTls, load_chain
 from tests.dataplane.net.secured import CLIENT, both, dial
 from tests.support.certs import Authority
@@ -278,14 +279,12 @@ async def test_what_a_peer_said_before_it_stopped_taking_is_read_through_tls(aut
         assert [call for call in heard.calls if call != "drained"] == ["opened", "lost reset"]
 
 
-async def foreign(
-    n: Net, port: int, client: ClientTls
-) -> tuple[socket.socket, ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+async def foreign(n: Net, port: int, client: ClientTls) -> tuple[socket.socket, Any, ssl.MemoryBIO, ssl.MemoryBIO]:
     """A connection of Python's own `ssl`, whose bytes the test passes by hand."""
     loop = asyncio.get_running_loop()
     plain = n.connect(port)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = client.context.wrap_bio(incoming, outgoing, False)
+    tls = tls_library.connection(client.context, incoming, outgoing, False, None)
     while True:
         try:
             tls.do_handshake()
