@@ -1,4 +1,4 @@
-"""What the control plane says of itself on port 15014: health, readiness, metrics, its sidecars and its snapshot.
+"""What the control plane says of itself on port 15014: health, readiness, metrics, its sidecars and its snapshot; and what its sidecars say when they are asked.
 
 In: `Report`, functions that look at the running parts. Out: text and JSON over HTTP. There is nothing secret in it: identities and addresses, no keys, no tokens, no
 object of a user. Refuses other paths with 404, and more large answers at once than it has room for with 503.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -16,6 +16,7 @@ from aiohttp import web
 
 from controlplane.httplog import ServerLog
 from controlplane.listening import bound
+from controlplane.xds.asking import NotAnsweredError, Told
 
 Json = Mapping[str, object]
 ANSWERS = 16
@@ -48,6 +49,8 @@ class Report:
     samples: Callable[[], Iterable[Sample]]
     proxies: Callable[[], list[Json]]
     snapshot: Callable[[], Json]
+    ask: Callable[[str, str, str], Awaitable[Told]]
+    """Ask the sidecar of a namespace's pod for a path; raises NotAnsweredError."""
 
 
 def render(samples: Iterable[Sample]) -> str:
@@ -96,12 +99,16 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
     async def snapshot(request: web.Request) -> web.Response:
         return await large.answer(request, report.snapshot)
 
+    async def sidecar(request: web.Request) -> web.Response:
+        return await large.pass_on(request, report.ask)
+
     for path, handler in (
         ("/healthz", healthz),
         ("/readyz", readyz),
         ("/metrics", metrics),
         ("/proxies", proxies),
         ("/snapshot", snapshot),
+        ("/sidecars/{namespace}/{pod}/{path:.*}", sidecar),
     ):
         app.router.add_get(path, handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, logger=ServerLog("admin"))
@@ -120,20 +127,39 @@ class _Large:
     async def answer(self, request: web.Request, make: Callable[[], Json]) -> web.Response:
         """Answer, and count it until it was read."""
         if self._under_way >= ANSWERS:
-            return web.Response(status=503, text=f"{ANSWERS} are told as much at once already; try again\n")
+            return _full()
         self._under_way += 1
         try:
             response = web.Response(body=self._body(request.path, make), content_type="application/json")
-            await response.prepare(request)
-            try:
-                async with asyncio.timeout(READ_SECONDS):
-                    await response.write_eof()
-            except (ConnectionError, TimeoutError):  # who asked is gone, or does not read
-                if request.transport is not None:
-                    request.transport.abort()
-            return response
+            return await self._send(request, response)
         finally:
             self._under_way -= 1
+
+    async def pass_on(self, request: web.Request, ask: Callable[[str, str, str], Awaitable[Told]]) -> web.Response:
+        """Answer with what a sidecar says, the same way."""
+        if self._under_way >= ANSWERS:
+            return _full()
+        self._under_way += 1
+        where = request.match_info
+        asked = f"/{where['path']}" + (f"?{request.rel_url.raw_query_string}" if request.query_string else "")
+        try:
+            told = await ask(where["namespace"], where["pod"], asked)
+            response = web.Response(status=told.status, body=told.body, headers={"content-type": told.kind})
+            return await self._send(request, response)
+        except NotAnsweredError as error:
+            return web.Response(status=error.status, text=f"{error}\n")
+        finally:
+            self._under_way -= 1
+
+    async def _send(self, request: web.Request, response: web.Response) -> web.Response:
+        await response.prepare(request)
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await response.write_eof()
+        except (ConnectionError, TimeoutError):  # who asked is gone, or does not read
+            if request.transport is not None:
+                request.transport.abort()
+        return response
 
     def _body(self, path: str, make: Callable[[], Json]) -> bytes:
         now = time.monotonic()
@@ -142,3 +168,7 @@ class _Large:
             body = msgspec.json.encode(make())
             self._made[path] = time.monotonic(), body
         return body
+
+
+def _full() -> web.Response:
+    return web.Response(status=503, text=f"{ANSWERS} are told as much at once already; try again\n")

@@ -58,6 +58,7 @@ from controlplane.write.rolls import Rolls
 from controlplane.write.status import Statuses
 from controlplane.write.webhooks import Webhooks
 from controlplane.write.writer import Writer
+from controlplane.xds.asking import Asking
 from controlplane.xds.callers import PodCallers
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.selfcheck import SelfCheck
@@ -129,6 +130,7 @@ class App:
         self.feed = Feed(self.cluster, self.store, settings.service)
         callers = PodCallers(self.store, owner_of)
         self.hub = Hub(self.source, self._identify, callers, settings.max_streams, self.places.at)
+        self.asking = Asking(lambda: self.hub.streams, self._identify)
         self.publisher = Publisher(
             self.store,
             self.source,
@@ -237,7 +239,9 @@ class App:
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self.settings
-        self.server = build_server((self.hub.handlers(), ca_handlers(self.issuing)), limit=settings.max_streams)
+        self.server = build_server(
+            (self.hub.handlers(), ca_handlers(self.issuing), self.asking.handlers()), limit=settings.max_streams
+        )
         address = grpc_address(settings.host, settings.xds_port)
         self.ports["xds"] = self.server.add_secure_port(address, self.serving.credentials())
         await self.server.start()
@@ -287,6 +291,7 @@ class App:
             store=self.store,
             feed=self.feed,
             hub=self.hub,
+            asking=self.asking,
             source=self.source,
             publisher=self.publisher,
             trust=self.trust,

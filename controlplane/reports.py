@@ -27,6 +27,7 @@ from controlplane.telling import Telling
 from controlplane.timing import Collector, Histogram, LoopLag
 from controlplane.write.leader import Elector
 from controlplane.write.writer import Writer
+from controlplane.xds.asking import Asking
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.selfcheck import SelfCheck
 from controlplane.xds.server import Hub, Stream
@@ -45,6 +46,7 @@ class Parts:
     store: ObjectStore
     feed: Feed
     hub: Hub
+    asking: Asking
     source: Source
     publisher: Publisher
     trust: Trust
@@ -80,6 +82,7 @@ def of(parts: Parts) -> Report:
             "unwritten": unwritten(parts),
             "timing": timing(parts),
         },
+        ask=parts.asking.ask,
     )
 
 

@@ -75,9 +75,9 @@ class Sidecar:
             ("GET", "/healthz/live"): lambda _: text("alive"),
             ("GET", "/healthz/ready"): self._readiness,
             ("GET", "/metrics"): self._metrics,
-            ("GET", "/config"): lambda request: views.configuration(runtime, request),
-            ("GET", "/route"): lambda request: views.route(runtime, request),
-            ("GET", "/reach"): Reach(runtime).answer,
+            ("GET", "/config"): own(lambda request: views.configuration(runtime, request)),
+            ("GET", "/route"): own(lambda request: views.route(runtime, request)),
+            ("GET", "/reach"): own(Reach(runtime).answer),
             ("POST", "/drain"): own(self._drain),
         }
         if settings.mesh is not None:
@@ -142,6 +142,7 @@ class MeshSource:
             "workload": mesh.workload,
             "version": names.PRODUCT_VERSION,
             xds.NODE_CONTRACT: str(xds.CONTRACT),
+            xds.NODE_ANSWERS: "true",
         }
         runtime = sidecar.engine.runtime
         self.session = Session(who.namespace, mesh.pod, metadata)
@@ -164,7 +165,8 @@ class MeshSource:
             "Whether the control plane shows a certificate under no root this sidecar trusts.",
             lambda: self.control.untrusted,
         )
-        sidecar.admin.routes["GET", "/control-plane"] = self._connection
+        sidecar.admin.routes["GET", "/control-plane"] = own(self._connection)
+        self.control.on_question = self._asked
         runtime.metrics.gauge(
             "tulle_destinations", "Destinations the workload uses.", lambda: len(self.discovery.names)
         )
@@ -179,6 +181,12 @@ class MeshSource:
         control = self.control
         said = {"connected": control.connected, "problem": control.problem, "untrusted": control.untrusted}
         return as_json(said)
+
+    def _asked(self, question: str, asked: str) -> None:
+        """Answer a question of the control plane."""
+        from dataplane.xds.asked import Asked  # noqa: PLC0415 - few sidecars are ever asked
+
+        Asked(self._sidecar.admin, self.control.answer).take(question, asked)
 
     def _missing(self) -> str:
         if not self.credentials.ready:

@@ -148,6 +148,9 @@ ENV_MAX_HEADER_BYTES: Final = "TULLE_MAX_HEADER_BYTES"
 ENV_MAX_HEADER_COUNT: Final = "TULLE_MAX_HEADER_COUNT"
 """Header lines of a request or an answer."""
 
+NOT_CONNECTED: Final = "no connection to the control plane, trying again: "
+"""How a sidecar's log line begins that says why it is not connected; `tulle proxy-status` looks for it."""
+
 # --- words on the wire ------------------------------------------------------------------------------------------------
 ALPN_H2: Final = "tulle-h2"
 """Mesh TLS that carries HTTP/2."""

@@ -53,6 +53,15 @@ sidecar is never written more than its own (0 is one that does not say)."""
 NODE_CONTRACT = "contract"
 NODE_PASSED = "passed_over"
 """Keys of a sidecar's node metadata: the level it reads, and the fields it has passed over, with commas between."""
+NODE_ANSWERS = "answers"
+"""The same: `true` of a sidecar that answers questions."""
+QUESTION = "type.tulle.dev/question"
+"""Type URL of a question to one sidecar, on its delta ADS stream. A resource's name is the question's, its value the path and query of one of `ASKABLE`. It is not
+acknowledged: the answer is a call of its own, so that no configuration waits for it."""
+ASKABLE = ("/config", "/control-plane", "/reach", "/route")
+"""Paths of a sidecar's admin port that are the pod's own, and the control plane may ask for."""
+ANSWER_TO = "tulle-question"
+"""Metadata of a call of `ANSWER`: the question's name."""
 
 UNCHANGEABLE = frozenset(
     (
@@ -75,6 +84,8 @@ _LONGEST_PORT = 5
 ADS_DELTA = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 ADS_SOTW = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 CA_ISSUE = "/tulle.ca.v1.CertificateAuthority/Issue"
+ANSWER = "/tulle.asking.v1.ControlPlane/Answer"
+"""A sidecar's answer, client streaming: a JSON object with `status` and `kind` first, then pieces of the body as they are."""
 
 
 class BadNameError(ValueError):

@@ -1,22 +1,22 @@
 """Two sidecars made to greet each other: what `tulle check` proves of the path between pods.
 
-In: a look, and a cluster to ask. Out: greetings by caller and destination, and the claim about them. A sidecar is asked at its admin port to make a mesh TLS handshake with a destination
+In: a look, and a cluster to ask. Out: greetings by caller and destination, and the claim about them. A sidecar is asked by the control plane to make a mesh TLS handshake with a destination
 its own app uses; the callee must take its certificate and speak HTTP/2 back. No request is sent: no app notices. A greeting that fails is tried again, for an endpoint may be on its way out.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshapi import names
 from tulle.claims import Claim, claim, some
-from tulle.kube import Kube, KubeError
+from tulle.kube import Kube
 from tulle.looks import Look, Place
+from tulle.lookup import ask_sidecar, control_planes
+from tulle.output import Failure
 from tulle.proofs import who
 
 Object = dict[str, Any]
@@ -65,19 +65,19 @@ def _meshed(config: Object) -> set[str]:
     return found
 
 
-def greet(kube: Kube, chosen: Sequence[Pair]) -> dict[Pair, Greeting]:
+def greet(kube: Kube, system: str, chosen: Sequence[Pair]) -> dict[Pair, Greeting]:
     """Have each pair greet."""
-    patient = replace(kube, timeout=_PATIENCE)
+    patient, replicas = replace(kube, timeout=_PATIENCE), control_planes(kube, system)
     with ThreadPoolExecutor(MOST) as pool:
-        return dict(zip(chosen, pool.map(lambda pair: _greeted(patient, pair), chosen), strict=True))
+        return dict(zip(chosen, pool.map(lambda pair: _greeted(patient, replicas, pair), chosen), strict=True))
 
 
-def _greeted(kube: Kube, pair: Pair) -> Greeting:
+def _greeted(kube: Kube, replicas: Sequence[Object], pair: Pair) -> Greeting:
     (namespace, name), cluster = pair
-    where = f"/api/v1/namespaces/{namespace}/pods/{name}:{names.PROXY_ADMIN_PORT}/proxy/reach"
+    pod = {"metadata": {"namespace": namespace, "name": name}}
     try:
-        said = json.loads(kube.request("GET", where, query={"cluster": cluster}))
-    except (KubeError, ValueError):
+        said = ask_sidecar(kube, replicas, pod, "/reach", {"cluster": cluster})
+    except Failure:
         return Greeting(proved=False)  # an older sidecar, a destination let go, another who asks: nothing is known
     return Greeting(failed=str(said.get("failed") or ""), endpoint=str(said.get("endpoint") or ""))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from meshapi import names
 from tulle.kube import Kube, KubeError
-from tulle.lookup import SYSTEM_SELECTOR, ask_pod, is_injected, is_ready
+from tulle.lookup import SYSTEM_SELECTOR, ask_pod, ask_sidecar, is_injected, is_ready
 from tulle.output import Failure
 
 Object = dict[str, Any]
@@ -89,7 +89,8 @@ def look(kube: Kube, system: str, chosen: Sequence[Place] | None = None) -> Look
         ]
         told = dict(zip((r["metadata"]["name"] for r in replicas), pool.map(_asker(ports), replicas), strict=True))
         asked = choose(found) if chosen is None else [one for one in chosen if one in found]
-        said = dict(zip(asked, pool.map(lambda one: said_by(ports, found[one]), asked), strict=True))
+        ready = [replica for replica in replicas if is_ready(replica)]
+        said = dict(zip(asked, pool.map(lambda one: said_by(ports, ready, found[one]), asked), strict=True))
     return Look(
         pods=found,
         services=tuple(services),
@@ -142,16 +143,18 @@ def _lacking(kube: Kube, replica: Object) -> str:
     return ""
 
 
-def said_by(kube: Kube, pod: Object) -> Said:
-    """Ask a sidecar for its counters and its configuration."""
+def said_by(kube: Kube, replicas: Sequence[Object], pod: Object) -> Said:
+    """Ask a sidecar for its counters, and by the control plane for its configuration; without one there is nothing of that."""
     namespace, name = place(pod)
     where = f"/api/v1/namespaces/{namespace}/pods/{name}:{names.PROXY_ADMIN_PORT}/proxy/metrics"
     try:
         text = kube.request("GET", where).decode(errors="replace")
-        config = ask_pod(kube, pod, names.PROXY_ADMIN_PORT, "/config")
-    except (KubeError, Failure) as error:
-        return Said(silent=str(error), forbidden=getattr(error, "code", 0) in {401, 403})
-    return read(text, config)
+    except KubeError as error:
+        return Said(silent=str(error), forbidden=error.code in {401, 403})
+    try:
+        return read(text, ask_sidecar(kube, replicas, pod, "/config"))
+    except Failure:
+        return read(text, {})
 
 
 def read(text: str, config: Object) -> Said:

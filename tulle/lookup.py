@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,11 @@ from tulle.output import Failure
 
 Object = dict[str, Any]
 
+MISDIRECTED = 421
+"""A replica's status where another may have the sidecar's stream (RFC 9110, 15.5.20)."""
 SYSTEM_SELECTOR = "app.kubernetes.io/name=tulle"
+_LOG_LINES = 500
+"""Of a sidecar's log that are looked through; the same reason is told once in a row."""
 _WORKLOADS = {
     "deployment": ("apps/v1", "deployments"),
     "statefulset": ("apps/v1", "statefulsets"),
@@ -179,7 +183,7 @@ def proxies(kube: Kube, system: str) -> list[Object]:
 
 
 def strays(kube: Kube, known: Iterable[Object]) -> list[Object]:
-    """List the running sidecars no replica knows, each with why it is not connected, as it says itself."""
+    """List the running sidecars no replica knows, each with why it is not connected, as its metrics and its log say."""
     connected = {(proxy["namespace"], proxy["pod"]) for proxy in known}
     found = []
     for pod in injected(kube):
@@ -188,12 +192,48 @@ def strays(kube: Kube, known: Iterable[Object]) -> list[Object]:
         running = (pod.get("status") or {}).get("phase") == "Running" and "deletionTimestamp" not in metadata
         if place in connected or not running:
             continue
-        try:
-            said = ask_pod(kube, pod, names.PROXY_ADMIN_PORT, "/control-plane")
-        except Failure as failure:
-            said = {"problem": failure.message}
+        said = _why(kube, pod)
         found.append({"namespace": place[0], "pod": place[1], "connected_since": None, **said})
     return sorted(found, key=lambda one: (one["namespace"], one["pod"]))
+
+
+def _why(kube: Kube, pod: Object) -> Object:
+    """Say why a sidecar is not connected: whom nobody has a stream of can only be scraped, and its log read."""
+    metadata = pod["metadata"]
+    base = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+    try:
+        scraped = kube.request("GET", f"{base}:{names.PROXY_ADMIN_PORT}/proxy/metrics").decode(errors="replace")
+    except KubeError as error:
+        return {"problem": f"it did not answer a scrape either: {error}"}
+    untrusted = "tulle_control_plane_untrusted 1" in scraped.splitlines()
+    query: Query = {"container": names.PROXY_CONTAINER, "tailLines": str(_LOG_LINES)}
+    try:
+        log = kube.request("GET", f"{base}/log", query=query).decode(errors="replace").splitlines()
+    except KubeError:
+        log = []
+    told = [line.partition(names.NOT_CONNECTED)[2].strip() for line in log if names.NOT_CONNECTED in line]
+    return {"untrusted": untrusted, "problem": told[-1] if told else "its log says why"}
+
+
+def ask_sidecar(kube: Kube, replicas: Sequence[Object], pod: Object, path: str, query: Query | None = None) -> Object:
+    """GET JSON from a sidecar through the replica of the control plane that has its stream; raises Failure."""
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    for replica in replicas:
+        own = replica["metadata"]
+        port = f"/api/v1/namespaces/{own['namespace']}/pods/{own['name']}:{names.CONTROL_ADMIN_PORT}/proxy"
+        try:
+            found: Object = json.loads(kube.request("GET", f"{port}/sidecars/{namespace}/{name}{path}", query=query))
+        except KubeError as error:
+            if error.code == MISDIRECTED:
+                continue
+            raise Failure(f"the sidecar of {namespace}/{name} was not asked for {path}: {error}") from None
+        except ValueError:
+            raise Failure(f"the sidecar of {namespace}/{name} answered {path} with no JSON") from None
+        return found
+    raise Failure(
+        f"the sidecar of {namespace}/{name} is connected to no ready replica of the control plane, which alone may ask it; "
+        f"`tulle proxy-status` says more"
+    )
 
 
 def ask_pod(kube: Kube, pod: Object, port: int, path: str, query: Query | None = None) -> Object:

@@ -8,6 +8,7 @@ warm.py          what the pods of each workload use, to hint at to its next one
 stream.py        one ADS stream: requests in, responses out, in push order
 callers.py       who is at the other end, and may it have that node's configuration
 server.py        the grpc.aio shell: port, limits, drain
+asking.py        questions to one sidecar over its stream, and its answers
 publisher.py     store to snapshot to streams, after each burst of changes
 pace.py          heavy work in slices, and streams one after the other, so that the loop sees to others
 selfcheck.py     what is served, compared now and then with what the same objects give from nothing

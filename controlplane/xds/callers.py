@@ -47,6 +47,8 @@ class Peer:
     """Families of the pod's addresses, the first one first."""
     passed_over: str = ""
     """Fields it was sent and took no notice of, as it says."""
+    answers: bool = False
+    """Whether it can be asked."""
 
     @property
     def who(self) -> Who:
@@ -126,6 +128,7 @@ class PodCallers:
             workload=self._workload_of(found),
             user_agent=node.user_agent,
             contract=contract_of(node),
+            answers=node.metadata.get(xds.NODE_ANSWERS) == "true",
             families=families_of(found),
         ).told(node)
 

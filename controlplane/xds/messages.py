@@ -32,7 +32,7 @@ MAX_SENTENCE = 4096
 """Characters of a refusal that are looked at: in it every name of the response is searched."""
 MAX_SAID = 4096
 """Characters of anything a client says of itself that are kept."""
-_SAID = ("version", "certificate_expires_at", xds.NODE_PASSED, xds.NODE_CONTRACT)
+_SAID = ("version", "certificate_expires_at", xds.NODE_PASSED, xds.NODE_CONTRACT, xds.NODE_ANSWERS)
 """What anybody asks of a node's metadata; the rest, which may be megabytes, is not looked at."""
 
 
@@ -127,6 +127,14 @@ def world_response(type_: Type, nonce: str, resources: Iterable[Encoded]) -> byt
     digest = hashlib.sha256("\n".join(f"{one.name}={one.version}" for one in held).encode()).hexdigest()[:16]
     head = _WorldResponse(type_url=type_.url, nonce=nonce, version_info=digest)
     return b"".join((head.SerializeToString(), *(resource.in_world for resource in held)))
+
+
+def question(name: str, asked: str) -> bytes:
+    """Put a question to a sidecar; it is no resource, and is not acknowledged."""
+    wrapped = protos.message("google.protobuf.Any")(type_url=xds.QUESTION, value=asked.encode())
+    resource = protos.message(_DISCOVERY + "Resource")(name=name, resource=wrapped)
+    raw: bytes = _DeltaResponse(type_url=xds.QUESTION, resources=[resource]).SerializeToString()
+    return raw
 
 
 def portions(resources: Iterable[Encoded], limit: int = MAX_DELTA_BYTES) -> list[list[Encoded]]:

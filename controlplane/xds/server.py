@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 import grpc
@@ -74,7 +74,7 @@ class ResourceSource(Protocol):
 class Stream:
     """One ADS stream, as the hub and `/proxies` see it; the `StreamListener` of its conversation."""
 
-    __slots__ = ("_hub", "conversation", "counted", "delta", "nacks", "peer", "queue", "since")
+    __slots__ = ("_hub", "conversation", "counted", "delta", "nacks", "peer", "queue", "say", "since")
 
     def __init__(self, hub: Hub, peer: Peer, source: ResourceSource, *, delta: bool) -> None:
         self._hub = hub
@@ -85,6 +85,8 @@ class Stream:
         self.nacks: dict[Type, str] = {}
         self.counted = 0
         """Names subscribed to, of all types."""
+        self.say: Callable[[bytes], Awaitable[None]] | None = None
+        """Sends a message of its own kind, between responses."""
         self.conversation = Conversation(source.catalogue(peer, self.queue.add), delta=delta, listener=self)
 
     @property
@@ -229,6 +231,7 @@ class Hub:
 
     def _close(self, stream: Stream) -> None:
         self.streams.discard(stream)
+        stream.say = None
         stream.conversation.close()
         self.held.give(stream.peer.who)
         self.names.give(stream.peer.who, stream.counted)
@@ -242,6 +245,12 @@ class Hub:
         self._source.joined(stream.peer)
         log.info("%s/%s connected (%s)", stream.peer.namespace, stream.peer.pod, "delta" if stream.delta else "sotw")
         writing = asyncio.Lock()
+
+        async def say(message: bytes) -> None:
+            async with writing:
+                await context.write(message)
+
+        stream.say = say
         tasks = [
             asyncio.ensure_future(self._read(stream, context, writing, first)),
             asyncio.ensure_future(self._push(stream, context, writing)),

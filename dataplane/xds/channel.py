@@ -15,6 +15,7 @@ from dataplane.net.receiver import Receiver
 from dataplane.protocol import codes
 from dataplane.protocol.events import (
     PONG,
+    WRITABLE,
     Data,
     Event,
     Failure,
@@ -47,6 +48,9 @@ class CallListener:
     def finished(self, status: int, words: str) -> None:
         """The call is over: a gRPC status and what the server (or the loss of it) says. Called once, last."""
 
+    def writable(self) -> None:
+        """There is room again for what we send."""
+
 
 class GrpcCall:
     """One call under way; made by `Channel.call`."""
@@ -62,6 +66,19 @@ class GrpcCall:
     def send(self, data: bytes, *, last: bool = False) -> None:
         """Send a message; nothing happens when the call is over."""
         self._channel.send(self.number, encode(data), last=last)
+
+    def finish(self) -> None:
+        """Send no more; the answer is still to come."""
+        self._channel.send(self.number, b"", last=True)
+
+    @property
+    def room(self) -> bool:
+        """Whether the server takes what we send; else `writable` is told when it does."""
+        return self._channel.room(self.number)
+
+    def writable(self) -> None:
+        """Tell of room."""
+        self._listener.writable()
 
     def cancel(self) -> None:
         """Give the call up; its listener hears nothing more."""
@@ -166,6 +183,15 @@ class Channel(Receiver):
         self._codec.send_data(number, data, last)
         self._flush()
 
+    def room(self, number: int) -> bool:
+        """Whether little of what a call sent waits for the server."""
+        return self._codec.pending(number) <= _LIMITS.low_watermark and not self._stream.high
+
+    def drained(self) -> None:
+        """The connection has room again."""
+        for call in list(self._calls.values()):
+            call.writable()
+
     def reset(self, number: int, code: int) -> None:
         """Reset a call's stream."""
         self._codec.reset(number, code)
@@ -226,6 +252,8 @@ class Channel(Receiver):
             call.trailers(event.headers)
         elif isinstance(event, Reset):
             call.over(UNAVAILABLE, event.reason)
+        elif event.kind == WRITABLE:
+            call.writable()
 
     def _flush(self) -> None:
         data = self._codec.output()

@@ -22,8 +22,8 @@ from dataplane.net.dial import Dialer
 from dataplane.net.tls import TlsContexts
 from dataplane.settings import Mesh
 from dataplane.xds import messages
-from dataplane.xds.channel import CallListener, Channel
-from meshapi import xds
+from dataplane.xds.channel import CallListener, Channel, GrpcCall
+from meshapi import names, xds
 from meshapi.records import record
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ class Session(Protocol):
 
     def pending(self) -> list[bytes]:
         """Return subscription changes to send since the last call."""
+
+    questions: list[tuple[str, str]]
+    """What was asked and not taken up yet."""
 
 
 @record(frozen=False, kw_only=False)
@@ -105,6 +108,7 @@ class ControlPlane:
         self.connected = False
         self.on_update: Callable[[], None] = lambda: None
         self.on_connection: Callable[[bool], None] = lambda _: None
+        self.on_question: Callable[[str, str], None] = lambda _, __: None
 
     @property
     def problem(self) -> str:
@@ -216,8 +220,21 @@ class ControlPlane:
         if self._stream is not None:
             for message in replies:
                 self._stream(message)
+        while self._session.questions:
+            self.on_question(*self._session.questions.pop())
         self.on_update()
         self.flush()
+
+    def answer(self, question: str, listener: CallListener) -> GrpcCall | None:
+        """Begin the answer to a question; None where there is nobody to answer any more."""
+        if self._channel is None:
+            return None
+        try:
+            metadata = self._metadata()
+        except ControlPlaneError as problem:
+            log.warning("a question of the control plane cannot be answered: %s", problem)
+            return None
+        return self._channel.call(xds.ANSWER, [*metadata, (xds.ANSWER_TO, question)], listener)
 
     def end(self) -> None:
         """The stream is over, or there will be none: nobody can be asked."""
@@ -235,7 +252,7 @@ class ControlPlane:
         """Say why there is no connection, but the same reason only once in a row."""
         if why != self._said:
             self._said = why
-            log.warning("no connection to the control plane, trying again: %s", why)
+            log.warning("%s%s", names.NOT_CONNECTED, why)
 
     async def _keep_alive(self, channel: Channel) -> None:
         while True:

@@ -46,6 +46,8 @@ class Session:
         """How often which field was passed over (`ignored`), by its full name."""
         self.warm: tuple[str, ...] | None = None
         """Destinations the control plane thinks this workload uses; None before the inbound listener said so."""
+        self.questions: list[tuple[str, str]] = []
+        """Asked and not taken up yet: names, and paths with their queries."""
         self._node = messages.message("envoy.config.core.v3.Node")(
             id=f"{pod}.{namespace}", user_agent_name=xds.SIDECAR_AGENT
         )
@@ -158,6 +160,11 @@ class Session:
         """Take a response; returns the answer to it. What it leads to is asked for by `pending`, once it is known what of it is kept."""
         try:
             response = messages.message(_DISCOVERY + "DeltaDiscoveryResponse").FromString(raw)
+            if response.type_url == xds.QUESTION:
+                self.questions += [
+                    (one.name, one.resource.value.decode("ascii", "replace")) for one in response.resources
+                ]
+                return []
             type_ = Type(response.type_url)
         except (DecodeError, ValueError):
             log.warning("the control plane sent something that is no response for a type asked for; it is ignored")

@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 from controlplane.ca.issuer import new_root
-from meshapi import names
 from tests.chaos.losses import read
 from tests.chaos.world import PARTY, SHOP, World, repeat
 from tests.support.cluster import ROOT, Kube, KubectlError
@@ -113,9 +112,8 @@ def kill_endpoint_while_away(world: World) -> None:
 
 def roll_what_is_idle(world: World) -> None:
     """The caller's sidecar has let a destination go when its pod is another; it is called every eleven seconds."""
-    address = world.party.get("service", "quiet")["spec"]["clusterIP"]
-    config = f"/api/v1/namespaces/party/pods/caller:{names.PROXY_ADMIN_PORT}/proxy/config"
-    held = lambda: f'"outbound/{address}:8080"' in world.party("get", "--raw", config)  # noqa: E731
+    asked = ("routes", "pod/caller", "-n", "party", "-o", "json")
+    held = lambda: '"quiet.party:8080"' in world.mesh.tulle(*asked).stdout  # noqa: E731
     world.party.until(lambda: not held(), 20, "the end of an idle destination")
     world.roll(world.party, "quiet")
     world.served(("quiet",), each=2)

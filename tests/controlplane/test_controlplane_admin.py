@@ -11,6 +11,7 @@ import pytest
 
 from controlplane import admin
 from controlplane.admin import ANSWERS, Report
+from controlplane.xds.asking import NotAnsweredError, Told
 
 
 @dataclass
@@ -30,7 +31,13 @@ class Asked:
             self.made.append("proxies")
             return [{"pod": len(self.made)}]
 
-        return Report(missing=list, samples=lambda: (), proxies=proxies, snapshot=snapshot)
+        async def ask(namespace: str, pod: str, asked: str) -> Told:
+            self.made.append(f"{namespace}/{pod} {asked}")
+            if pod == "gone":
+                raise NotAnsweredError(421, "it is not here")
+            return Told(status=404, kind="text/plain; charset=utf-8", body=b"said")
+
+        return Report(missing=list, samples=lambda: (), proxies=proxies, snapshot=snapshot, ask=ask)
 
 
 @pytest.fixture
@@ -81,3 +88,15 @@ async def test_those_who_do_not_read_their_answer_are_a_few_and_not_for_long(
             one.close()
 
     assert (refused.status, "at once" in words) == (503, True)
+
+
+async def test_sidecar_is_asked_and_what_it_says_is_passed_on(asked: Asked) -> None:
+    """With its status; one that cannot be asked is told in a sentence."""
+    async with aiohttp.ClientSession() as session:
+        found = []
+        for path in ("/sidecars/shop/web-1/route?host=a&header=x:%20y", "/sidecars/shop/gone/config"):
+            async with session.get(asked.url + path) as answer:
+                found.append((answer.status, await answer.text()))
+
+    assert found == [(404, "said"), (421, "it is not here\n")]
+    assert asked.made == ["shop/web-1 /route?host=a&header=x:%20y", "shop/gone /config"]

@@ -14,6 +14,7 @@ from controlplane.ca.issuer import from_secret, new_root, pem
 from controlplane.ca.tokens import Caller
 from controlplane.feed.objects import ObjectStore
 from controlplane.inject.workload import owner_of
+from controlplane.xds.asking import Asking
 from controlplane.xds.callers import PodCallers
 from controlplane.xds.publisher import Publisher
 from controlplane.xds.server import Hub, build_server
@@ -37,6 +38,7 @@ class Served:
     store: ObjectStore
     source: Source
     hub: Hub
+    asking: Asking
     publisher: Publisher
     port: int
     caller: Caller
@@ -69,9 +71,10 @@ async def served(*objects: dict[str, Any], account: str = "web", pod: str = "web
 
     hub = Hub(source, identify, PodCallers(store, owner_of, grace=0.2), 100)
     publisher = Publisher(store, source, trust_domain="cluster.local", roots=lambda: ROOTS)
-    server = build_server([hub.handlers()], limit=100)
+    asking = Asking(lambda: hub.streams, identify)
+    server = build_server([hub.handlers(), asking.handlers()], limit=100)
     port = server.add_insecure_port("127.0.0.1:0")
-    held = Served(store, source, hub, publisher, port, caller)
+    held = Served(store, source, hub, asking, publisher, port, caller)
     held.publish()
     await server.start()
     try:

@@ -15,7 +15,7 @@ import yaml
 
 
 class FakeApi:
-    """Answers by path: an object, or a callable of the query that gives one; anything else is a 404 Status."""
+    """Answers by path: an object, a status and bytes, or a callable of the query that gives one; anything else is a 404 Status."""
 
     def __init__(self, directory: Path) -> None:
         self.answers: dict[str, Any] = {}
@@ -30,6 +30,8 @@ class FakeApi:
         if found is None:
             return 404, {"kind": "Status", "message": f"{where.path} not found"}
         said = found(query) if callable(found) else found
+        if isinstance(said, tuple):
+            return said
         return (404, {"kind": "Status", "message": f"{where.path} not found"}) if said is None else (200, said)
 
     def write_kubeconfig(self, port: int) -> None:

@@ -16,6 +16,8 @@ from tests.support.fakeapi import FakeApi, fake_api
 from tulle.cli import cli
 
 Object = dict[str, Any]
+ASKED = "/api/v1/namespaces/tulle-system/pods/a:15014/proxy/sidecars/shop/web-1"
+"""Where a replica asks a sidecar."""
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
@@ -95,9 +97,13 @@ def test_proxy_status_lists_sidecars_that_no_replica_knows_with_what_they_say(re
     gone = pod("gone") | {"status": {"phase": "Succeeded"}}
     strays = [pod(name) | {"status": READY | {"phase": "Running"}} for name in ("web", "lost", "late", "mute")]
     replicas.answers["/api/v1/pods"] = {"items": [*strays, gone]}
-    said = {"lost": {"problem": "CERTIFICATE_VERIFY_FAILED", "untrusted": True}, "late": {"problem": "it is refused"}}
-    for name, answer in said.items():
-        replicas.answers[f"/api/v1/namespaces/shop/pods/{name}:15020/proxy/control-plane"] = answer
+    base = "/api/v1/namespaces/shop/pods"
+    replicas.answers[f"{base}/lost:15020/proxy/metrics"] = b"tulle_control_plane_untrusted 1\n"
+    replicas.answers[f"{base}/late:15020/proxy/metrics"] = b"tulle_control_plane_untrusted 0\n"
+    line = names.NOT_CONNECTED.encode()
+    replicas.answers[f"{base}/late/log"] = (
+        b"t WARNING " + line + b"before\nt WARNING " + line + b"it is refused\nt INFO x\n"
+    )
     lines = {line.split()[1]: line for line in run(replicas, "proxy-status").stdout.splitlines()}
 
     assert set(lines) == {"POD", "cart", "web", "lost", "late", "mute"}
@@ -124,7 +130,8 @@ def shop(api: FakeApi) -> FakeApi:
     api.answers[f"{base}/web"] = {"spec": {"selector": {"matchLabels": {"app": "web"}}}}
     api.answers["/api/v1/namespaces/shop/pods"] = {"items": [pod("old", injected=False), pod("web-1")]}
     api.answers["/api/v1/namespaces/shop/services/reviews"] = {"spec": {"clusterIP": "10.0.0.9"}}
-    api.answers["/api/v1/namespaces/shop/pods/web-1:15020/proxy/route"] = {
+    api.answers["/api/v1/namespaces/tulle-system/pods"] = {"items": [pod("a", namespace="tulle-system")]}
+    api.answers[f"{ASKED}/route"] = {
         "route": "HTTPRoute/shop/told",
         "clusters": [{"name": "shop/v2:80", "weight": 1}],
         "empty": None,
@@ -152,6 +159,22 @@ def test_routes_asks_the_sidecar_as_the_app_would(shop: FakeApi) -> None:
     }
 
 
+def test_routes_asks_the_replica_that_has_the_sidecar(shop: FakeApi) -> None:
+    """Another one sends on; where none has it, or the sidecar is too old to be asked, there is one sentence."""
+    system = "/api/v1/namespaces/tulle-system/pods"
+    shop.answers[system]["items"].insert(0, pod("b", namespace="tulle-system"))
+    shop.answers[f"{system}/b:15014/proxy/sidecars/shop/web-1/route"] = (421, b"not here")
+    here = run(shop, "routes", "deploy/web", "-n", "shop", "--host", "reviews:8080")
+    shop.answers[f"{ASKED}/route"] = (421, b"not here")
+    nowhere = run(shop, "routes", "deploy/web", "-n", "shop", "--host", "reviews:8080")
+    shop.answers[f"{ASKED}/route"] = (501, b"it is of release 0.1, which cannot be asked")
+    old = run(shop, "routes", "deploy/web", "-n", "shop", "--host", "reviews:8080")
+
+    assert here.exit_code == 0
+    assert "connected to no ready replica of the control plane" in nowhere.stderr
+    assert "it is of release 0.1, which cannot be asked" in old.stderr
+
+
 def test_routes_without_a_host_lists_what_the_sidecar_knows(shop: FakeApi) -> None:
     """Destinations, matches and shares, in words."""
     match = {
@@ -162,7 +185,7 @@ def test_routes_without_a_host_lists_what_the_sidecar_knows(shop: FakeApi) -> No
     }
     targets = [{"cluster": "shop/v1:80", "weight": 90}, {"cluster": "shop/v2:80", "weight": 10}]
     facts = [["kind", "service"], ["service", "web"], ["namespace", "shop"], ["port", 80], ["protocol", "http"]]
-    shop.answers["/api/v1/namespaces/shop/pods/web-1:15020/proxy/config"] = {
+    shop.answers[f"{ASKED}/config"] = {
         "listeners": {
             "in": {"inbound": True, "metadata": [], "chains": []},
             "out": {"inbound": False, "metadata": facts, "chains": [{"filter": {"route_name": "r"}}]},

@@ -49,12 +49,15 @@ def test_greeting_that_fails_twice_is_a_finding_with_both_ends() -> None:
     assert (nothing.status, "nothing was proved" in nothing.detail) == (OK, True)
 
 
-def test_sidecar_is_asked_at_its_own_port(tmp_path: Path) -> None:
+def test_sidecar_is_asked_by_the_control_plane(tmp_path: Path) -> None:
     """One that does not know the question proves nothing and accuses nobody."""
     with fake_api(tmp_path) as api:
-        path = "/api/v1/namespaces/shop/pods/cart-1:15020/proxy/reach"
+        system = "/api/v1/namespaces/tulle-system/pods"
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        api.answers[system] = {"items": [{"metadata": {"namespace": "tulle-system", "name": "a"}, "status": ready}]}
+        path = f"{system}/a:15014/proxy/sidecars/shop/cart-1/reach"
         api.answers[path] = {"endpoint": "10.0.0.1:8080", "identity": "", "failed": "reset"}
-        found = greeting.greet(Kube.load(str(api.kubeconfig)), [PAIR, (("shop", "old"), "shop/web:80")])
+        found = greeting.greet(Kube.load(str(api.kubeconfig)), "tulle-system", [PAIR, (("shop", "old"), "shop/web:80")])
 
     assert found[PAIR] == Greeting(failed="reset", endpoint="10.0.0.1:8080")
     assert found[("shop", "old"), "shop/web:80"] == Greeting(proved=False)

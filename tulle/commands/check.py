@@ -72,13 +72,13 @@ def _of_mesh(kube: Kube, system: str, deployment: claims.Object, seconds: float)
         trying = pool.submit(opting.attempt, kube, opting.where_to_try(first, facts.mutating, system))
         trust = kube.find(f"/api/v1/namespaces/{system}/configmaps/tulle-trust")
         namespaces = kube.items("/api/v1/namespaces")
-        greeted = greeting.greet(kube, greeting.pairs(first))
+        greeted = greeting.greet(kube, system, greeting.pairs(first))
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         judging_again = pool.submit(_configured, kube, facts.kinds)
         second = looks.look(kube, system, sorted(first.sidecars))
         judged = judging_again.result()
         trial = trying.result()
-    again = greeting.greet(kube, [pair for pair, one in greeted.items() if one.failed])
+    again = greeting.greet(kube, system, [pair for pair, one in greeted.items() if one.failed])
     hooks = [one for one in (facts.mutating, facts.validating) if one is not None]
     return [
         *claims.of_mesh(facts),

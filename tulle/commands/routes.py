@@ -11,10 +11,9 @@ from typing import Any
 
 import click
 
-from meshapi import names
 from tulle import output
 from tulle.cli import Target
-from tulle.lookup import ask_pod, destination, join_host, sidecar_of
+from tulle.lookup import ask_sidecar, control_planes, destination, join_host, sidecar_of
 from tulle.output import Failure
 
 _HEAD_KEYS = ("destination", "protocol", "match", "route", "goes_to")
@@ -37,8 +36,9 @@ def routes(target: Target, /, workload: str, *, namespace: str | None, host: str
     kube = target.kube()
     inside = namespace or kube.namespace
     pod = sidecar_of(kube, inside, workload)
+    replicas = control_planes(kube, target.system)
     if host is None:
-        _list(ask_pod(kube, pod, names.PROXY_ADMIN_PORT, "/config"), request["form"])
+        _list(ask_sidecar(kube, replicas, pod, "/config"), request["form"])
         return
     where = destination(kube, inside, host)
     query: dict[str, str | list[str]] = {
@@ -50,7 +50,7 @@ def routes(target: Target, /, workload: str, *, namespace: str | None, host: str
     if where.address:
         query["address"] = where.address
     name = pod["metadata"]["name"]
-    answer = ask_pod(kube, pod, names.PROXY_ADMIN_PORT, "/route", query)
+    answer = ask_sidecar(kube, replicas, pod, "/route", query)
     if request["form"] == "json":
         output.as_json(answer)
         return
