@@ -18,7 +18,7 @@ _HOP = frozenset(
     [
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
         *("transfer-encoding", "upgrade", "host", "content-length"),
-        *("authorization", "accept-encoding", "content-encoding"),
+        *("authorization", "content-encoding"),
     ]
 )
 
@@ -52,6 +52,7 @@ class HttpProxy:
                 headers=headers,
                 data=await request.data() or None,
                 allow_redirects=False,
+                skip_auto_headers=("accept-encoding",),  # who asks says what it can read, and gets it as it came
             ) as answer:
                 response = web.StreamResponse(status=answer.status, reason=answer.reason)
                 for name, value in answer.headers.items():
