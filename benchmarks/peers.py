@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import bootstrap, certificates, limits
+from benchmarks import bootstrap, certificates, inside, limits
 from benchmarks.bootstrap import Plan, Ports
 from benchmarks.certificates import Identity
 
@@ -116,7 +116,6 @@ def _command(peer: str, path: Path, admin: int) -> tuple[list[str], str]:
     if peer == "envoy":
         command = [str(ENVOY), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
         return command, f"http://127.0.0.1:{admin}/ready"
-    _write_bytecode()
     arguments = [
         "--config",
         str(path),
@@ -127,7 +126,11 @@ def _command(peer: str, path: Path, admin: int) -> tuple[list[str], str]:
         "--log-level",
         "warning",
     ]
-    return [sys.executable, "-m", "dataplane", *arguments], f"http://127.0.0.1:{admin}/healthz/ready"
+    ready = f"http://127.0.0.1:{admin}/healthz/ready"
+    if inside.ARCHIVE:
+        return inside.command(arguments, path.parent), ready
+    _write_bytecode()
+    return [sys.executable, "-m", "dataplane", *arguments], ready
 
 
 @functools.cache

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import inside
 from tests.support.cluster import ROOT
 from tests.support.node import Node, in_node
 from tests.support.objects import container, pod
@@ -93,12 +96,12 @@ def said(built: image.Built, tmp_path_factory: pytest.TempPathFactory) -> dict[s
             statuses = node.get("pods", "image")["status"].get("containerStatuses") or []
             return len(statuses) == len(parts) and all("terminated" in s["state"] for s in statuses) and statuses
 
-        ended = await node.until(over, seconds=50, what="the end of all containers")
+        ended = await node.until(over, seconds=240, what="the end of all containers")
         logs = {one["name"]: await node.log("image", one["name"]) for one in parts}
         codes = {status["name"]: status["state"]["terminated"]["exitCode"] for status in ended}
         answers.write_text(json.dumps({name: f"{codes[name]}\n{log}" for name, log in logs.items()}))
 
-    in_node(place, scenario, {"tulle:*": {"archive": str(image.ARCHIVE)}})
+    in_node(place, scenario, {"tulle:*": {"archive": str(image.ARCHIVE)}}, seconds=300)
     found: dict[str, str] = json.loads(answers.read_text())
     return found
 
@@ -195,3 +198,20 @@ def test_the_archive_is_known_by_what_it_was_built_of(built: image.Built) -> Non
     assert built.sources == image.sources()
     assert image.present() == image.ARCHIVE
     assert built.digest.startswith("sha256:")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may enter another root")
+def test_the_benchmarks_take_the_sidecar_from_it(
+    built: image.Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On its file system, with the configuration's directory in sight; the process that is measured is the sidecar's own."""
+    monkeypatch.setattr(inside, "ARCHIVE", str(image.ARCHIVE))
+    look = "import json, os, sys; print(json.dumps([os.getpid(), sys.version_info[:2], os.listdir(sys.argv[1]), os.listdir('/opt')]))"
+    (tmp_path / "here.json").touch()
+    command = inside.command([], tmp_path)
+    command[-1:] = ["/opt/tulle/bin/python", "-c", look, str(tmp_path)]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said = json.loads(process.communicate(timeout=60)[0])
+
+    assert said == [process.pid, [3, 13], ["here.json"], ["tulle"]]

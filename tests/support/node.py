@@ -171,11 +171,13 @@ async def _loops(registry: Registry) -> None:
         controllers.run_all(registry, group, "ROOT")
 
 
-def in_node(directory: Path, scenario: Callable[[Node], Awaitable[None]], images: Object = IMAGES) -> None:
-    """Run a scenario on a node of its own, in a child process."""
+def in_node(
+    directory: Path, scenario: Callable[[Node], Awaitable[None]], images: Object = IMAGES, *, seconds: float = 60
+) -> None:
+    """Run a scenario on a node of its own, in a child process, for at most so long."""
 
     async def main() -> None:
-        async with asyncio.timeout(60), running_node(directory, images) as node:
+        async with asyncio.timeout(seconds), running_node(directory, images) as node:
             await scenario(node)
 
     said, tell = os.pipe()
