@@ -1,6 +1,6 @@
 cimport cython
 
-cdef int _PLAIN, _DROP, _NEVER, _SEEN, _NAMES, _LONG_NAME, _ALL_SEEN
+cdef int _PLAIN, _DROP, _NEVER, _NAME, _SEEN, _NAMES, _LONG_NAME, _ALL_SEEN
 cdef Py_ssize_t _DYNAMIC_START, _NO_RESIZE
 
 cdef class _Name:

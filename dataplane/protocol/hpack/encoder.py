@@ -2,7 +2,8 @@
 
 In: names and values, already checked. Out: one section as bytes, with room for a frame header before it.
 A value goes into the dynamic table when it is seen the second time, so ids, dates and lengths never push out what
-repeats; strings are never Huffman coded. Secrets are not indexed, connection-specific fields are left out.
+repeats; the name of ids goes in with the first. Strings are never Huffman coded.
+Secrets are not indexed, connection-specific fields are left out.
 """
 
 from dataplane.protocol.events import Headers
@@ -15,6 +16,7 @@ _DYNAMIC_START = tables.DYNAMIC_START
 _PLAIN = tables.PLAIN
 _DROP = tables.DROP
 _NEVER = tables.NEVER
+_NAME = tables.NAME
 
 _DEFAULT_TABLE = 4096
 _SEEN = 16
@@ -135,6 +137,13 @@ class Encoder:
                     return
                 self._remember(known, value)
             self._literal(0, 0x0F, known, name, value)
+        elif known.policy == _NAME and not sensitive and known.last < self._dropped:
+            size = len(name) + len(value) + 32
+            if size * 4 <= self._capacity:
+                self._literal(0x40, 0x3F, known, name, value)
+                self._insert(_Entry(known, value, size))
+            else:
+                self._literal(0, 0x0F, known, name, value)
         elif known.policy != _DROP:
             self._literal(0x10 if sensitive or known.policy == _NEVER else 0, 0x0F, known, name, value)
 

@@ -92,6 +92,7 @@ PLAIN: Final = 0
 NO_INDEX: Final = 1
 NEVER: Final = 2
 DROP: Final = 3
+NAME: Final = 4
 
 POLICIES: Final = {
     # Guessable secrets must not show in the size of what is sent (RFC 7541, section 7.1).
@@ -99,6 +100,9 @@ POLICIES: Final = {
     b"proxy-authorization": NEVER,
     b"cookie": NO_INDEX,
     b"set-cookie": NO_INDEX,
+    # Never the same twice: the name alone is worth a place in the table, and no value is worth remembering.
+    b"x-request-id": NAME,
+    b"traceparent": NAME,
     # Connection-specific fields do not exist in HTTP/2 (RFC 9113, section 8.2.2); Host is :authority.
     b"connection": DROP,
     b"host": DROP,

@@ -29,6 +29,7 @@ names = st.sampled_from(
         b"x-b",
         b"grpc-status",
         b"date",
+        b"x-request-id",
     ]
 ) | st.from_regex(rb"[a-z][a-z0-9-]{0,20}", fullmatch=True).filter(lambda name: POLICIES.get(name) != 3)
 values = st.sampled_from([b"", b"GET", b"/", b"200", b"trailers", b"a" * 200, b"b" * 1200, b"c" * 5000]) | st.binary(
@@ -179,6 +180,22 @@ def test_secrets_are_never_indexed_and_hop_by_hop_fields_never_written() -> None
     secret = [(b"authorization", b"Basic x"), (b"cookie", b"a=b")]
     assert encoded(encoder, secret) == encoded(encoder, secret) == encoded(encoder, secret)
     assert encoded(encoder, [(name, b"x") for name, policy in POLICIES.items() if policy == 3]) == b""
+
+
+def test_of_ids_the_name_is_written_once_and_no_value_is_kept() -> None:
+    """No id comes twice: its name is sent once for all (until it leaves the table), and remembering values would be for nothing."""
+    encoder, decoder = Encoder(Limits()), Decoder(Limits())
+    ids = [[(b"x-request-id", b"%036d" % n)] for n in range(200)]
+    first, *rest = (encoded(encoder, one) for one in ids)
+
+    assert len(first) == 1 + 1 + 12 + 1 + 36
+    assert {len(block) for block in rest} == {2 + 1 + 36}
+    assert [decoded(decoder, block) for block in (first, *rest)] == ids
+    assert len(encoded(encoder, ids[-1])) == 2 + 1 + 36
+
+    encoder.resize(0)
+    encoder.resize(4096)
+    assert len(encoded(encoder, ids[0])) > len(first)
 
 
 def test_section_limits_are_kept_in_number_and_size_and_the_state_goes_on() -> None:
