@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context
 from typing import IO, Any, Protocol, TypeVarTuple
 
-from dataplane.net.poller import IN, OUT, Poller
+from dataplane.net.poller import IN, OUT, Poller, Wish
 from dataplane.net.system import Kernel
 
 _Ts = TypeVarTuple("_Ts")
@@ -36,7 +36,7 @@ class TrafficSelector(selectors.BaseSelector):
 
     def __init__(self) -> None:
         self.kernel = Kernel()
-        self.wanted = False
+        self.wish = Wish()
         self._poller: Poller | None = None
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._map = _Registered(self._keys, self._find)
@@ -54,7 +54,7 @@ class TrafficSelector(selectors.BaseSelector):
     def release(self) -> None:
         """The poller is closed: wait alone again."""
         self._poller = None
-        self.wanted = True
+        self.wish.made = True
 
     def note(self, fd: int, mask: int) -> None:
         """One of the loop's own descriptors is ready."""
@@ -66,7 +66,7 @@ class TrafficSelector(selectors.BaseSelector):
             if mask & ~IN:
                 events |= selectors.EVENT_WRITE
             if events & key.events:
-                self.wanted = True
+                self.wish.made = True
                 self._ready.append((key, events & key.events))
 
     # --- for the loop -------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class TrafficSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Serve traffic until the loop has something to do; return its own descriptors that are ready."""
         milliseconds = -1 if timeout is None else max(math.ceil(timeout * 1000), 0)
-        self.wanted = milliseconds == 0
+        self.wish.made = milliseconds == 0
         if self._poller is not None:
             self._poller.drive(milliseconds)
         else:
@@ -164,12 +164,12 @@ class TrafficLoop(asyncio.SelectorEventLoop):
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Schedule a callback for the next iteration."""
-        self.driver.wanted = True
+        self.driver.wish.made = True
         return super().call_soon(callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Schedule a callback for a time; the wait under way may be too long for it."""
-        self.driver.wanted = True
+        self.driver.wish.made = True
         return super().call_at(when, callback, *args, context=context)

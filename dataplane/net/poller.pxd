@@ -15,6 +15,9 @@ cdef class Pollable:
     cpdef object flush(self)
     cpdef object failed(self, object error)
 
+cdef class Wish:
+    cdef public bint made
+
 cdef class Poller:
     cdef readonly Kernel kernel
     cdef readonly Timers timers
@@ -26,6 +29,7 @@ cdef class Poller:
     cdef public object pipes
     cdef object _loop
     cdef object _driver
+    cdef Wish _wish
     cdef list _handlers
     cdef list _dirty
     cdef list _again
@@ -44,7 +48,7 @@ cdef class Poller:
     cdef object _ask(self)
     @cython.locals(count=int)
     cpdef object turn(self)
-    @cython.locals(kernel=Kernel, until=double, wait=int)
+    @cython.locals(kernel=Kernel, wish=Wish, until=double, wait=int)
     cpdef object drive(self, int milliseconds)
     @cython.locals(repeated=list)
     cdef object _batch(self, int count)

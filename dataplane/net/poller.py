@@ -51,12 +51,21 @@ class Pollable:
         """A call above raised: end, disturbing nobody else."""
 
 
+class Wish:
+    """Of an event loop, for its turn: asked at every wake-up, so an attribute of its own kind and not a Python object's."""
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        self.made = False
+        """The loop has something to do."""
+
+
 class Driver(Protocol):
     """An event loop's selector that lets a poller wait in its place (`loop.TrafficSelector`)."""
 
     kernel: Kernel
-    wanted: bool
-    """The loop has something to do: give it its turn."""
+    wish: Wish
 
     def adopt(self, poller: "Poller") -> bool:
         """Let the poller do the waiting; False when another does."""
@@ -81,6 +90,7 @@ class Poller:
         "_loop",
         "_stirred",
         "_turning",
+        "_wish",
         "bytes_in",
         "bytes_out",
         "connections",
@@ -96,6 +106,7 @@ class Poller:
         if driver is not None and not driver.adopt(self):
             driver = None
         self._driver = driver
+        self._wish = Wish() if driver is None else driver.wish
         self.kernel = Kernel() if driver is None else driver.kernel
         self.timers = Timers(loop, self.kernel)
         self.now = self.kernel.now()
@@ -200,17 +211,17 @@ class Poller:
 
     def drive(self, milliseconds: int) -> None:
         """Wait and take what comes, batch after batch, until the loop is wanted or so long is over (-1: for ever)."""
-        driver = self._driver
+        wish = self._wish
         kernel = self.kernel
         until = -1.0 if milliseconds < 0 else kernel.now() + milliseconds / 1000
         self._turning = True
         try:
-            while driver is not None:
+            while self._driver is not None:
                 wait = milliseconds
-                if self._again or self._dirty or self._dying or driver.wanted:
+                if self._again or self._dirty or self._dying or wish.made:
                     wait = 0
                 self._batch(kernel.wait(wait))
-                if driver.wanted:
+                if wish.made:
                     return
                 if until >= 0:
                     milliseconds = int((until - self.now) * 1000 + 0.999)

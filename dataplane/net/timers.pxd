@@ -2,6 +2,9 @@ cimport cython
 
 from dataplane.net.system cimport Kernel
 
+cdef double _TICK
+cdef long long _SLOTS
+
 cdef class Timer:
     cdef Timer following
     cdef Timer preceding

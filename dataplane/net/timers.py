@@ -17,6 +17,10 @@ TICK: Final = 0.01
 SLOTS: Final = 1024
 """Slots of either wheel; the far one turns a slot for each round of the near one (10.24 s)."""
 
+# The same for the hot path: C numbers when compiled.
+_TICK = TICK
+_SLOTS = SLOTS
+
 _log = logging.getLogger("tulle.net")
 
 
@@ -68,8 +72,8 @@ class Timers:
     def __init__(self, loop: asyncio.AbstractEventLoop, kernel: Kernel) -> None:
         self._loop = loop
         self._kernel = kernel
-        self._near = [Timer() for _ in range(SLOTS)]
-        self._far = [Timer() for _ in range(SLOTS)]
+        self._near = [Timer() for _ in range(_SLOTS)]
+        self._far = [Timer() for _ in range(_SLOTS)]
         self._start = kernel.now()
         self._tick = 0
         self._wake = -1
@@ -84,7 +88,7 @@ class Timers:
         if self._handle is None:
             self._tick = now
         # A part of a tick counts as one, so that nothing comes early; what division makes of whole ticks does not.
-        timer.due = now + 1 + int(seconds / TICK + 0.999)
+        timer.due = now + 1 + int(seconds / _TICK + 0.999)
         self._place(timer)
         if self._handle is None or timer.due < self._wake:
             self._schedule(timer.due, now)
@@ -107,30 +111,30 @@ class Timers:
             self._handle = None
 
     def _now(self) -> int:
-        return int((self._kernel.now() - self._start) / TICK)
+        return int((self._kernel.now() - self._start) / _TICK)
 
     def _place(self, timer: Timer) -> None:
         """Link into the slot of its due tick; `_tick` is the last tick done."""
         due = timer.due
-        if due - self._tick < SLOTS:
+        if due - self._tick < _SLOTS:
             slots = self._near
-            index = due % SLOTS
+            index = due % _SLOTS
         else:
             slots = self._far
-            rounds = due // SLOTS
+            rounds = due // _SLOTS
             # What lies beyond the far wheel too waits in its last slot and is placed again from there.
-            last = self._tick // SLOTS + SLOTS - 1
+            last = self._tick // _SLOTS + _SLOTS - 1
             rounds = min(rounds, last)
-            index = rounds % SLOTS
+            index = rounds % _SLOTS
         timer.link(slots[index])
 
     def _schedule(self, tick: int, now: int) -> None:
         if self._handle is not None:
             self._handle.cancel()
         # No later than the next turn of the far wheel, which may bring nearer ones.
-        turn = (now // SLOTS + 1) * SLOTS
+        turn = (now // _SLOTS + 1) * _SLOTS
         self._wake = min(tick, turn)
-        delay = self._start + self._wake * TICK - self._kernel.now()
+        delay = self._start + self._wake * _TICK - self._kernel.now()
         self._handle = self._loop.call_later(max(delay, 0.001), self._turn)
 
     def _turn(self) -> None:
@@ -139,9 +143,9 @@ class Timers:
         while self._tick < now:
             # Before the cascade: the timers it brings are due within a round of this tick, not of the one before.
             tick = self._tick = self._tick + 1
-            if tick % SLOTS == 0:
-                self._cascade(tick // SLOTS)
-            ring = self._near[tick % SLOTS]
+            if tick % _SLOTS == 0:
+                self._cascade(tick // _SLOTS)
+            ring = self._near[tick % _SLOTS]
             while ring.following is not ring:
                 self._fire(ring.following)
         self._handle = None
@@ -150,7 +154,7 @@ class Timers:
             self._schedule(following, now)
 
     def _cascade(self, rounds: int) -> None:
-        ring = self._far[rounds % SLOTS]
+        ring = self._far[rounds % _SLOTS]
         first = ring.following
         if first is ring:
             return
@@ -179,11 +183,11 @@ class Timers:
     def _following(self, now: int) -> int:
         """The next tick with a timer in its near slot, the next turn of the far wheel if only that holds some, or -1."""
         slots = self._near
-        for ahead in range(1, SLOTS):
-            ring = slots[(now + ahead) % SLOTS]
+        for ahead in range(1, _SLOTS):
+            ring = slots[(now + ahead) % _SLOTS]
             if ring.following is not ring:
                 return now + ahead
         for ring in self._far:
             if ring.following is not ring:
-                return (now // SLOTS + 1) * SLOTS
+                return (now // _SLOTS + 1) * _SLOTS
         return -1

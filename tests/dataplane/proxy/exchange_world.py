@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any
 
 from dataplane.config import AppProtocol, CircuitLimits, Forward, HttpTimeouts, RetryPolicy, SidecarConfig, Target
+from dataplane.net.poller import Wish
 from dataplane.net.system import Kernel
 from dataplane.net.timers import Timer, Timers
 from dataplane.protocol.events import RequestHead
@@ -50,10 +51,9 @@ class VirtualKernel(Kernel):
 class Driver:
     """What gives the poller that kernel, and never waits."""
 
-    wanted = False
-
     def __init__(self) -> None:
         self.kernel = VirtualKernel()
+        self.wish = Wish()
 
     def adopt(self, poller: object) -> bool:
         return True
