@@ -30,7 +30,7 @@ cdef class HeadScanner(FirstLine):
     @cython.locals(end=cython.Py_ssize_t)
     cpdef Py_ssize_t trailers(self, bytes data, Py_ssize_t pos, Py_ssize_t searched) except -2
     @cython.locals(p="const unsigned char*", n=cython.Py_ssize_t, most=cython.Py_ssize_t, start=cython.Py_ssize_t,
-                   at=cython.Py_ssize_t, i=cython.Py_ssize_t, stop=cython.Py_ssize_t)
+                   i=cython.Py_ssize_t, stop=cython.Py_ssize_t)
     cdef Py_ssize_t _end(self, bytes data, Py_ssize_t pos, Py_ssize_t searched) except -2
     @cython.locals(p="const unsigned char*", tokens=bytes, values=bytes, token="const unsigned char*", text="const unsigned char*",
                    i=cython.Py_ssize_t, start=cython.Py_ssize_t, stop=cython.Py_ssize_t, count=cython.Py_ssize_t,

@@ -123,13 +123,21 @@ class HeadScanner(FirstLine):
         p = data
         n = len(data)
         most = pos + self._max_bytes
+        stop = min(most, n)
         start = searched - 3
         start = max(start, pos)
-        at = data.find(b"\r\n\r\n", start, most)
-        if at >= 0:
-            return at + 4
+        # Of the four bytes that end a head every fourth place holds one: the others need no look.
+        i = start + 3
+        while i < stop:
+            if p[i] == _CR:
+                i += 1
+            elif p[i] != _LF:
+                i += 4
+            elif p[i - 1] == _CR and p[i - 2] == _LF and p[i - 3] == _CR:
+                return i + 1
+            else:
+                i += 2
         i = max(pos, searched)
-        stop = min(most, n)
         while i < stop:
             if p[i] == _LF and (i == pos or p[i - 1] != _CR):
                 return i + 1

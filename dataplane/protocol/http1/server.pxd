@@ -5,6 +5,7 @@ from dataplane.protocol.events cimport Event, RequestHead
 from dataplane.protocol.http1.connection cimport Http1Connection
 from dataplane.protocol.http1.scan cimport HeadScanner
 
+cdef dict _LINES, _PHRASES
 cdef int _WAIT, _WANT_BODY, _CHUNKED, _LENGTH, _NONE, _TO_EOF
 
 cdef class Http1Server(Http1Connection):

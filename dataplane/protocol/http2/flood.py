@@ -57,6 +57,13 @@ class Flood:
 
     def passed(self, seconds: float) -> None:
         """Let time heal: a hundredth of each limit a second, so that ten minutes of quiet are not what ends a peer."""
+        if (
+            self._control >= self._full_control
+            and self._windows >= self._full_windows
+            and self._empty >= self._full_empty
+            and self._resets >= self._full_resets
+        ):
+            return
         part = seconds / 100
         self._control = min(self._full_control, self._control + 1 + int(self._full_control * part))
         self._windows = min(self._full_windows, self._windows + 1 + int(self._full_windows * part))

@@ -123,7 +123,7 @@ class Section:
                     if self.length >= 0:
                         continue
                     self.length = length
-            elif n >= 7 and name in _FORBIDDEN:
+            elif (n == 7 or n == 10 or n == 16 or n == 17) and name in _FORBIDDEN:  # noqa: PLR1714 - plain C compares
                 return f"{name.decode('latin-1')} does not exist in HTTP/2"
             headers.append(field)
         return None

@@ -10,7 +10,7 @@ from dataplane.proxy.request.notes cimport grpc_status, strip_own
 from dataplane.proxy.request.taker cimport Taker
 
 cdef bytes _TABLE
-cdef int _NONE, _DONE, _RAW, _HEAD, _SWITCH, _END, _NEVER, _EVENTS
+cdef int _NONE, _DONE, _RAW, _HEAD, _SWITCH, _END, _NEVER, _EVENTS, _WELL
 
 cdef class Answering(Taker):
     cdef public Asked exchange

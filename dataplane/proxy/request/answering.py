@@ -27,6 +27,7 @@ _SWITCH = life.SWITCH
 _END = life.END
 _NEVER = life.NEVER
 _EVENTS = life.EVENTS
+_WELL = flags.NONE
 
 
 class Answering(Taker):
@@ -51,7 +52,7 @@ class Answering(Taker):
         self.client = client
         self.asking = asking
         self.attempt = attempt
-        self.flag = flags.NONE
+        self.flag = _WELL
         self.detail = ""
         self.state = _NONE
         """Where it is (`life.ANSWER`)."""
