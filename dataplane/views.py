@@ -60,8 +60,10 @@ def metrics(view: View, request: Request, clock: Callable[[], float]) -> Answer:
         from dataplane.telemetry.packing import Gzip  # noqa: PLC0415 - as above
 
         pack = Gzip()
-    slices = scrape.Scrape(view, clock, pack)
-    return Answer(slices=slices, kind=scrape.TEXT, encoding="gzip" if pack else "")
+    openmetrics = negotiation.openmetrics(request.headers.get("accept", ""))
+    slices = scrape.Scrape(view, clock, pack, openmetrics=openmetrics)
+    kind = scrape.OPENMETRICS if openmetrics else scrape.TEXT
+    return Answer(slices=slices, kind=kind, encoding="gzip" if pack else "")
 
 
 def configuration(runtime: Runtime, _: Request) -> Answer:

@@ -1,6 +1,7 @@
 cimport cython
 
 cdef tuple _BOUNDS
+cdef int _ALL
 
 cdef class Timing:
     cdef public int outcome
@@ -9,7 +10,14 @@ cdef class Timing:
     cdef public long long received
     cdef public long long sent
     cdef public bint touched
+    cdef public dict exemplars
+    cdef public int wanted
+    cdef int _tries
+    cdef int _last
 
+    cpdef object want(self)
+    @cython.locals(bit=int)
+    cpdef object exemplify(self, list headers, double milliseconds)
     @cython.locals(bound=double, index=cython.Py_ssize_t, buckets=list)
     cpdef object note(self, double milliseconds, long long received, long long sent)
 

@@ -7,15 +7,23 @@ Bounded: pairs beyond the limit share one overflow pair, and series idle for two
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from weakref import WeakValueDictionary
 
+from dataplane.protocol.events import Headers
+from dataplane.protocol.fields import get
 from dataplane.telemetry import flags, labels, outcomes
 from dataplane.telemetry.labels import OVERFLOW, Peers
 
 DURATION_BOUNDS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0, 30000.0)
 """Milliseconds; coarse above a second, for each is a line of every pair in a scrape."""
 _BOUNDS = DURATION_BOUNDS
+_ALL = (1 << (len(DURATION_BOUNDS) + 1)) - 1
+TRIES = 64
+"""Requests of a pair and class that are looked at for their traces after a scrape that can tell some."""
+_TRACEPARENT = 55
+"""Bytes of one; later versions are longer."""
 GROUP_LIMIT = 4000
 """Pairs of peers counted apart."""
 PEER_LIMIT = 100
@@ -24,10 +32,25 @@ OUTCOME_LIMIT = 40
 """Outcomes of a pair counted apart; of further ones only the class of the status is told."""
 
 
+Exemplars = dict[int, tuple[bytes, float, float]]
+"""By bucket: a request's trace, how long it took, milliseconds, and when that was, seconds since the epoch."""
+
+
 class Timing:
     """How long requests of a pair took that ended in one class, and how large they were."""
 
-    __slots__ = ("buckets", "milliseconds", "outcome", "received", "sent", "touched")
+    __slots__ = (
+        "_last",
+        "_tries",
+        "buckets",
+        "exemplars",
+        "milliseconds",
+        "outcome",
+        "received",
+        "sent",
+        "touched",
+        "wanted",
+    )
 
     def __init__(self, outcome: int) -> None:
         self.outcome = outcome
@@ -38,6 +61,33 @@ class Timing:
         """Body bytes of requests, in all."""
         self.sent = 0
         self.touched = True
+        self.exemplars: Exemplars | None = None
+        """Nothing until somebody wants some."""
+        self.wanted = 0
+        """A bit for each bucket whose exemplar is to be a newer one."""
+        self._tries = 0
+        self._last = 0
+        """The bucket of the request noted last."""
+
+    def want(self) -> None:
+        """Have a newer exemplar looked for in each bucket, among the next requests."""
+        if self.exemplars is None:
+            self.exemplars = {}
+        self.wanted = _ALL
+        self._tries = TRIES
+
+    def exemplify(self, headers: Headers, milliseconds: float) -> None:
+        """Keep the trace of the request noted last, if it has one and its bucket wants one."""
+        bit = 1 << self._last
+        if not self.wanted & bit or self.exemplars is None:
+            return
+        self._tries -= 1
+        if self._tries <= 0:
+            self.wanted = 0
+        trace = trace_of(get(headers, b"traceparent"))
+        if trace:
+            self.exemplars[self._last] = (trace, milliseconds, time.time())
+            self.wanted &= ~bit
 
     def note(self, milliseconds: float, received: int, sent: int) -> None:
         """Count one request."""
@@ -48,6 +98,7 @@ class Timing:
                 break
             index += 1
         buckets[index] += 1
+        self._last = index
         self.milliseconds += milliseconds
         self.received += received
         self.sent += sent
@@ -56,6 +107,7 @@ class Timing:
     def add(self, other: Timing) -> None:
         """Count what another counted as well."""
         self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        self.exemplars = self.exemplars or other.exemplars
         self.milliseconds += other.milliseconds
         self.received += other.received
         self.sent += other.sent
@@ -271,6 +323,14 @@ class Metrics:
 def _caller(peers: Peers) -> str:
     """Return the proven identity of who came in and told its own names; empty for all others."""
     return peers.source.principal if peers.reporter == "destination" else ""
+
+
+def trace_of(given: bytes | None) -> bytes:
+    """Return the trace of a `traceparent` (W3C Trace Context, 3.2.2: `00-<32 hex>-<16 hex>-<2 hex>`); empty where there is none, or it is none."""
+    if given is None or len(given) < _TRACEPARENT or given[2:3] != b"-" or given[35:36] != b"-":
+        return b""
+    trace = given[3:35]
+    return trace if not trace.translate(None, b"0123456789abcdef") and trace.strip(b"0") else b""
 
 
 def render(pairs: list[tuple[str, str]]) -> bytes:

@@ -14,6 +14,19 @@ def gzip(accept_encoding: str) -> bool:
     return named.get("gzip", named.get("x-gzip", named.get("*", 0.0))) > 0.0
 
 
+def openmetrics(accept: str) -> bool:
+    """Whether OpenMetrics 1.0 is wanted at least as much as text."""
+    wanted = text = 0.0
+    for named, weight in weighed(accept):
+        kind, *parameters = named.split(";")
+        version = next((value for value in parameters if value.startswith("version=")), "version=1.0.0")
+        if kind == "application/openmetrics-text" and version == "version=1.0.0":
+            wanted = max(wanted, weight)
+        elif kind in {"text/plain", "text/*", "*/*"}:
+            text = max(text, weight)
+    return wanted > 0.0 and wanted >= text
+
+
 def weighed(field: str) -> Iterator[tuple[str, float]]:
     """Yield each element of a field without its weight, and the weight; one that is no number is 0."""
     for element in field.split(","):

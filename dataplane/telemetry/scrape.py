@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from dataplane.telemetry import outcomes
-from dataplane.telemetry.metrics import DURATION_BOUNDS, RequestGroup, RequestSeries, TcpSeries, Timing
+from dataplane.telemetry.metrics import DURATION_BOUNDS, Exemplars, RequestGroup, RequestSeries, TcpSeries, Timing
 from dataplane.telemetry.view import Row, View
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 LINES: Final = 512
 """Lines of a slice, and at most those of a pair of peers more."""
 BYTES: Final = 64 * 1024
 """Bytes of a slice, the same."""
 BYTES_TO_PACK: Final = 256 * 1024
 """Bytes of text of a slice that is packed: it travels as a fiftieth, and packing as much takes half a millisecond."""
+EXEMPLARS: Final = 1000
+"""Of a scrape: nothing packs what stands for chance."""
 SECONDS: Final = 0.0005
 """After so long a slice ends, the same."""
 
@@ -43,6 +46,8 @@ _TCP = (
     ),
 )
 _BOUNDS = tuple(f',le="{bound}"}} '.encode() for bound in (*(f"{bound:g}" for bound in DURATION_BOUNDS), "+Inf"))
+_FLOAT_BOUNDS = tuple(f',le="{bound}"}} '.encode() for bound in (*DURATION_BOUNDS, "+Inf"))
+"""As OpenMetrics wants them."""
 _CLASSES = tuple(b',outcome="%s"' % name.encode() for name in outcomes.NAMES)
 _END = b"} "
 
@@ -83,12 +88,22 @@ class Lines:
         self._out += (head, block, mark, rest)
         self.size += len(head) + len(block) + len(mark) + len(rest)
 
+    def again(self, rest: bytes) -> None:
+        """Go on with the line written last, in place of its end."""
+        said = self._out[-1]
+        self._out[-1] = said[:-1] + rest
+        self.size += len(rest) - 1
+
 
 class Scrape:
     """The slices of one scrape."""
 
-    def __init__(self, view: View, clock: Callable[[], float], pack: Pack | None = None) -> None:
+    def __init__(
+        self, view: View, clock: Callable[[], float], pack: Pack | None = None, *, openmetrics: bool = False
+    ) -> None:
         self._view = view
+        self._openmetrics = openmetrics
+        self._bounds = _FLOAT_BOUNDS if openmetrics else _BOUNDS
         self._lines = Lines()
         self._clock = clock
         self._pack = pack
@@ -127,8 +142,13 @@ class Scrape:
             yield from self._tcp(name, help_, which)
         for row in self._view.rows:
             yield self._row(row)
+        if self._openmetrics:
+            self._lines.text(b"# EOF\n")
+            yield 1
 
     def _family(self, name: str, help_: str, kind: str) -> None:
+        if self._openmetrics and kind == "counter":
+            name = name.removesuffix("_total")
         self._lines.text(f"# HELP {name} {help_}\n# TYPE {name} {kind}\n".encode())
 
     def _groups(self) -> Iterator[RequestGroup]:
@@ -167,10 +187,17 @@ class Scrape:
     def _durations(self) -> Iterator[int]:
         name, help_ = _DURATION
         bucket, total, count = (f"{name}{end}{{".encode() for end in ("_bucket", "_sum", "_count"))
+        exemplars = 0
         for found in self._timings(name, help_, "histogram"):
             for block, one in found:
-                _histogram(self._lines, (bucket, total, count), block, one)
+                told = one.exemplars if self._openmetrics and exemplars < EXEMPLARS else None
+                exemplars += len(told or ())
+                _histogram(self._lines, (bucket, total, count), (block, one), self._bounds, told)
             yield len(found) * (len(_BOUNDS) + 2)
+        if self._openmetrics:
+            for group in self._view.groups:
+                for one in list(group.timings.values()):
+                    one.want()
 
     def _sizes(self, name: str, help_: str, which: int) -> Iterator[int]:
         lines = self._lines
@@ -204,20 +231,34 @@ class Scrape:
         return len(row.values) + 2
 
 
-def _histogram(lines: Lines, heads: tuple[bytes, bytes, bytes], block: bytes, timing: Timing) -> None:
-    """Write a histogram; its numbers are of one moment."""
+def _histogram(
+    lines: Lines,
+    heads: tuple[bytes, bytes, bytes],
+    what: tuple[bytes, Timing],
+    bounds: tuple[bytes, ...],
+    exemplars: Exemplars | None,
+) -> None:
+    """Write a histogram, labels and numbers; those are of one moment."""
+    block, timing = what
     bucket, total, count = heads
     below = 0
     said = b"0\n"
     buckets = timing.buckets
-    for index, bound in enumerate(_BOUNDS):
+    for index, bound in enumerate(bounds):
         more = buckets[index]
         if more:
             below += more
             said = b"%d\n" % below
         lines.line(bucket, block, bound, said)
+        if exemplars is not None and index in exemplars:
+            lines.again(_exemplar(*exemplars[index]))
     lines.line(total, block, _END, number(round(timing.milliseconds, 3)))
     lines.line(count, block, _END, said)
+
+
+def _exemplar(trace: bytes, milliseconds: float, when: float) -> bytes:
+    """Write what stands behind a bucket's number, and end the line."""
+    return b' # {trace_id="%s"} %.3f %.3f\n' % (trace, milliseconds, when)
 
 
 def number(value: float) -> bytes:

@@ -364,5 +364,7 @@ class Exchange(Asked):
         took = runtime.poller.kernel.now() - self._started
         series = group.of(answering.status, answering.grpc_status, self.asking.grpc, answering.flag)
         series.note(took * 1000.0, self.asking.size, answering.size)
+        if series.timing.wanted:
+            series.timing.exemplify(self.head.headers, took * 1000.0)
         if runtime.access_log is not None:
             runtime.access_log.note(self, took)

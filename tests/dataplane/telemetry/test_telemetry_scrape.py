@@ -7,6 +7,7 @@ import math
 import pickle
 import random
 import re
+import time
 import zlib
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from dataplane import views
 from dataplane.telemetry import flags, labels, scrape, told
 from dataplane.telemetry.accesslog import AccessLog
 from dataplane.telemetry.labels import Peers, Workload
-from dataplane.telemetry.metrics import DURATION_BOUNDS, OUTCOME_LIMIT, Metrics
+from dataplane.telemetry.metrics import DURATION_BOUNDS, OUTCOME_LIMIT, TRIES, Metrics
 from dataplane.telemetry.packing import Gzip
 from dataplane.telemetry.recent import Recent
 from dataplane.telemetry.view import rows_of
@@ -275,3 +276,101 @@ def test_thousand_pairs_are_a_scrape_that_travels() -> None:
     read = [reader.decompress(one) for one in packed]
     assert all(one.endswith(b"\n") for one in read[:-1]), "each slice can be read when it is there"
     assert max(map(len, read)) <= scrape.BYTES_TO_PACK + most * 1024
+
+
+TRACE = b"0af7651916cd43dd8448eb211c80319c"
+TRACED = [(b"traceparent", b"00-" + TRACE + b"-b7ad6b7169203331-01", b"traceparent")]
+EXEMPLAR = re.compile(r'(.*_bucket\{.*le="(.*?)"\} \d+) # \{trace_id="([0-9a-f]{32})"\} (\S+) (\S+)')
+
+
+def openmetrics(metrics: Metrics) -> str:
+    """Write everything out for who asks for OpenMetrics."""
+    view = told.together(metrics, rows_of(metrics), [])
+    return b"".join(scrape.Scrape(view, time.monotonic, openmetrics=True)).decode()
+
+
+def test_openmetrics_says_the_same_in_its_own_words() -> None:
+    """Counters' families lose `_total`, bounds are floats, the end is told; the samples are the same."""
+    metrics = busy()
+    said = openmetrics(metrics)
+    assert said.endswith("# EOF\n")
+    families = re.findall(r"^# TYPE (\S+) counter$", said, re.MULTILINE)
+    assert families
+    assert not [name for name in families if name.endswith("_total")]
+    plain = re.sub(rf"^(# (?:HELP|TYPE) (?:{'|'.join(families)})) ", r"\1_total ", said, flags=re.MULTILINE)
+    found, wanted = parse(plain.removesuffix("# EOF\n")), parse(expose(metrics))
+
+    assert found.keys() == wanted.keys()
+    assert 'le="1.0"' in said
+    for name, family in wanted.items():
+        assert sorted(found[name].samples.values()) == sorted(family.samples.values())
+
+
+def test_exemplars_are_kept_for_who_can_read_them_one_a_bucket() -> None:
+    """A value of its own bucket; a newer one after each scrape, and none of requests without a trace, or nonsense for one."""
+    metrics = Metrics()
+    series = metrics.requests(Peers(reporter="source")).of(200, -1, False, flags.NONE)
+
+    def request(milliseconds: float, headers: list[tuple[bytes, bytes, bytes]]) -> None:
+        series.note(milliseconds, 0, 0)
+        if series.timing.wanted:
+            series.timing.exemplify(headers, milliseconds)
+
+    request(3.0, TRACED)
+    assert " # {" not in openmetrics(metrics), "nobody had asked before"
+    request(70.0, [])
+    request(70.0, [(b"traceparent", b"00-" + b"0" * 32 + b"-b7ad6b7169203331-01", b"traceparent")])
+    for milliseconds in (3.0, 4.0, 45_000.0):
+        request(milliseconds, TRACED)
+    found = [EXEMPLAR.fullmatch(line) for line in openmetrics(metrics).splitlines() if " # {" in line]
+
+    assert [(one[2], one[3], one[4]) for one in found if one] == [
+        ("5.0", TRACE.decode(), "3.000"),
+        ("+Inf", TRACE.decode(), "45000.000"),
+    ]
+    assert " # {" not in expose(metrics)
+    request(4.5, TRACED)
+    assert "} 4.500 " in openmetrics(metrics)
+
+
+def test_requests_are_looked_at_for_traces_a_few_times_after_a_scrape() -> None:
+    """Where no request has one, most cost nothing for that."""
+    metrics = Metrics()
+    series = metrics.requests(Peers(reporter="source")).of(200, -1, False, flags.NONE)
+    series.note(1.0, 0, 0)
+    openmetrics(metrics)
+    looked = 0
+    while series.timing.wanted:
+        series.note(1.0, 0, 0)
+        series.timing.exemplify([], 1.0)
+        looked += 1
+
+    assert looked == TRIES
+
+
+def test_exemplars_of_a_scrape_are_bounded() -> None:
+    """Thirty-two digits of chance in each bucket would be most of it."""
+    metrics = Metrics()
+    for number in range(scrape.EXEMPLARS):
+        series = metrics.requests(Peers(reporter="source", service=f"s{number}")).of(200, -1, False, flags.NONE)
+        series.timing.want()
+        for milliseconds in (1.0, 10.0):
+            series.note(milliseconds, 0, 0)
+            series.timing.exemplify(TRACED, milliseconds)
+
+    assert openmetrics(metrics).count(" # {") == scrape.EXEMPLARS
+
+
+def test_trace_of_a_request_is_the_exemplar_of_its_duration() -> None:
+    """As its head has it."""
+    rig = Rig()
+    try:
+        client = rig.client()
+        for head in (b"", b"traceparent: 00-" + TRACE + b"-b7ad6b7169203331-01\r\n"):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")
+            rig.servers[-1].send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            said = openmetrics(rig.runtime.metrics)
+    finally:
+        rig.close()
+
+    assert said.count(TRACE.decode()) == 1
