@@ -270,7 +270,7 @@ async def run(settings: Settings, ends: list[socket.socket]) -> None:
                 _from_file(sidecar)
             sidecar.serve_admin()
             views.settle_memory()
-            work = [sidecar.workers.run(), _expire(sidecar.engine)]
+            work = [sidecar.workers.run(), _expire(sidecar)]
             if source is not None:
                 work += [source.control.run(), _sweep(sidecar.workers, source.discovery)]
             await until(sidecar, stop, work)
@@ -315,7 +315,11 @@ async def _sweep(workers: Workers, discovery: Discovery) -> None:
         discovery.sweep()
 
 
-async def _expire(engine: Engine) -> None:
+async def _expire(sidecar: Sidecar) -> None:
+    metrics = sidecar.engine.runtime.metrics
     while True:
         await asyncio.sleep(EXPIRE_SECONDS)
-        engine.runtime.metrics.expire()
+        if sidecar.workers.links:
+            await sidecar.workers.expire(metrics)
+        else:
+            metrics.expire()

@@ -103,6 +103,10 @@ class Worker:
                 self._tell(number)
             case ("ask", number, "wanted"):
                 self._link.send("answer", number, runtime.wanted)
+            case ("ask", number, "touched"):
+                self._link.send("answer", number, runtime.metrics.touched())
+            case ("keep", pairs):
+                runtime.metrics.keep(pairs)
             case ("stop",):
                 self._stopping.set()
             case _:

@@ -17,6 +17,7 @@ from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials
 from dataplane.finding import Finding
 from dataplane.telemetry.labels import Workload
+from dataplane.telemetry.metrics import Metrics
 from dataplane.telemetry.told import Mirror
 from dataplane.workerlink import Link, Message, pack
 from meshapi.records import field, record
@@ -122,6 +123,14 @@ class Workers:
         if self._counting is None or self._counting.done():
             self._counting = asyncio.ensure_future(self.ask("metrics"))
         await asyncio.shield(self._counting)
+
+    async def expire(self, metrics: Metrics) -> None:
+        """Drop the pairs nobody has counted in since the last call, in every worker or in none."""
+        told: list[AbstractSet[bytes]] = await self.ask("touched")
+        kept = metrics.touched().union(*told)
+        if len(told) == len(self.links):
+            metrics.keep(kept)
+            self._tell("keep", kept)
 
     def _tell(self, *message: Any) -> None:
         if self.links:

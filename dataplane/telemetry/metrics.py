@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from weakref import WeakValueDictionary
 
 from dataplane.protocol.events import Headers
@@ -300,7 +301,7 @@ class Metrics:
         yield from (self.refused, self.errors, self.events)
 
     def expire(self) -> None:
-        """Drop what nothing was counted in since the last call; call it every few minutes."""
+        """Drop what nothing was counted in since the last call; for who counts alone, every few minutes. Several drop a pair together (`touched`, `keep`), or their sum would go back."""
         for group in list(self.groups.values()):
             group.forget()
             if not group.series:
@@ -310,6 +311,31 @@ class Metrics:
             if not series.touched and series.opened == series.closed:
                 del self.tcps[peers]
             series.touched = False
+
+    def touched(self) -> set[bytes]:
+        """Name, by their labels, the pairs something was counted in since the last call, and those with open connections."""
+        found = set()
+        for group in self.groups.values():
+            for series in group.series.values():
+                if series.touched:
+                    found.add(group.prefix)
+                series.touched = series.timing.touched = False
+        for tcp in self.tcps.values():
+            if tcp.touched or tcp.opened != tcp.closed:
+                found.add(tcp.labels)
+            tcp.touched = False
+        return found
+
+    def keep(self, pairs: AbstractSet[bytes]) -> None:
+        """Drop all pairs but these, and those something was counted in since they were asked for."""
+        for group in list(self.groups.values()):
+            if group.prefix not in pairs and not any(series.touched for series in group.series.values()):
+                group.forget()
+                group.listed = False
+                self._drop(group.peers)
+        for peers, tcp in list(self.tcps.items()):
+            if tcp.labels not in pairs and not tcp.touched and tcp.opened == tcp.closed:
+                del self.tcps[peers]
 
     def _drop(self, peers: Peers) -> None:
         del self.groups[peers]

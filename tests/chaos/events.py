@@ -113,8 +113,12 @@ def kill_endpoint_while_away(world: World) -> None:
 def roll_what_is_idle(world: World) -> None:
     """The caller's sidecar has let a destination go when its pod is another; it is called every eleven seconds."""
     asked = ("routes", "pod/caller", "-n", "party", "-o", "json")
-    held = lambda: '"quiet.party:8080"' in world.mesh.tulle(*asked).stdout  # noqa: E731
-    world.party.until(lambda: not held(), 20, "the end of an idle destination")
+
+    def let_go() -> bool:
+        said = world.mesh.tulle(*asked, check=False)
+        return said.returncode == 0 and '"quiet.party:8080"' not in said.stdout
+
+    world.party.until(let_go, 20, "the end of an idle destination")
     world.roll(world.party, "quiet")
     world.served(("quiet",), each=2)
 

@@ -22,6 +22,8 @@ from dataplane.config import Endpoints
 from dataplane.finding import Finding, Found
 from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
+from dataplane.telemetry import told
+from dataplane.telemetry.labels import Peers
 from dataplane.worker import Worker
 from dataplane.workers import Workers
 from meshapi.records import replace
@@ -268,3 +270,39 @@ async def test_push_that_changes_one_noun_renews_no_other_in_a_further_worker(
         map(id, pushed.listeners.values())
     )  # else it would show nothing
     assert not compile_tables(copy, tables).renewed  # a file that is read again is another copy
+
+
+async def test_pair_expires_in_every_worker_or_in_none(two: tuple[dataplane.app.Sidecar, Worker]) -> None:
+    """One that is idle in the first and busy in another stays whole, or the sum of both would go back."""
+    first, worker = two
+    both = [first.engine.runtime.metrics, worker._engine.runtime.metrics]
+    busy, idle = Peers(reporter="source", service="busy"), Peers(reporter="source", service="idle")
+    for metrics in both:
+        for peers in (busy, idle):
+            metrics.requests(peers).of(200, -1, False, 0).note(1.0, 0, 0)
+            metrics.tcp(peers)
+    await first.workers.expire(both[0])
+    both[1].requests(busy).of(200, -1, False, 0).note(1.0, 0, 0)
+    await first.workers.expire(both[0])
+    await first.workers.count()
+
+    (mirror,) = first.workers.mirrors
+    assert [list(metrics.groups) for metrics in both] == [[busy], [busy]]
+    assert [list(metrics.tcps) for metrics in both] == [[], []]
+    shown = told.together(both[0], [], [mirror])
+    assert [sum(one.count for one in group.series.values()) for group in shown.groups] == [1]
+    assert [sum(one.count for one in group.series.values()) for group in shown.besides[0].values()] == [2]
+
+
+async def test_nothing_expires_while_a_worker_does_not_say_what_it_counted(
+    two: tuple[dataplane.app.Sidecar, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be what is busy."""
+    first, _ = two
+    monkeypatch.setattr("dataplane.workers.ANSWER_SECONDS", 0.0)
+    metrics = first.engine.runtime.metrics
+    metrics.requests(Peers(reporter="source")).of(200, -1, False, 0).note(1.0, 0, 0)
+    for _ in range(3):
+        await first.workers.expire(metrics)
+
+    assert len(metrics.groups) == 1
