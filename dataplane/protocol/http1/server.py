@@ -15,7 +15,14 @@ from dataplane.protocol.http1.connection import WAIT, WANT_BODY, Http1Connection
 from dataplane.protocol.interface import MisuseError
 from dataplane.protocol.limits import Limits
 
-_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_NEWER = {
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    416: b"Range Not Satisfiable",
+    422: b"Unprocessable Content",
+}
+"""As RFC 9110 section 15 has them; a Python before 3.13 has those of the RFCs before."""
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus} | _NEWER
 _LINES = {value: b"HTTP/1.1 %d %s\r\n" % (value, phrase) for value, phrase in _PHRASES.items()}
 
 # Copies, because C compares them without a look into another module.

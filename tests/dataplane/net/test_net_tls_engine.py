@@ -240,7 +240,8 @@ def test_forged_record_is_an_error() -> None:
     server.engine.read_from(bytes(data))
 
     assert server.engine.read() is None
-    assert "decryption failed" in server.engine.error.replace("_", " ").lower()
+    said = server.engine.error.replace("_", " ").lower()
+    assert "decryption failed" in said or said == "record layer failure", said  # as OpenSSL 3.0 says it, and 3.5
     close(client, server)
 
 

@@ -352,8 +352,7 @@ def test_rest_of_an_upload_is_read_after_its_answer(fields: bytes, first: bytes,
     play << RequestHead << Data(1, b"abc", False)
     play >> call("send_response", 1, 413, b"", LENGTH2 if body else [], not body)
     play << (
-        b"HTTP/1.1 413 Request Entity Too Large\r\n"
-        + (b"Content-Length: 2\r\n\r\n" if body else b"content-length: 0\r\n\r\n")
+        b"HTTP/1.1 413 Content Too Large\r\n" + (b"Content-Length: 2\r\n\r\n" if body else b"content-length: 0\r\n\r\n")
     )
     if body:
         play >> call("send_data", 1, body, True) << body
