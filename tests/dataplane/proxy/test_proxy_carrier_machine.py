@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
@@ -20,6 +21,7 @@ from dataplane.net.stream import Stream
 from dataplane.proxy.arrive.accept import Acceptor
 from dataplane.proxy.arrive.carried import Carried
 from dataplane.proxy.relay.carrier import Carrier
+from dataplane.proxy.relay.carriers import Carriers
 from dataplane.proxy.relay.relay import Relay
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.compile import compile_tables
@@ -28,7 +30,7 @@ from meshapi.records import replace
 from tests.dataplane.proxy.rig import Rig
 from tests.dataplane.proxy.test_proxy_flow import LIMITS, RARELY, SIZES, Flowing, narrow
 from tests.support.flowing import EVERYTHING, Way, Wire, piece
-from tests.support.machines import bounded, within
+from tests.support.machines import bounded, finds, within
 from tests.support.net import descriptors
 from tests.support.relays import chain, inbound, listener, tcp
 
@@ -122,6 +124,8 @@ class CarrierMachine(Flowing):
         self.all: list[Stream] = []
         self.connections: list[Connection] = []
         self.made = 0
+        self.seen: set[Any] = set()
+        """The callee's relays that were looked at."""
         self.app_there = True
         self.carriers = 0
         self.denied = self.gone = False
@@ -212,6 +216,19 @@ class CarrierMachine(Flowing):
             assert client.broken, "a connection that reached no app was not reset"
             client.vanish(reset=False)
             self.connections.remove(made)
+        else:
+            assert not self.denied, "a connection that rules refuse reached an app"
+            assert not self.gone, "a connection went to an endpoint that is gone"
+            self.on_what_is_in_force(relay)
+
+    def on_what_is_in_force(self, relay: Relay) -> None:
+        """Both sides have shown the certificates of now."""
+        if relay.server.carrier is not None:
+            assert relay.server.carrier.context is self.caller.tls.now, "the caller goes by what it had before"
+        for one in self.callee.relaying:
+            if one.client.carrier is not None and one not in self.seen:
+                assert one.client.carrier.context is self.callee.tls.now, "the callee goes by what it had before"
+        self.seen = set(self.callee.relaying)
 
     def put(self, one: Connection, side: int, size: int) -> None:
         wire, way = one.wires[side], one.ways[side]
@@ -253,6 +270,14 @@ class CarrierMachine(Flowing):
                 one.wires[side].end()
                 self.quiet()
             self.settle()
+
+    @rule(first=st.integers(0, 1))
+    def come_and_go(self, first: int) -> None:
+        """The usual life of one."""
+        known = len(self.connections)
+        self.connect(first=7)
+        if len(self.connections) > known:
+            self.end_both(at=known, first=first)
 
     @rule(at=st.integers(0, 5), side=st.integers(0, 1), now=RARELY)
     def vanish(self, at: int, side: int, now: bool) -> None:
@@ -379,6 +404,34 @@ class CarrierMachine(Flowing):
         rig.close()
         assert rig.poller.timers.pending() <= self.timers + len(self.streams), "a timer is left"
         assert descriptors() <= self.descriptors, "a descriptor is left"
+
+
+class Heedless(Carriers):
+    """Takes whatever is there."""
+
+    def take(self, tls: Any) -> Carrier | None:
+        return self._kept.pop() if self._kept and self._kept[-1].idle else None
+
+
+def _unasked(keeper: Carried, carrier: Carrier) -> None:
+    keeper.relay(carrier)
+
+
+PLANTED = {
+    "certificates of before": ("dataplane.proxy.relay.carriers.Carriers.take", Heedless.take),
+    "rules of before": ("dataplane.proxy.arrive.carried.Carried.asked", _unasked),
+    "kept though the endpoint goes": ("dataplane.proxy.relay.carriers.Carriers.retire", lambda _: None),
+    "left to rest by other rules": ("dataplane.proxy.arrive.carried.Carried.review", lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("defect", PLANTED)
+def test_machine_finds_a_planted_defect(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would not find it does not hold."""
+    monkeypatch.setattr(*PLANTED[defect])
+
+    with pytest.raises((AssertionError, BaseExceptionGroup)):
+        finds(CarrierMachine, 100, 40)
 
 
 CarrierMachine.TestCase.settings = bounded(300, 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -131,6 +132,44 @@ async def test_server_that_speaks_first_does_so_on_a_kept_one() -> None:
             client.close()
             await m.kept()
         assert m.handshakes == 1
+
+
+async def test_app_that_ends_without_reading_stands_in_nobodys_way() -> None:
+    """Its client has ended as well, behind bytes that nobody takes: the next one does not wait for them."""
+
+    class Deaf(Heard):
+        def received(self, data: bytes) -> None:
+            super().received(data)
+            assert self.stream
+            if data.startswith(b"deaf"):
+                self.stream.pause()
+                self.stream.write(b"bye")
+                self.stream.write_eof()
+            else:
+                self.stream.write(data)
+
+        def ended(self) -> None:
+            assert self.stream
+            self.stream.write_eof()
+
+    async with mesh(Deaf) as m:
+        loop = asyncio.get_running_loop()
+        client = m.p.net.connect(m.port)
+        await loop.sock_sendall(client, b"deaf")
+        assert await loop.sock_recv(client, 10) == b"bye"
+        while not any(one.client.carrier and one.server.stream.high for one in m.p.runtime.relaying):
+            await loop.sock_sendall(client, bytes(65536))
+            await asyncio.sleep(0)
+        await loop.sock_sendall(client, bytes(65536))  # which the callee leaves where it is, with the end behind it
+        client.shutdown(socket.SHUT_WR)
+        await m.p.net.settle(lambda: m.resting > 0)
+        await m.talk(b"next")
+
+        assert (m.handshakes, m.event("carrier_missed")) == (2, 0)
+        client.close()
+        app = m.p.net.accepted[0].stream
+        assert app
+        app.abort()
 
 
 async def test_app_that_cannot_be_reached_resets_the_client() -> None:
