@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.certificates import Identity
+from meshapi import names, xds
 
 Object = dict[str, Any]
 _TYPE = "type.googleapis.com/envoy."
@@ -29,6 +30,8 @@ class Plan:
     """Routes of the table; the request takes the last."""
     endpoints: int = 1
     """Addresses of the service; all lead to the same inbound proxy."""
+    mesh: bool = False
+    """The service is told of as docs/xds-contract.md tells of one in the mesh: by its endpoints' metadata, with ALPN `tulle-tcp`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +50,11 @@ def outbound(plan: Plan, ports: Ports, me: Identity, peer: Identity) -> Object:
     cluster = _cluster(
         "service", [(f"127.0.{n // 250}.{1 + n % 250}", ports.inbound) for n in range(plan.endpoints)], plan.between
     )
-    if plan.secure:
-        cluster["transport_socket"] = _tls("Upstream", plan, me, peer, sni="service.bench")
+    tls = _tls("Upstream", plan, me, peer, sni="service.bench") if plan.secure else None
+    if tls is not None and plan.mesh:
+        _join_mesh(cluster, tls)
+    elif tls is not None:
+        cluster["transport_socket"] = tls
     return _bootstrap(ports.outbound, ports.outbound_admin, _filters(plan, "service", []), cluster, None)
 
 
@@ -149,6 +155,21 @@ def _cluster(name: str, addresses: list[tuple[str, int]], protocol: str) -> Obje
     return cluster
 
 
+def _join_mesh(cluster: Object, tls: Object) -> None:
+    """Say of each endpoint that it is in the mesh, and how those are connected to."""
+    for locality in cluster["load_assignment"]["endpoints"]:
+        for endpoint in locality["lb_endpoints"]:
+            endpoint["metadata"] = {"filter_metadata": {"envoy.transport_socket_match": {xds.MESH_MATCH: "true"}}}
+    plain = {
+        "name": "envoy.transport_sockets.raw_buffer",
+        "typed_config": {"@type": f"{_TYPE}extensions.transport_sockets.raw_buffer.v3.RawBuffer"},
+    }
+    cluster["transport_socket_matches"] = [
+        {"name": "mesh", "match": {xds.MESH_MATCH: "true"}, "transport_socket": tls},
+        {"name": "plain", "match": {}, "transport_socket": plain},
+    ]
+
+
 def _tls(side: str, plan: Plan, me: Identity, peer: Identity, sni: str = "") -> Object:
     common: Object = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
@@ -162,6 +183,8 @@ def _tls(side: str, plan: Plan, me: Identity, peer: Identity, sni: str = "") -> 
     }
     if plan.between != "tcp":
         common["alpn_protocols"] = [plan.between]
+    elif plan.mesh:
+        common["alpn_protocols"] = [names.ALPN_TCP]
     context: Object = {
         "@type": f"{_TYPE}extensions.transport_sockets.tls.v3.{side}TlsContext",
         "common_tls_context": common,

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,21 @@ def receive_bytes(port: int, count: int) -> None:
             if not got:
                 raise LoadError(f"the connection ended {left} bytes too early")
             left -= got
+
+
+def first_bytes(port: int, count: int) -> list[float]:
+    """Open one connection after another, have a byte come and end it; return the milliseconds each took to its byte."""
+    took = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.sendall((1).to_bytes(8, "big"))
+            if not connection.recv(1):
+                raise LoadError("the connection ended without its byte")
+            took.append((time.perf_counter() - begun) * 1000)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)
+    return took
 
 
 def mutual_tls(me: Identity) -> ssl.SSLContext:

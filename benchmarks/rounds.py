@@ -184,6 +184,16 @@ def _handshakes(_: Case, running: Pair, turn: Turn) -> Figures:
     return {COUNTS: spent, "a second and CPU": 1000 / spent}
 
 
+def _opaque(_: Case, running: Pair, turn: Turn) -> Figures:
+    """CPU of both proxies for a connection of one byte, milliseconds; beside it, how long the byte took."""
+    load.first_bytes(running.ports.outbound, 20)
+    before = sum(used(running))
+    count = 300 if turn.quick else 1000
+    took = load.first_bytes(running.ports.outbound, count)
+    spent = (sum(used(running)) - before) / count / 1e6
+    return {COUNTS: spent, "ms to the first byte": measure.median(took)}
+
+
 def _idle(_: Case, running: Pair, __: Turn) -> Figures:
     return {COUNTS: measure.rss_bytes(running.outbound.pid) / 1e6}
 
@@ -224,6 +234,7 @@ _MEASURES: dict[str, Callable[[Case, Pair, Turn], Figures]] = {
     "bytes": _bytes,
     "latency": _latency,
     "handshakes": _handshakes,
+    "opaque": _opaque,
     "idle": _idle,
     "private": _private,
     "held": _held,
