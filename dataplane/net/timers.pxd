@@ -4,6 +4,7 @@ from dataplane.net.system cimport Kernel
 
 cdef double _TICK
 cdef long long _SLOTS
+cdef long long _ROUNDS
 
 cdef class Timer:
     cdef Timer following

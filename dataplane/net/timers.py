@@ -15,11 +15,14 @@ from dataplane.net.system import Kernel
 TICK: Final = 0.01
 """Seconds between two slots of the near wheel."""
 SLOTS: Final = 1024
-"""Slots of either wheel; the far one turns a slot for each round of the near one (10.24 s)."""
+"""Slots of the near wheel, whose round takes 10.24 s."""
+ROUNDS: Final = 64
+"""Slots of the far wheel, which turns one with each round of the near one: 11 minutes. Every slot is an object in every sidecar."""
 
 # The same for the hot path: C numbers when compiled.
 _TICK = TICK
 _SLOTS = SLOTS
+_ROUNDS = ROUNDS
 
 _log = logging.getLogger("tulle.net")
 
@@ -73,7 +76,7 @@ class Timers:
         self._loop = loop
         self._kernel = kernel
         self._near = [Timer() for _ in range(_SLOTS)]
-        self._far = [Timer() for _ in range(_SLOTS)]
+        self._far = [Timer() for _ in range(_ROUNDS)]
         self._start = kernel.now()
         self._tick = 0
         self._wake = -1
@@ -123,9 +126,9 @@ class Timers:
             slots = self._far
             rounds = due // _SLOTS
             # What lies beyond the far wheel too waits in its last slot and is placed again from there.
-            last = self._tick // _SLOTS + _SLOTS - 1
+            last = self._tick // _SLOTS + _ROUNDS - 1
             rounds = min(rounds, last)
-            index = rounds % _SLOTS
+            index = rounds % _ROUNDS
         timer.link(slots[index])
 
     def _schedule(self, tick: int, now: int) -> None:
@@ -154,7 +157,7 @@ class Timers:
             self._schedule(following, now)
 
     def _cascade(self, rounds: int) -> None:
-        ring = self._far[rounds % _SLOTS]
+        ring = self._far[rounds % _ROUNDS]
         first = ring.following
         if first is ring:
             return

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from dataplane.net import timers as timers_module
 from dataplane.net.poller import Poller
-from dataplane.net.timers import SLOTS, TICK, Timer, Timers
+from dataplane.net.timers import ROUNDS, SLOTS, TICK, Timer, Timers
 from tests.support.clock import Clock
 from tests.support.machines import bounded
 from tests.support.net import net
@@ -161,6 +161,20 @@ def test_no_timer_beyond_the_near_wheel_is_lost() -> None:
     }
 
 
+@pytest.mark.parametrize("rounds", [ROUNDS - 1, ROUNDS, 2 * ROUNDS + 1])
+def test_no_timer_beyond_the_far_wheel_comes_at_another_time(rounds: int) -> None:
+    """An idle limit of half an hour is placed again with each turn of that wheel."""
+    clock = Clock()
+    came: list[float] = []
+    with wheel(clock) as timers:
+        clock.advance(3.3)
+        asked = clock.time
+        timers.after(rounds * SLOTS * TICK + 5.0, lambda: came.append(clock.time - asked))
+        clock.advance((rounds + 2) * SLOTS * TICK)
+
+    assert came == [pytest.approx(rounds * SLOTS * TICK + 5.0, abs=3 * TICK)]
+
+
 class WheelMachine(RuleBasedStateMachine):
     """The wheel beside a list with due times: small rounds, so that a few steps are many of them."""
 
@@ -168,8 +182,7 @@ class WheelMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._slots = SLOTS
-        timers_module.SLOTS = 16  # type: ignore[misc]
+        timers_module._SLOTS = timers_module._ROUNDS = 16  # uncompiled; compiled they are C's, and what they are
         self.clock = Clock()
         self.wheel = Timers(cast("asyncio.AbstractEventLoop", self.clock), self.clock)
         self.due: dict[int, float] = {}
@@ -177,7 +190,7 @@ class WheelMachine(RuleBasedStateMachine):
         self.count = 0
 
     def teardown(self) -> None:
-        timers_module.SLOTS = self._slots  # type: ignore[misc]
+        timers_module._SLOTS, timers_module._ROUNDS = SLOTS, ROUNDS
         self.wheel.stop()
         self.clock.shut()
 
