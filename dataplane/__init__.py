@@ -8,5 +8,5 @@ The flow, arrow by arrow (docs/xds-contract.md says what the first one carries):
 - `net/` moves bytes: sockets, TLS, timers. `capture/` sends a pod's traffic here (the init container).
 - `telemetry/` counts; `admin` shows, `reach` tries a handshake when asked; `credentials` holds the identity; `drain` ends gracefully.
 - `settings` reads the environment, `app` is the only place where all of it is put together: an `engine` a worker, `workers`
-  and `worker` on the two ends of `workerlink` where there are several. `later` keeps out of memory what is never touched.
+  and `worker` on the two ends of `workerlink` where there are several. `later` keeps out of memory what is never touched, `chance` throws dice.
 """

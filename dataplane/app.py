@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import signal
 import socket
 import time
@@ -18,6 +17,7 @@ from collections.abc import Set as AbstractSet
 
 from dataplane import views
 from dataplane.admin import Admin, Answer, Request, as_json, own, text
+from dataplane.chance import dice
 from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials, remembered_roots
 from dataplane.discovery import Discovery
@@ -55,7 +55,7 @@ class Sidecar:
 
     def __init__(self, settings: Settings, ends: list[socket.socket]) -> None:
         self.settings = settings
-        self.engine = Engine(settings, random.randrange(1 << 16))  # noqa: S311 - where round robins begin
+        self.engine = Engine(settings, int(dice() * (1 << 16)))  # where round robins begin
         self.workers = Workers(ends)
         self.admin = Admin(self.engine.poller)
         self.ready: Callable[[], str] = lambda: ""

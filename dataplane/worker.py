@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from dataplane import views
+from dataplane.chance import dice
 from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials
 from dataplane.engine import Engine
@@ -41,7 +41,7 @@ class Worker:
 
     def __init__(self, settings: Settings, end: socket.socket) -> None:
         self._link = Link(end, self._take)
-        self._engine = Engine(settings, random.randrange(1 << 16))  # noqa: S311 - where round robins begin
+        self._engine = Engine(settings, int(dice() * (1 << 16)))  # where round robins begin
         self._credentials = Credentials(roots_pem=b"")
         self._engine.runtime.tls.credentials = self._credentials
         self._engine.runtime.discovery = self

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
+from dataplane.chance import dice
 from dataplane.config import StringMatch, TlsContext, TlsTrust
 from dataplane.credentials import Credentials, NoKeyError, make_key, remember_roots
 from dataplane.net.dial import Dialer
@@ -138,7 +138,7 @@ class ControlPlane:
             if calm:
                 wait = BACKOFF[0]
             self._log_once(why)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load, hides nothing
+            await asyncio.sleep(wait * (0.5 + dice()))  # spreads load
             wait = min(wait * 2, longest)
 
     def flush(self) -> None:
@@ -262,13 +262,13 @@ class ControlPlane:
     async def _keep_fresh(self, channel: Channel) -> None:
         """Renew the certificate at half its life; a failure is tried again, long before the end."""
         while True:
-            await asyncio.sleep(self._credentials.renew_in(time.monotonic(), random.random()))  # noqa: S311 - spreads load
+            await asyncio.sleep(self._credentials.renew_in(time.monotonic(), dice()))  # spreads load
             try:
                 await self._renew(channel)
             except (ControlPlaneError, NoKeyError, ValueError) as problem:
                 log.warning("the certificate could not be renewed, trying again: %s", problem)
                 pause = min(BACKOFF[1], self._credentials.patience / 4)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+                await asyncio.sleep(pause * (0.5 + dice()))  # spreads load
 
     def _renewal_due(self) -> bool:
         """Whether a new stream begins with a renewal: also where the certificate is over by the wall clock, as after the node slept."""

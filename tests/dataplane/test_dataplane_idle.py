@@ -35,6 +35,7 @@ NOT_AT_REST = {
     "hashlib": "few apps have WebSockets",
     "inspect": "nobody asks functions what they take",
     "locale": "the numbers of a calendar are not in anybody's language",
+    "random": "a generator is all that is used of it",
     "ssl": "its lists of names are for people",
     "textwrap": "no traceback is put out",
     "tokenize": "no source is read",

@@ -9,9 +9,9 @@ first, the protocol is one where servers do, and nobody has to wait for a time-o
 from __future__ import annotations
 
 import logging
-import random
 from typing import Protocol
 
+from dataplane.chance import dice
 from dataplane.config import Endpoint
 from dataplane.net.reasons import ABORTED, CLOSED, ENDED, OURS
 from dataplane.net.stream import Stream
@@ -191,7 +191,7 @@ class Relay(Ends):
             passing = EndpointSlot(Endpoint(address=self.target[0], port=self.target[1]))
             return None if self._tried else passing
         if self._cluster is None:
-            row = self._chain.choose(random.random())  # noqa: S311 - shares of traffic, no secret
+            row = self._chain.choose(dice())
             self._cluster = None if row is None else self.runtime.tables.clusters.get(row.cluster)
             if row is not None and self._cluster is None:
                 self._refused = self.runtime.tables.config.refused_clusters.get(row.cluster, "")

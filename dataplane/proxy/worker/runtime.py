@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from random import random
 from typing import Any
 
+from dataplane.chance import dice
 from dataplane.net.poller import Poller
 from dataplane.net.timers import Timers
 from dataplane.proxy.request.life import AstrayError
@@ -129,7 +129,7 @@ class Runtime:
         self.overload.tell = self._judged
         self.saving = self.shedding = False
         self.hold = lambda _: None
-        self.dice = random
+        self.dice = dice
         self.access_log = None
         self.notes = HeadNotes()
         self.draining = False
