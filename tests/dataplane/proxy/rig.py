@@ -219,7 +219,7 @@ class Rig:
 
     def counted(self, status: int = 0, flag: int = 0) -> int:
         """Requests recorded with this outcome."""
-        names = (f'response_code="{status}"', f'response_flags="{flags.NAMES[flag]}"')
+        names = (f'response_code="{status}"'.encode(), f'response_flags="{flags.NAMES[flag]}"'.encode())
         groups = self.runtime.metrics.groups.values()
         series = [one for group in groups for one in group.series.values()]
         return sum(one.count for one in series if all(name in one.labels for name in names))

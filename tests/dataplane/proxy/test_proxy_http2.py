@@ -165,7 +165,7 @@ def test_sidecars_introduce_themselves_once_a_connection(rig: MakeRig) -> None:
     assert told == [b"web|shop|web|v1", None]
     other.clients[0].close()
     labels = [one.labels for g in other.runtime.metrics.groups.values() for one in g.series.values()]
-    assert any('source_workload="web",source_workload_namespace="proven"' in one for one in labels)
+    assert any(b'source_workload="web",source_workload_namespace="proven"' in one for one in labels)
 
 
 def test_grpc_status_is_read_from_trailers(rig: MakeRig) -> None:
@@ -180,7 +180,7 @@ def test_grpc_status_is_read_from_trailers(rig: MakeRig) -> None:
 
     assert c.events(Trailers)[0].headers == [(b"grpc-status", b"5", b"grpc-status")]
     series = [one.labels for g in r.runtime.metrics.groups.values() for one in g.series.values()]
-    assert 'request_protocol="grpc",response_code="200",grpc_response_status="5"' in series[0]
+    assert b'request_protocol="grpc",response_code="200",grpc_response_status="5"' in series[0]
 
 
 def test_grpc_refusal_is_trailers_only(rig: MakeRig) -> None:
