@@ -164,8 +164,8 @@ def test_sidecars_introduce_themselves_once_a_connection(rig: MakeRig) -> None:
 
     assert told == [b"web|shop|web|v1", None]
     other.clients[0].close()
-    labels = [one.labels for g in other.runtime.metrics.groups.values() for one in g.series.values()]
-    assert any(b'source_workload="web",source_workload_namespace="proven"' in one for one in labels)
+    peers = [g.prefix for g in other.runtime.metrics.groups.values()]
+    assert any(b'source_workload="web",source_workload_namespace="proven"' in one for one in peers)
 
 
 def test_grpc_status_is_read_from_trailers(rig: MakeRig) -> None:
