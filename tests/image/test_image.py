@@ -28,6 +28,19 @@ LOCKED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
 }
+CAPTURING = {
+    "readOnlyRootFilesystem": True,
+    "runAsUser": 0,
+    "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+}
+RULES = """
+nft list ruleset
+for version in iptables ip6tables; do
+  $version -t nat -N tulle_test
+  $version -t nat -A tulle_test -p tcp -m owner ! --uid-owner 1337 -j REDIRECT --to-ports 15001
+  $version-save -t nat | grep -- '--to-ports 15001'
+done
+"""
 FACTS = """
 import importlib, importlib.util, json, os, shutil, ssl, sys
 
@@ -89,6 +102,7 @@ def said(built: image.Built, tmp_path_factory: pytest.TempPathFactory) -> dict[s
             part("imports", ["python3", "-v", "-c", IMPORTS]),
             part("root", ["python3", "-c", IMPORTS], securityContext={"runAsUser": 0}),
             part("words", []),
+            part("rules", ["sh", "-exc", RULES], securityContext=CAPTURING),
         ]
         await node.make(pod("image", restartPolicy="Never", containers=parts))
 
@@ -183,6 +197,15 @@ def test_nothing_is_compiled_when_it_starts(said: dict[str, str]) -> None:
 def test_root_on_a_writable_root_writes_no_bytecode_either(said: dict[str, str]) -> None:
     """What is in the image is what runs."""
     assert said["root"] == "0\nsame bytecode\n"
+
+
+def test_capture_rules_can_be_written_either_way(said: dict[str, str]) -> None:
+    """By nft, and by iptables of both families with the extensions its rules are made of."""
+    code, _, words = said["rules"].partition("\n")
+
+    assert code == "0", words
+    kept = [line for line in words.splitlines() if line.startswith("-A tulle_test ")]
+    assert len(kept) == 2, words
 
 
 def test_without_words_it_is_the_control_plane(said: dict[str, str]) -> None:
