@@ -36,6 +36,7 @@ from dataplane.protocol.limits import Limits
 from dataplane.proxy.client.downstream import HttpDownstream
 from dataplane.proxy.relay.relay import Relay
 from tests.dataplane.proxy.rig import Dialer, Peer, Rig, cluster, config
+from tests.dataplane.proxy.test_proxy_carriers import client_context
 from tests.support.certs import Authority
 from tests.support.flowing import EVERYTHING, Called, Talker, Way, Wire, piece, unread, unsent, writable
 from tests.support.machines import bounded, within
@@ -201,7 +202,7 @@ class RelayMachine(Flowing):
         context = None
         if secured:
             contexts = TlsContexts()
-            context = contexts.client(_AUTHORITY.context()).context
+            context = client_context(_AUTHORITY, *_AUTHORITY.issue("spiffe://test/ns/a/sa/client"))
             plain = stream
             stream = TlsStream(rig.poller, plain.fd, Receiver(), plain.peer, contexts.server(_AUTHORITY.context()))
             stream.take_over(plain, b"")
