@@ -6,6 +6,7 @@ In: names. Out: modules that are loaded when the first of their attributes is as
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import threading
@@ -53,15 +54,18 @@ class _Later(ModuleType):
 
 def postpone(*names: str) -> None:
     """Have modules loaded at their first use."""
+    postponed: dict[str, ModuleType] = {}
     for name in names:
         spec = None if name in sys.modules else _found(name)
         if spec is not None:
             made = importlib.util.module_from_spec(spec)
             made.__class__ = _Later
-            sys.modules[name] = made
-            package, _, own = name.rpartition(".")
-            if package in sys.modules:
-                setattr(sys.modules[package], own, made)
+            sys.modules[name] = postponed[name] = made
+    # Once all are there: a package may want the others. Whoever imports one finds it loaded and would not put it into its package.
+    for name, made in postponed.items():
+        package, _, own = name.rpartition(".")
+        if package:
+            setattr(importlib.import_module(package), own, made)
 
 
 def _found(name: str) -> ModuleSpec | None:

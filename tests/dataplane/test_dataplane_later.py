@@ -51,6 +51,19 @@ print(textwrap.dedent is before, "nowhere_at_all" in sys.modules)
     assert said.split() == ["True", "False"]
 
 
+def test_postponed_module_of_a_package_nobody_has_loaded_is_found_in_it() -> None:
+    """`import a.b` binds only what it loads itself, and `b` is there already."""
+    said = ran("""
+from dataplane.later import postpone
+sys.modules.pop("urllib.parse", None), sys.modules.pop("urllib", None)
+postpone("urllib.parse")
+import urllib.parse
+print("quote" in vars(urllib.parse), urllib.parse.quote("/a b"))
+""")
+
+    assert said.split() == ["False", "/a%20b"]
+
+
 def test_another_thread_waits_until_all_of_a_module_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of a module is none."""
     began, gate = threading.Event(), threading.Event()
