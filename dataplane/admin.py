@@ -177,6 +177,7 @@ class AdminConnection(Receiver):
         self._gone = True
         if self._long is not None:
             self._long.gone()
+            self._long = None
         self._timer.cancel()
         if self._ahead is not None:
             self._ahead.cancel()

@@ -48,7 +48,8 @@ class Asked:
     def _reply(self, answering: _Answering, answer: Answer) -> None:
         answering.head = json.dumps({"status": answer.status, "kind": answer.kind}).encode()
         slices = answer.slices if answer.slices is not None else iter((answer.body,))
-        answering.long = self._admin.turns.answer(slices, answering)
+        turns = self._admin.turns
+        answering.long = turns.answer(slices, answering, turns.control)
         if answering.lost:
             answering.long.gone()
 

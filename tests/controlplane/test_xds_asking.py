@@ -14,6 +14,7 @@ import pytest
 
 from controlplane.xds import asking
 from controlplane.xds.asking import NotAnsweredError, Told
+from dataplane import slices
 from dataplane.admin import Admin, Answer, Request, as_json, own
 from dataplane.net.dial import Dialer
 from dataplane.net.poller import Poller
@@ -68,6 +69,29 @@ class Sidecar(CallListener):
             yield b"x" * 32768
 
 
+class Full:
+    """A client that takes nothing."""
+
+    def __init__(self) -> None:
+        self.sent = asyncio.Event()
+
+    def begin(self) -> None:
+        pass
+
+    def slice(self, data: bytes) -> bool:
+        self.sent.set()
+        return not data
+
+    def end(self) -> None:
+        pass
+
+    def refuse(self, sentence: str) -> None:
+        pass
+
+    def cut(self) -> None:
+        pass
+
+
 @asynccontextmanager
 async def sidecar(held: Served) -> AsyncIterator[Sidecar]:
     """A sidecar with a stream."""
@@ -114,7 +138,21 @@ async def test_large_answer_is_made_as_it_is_taken() -> None:
 
         assert told == Told(status=200, kind="application/json", body=b"x" * MUCH)
         assert asked.most_unsent < MUCH // 16
-        assert not asked.admin.turns.under_way
+        assert not asked.admin.turns.control.under_way
+
+
+async def test_question_is_answered_while_others_hold_all_the_port_has() -> None:
+    """Who reaches a sidecar's port and reads nothing does not keep its control plane out."""
+    async with served() as held, sidecar(held) as asked:
+        full = [Full() for _ in range(slices.MOST)]
+        others = [asked.admin.turns.answer(asked.written(), one) for one in full]
+        for one in full:
+            await one.sent.wait()
+        route = await held.asking.ask("shop", "web-1", "/route?host=a")
+        for other in others:
+            other.gone()
+
+    assert json.loads(route.body) == {"host": "a"}
 
 
 @pytest.mark.parametrize(

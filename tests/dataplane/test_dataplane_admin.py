@@ -143,6 +143,33 @@ async def test_long_answers_are_written_for_a_few_who_do_not_read(
         writer.close()
 
 
+async def test_client_that_does_not_read_makes_room_for_one_that_waits(
+    large: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as may be under way ask and take nothing: no scrape is refused for them."""
+    port, made = large
+    monkeypatch.setattr(slices, "HELD_SECONDS", 0.2)
+    raw = b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n"
+    held = [await asyncio.open_connection("127.0.0.1", port, limit=4096) for _ in range(slices.MOST)]
+    for _, writer in held:
+        writer.write(raw * 30)
+    while await _more(made):
+        pass
+    for _ in range(3):
+        answer = await ask(port, raw.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        assert answer[9:12] == b"200"
+        assert answer.endswith(b"0\r\n\r\n")
+    for _, writer in held:
+        writer.close()
+
+
+async def _more(made: list[int]) -> bool:
+    """Whether slices are still made."""
+    before = len(made)
+    await asyncio.sleep(0.1)
+    return len(made) > before
+
+
 async def test_long_answer_has_no_length_and_says_how_it_is_encoded(port: int) -> None:
     """Chunked for who speaks HTTP/1.1, to the end of the connection for others; nothing for HEAD."""
     chunked = await ask(port, b"GET /long HTTP/1.1\r\nhost: a\r\n\r\n")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import itertools
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -124,7 +127,7 @@ class Scrapes(RuleBasedStateMachine):
         """Batches of the poller: one slice in each at most."""
         for _ in range(turns):
             self.wrote.clear()
-            with_room = [one for one in self.turns.under_way if one.state is State.WRITING]
+            with_room = [one for one in self.turns.anybody.under_way if one.state is State.WRITING]
             self.poller.turn()
             assert len(self.wrote) <= ROUNDS, "one a batch"
             assert with_room or not self.wrote
@@ -161,10 +164,10 @@ class Scrapes(RuleBasedStateMachine):
     @invariant()
     def bounds_hold(self) -> None:
         """Few are under way, what is unread of each is bounded, and nobody waits while there is room."""
-        assert len(self.turns.under_way) <= slices.MOST
+        assert len(self.turns.anybody.under_way) <= slices.MOST
         states = [client.answer.state for client in self.clients if client.answer is not None]
         assert states.count(State.WAITING) <= slices.MOST_WAITING
-        assert State.WAITING not in states or len(self.turns.under_way) == slices.MOST
+        assert State.WAITING not in states or len(self.turns.anybody.under_way) == slices.MOST
         for client in self.clients:
             assert len(client.got) - client.read <= ROOM + 2 * BYTES
 
@@ -261,3 +264,53 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
     for end in pair:
         end.setblocking(False)
     return pair
+
+
+@pytest.mark.parametrize("ends", ["refused", "gone while it waits", "gone", "cut", "whole"])
+async def test_answer_that_is_over_is_freed_at_once(ends: str) -> None:
+    """Without the collector: what a refused one would have been made of is large, and anybody may ask."""
+    poller = Poller(asyncio.get_running_loop())
+    turns = Turns(poller)
+    waits = ends in {"refused", "gone while it waits"}
+    others = [turns.answer(iter([b"a"]), Knows()) for _ in range(slices.MOST if waits else 0)]
+    client = Knows()
+    client.answer = turns.answer(iter([b"a"]), client)
+    seen = weakref.ref(client)
+    if ends in {"refused", "cut"}:
+        assert client.answer.timer is not None
+        assert client.answer.timer.callback is not None
+        client.answer.timer.callback()
+    elif ends == "whole":
+        while turns.anybody.under_way:
+            poller.turn()
+    else:
+        client.answer.gone()
+    gc.disable()
+    try:
+        del client
+        assert seen() is None
+    finally:
+        gc.enable()
+    assert len(others) == len(turns.anybody.under_way)
+    poller.close()
+
+
+class Knows:
+    """A client that knows its answer, as all do."""
+
+    answer: LongAnswer | None = None
+
+    def begin(self) -> None:
+        pass
+
+    def slice(self, data: bytes) -> bool:
+        return bool(data)
+
+    def end(self) -> None:
+        pass
+
+    def refuse(self, sentence: str) -> None:
+        pass
+
+    def cut(self) -> None:
+        pass

@@ -374,3 +374,20 @@ def test_trace_of_a_request_is_the_exemplar_of_its_duration() -> None:
         rig.close()
 
     assert said.count(TRACE.decode()) == 1
+
+
+def test_packer_is_made_when_there_is_something_to_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who wait for their turn hold none."""
+    made = []
+
+    def compressobj(*how: int) -> zlib._Compress:
+        made.append(how)
+        return zlib.compressobj(*how)
+
+    monkeypatch.setattr("dataplane.telemetry.packing.zlib_ng.compressobj", compressobj)
+    waiting = [Gzip() for _ in range(20)]
+    assert not made
+    packed = waiting[0].add(b"a") + waiting[0].end()
+
+    assert len(made) == 1
+    assert gzip.decompress(packed) == b"a"
