@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import msgspec
@@ -19,10 +20,12 @@ from controlplane.listening import bound
 from controlplane.xds.asking import NotAnsweredError, Told
 
 Json = Mapping[str, object]
+Ask = Callable[[str, str, str], AbstractAsyncContextManager[Told]]
 ANSWERS = 16
 """Large answers under way at once: whoever reaches the port may ask, and need not read. `tulle check` asks two of each replica."""
 READ_SECONDS = 10.0
 """How long who asked may take to read it."""
+_PIECE = 64 * 1024
 KEPT_SECONDS = 0.5
 """For so long what was made of the mesh is told to whoever else asks."""
 
@@ -49,7 +52,7 @@ class Report:
     samples: Callable[[], Iterable[Sample]]
     proxies: Callable[[], list[Json]]
     snapshot: Callable[[], Json]
-    ask: Callable[[str, str, str], Awaitable[Told]]
+    ask: Ask
     """Ask the sidecar of a namespace's pod for a path; raises NotAnsweredError."""
 
 
@@ -93,13 +96,13 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
 
     large = _Large()
 
-    async def proxies(request: web.Request) -> web.Response:
+    async def proxies(request: web.Request) -> web.StreamResponse:
         return await large.answer(request, lambda: {"proxies": report.proxies()})
 
-    async def snapshot(request: web.Request) -> web.Response:
+    async def snapshot(request: web.Request) -> web.StreamResponse:
         return await large.answer(request, report.snapshot)
 
-    async def sidecar(request: web.Request) -> web.Response:
+    async def sidecar(request: web.Request) -> web.StreamResponse:
         return await large.pass_on(request, report.ask)
 
     for path, handler in (
@@ -124,7 +127,7 @@ class _Large:
         self._made: dict[str, tuple[float, bytes]] = {}
         self._under_way = 0
 
-    async def answer(self, request: web.Request, make: Callable[[], Json]) -> web.Response:
+    async def answer(self, request: web.Request, make: Callable[[], Json]) -> web.StreamResponse:
         """Answer, and count it until it was read."""
         if self._under_way >= ANSWERS:
             return _full()
@@ -135,7 +138,7 @@ class _Large:
         finally:
             self._under_way -= 1
 
-    async def pass_on(self, request: web.Request, ask: Callable[[str, str, str], Awaitable[Told]]) -> web.Response:
+    async def pass_on(self, request: web.Request, ask: Ask) -> web.StreamResponse:
         """Answer with what a sidecar says, the same way."""
         if self._under_way >= ANSWERS:
             return _full()
@@ -143,18 +146,25 @@ class _Large:
         where = request.match_info
         asked = f"/{where['path']}" + (f"?{request.rel_url.raw_query_string}" if request.query_string else "")
         try:
-            told = await ask(where["namespace"], where["pod"], asked)
-            response = web.Response(status=told.status, body=told.body, headers={"content-type": told.kind})
-            return await self._send(request, response)
+            async with ask(where["namespace"], where["pod"], asked) as told:
+                headers = {"content-type": told.kind, "x-content-type-options": "nosniff"}
+                response = web.StreamResponse(status=told.status, headers=headers)
+                response.content_length = len(told.body)
+                return await self._send(request, response, told.body)
         except NotAnsweredError as error:
             return web.Response(status=error.status, text=f"{error}\n")
         finally:
             self._under_way -= 1
 
-    async def _send(self, request: web.Request, response: web.Response) -> web.Response:
+    async def _send(
+        self, request: web.Request, response: web.StreamResponse, body: bytes | bytearray = b""
+    ) -> web.StreamResponse:
+        """Send a response, and a body that it does not have itself in pieces, as they are read."""
         await response.prepare(request)
         try:
             async with asyncio.timeout(READ_SECONDS):
+                for start in range(0, len(body), _PIECE):
+                    await response.write(bytes(body[start : start + _PIECE]))
                 await response.write_eof()
         except (ConnectionError, TimeoutError):  # who asked is gone, or does not read
             if request.transport is not None:

@@ -3,7 +3,7 @@
 In: a pod, and a path of its sidecar's admin port (`xds.ASKABLE`). Out: what the sidecar says, as it would at that port. The question goes with the sidecar's ADS stream, the answer comes by a
 call of its own, on the same connection, and is taken from nobody but the sidecar that was asked: the name of the question is a secret, and the token is that of its identity. Refuses, with a
 status of HTTP and a sentence: other paths (404), pods without a stream here (421: another replica may have it), sidecars older than the question (501), a second question to one sidecar or more
-than `MOST` in all (503), what is larger than `BYTES` (502) or later than `SECONDS` (504).
+than `MOST` in all, and what is more than `HELD` together (503), what is larger than `BYTES`, or neither JSON nor text, or of a stream that ends (502), what is later than `SECONDS` (504).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,9 +30,13 @@ MOST = 16
 """Questions under way at once."""
 BYTES = 32 * 1024 * 1024
 """Of an answer; the configuration of a sidecar that uses thousands of destinations is a few."""
+HELD = 64 * 1024 * 1024
+"""Of all answers that are being taken, or read by who asked."""
 SECONDS = 10.0
 LONGEST = 8192
 """Characters of a path and its query."""
+KINDS = frozenset({"application/json", "text/plain"})
+"""What an answer may be: it is shown under the name of whoever passes it on, and nothing of a sidecar runs there."""
 _HEAD_BYTES = 1024
 
 log = logging.getLogger(__name__)
@@ -51,7 +56,7 @@ class Told:
 
     status: int
     kind: str
-    body: bytes
+    body: bytes | bytearray
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -60,6 +65,12 @@ class _Question:
 
     stream: Stream
     told: asyncio.Future[Told] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    body: bytearray = field(default_factory=bytearray)
+
+    def fail(self, status: int, sentence: str) -> None:
+        """End it without an answer, unless it has ended."""
+        if not self.told.done():
+            self.told.set_exception(NotAnsweredError(status, sentence))
 
 
 class Asking:
@@ -71,21 +82,33 @@ class Asking:
         self._questions: dict[str, _Question] = {}
         """Under way, by their names."""
 
-    async def ask(self, namespace: str, pod: str, asked: str) -> Told:
-        """Ask a pod's sidecar for a path; raises NotAnsweredError."""
+    @asynccontextmanager
+    async def ask(self, namespace: str, pod: str, asked: str) -> AsyncIterator[Told]:
+        """Ask a pod's sidecar for a path. The answer is held, and counted, while the context lasts. Raises NotAnsweredError."""
         stream = self._stream(namespace, pod, asked)
         name = secrets.token_hex(16)
         question = self._questions[name] = _Question(stream=stream)
+
+        def ended() -> None:
+            question.fail(502, f"the stream of {namespace}/{pod} ended")
+
+        def said(what: asyncio.Future[None]) -> None:
+            if what.cancelled() or what.exception() is not None:
+                ended()
+
+        stream.over = ended
         try:
-            async with asyncio.timeout(SECONDS):
-                if stream.say is not None:
-                    await stream.say(messages.question(name, asked))
-                return await question.told
-        except TimeoutError:
-            raise NotAnsweredError(504, f"the sidecar of {namespace}/{pod} did not answer in {SECONDS:.0f} s") from None
-        except grpc.RpcError:
-            raise NotAnsweredError(502, f"the stream of {namespace}/{pod} ended") from None
+            stream.say(messages.question(name, asked)).add_done_callback(said)
+            try:
+                async with asyncio.timeout(SECONDS):
+                    told = await question.told
+            except TimeoutError:
+                sentence = f"the sidecar of {namespace}/{pod} did not answer in {SECONDS:.0f} s"
+                raise NotAnsweredError(504, sentence) from None
+            yield told
         finally:
+            stream.over = None
+            question.body = bytearray()  # a sidecar may still be at it
             del self._questions[name]
 
     def _stream(self, namespace: str, pod: str, asked: str) -> Stream:
@@ -95,18 +118,21 @@ class Asking:
         of_pod = [one for one in self._streams() if (one.peer.namespace, one.peer.pod) == (namespace, pod)]
         if not of_pod:
             raise NotAnsweredError(421, f"the sidecar of {namespace}/{pod} is not connected to this replica")
-        stream = max(of_pod, key=lambda one: one.since)
-        peer = stream.peer
-        if not stream.delta or not peer.answers:
+        able = [one for one in of_pod if one.delta and one.peer.answers]  # its app may speak xDS as well
+        if not able:
+            version = max(of_pod, key=lambda one: one.since).peer.version
             raise NotAnsweredError(
                 501,
-                f"the sidecar of {namespace}/{pod} is of release {peer.version or 'unknown'}, which cannot be asked by the control plane; "
+                f"the sidecar of {namespace}/{pod} is of release {version or 'unknown'}, which cannot be asked by the control plane; "
                 f"make the pod anew",
             )
+        stream = max(able, key=lambda one: one.since)
         if len(self._questions) >= MOST or any(one.stream is stream for one in self._questions.values()):
             raise NotAnsweredError(
                 503, f"the sidecar of {namespace}/{pod}, or {MOST} others, are being asked; try again"
             )
+        if stream.saying is not None and not stream.saying.done():
+            raise NotAnsweredError(503, f"the sidecar of {namespace}/{pod} has not read the last question; try again")
         return stream
 
     def handlers(self) -> grpc.GenericRpcHandler[bytes, bytes]:
@@ -129,37 +155,37 @@ class Asking:
     async def _take(self, caller: Caller, name: str, context: Any) -> None:
         """Take an answer; raises Denied."""
         question = self._questions.get(name)
-        if question is None or not _is(caller, question.stream):
+        if question is None or question.told.done() or not _is(caller, question.stream):
             raise Denied(grpc.StatusCode.NOT_FOUND, "nobody asked this sidecar that, or nobody waits any more")
         try:
-            question.told.set_result(await _read(question, context))
+            async with asyncio.timeout(SECONDS):
+                told = await self._read(question, context)
+            question.told.set_result(told)
         except Denied as denied:
-            self._fail(question, str(denied))
+            question.fail(503 if denied.code is grpc.StatusCode.UNAVAILABLE else 502, str(denied))
             raise
+        except TimeoutError:
+            raise Denied(grpc.StatusCode.DEADLINE_EXCEEDED, "nobody waits any more") from None
         finally:  # also where the sidecar gave it up, or is gone
-            self._fail(question, "the answer was cut")
+            question.fail(502, "the answer was cut")
 
-    def _fail(self, question: _Question, sentence: str) -> None:
-        if not question.told.done():
-            question.told.set_exception(NotAnsweredError(502, sentence))
-
-
-async def _read(question: _Question, context: Any) -> Told:
-    """Read an answer; raises Denied."""
-    head, pieces, size = None, [], 0
-    while (piece := await context.read()) is not EOF:
-        size += len(piece)
-        if size > BYTES:
-            raise Denied(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the answer is longer than {BYTES} bytes")
-        if question.told.done():
-            raise Denied(grpc.StatusCode.NOT_FOUND, "nobody waits any more")
-        if head is None:
-            head = _head(piece)
-        else:
-            pieces.append(piece)
-    if head is None or question.told.done():
-        raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "the answer is empty, or late")
-    return Told(status=head[0], kind=head[1], body=b"".join(pieces))
+    async def _read(self, question: _Question, context: Any) -> Told:
+        """Read an answer; raises Denied."""
+        head = None
+        while (piece := await context.read()) is not EOF:
+            if question.told.done():
+                raise Denied(grpc.StatusCode.NOT_FOUND, "nobody waits any more")
+            if head is None:
+                head = _head(piece)
+                continue
+            if len(question.body) + len(piece) > BYTES:
+                raise Denied(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the answer is longer than {BYTES} bytes")
+            if sum(len(one.body) for one in self._questions.values()) + len(piece) > HELD:
+                raise Denied(grpc.StatusCode.UNAVAILABLE, "too much is being answered at once; try again")
+            question.body += piece
+        if head is None or question.told.done():
+            raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "the answer is empty, or late")
+        return Told(status=head[0], kind=head[1], body=question.body)
 
 
 def _named(metadata: Any) -> str:
@@ -176,9 +202,11 @@ def _head(raw: bytes) -> tuple[int, str]:
     """Read what comes first; raises Denied."""
     try:
         said = json.loads(raw[:_HEAD_BYTES])
-        status, kind = int(said["status"]), str(said["kind"])
-    except (ValueError, KeyError, TypeError):
+        status, kind = int(said["status"]), str(said["kind"]).partition(";")[0].strip().lower()
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "an answer begins with its status and kind") from None
-    if not 200 <= status < 600 or not kind.isprintable():
-        raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "an answer has a status of HTTP and a printable kind")
+    if not 200 <= status < 600 or kind not in KINDS:
+        raise Denied(
+            grpc.StatusCode.INVALID_ARGUMENT, f"an answer has a status of HTTP, and is {', '.join(sorted(KINDS))}"
+        )
     return status, kind

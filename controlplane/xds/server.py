@@ -74,7 +74,19 @@ class ResourceSource(Protocol):
 class Stream:
     """One ADS stream, as the hub and `/proxies` see it; the `StreamListener` of its conversation."""
 
-    __slots__ = ("_hub", "conversation", "counted", "delta", "nacks", "peer", "queue", "say", "since")
+    __slots__ = (
+        "_hub",
+        "conversation",
+        "counted",
+        "delta",
+        "nacks",
+        "over",
+        "peer",
+        "queue",
+        "saying",
+        "since",
+        "write",
+    )
 
     def __init__(self, hub: Hub, peer: Peer, source: ResourceSource, *, delta: bool) -> None:
         self._hub = hub
@@ -85,8 +97,12 @@ class Stream:
         self.nacks: dict[Type, str] = {}
         self.counted = 0
         """Names subscribed to, of all types."""
-        self.say: Callable[[bytes], Awaitable[None]] | None = None
-        """Sends a message of its own kind, between responses."""
+        self.write: Callable[[bytes], Awaitable[None]] | None = None
+        """Sends a message, after what is being sent; there is none where the stream is over."""
+        self.saying: asyncio.Future[None] | None = None
+        """What was said last."""
+        self.over: Callable[[], None] | None = None
+        """Called once when the stream ends."""
         self.conversation = Conversation(source.catalogue(peer, self.queue.add), delta=delta, listener=self)
 
     @property
@@ -95,6 +111,13 @@ class Stream:
         subscriptions = self.conversation.subscriptions.values()
         found = (self.queue.waiting_since, *(each.waiting_since for each in subscriptions))
         return min(filter(None, found), default=0.0)
+
+    def say(self, message: bytes) -> asyncio.Future[None]:
+        """Send a message of its own kind, between responses. It may wait long, for a client that does not read, and nobody may cut it: after half a write there is no other on the stream."""
+        if self.write is None:
+            raise ValueError("the stream is over")
+        self.saying = asyncio.ensure_future(self.write(message))
+        return self.saying
 
     def named(self, type_: Type, added: frozenset[str], dropped: frozenset[str]) -> None:
         """Names were subscribed to, or let go."""
@@ -229,9 +252,17 @@ class Hub:
         log.warning("ADS refused to %s: %s", context.peer(), denied)
         await context.abort(denied.code, str(denied))
 
+    async def _broken(self, context: Any, error: Exception) -> None:
+        """End a stream that broke here. gRPC does not where an operation failed, and the client would wait at it as long as its connection lives."""
+        if not context.done():
+            log.warning("ADS to %s broke: %s", context.peer(), error)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the stream broke at the control plane; open another")
+
     def _close(self, stream: Stream) -> None:
         self.streams.discard(stream)
-        stream.say = None
+        stream.write = None
+        if stream.over is not None:
+            stream.over()
         stream.conversation.close()
         self.held.give(stream.peer.who)
         self.names.give(stream.peer.who, stream.counted)
@@ -246,11 +277,11 @@ class Hub:
         log.info("%s/%s connected (%s)", stream.peer.namespace, stream.peer.pod, "delta" if stream.delta else "sotw")
         writing = asyncio.Lock()
 
-        async def say(message: bytes) -> None:
+        async def write(message: bytes) -> None:
             async with writing:
                 await context.write(message)
 
-        stream.say = say
+        stream.write = write
         tasks = [
             asyncio.ensure_future(self._read(stream, context, writing, first)),
             asyncio.ensure_future(self._push(stream, context, writing)),
@@ -261,6 +292,9 @@ class Hub:
             self._close(stream)
             for task in tasks:
                 task.cancel()
+            if stream.saying is not None:
+                stream.saying.cancel()
+                await asyncio.wait([stream.saying])
             results = await asyncio.gather(*tasks, return_exceptions=True)
             log.info("%s/%s disconnected", stream.peer.namespace, stream.peer.pod)
         for error in results:
@@ -269,6 +303,7 @@ class Hub:
             elif isinstance(error, messages.BadRequestError):
                 await self._refuse(context, Denied(grpc.StatusCode.INVALID_ARGUMENT, str(error)))
             elif isinstance(error, Exception) and not isinstance(error, grpc.RpcError | grpc.aio.AbortError):
+                await self._broken(context, error)
                 raise error
 
     async def _read(self, stream: Stream, context: Any, writing: asyncio.Lock, first: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -31,11 +32,12 @@ class Asked:
             self.made.append("proxies")
             return [{"pod": len(self.made)}]
 
-        async def ask(namespace: str, pod: str, asked: str) -> Told:
+        @asynccontextmanager
+        async def ask(namespace: str, pod: str, asked: str) -> AsyncIterator[Told]:
             self.made.append(f"{namespace}/{pod} {asked}")
             if pod == "gone":
                 raise NotAnsweredError(421, "it is not here")
-            return Told(status=404, kind="text/plain; charset=utf-8", body=b"said")
+            yield Told(status=404, kind="text/plain", body=b"said" * self.size)
 
         return Report(missing=list, samples=lambda: (), proxies=proxies, snapshot=snapshot, ask=ask)
 
@@ -98,5 +100,11 @@ async def test_sidecar_is_asked_and_what_it_says_is_passed_on(asked: Asked) -> N
             async with session.get(asked.url + path) as answer:
                 found.append((answer.status, await answer.text()))
 
-    assert found == [(404, "said"), (421, "it is not here\n")]
+    assert found == [(404, "said" * asked.size), (421, "it is not here\n")]
     assert asked.made == ["shop/web-1 /route?host=a&header=x:%20y", "shop/gone /config"]
+
+
+async def test_what_a_sidecar_says_is_no_page(asked: Asked) -> None:
+    """A browser takes it for what it is."""
+    async with aiohttp.ClientSession() as session, session.get(asked.url + "/sidecars/shop/web-1/config") as answer:
+        assert answer.headers["x-content-type-options"] == "nosniff"

@@ -121,11 +121,17 @@ async def sidecar(held: Served) -> AsyncIterator[Sidecar]:
         poller.close()
 
 
+async def ask(held: Served, namespace: str, pod: str, asked: str) -> Told:
+    """Ask, and keep what is said."""
+    async with held.asking.ask(namespace, pod, asked) as told:
+        return dataclasses.replace(told, body=bytes(told.body))
+
+
 async def test_sidecar_answers_as_it_would_at_its_own_port() -> None:
     """Status, kind and body; a handler that takes time too."""
     async with served() as held, sidecar(held):
-        route = await held.asking.ask("shop", "web-1", "/route?host=a%20b")
-        reach = await held.asking.ask("shop", "web-1", "/reach?cluster=shop/web:80")
+        route = await ask(held, "shop", "web-1", "/route?host=a%20b")
+        reach = await ask(held, "shop", "web-1", "/reach?cluster=shop/web:80")
 
     assert (route.status, route.kind, json.loads(route.body)) == (400, "application/json", {"host": "a b"})
     assert json.loads(reach.body) == {"cluster": "shop/web:80"}
@@ -134,7 +140,7 @@ async def test_sidecar_answers_as_it_would_at_its_own_port() -> None:
 async def test_large_answer_is_made_as_it_is_taken() -> None:
     """Slices wait for the window of the control plane: little is held on the way."""
     async with served() as held, sidecar(held) as asked:
-        told = await held.asking.ask("shop", "web-1", "/config")
+        told = await ask(held, "shop", "web-1", "/config")
 
         assert told == Told(status=200, kind="application/json", body=b"x" * MUCH)
         assert asked.most_unsent < MUCH // 16
@@ -168,7 +174,7 @@ async def test_what_cannot_be_asked_is_refused_in_a_sentence(pod: str, asked: st
     """Nothing that changes anything."""
     async with served() as held, sidecar(held):
         with pytest.raises(NotAnsweredError, match="sidecar") as told:
-            await held.asking.ask("shop", pod, asked)
+            await ask(held, "shop", pod, asked)
 
     assert told.value.status == status
 
@@ -176,7 +182,7 @@ async def test_what_cannot_be_asked_is_refused_in_a_sentence(pod: str, asked: st
 async def test_path_this_sidecar_does_not_have_is_its_own_to_refuse() -> None:
     """As at its port."""
     async with served() as held, sidecar(held):
-        told = await held.asking.ask("shop", "web-1", "/control-plane")
+        told = await ask(held, "shop", "web-1", "/control-plane")
 
     assert told.status == 404
 
@@ -186,7 +192,7 @@ async def test_older_sidecar_is_told_to_be_made_anew() -> None:
     async with served() as held, connected(held) as channel:
         await DeltaClient(channel).ask(Type.LISTENER, "inbound/shop/web-1")
         with pytest.raises(NotAnsweredError, match="cannot be asked by the control plane; make the pod anew") as told:
-            await held.asking.ask("shop", "web-1", "/config")
+            await ask(held, "shop", "web-1", "/config")
 
     assert told.value.status == 501
 
@@ -226,7 +232,7 @@ HEAD = b'{"status": 200, "kind": "text/plain"}'
 async def test_answer_of_anybody_else_is_refused() -> None:
     """The name of the question is a secret; who knows it all the same must be that very pod."""
     async with served() as held, mute(held) as (channel, client):
-        question = asyncio.ensure_future(held.asking.ask("shop", "web-1", "/config"))
+        question = asyncio.ensure_future(ask(held, "shop", "web-1", "/config"))
         name = await asked_for(client)
         true = held.caller
         found = [await answered(channel, "0" * 32, HEAD, b"lies")]
@@ -246,10 +252,10 @@ async def test_answer_of_anybody_else_is_refused() -> None:
 async def test_one_question_at_a_time() -> None:
     """To a sidecar; another is told to try again."""
     async with served() as held, mute(held) as (channel, client):
-        question = asyncio.ensure_future(held.asking.ask("shop", "web-1", "/config"))
+        question = asyncio.ensure_future(ask(held, "shop", "web-1", "/config"))
         name = await asked_for(client)
         with pytest.raises(NotAnsweredError, match="try again"):
-            await held.asking.ask("shop", "web-1", "/config")
+            await ask(held, "shop", "web-1", "/config")
         await answered(channel, name, HEAD)
 
         assert (await question).body == b""
@@ -262,6 +268,9 @@ async def test_one_question_at_a_time() -> None:
         (b"no head",),
         (b'{"status": 99, "kind": "a"}',),
         (b'{"status": 200, "kind": "a\\nb: c"}',),
+        (b'{"status": 200, "kind": "text/html"}', b"<script>"),
+        (b'{"status": 1e400, "kind": "text/plain"}',),
+        (b"[" * 1020,),
         (HEAD, b"x" * 600, b"x" * 600),
     ],
 )
@@ -271,7 +280,7 @@ async def test_answer_that_is_none_ends_the_question(
     """Nobody waits for another, and nothing large is kept."""
     monkeypatch.setattr(asking, "BYTES", 1000)
     async with served() as held, mute(held) as (channel, client):
-        question = asyncio.ensure_future(held.asking.ask("shop", "web-1", "/config"))
+        question = asyncio.ensure_future(ask(held, "shop", "web-1", "/config"))
         refused = await answered(channel, await asked_for(client), *messages)
         with pytest.raises(NotAnsweredError) as told:
             await question
@@ -286,7 +295,7 @@ async def test_silence_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async with served() as held, mute(held) as (_, client):
         for _ in range(2):
             with pytest.raises(NotAnsweredError, match="did not answer") as told:
-                await held.asking.ask("shop", "web-1", "/config")
+                await ask(held, "shop", "web-1", "/config")
             await asked_for(client)
 
     assert told.value.status == 504
