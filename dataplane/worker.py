@@ -21,7 +21,7 @@ from dataplane.engine import Engine
 from dataplane.finding import Finding
 from dataplane.settings import Settings
 from dataplane.slices import Turns
-from dataplane.telemetry import told
+from dataplane.telemetry import expiry, told
 from dataplane.workerlink import Link, Message, pack
 from meshapi.records import fields, replace
 from meshapi.table import tabled
@@ -104,9 +104,11 @@ class Worker:
             case ("ask", number, "wanted"):
                 self._link.send("answer", number, runtime.wanted)
             case ("ask", number, "touched"):
-                self._link.send("answer", number, runtime.metrics.touched())
-            case ("keep", pairs):
-                runtime.metrics.keep(pairs)
+                metrics = runtime.metrics
+                said = expiry.touched(metrics.groups.values(), metrics.tcps.values())
+                self._link.send("answer", number, said)
+            case ("drop", idle):
+                runtime.metrics.drop(idle)
             case ("stop",):
                 self._stopping.set()
             case _:

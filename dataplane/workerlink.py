@@ -1,7 +1,7 @@
 """The line between the first worker and the others: framed, pickled messages over a socket pair made before the fork.
 
 In: messages as tuples, a word first. Out: the same at the other end, in order. Both ends are this very program, on a socket
-nobody else can reach, so pickle is safe here and only here. A line that ends calls `gone`.
+nobody else can reach, so pickle is safe here and only here.
 """
 
 from __future__ import annotations

@@ -16,13 +16,16 @@ from typing import Any, Protocol
 from dataplane.config import SidecarConfig
 from dataplane.credentials import Credentials
 from dataplane.finding import Finding
+from dataplane.telemetry import expiry
 from dataplane.telemetry.labels import Workload
-from dataplane.telemetry.metrics import Metrics
+from dataplane.telemetry.metrics import Marks, Metrics
 from dataplane.telemetry.told import Mirror
 from dataplane.workerlink import Link, Message, pack
 from meshapi.records import field, record
 
 ANSWER_SECONDS = 5.0
+COUNT_SECONDS = 1.0
+"""For what a worker counted: a scrape goes by what it said before then."""
 
 
 class WorkerGoneError(RuntimeError):
@@ -51,7 +54,10 @@ class Workers:
     links: list[Link] = field(default_factory=list)
     mirrors: list[Mirror] = field(default_factory=list)
     """What each of them counted, as it said last."""
-    _questions: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
+    _questions: dict[int, tuple[int, asyncio.Future[Any]]] = field(default_factory=dict)
+    """By number: whom it was put to, and the answer."""
+    _ended: set[int] = field(default_factory=set)
+    """Whose lines have ended."""
     _number: int = 0
     _counting: asyncio.Future[Any] | None = None
     _stopping: bool = False
@@ -66,7 +72,7 @@ class Workers:
         """Serve the lines until all workers were let go; raises WorkerGoneError when one ends by itself."""
         if not self.links:
             return
-        tasks = [asyncio.ensure_future(link.run()) for link in self.links]
+        tasks = [asyncio.ensure_future(self._serve(index)) for index in range(len(self.links))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if self._stopping:
@@ -102,35 +108,58 @@ class Workers:
         self._stopping = True
         self._tell("stop")
 
-    async def ask(self, what: str) -> list[Any]:
-        """Ask all workers; one that does not answer in time is left out."""
+    async def ask(self, what: str, seconds: float = 0.0) -> list[Any]:
+        """Ask all workers; one that does not answer in time, or is gone, is left out."""
         waiting = []
-        for link in self.links:
+        for index, link in enumerate(self.links):
+            if index in self._ended:
+                continue
             self._number += 1
-            self._questions[self._number] = answer = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            self._questions[self._number] = index, answer
             waiting.append((self._number, answer))
             link.send("ask", self._number, what)
         if waiting:
-            await asyncio.wait([answer for _, answer in waiting], timeout=ANSWER_SECONDS)
+            await asyncio.wait([answer for _, answer in waiting], timeout=seconds or ANSWER_SECONDS)
         for number, _ in waiting:
             self._questions.pop(number, None)
-        return [answer.result() for _, answer in waiting if answer.done()]
+        return [answer.result() for _, answer in waiting if answer.done() and not answer.cancelled()]
 
     async def count(self) -> None:
         """Have every worker say what it counted; who asks while one is being told waits for the same."""
         if not self.links:
             return
         if self._counting is None or self._counting.done():
-            self._counting = asyncio.ensure_future(self.ask("metrics"))
+            self._counting = asyncio.ensure_future(self.ask("metrics", COUNT_SECONDS))
         await asyncio.shield(self._counting)
 
     async def expire(self, metrics: Metrics) -> None:
-        """Drop the pairs nobody has counted in since the last call, in every worker or in none."""
-        told: list[AbstractSet[bytes]] = await self.ask("touched")
-        kept = metrics.touched().union(*told)
-        if len(told) == len(self.links):
-            metrics.keep(kept)
-            self._tell("keep", kept)
+        """Forget what nobody has counted in since the last call, in every worker or in none."""
+        await self.count()
+        there = [expiry.known(one.groups.values(), one.tcps.values()) for one in self.mirrors]
+        there.append(expiry.known(metrics.groups.values(), metrics.tcps.values()))
+        told: list[Marks] = await self.ask("touched")
+        while self._counting is not None and not self._counting.done():
+            await asyncio.shield(self._counting)  # or what it tells of would be shown once more
+        counted = len(self._counting.result()) if self._counting is not None else 0
+        told.append(expiry.touched(metrics.groups.values(), metrics.tcps.values()))
+        if len(told) <= len(self.links) or counted < len(self.links):
+            return
+        idle = expiry.idle(expiry.together(there), expiry.together(told))
+        metrics.drop(idle)
+        for mirror in self.mirrors:
+            mirror.drop(idle)
+        self._tell("drop", idle)
+
+    async def _serve(self, index: int) -> None:
+        """Serve a line until its end; it answers no question after that."""
+        try:
+            await self.links[index].run()
+        finally:
+            self._ended.add(index)
+            for asked, answer in self._questions.values():
+                if asked == index:
+                    answer.cancel()
 
     def _tell(self, *message: Any) -> None:
         if self.links:
@@ -149,7 +178,7 @@ class Workers:
             case ("told", part):
                 self.mirrors[index].take(part)
             case ("answer", number, value):
-                waiting = self._questions.pop(number, None)
+                _, waiting = self._questions.pop(number, (index, None))
                 if waiting is not None and not waiting.done():
                     waiting.set_result(value)
             case _:

@@ -33,6 +33,8 @@ OUTCOME_LIMIT = 40
 """Outcomes of a pair counted apart; of further ones only the class of the status is told."""
 
 
+Marks = dict[bytes, set[int]]
+"""By the labels of a pair: outcomes, by their keys, and classes, as -1 - class; by those of a TCP series: 0."""
 Exemplars = dict[int, tuple[bytes, float, float]]
 """By bucket: a request's trace, how long it took, milliseconds, and when that was, seconds since the epoch."""
 
@@ -200,6 +202,18 @@ class RequestGroup:
         self._last_key = -1
         self._last = None
 
+    def drop(self, marks: AbstractSet[int]) -> bool:
+        """Forget what is marked; whether nothing is left."""
+        self.series = {key: one for key, one in self.series.items() if key not in marks}
+        self.timings = {outcome: one for outcome, one in self.timings.items() if -1 - outcome not in marks}
+        for one in self.series.values():  # an outcome newer than the marks begins its class anew
+            if one.timing.outcome not in self.timings:
+                self.timings[one.timing.outcome] = Timing(one.timing.outcome)
+            one.timing = self.timings[one.timing.outcome]
+        self._last_key = -1
+        self._last = None
+        return not self.series and not self.timings
+
 
 class TcpSeries:
     """Opaque connections between two peers; bump the fields."""
@@ -301,7 +315,7 @@ class Metrics:
         yield from (self.refused, self.errors, self.events)
 
     def expire(self) -> None:
-        """Drop what nothing was counted in since the last call; for who counts alone, every few minutes. Several drop a pair together (`touched`, `keep`), or their sum would go back."""
+        """Drop what nothing was counted in since the last call; for who counts alone, every few minutes. Several do it together (`expiry`), or their sum would go back."""
         for group in list(self.groups.values()):
             group.forget()
             if not group.series:
@@ -312,29 +326,14 @@ class Metrics:
                 del self.tcps[peers]
             series.touched = False
 
-    def touched(self) -> set[bytes]:
-        """Name, by their labels, the pairs something was counted in since the last call, and those with open connections."""
-        found = set()
-        for group in self.groups.values():
-            for series in group.series.values():
-                if series.touched:
-                    found.add(group.prefix)
-                series.touched = series.timing.touched = False
-        for tcp in self.tcps.values():
-            if tcp.touched or tcp.opened != tcp.closed:
-                found.add(tcp.labels)
-            tcp.touched = False
-        return found
-
-    def keep(self, pairs: AbstractSet[bytes]) -> None:
-        """Drop all pairs but these, and those something was counted in since they were asked for."""
+    def drop(self, marks: Marks) -> None:
+        """Forget what is marked, whatever was counted in it since it was: the other workers forget the same (`expiry`)."""
         for group in list(self.groups.values()):
-            if group.prefix not in pairs and not any(series.touched for series in group.series.values()):
-                group.forget()
+            if group.drop(marks.get(group.prefix, frozenset())):
                 group.listed = False
                 self._drop(group.peers)
         for peers, tcp in list(self.tcps.items()):
-            if tcp.labels not in pairs and not tcp.touched and tcp.opened == tcp.closed:
+            if tcp.labels in marks:
                 del self.tcps[peers]
 
     def _drop(self, peers: Peers) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from dataplane.telemetry.labels import OVERFLOW
-from dataplane.telemetry.metrics import Metrics, RequestGroup, RequestSeries, TcpSeries, Timing
+from dataplane.telemetry.metrics import Marks, Metrics, RequestGroup, RequestSeries, TcpSeries, Timing
 from dataplane.telemetry.view import Row, View
 
 PAIRS: Final = 32
@@ -20,7 +20,8 @@ Part = tuple[Any, ...]
 
 
 def parts(metrics: Metrics, rows: Sequence[Row]) -> Iterator[Part]:
-    """Pack everything; the last part ends a telling."""
+    """Pack everything; the first part begins a telling, the last one ends it."""
+    yield "begin", ()
     groups = list(metrics.groups.values())
     for begin in range(0, len(groups), PAIRS):
         yield "groups", [_packed(group) for group in groups[begin : begin + PAIRS]]
@@ -51,7 +52,9 @@ class Mirror:
     def take(self, part: Part) -> None:
         """Take a part; with the last one what was said before is forgotten."""
         kind, packed = part
-        if kind == "groups":
+        if kind == "begin":  # what is left of one that was cut is none of it
+            self._groups, self._tcps = {}, {}
+        elif kind == "groups":
             for one in packed:
                 group = self._unpacked(*one)
                 self._groups[group.prefix] = group
@@ -66,6 +69,14 @@ class Mirror:
             ]
             self.groups, self.tcps = self._groups, self._tcps
             self._groups, self._tcps = {}, {}
+
+    def drop(self, marks: Marks) -> None:
+        """Forget what its worker was told to forget: it may be long until it says so."""
+        for prefix in marks.keys() & self.groups.keys():
+            if self.groups[prefix].drop(marks[prefix]):
+                del self.groups[prefix]
+        for labels in marks.keys() & self.tcps.keys():
+            del self.tcps[labels]
 
     def _unpacked(self, prefix: bytes, timings: Iterable[Part], series: Iterable[Part]) -> RequestGroup:
         group = RequestGroup(self._owner, OVERFLOW, prefix)

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import socket
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -24,6 +25,8 @@ from dataplane.settings import Settings
 from dataplane.tables.compile import compile_tables
 from dataplane.telemetry import told
 from dataplane.telemetry.labels import Peers
+from dataplane.telemetry.metrics import OUTCOME_LIMIT, Metrics
+from dataplane.telemetry.scrape import Scrape
 from dataplane.worker import Worker
 from dataplane.workers import Workers
 from meshapi.records import replace
@@ -306,3 +309,104 @@ async def test_nothing_expires_while_a_worker_does_not_say_what_it_counted(
         await first.workers.expire(metrics)
 
     assert len(metrics.groups) == 1
+
+
+def note(metrics: Metrics, code: int = 200) -> None:
+    metrics.requests(Peers(reporter="source")).of(code, -1, False, 0).note(1.0, 0, 0)
+
+
+def shown(first: dataplane.app.Sidecar) -> int:
+    """The sum of all requests a scrape tells."""
+    written = Scrape(told.together(first.engine.runtime.metrics, [], first.workers.mirrors), lambda: 0.0)
+    return int(sum(value for _, value in samples(b"".join(written).decode(), "tulle_requests_total")))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_sum_begins_anew_as_a_whole_where_a_pair_is_counted_in_while_it_expires(
+    two: tuple[dataplane.app.Sidecar, Worker], monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """Between what a worker said and its drop: one worker's numbers gone and the other's still there would be a sum that went back."""
+    first, worker = two
+    both = [first.engine.runtime.metrics, worker._engine.runtime.metrics]
+    for metrics in both:
+        for _ in range(50):
+            note(metrics)
+    await first.workers.expire(both[0])
+    await first.workers.count()
+    assert shown(first) == 100
+    ask = first.workers.ask
+
+    async def asks(what: str, *args: float) -> list[Any]:
+        answers = await ask(what, *args)
+        if what == "touched" and which:
+            note(both[1])
+        return answers
+
+    monkeypatch.setattr(Workers, "ask", lambda _, *args: asks(*args))
+    tell = first.workers._tell
+
+    def tells(*message: Any) -> None:
+        if not which:
+            note(both[0])
+        tell(*message)
+
+    monkeypatch.setattr(Workers, "_tell", lambda _, *message: tells(*message))
+    await first.workers.expire(both[0])
+    assert shown(first) <= 1, "before the other has said so, too"
+    await first.workers.count()
+    assert shown(first) <= 1
+
+
+async def test_outcomes_of_a_pair_that_stays_expire(two: tuple[dataplane.app.Sidecar, Worker]) -> None:
+    """Else forty of them that were seen once would have later ones counted together for good. A class is shared by outcomes of both workers."""
+    first, worker = two
+    both = [first.engine.runtime.metrics, worker._engine.runtime.metrics]
+    for code in range(200, 200 + OUTCOME_LIMIT):
+        note(both[0], code)
+    note(both[1], 404)
+    note(both[1], 200)
+    await first.workers.expire(both[0])
+    note(both[0], 203)
+    note(both[1], 203)
+    await first.workers.expire(both[0])
+    await first.workers.count()
+    (group,), (other,) = (list(metrics.groups.values()) for metrics in both)
+    note(both[0], 418)
+
+    assert [one.labels.split(b",")[2] for one in group.series.values()] == [
+        b'response_code="203"',
+        b'response_code="418"',
+    ]
+    assert [one.count for one in other.series.values()] == [1]
+    assert sorted(other.timings) == sorted(one.timing.outcome for one in other.series.values())
+    assert sum(other.timings[group.series[next(iter(group.series))].timing.outcome].buckets) == 2, "of 200 and 203"
+
+
+async def test_gone_worker_is_asked_nothing(two: tuple[dataplane.app.Sidecar, Worker]) -> None:
+    """Nor waited for: a scrape while others end takes no longer than one before."""
+    first, worker = two
+    first.workers._stopping = True
+    worker._take = worker._link._take = lambda _: None  # it hears nothing any more
+    asked = asyncio.ensure_future(first.workers.ask("wanted"))
+    await asyncio.sleep(0)
+    assert worker._link._writer is not None
+    worker._link._writer.close()
+
+    assert await asyncio.wait_for(asked, 2.0) == []
+    begun = time.monotonic()
+    assert await first.workers.ask("wanted") == []
+    assert time.monotonic() - begun < 0.5
+
+
+def test_telling_that_was_cut_is_none_of_the_next() -> None:
+    """What had been said of it is forgotten with the beginning of another."""
+    metrics, mirror = Metrics(), told.Mirror()
+    note(metrics)
+    cut = told.parts(metrics, [])
+    while (part := next(cut))[0] != "groups":
+        mirror.take(part)
+    mirror.take(part)
+    for part in told.parts(Metrics(), []):
+        mirror.take(part)
+
+    assert not mirror.groups
