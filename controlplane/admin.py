@@ -1,7 +1,8 @@
 """What the control plane says of itself on port 15014: health, readiness, metrics, its sidecars and its snapshot; and what its sidecars say when they are asked.
 
 In: `Report`, functions that look at the running parts. Out: text and JSON over HTTP. There is nothing secret in it: identities and addresses, no keys, no tokens, no
-object of a user. Refuses other paths with 404, and more large answers at once than it has room for with 503.
+object of a user. What sidecars say is told to who is in this pod alone (`kubectl port-forward` is): the API server decides who that may be. Refuses others with 403, other paths with 404, and
+more large answers at once than it has room for with 503.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import msgspec
 from aiohttp import web
@@ -26,6 +28,7 @@ ANSWERS = 16
 READ_SECONDS = 10.0
 """How long who asked may take to read it."""
 _PIECE = 64 * 1024
+_FORWARD = "sidecars are asked from this pod itself alone: by `tulle`, or through `kubectl port-forward`\n"
 KEPT_SECONDS = 0.5
 """For so long what was made of the mesh is told to whoever else asks."""
 
@@ -103,6 +106,8 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
         return await large.answer(request, report.snapshot)
 
     async def sidecar(request: web.Request) -> web.StreamResponse:
+        if not _is_local(request):
+            return web.Response(status=403, text=_FORWARD)
         return await large.pass_on(request, report.ask)
 
     for path, handler in (
@@ -118,6 +123,14 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
     await runner.setup()
     await web.SockSite(runner, bound(host, port)).start()
     return runner
+
+
+def _is_local(request: web.Request) -> bool:
+    """Whether who asks is in this pod, where a port-forward ends."""
+    own = request.transport.get_extra_info("peername") if request.transport is not None else None
+    address = ip_address(own[0].partition("%")[0]) if own else None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address is not None and (mapped or address).is_loopback
 
 
 class _Large:

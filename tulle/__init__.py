@@ -4,6 +4,7 @@ cli.py       the commands and the options they share; each is imported when it i
 kube.py      the few calls of the Kubernetes API the commands need, by kubeconfig
 helm.py      Helm in a process of its own, driven by questions and answers
 output.py    tables, JSON, ticks and crosses; one sentence for what went wrong
+portforward.py a pod's loopback, for one request
 lookup.py    workloads, their pods and Services by the names people use
 claims.py    what `tulle check` claims, as functions of facts; moments.py: times as people read them
 commands/    one module a command

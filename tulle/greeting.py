@@ -7,6 +7,7 @@ its own app uses; the callee must take its certificate and speak HTTP/2 back. No
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Any
 from tulle.claims import Claim, claim, some
 from tulle.kube import Kube
 from tulle.looks import Look, Place
-from tulle.lookup import ask_sidecar, control_planes
+from tulle.lookup import BusyError, ask_sidecar, control_planes
 from tulle.output import Failure
 from tulle.proofs import who
 
@@ -25,6 +26,11 @@ Pair = tuple[Place, str]
 
 MOST = 20
 """Pairs tried; of more, so many by chance."""
+_AT_ONCE = 8
+"""Questions at once: a replica answers 16, to all who ask."""
+_TRIES = 3
+"""Where a replica is busy, or another asks the same sidecar."""
+_PAUSE = 0.5
 _PATIENCE = 3.0
 """Seconds a sidecar may take, of which it gives its peer two."""
 _HTTP = frozenset({"http", "http2", "grpc"})
@@ -68,17 +74,23 @@ def _meshed(config: Object) -> set[str]:
 def greet(kube: Kube, system: str, chosen: Sequence[Pair]) -> dict[Pair, Greeting]:
     """Have each pair greet."""
     patient, replicas = replace(kube, timeout=_PATIENCE), control_planes(kube, system)
-    with ThreadPoolExecutor(MOST) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(chosen, pool.map(lambda pair: _greeted(patient, replicas, pair), chosen), strict=True))
 
 
 def _greeted(kube: Kube, replicas: Sequence[Object], pair: Pair) -> Greeting:
     (namespace, name), cluster = pair
     pod = {"metadata": {"namespace": namespace, "name": name}}
-    try:
-        said = ask_sidecar(kube, replicas, pod, "/reach", {"cluster": cluster})
-    except Failure:
-        return Greeting(proved=False)  # an older sidecar, a destination let go, another who asks: nothing is known
+    for left in reversed(range(_TRIES)):
+        try:
+            said = ask_sidecar(kube, replicas, pod, "/reach", {"cluster": cluster})
+            break
+        except BusyError:
+            if not left:
+                return Greeting(proved=False)
+            time.sleep(_PAUSE)
+        except Failure:
+            return Greeting(proved=False)  # an older sidecar, a destination let go: nothing is known
     return Greeting(failed=str(said.get("failed") or ""), endpoint=str(said.get("endpoint") or ""))
 
 

@@ -1,13 +1,14 @@
 """The few calls of the Kubernetes API the commands need, by the kubeconfig a person has.
 
 In: a kubeconfig (the one named, KUBECONFIG's, or ~/.kube/config) and a context. Out: decoded objects, raw answers of pods by the API
-server's proxy, and events of a watch. Everything it cannot do is a KubeError with one sentence. It needs no client library, so
+server's proxy, websockets, and events of a watch. Everything it cannot do is a KubeError with one sentence. It needs no client library, so
 commands start at once; client certificates, tokens and credential plugins are understood.
 """
 
 from __future__ import annotations
 
 import base64
+import http
 import http.client
 import json
 import os
@@ -150,6 +151,19 @@ class Kube:
             raise KubeError(_sentence(answer.status, payload), answer.status)
         return payload
 
+    def upgrade(self, path: str, query: Query) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Begin another protocol, which the headers ask for; what comes is read of the response, what goes is the connection's. Raises KubeError."""
+        connection, answer = self._send("GET", path, query, None, self.timeout)
+        if answer.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            return connection, answer
+        try:
+            payload = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise KubeError(f"the API server at {self.server} stopped answering: {error}") from None
+        finally:
+            connection.close()
+        raise KubeError(_sentence(answer.status, payload), answer.status)
+
     def _send(
         self, method: str, path: str, query: Query, body: Any, timeout: float
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
@@ -159,7 +173,7 @@ class Kube:
             connection = http.client.HTTPSConnection(where.netloc, timeout=timeout, context=self.tls)
         else:
             connection = http.client.HTTPConnection(where.netloc, timeout=timeout)
-        target = where.path.rstrip("/") + path + (f"?{urllib.parse.urlencode(query, doseq=True)}" if query else "")
+        target = where.path.rstrip("/") + target_of(path, query)
         headers = {
             "accept": "application/json",
             "content-type": "application/json-patch+json" if isinstance(body, list) else "application/json",
@@ -172,6 +186,11 @@ class Kube:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise KubeError(f"the API server at {self.server} cannot be reached: {error}") from None
+
+
+def target_of(path: str, query: Query) -> str:
+    """Write a path and its query."""
+    return path + (f"?{urllib.parse.urlencode(query, doseq=True)}" if query else "")
 
 
 def _sentence(code: int, payload: bytes) -> str:

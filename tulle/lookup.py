@@ -5,6 +5,7 @@ In: a cluster and words from the command line. Out: pods and addresses. What is 
 
 from __future__ import annotations
 
+import http
 import ipaddress
 import json
 import urllib.parse
@@ -15,6 +16,7 @@ from typing import Any
 from meshapi import names
 from tulle.kube import Kube, KubeError, Query
 from tulle.output import Failure
+from tulle.portforward import ask_port
 
 Object = dict[str, Any]
 
@@ -161,6 +163,10 @@ def _endpoint(kube: Kube, namespace: str, service: str) -> str:
     raise Failure(f"Service {service} in namespace {namespace} is headless and has no ready endpoint")
 
 
+class BusyError(Failure):
+    """Too much is asked at once: it may be tried again."""
+
+
 def control_planes(kube: Kube, system: str) -> list[Object]:
     """List the running replicas of the control plane."""
     pods = kube.items(f"/api/v1/namespaces/{system}/pods", labelSelector=SYSTEM_SELECTOR)
@@ -216,17 +222,17 @@ def _why(kube: Kube, pod: Object) -> Object:
 
 
 def ask_sidecar(kube: Kube, replicas: Sequence[Object], pod: Object, path: str, query: Query | None = None) -> Object:
-    """GET JSON from a sidecar through the replica of the control plane that has its stream; raises Failure."""
+    """GET JSON from a sidecar through the replica of the control plane that has its stream, which answers its own loopback alone; raises Failure."""
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     for replica in replicas:
-        own = replica["metadata"]
-        port = f"/api/v1/namespaces/{own['namespace']}/pods/{own['name']}:{names.CONTROL_ADMIN_PORT}/proxy"
+        asked = f"/sidecars/{namespace}/{name}{path}"
         try:
-            found: Object = json.loads(kube.request("GET", f"{port}/sidecars/{namespace}/{name}{path}", query=query))
+            found: Object = json.loads(ask_port(kube, replica, names.CONTROL_ADMIN_PORT, asked, query))
         except KubeError as error:
             if error.code == MISDIRECTED:
                 continue
-            raise Failure(f"the sidecar of {namespace}/{name} was not asked for {path}: {error}") from None
+            failure = BusyError if error.code == http.HTTPStatus.SERVICE_UNAVAILABLE else Failure
+            raise failure(f"the sidecar of {namespace}/{name} was not asked for {path}: {error}") from None
         except ValueError:
             raise Failure(f"the sidecar of {namespace}/{name} answered {path} with no JSON") from None
         return found

@@ -337,7 +337,7 @@ def _destinations(first: Look, second: Look) -> list[Claim]:
             "the sidecars answer",
             detail=some(sorted(f"{who(one, second)}: {why}" for one, why in silent.items()), "; ")
             or f"{asked} of {there} asked",
-            advice="kubectl logs <pod> -c tulle-proxy; who asks needs `get` on pods/proxy",
+            advice="kubectl logs <pod> -c tulle-proxy; who asks needs `get` on pods/proxy, `get` and `create` on pods/portforward",
             otherwise=WARNING if all(second.sidecars[one].forbidden for one in silent) else FAILED,
         ),
         claim(

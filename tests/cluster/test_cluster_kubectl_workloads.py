@@ -7,8 +7,10 @@ import urllib.request
 
 import pytest
 
+import tulle.kube
 from tests.support.cluster import Kube
 from tests.support.objects import container, deployment, pod, service
+from tulle.portforward import ask_port
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,6 +54,16 @@ def test_logs_follow_what_is_written(kube: Kube) -> None:
         while "/marker" not in seen:
             seen = logs.stdout.readline()
         logs.kill()
+
+
+def test_one_request_is_forwarded_to_a_port(kube: Kube) -> None:
+    """As `tulle` asks; a port nobody listens on is told of."""
+    pod = kube.get("pods", "-l", "app=web")["items"][0]
+    asking = tulle.kube.Kube.load(str(kube.kubeconfig))
+
+    assert ask_port(asking, pod, 8080, "/").decode().strip() == pod["metadata"]["name"]
+    with pytest.raises(tulle.kube.KubeError, match="port 9 of pod"):
+        ask_port(asking, pod, 9, "/")
 
 
 def test_exec_carries_input_output_and_exit_code(kube: Kube) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from unittest import mock
 
 import aiohttp
 import pytest
@@ -102,6 +103,20 @@ async def test_sidecar_is_asked_and_what_it_says_is_passed_on(asked: Asked) -> N
 
     assert found == [(404, "said" * asked.size), (421, "it is not here\n")]
     assert asked.made == ["shop/web-1 /route?host=a&header=x:%20y", "shop/gone /config"]
+
+
+async def test_sidecars_are_asked_from_this_pod_alone(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reaches the port is no reader of every sidecar; a port-forward ends on the loopback, and the API server says who may have one."""
+    found = {}
+    for address in ("10.0.0.7", "::ffff:10.0.0.7", "127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        transport = mock.Mock(get_extra_info=lambda name, at=address: (at, 4711) if name == "peername" else None)
+        found[address] = admin._is_local(mock.Mock(transport=transport))
+    assert list(found.values()) == [False, False, True, True, True]
+
+    monkeypatch.setattr(admin, "_is_local", lambda _: False)
+    async with aiohttp.ClientSession() as session, session.get(asked.url + "/sidecars/shop/web-1/config") as answer:
+        assert (answer.status, "kubectl port-forward" in await answer.text()) == (403, True)
+    assert not asked.made
 
 
 async def test_what_a_sidecar_says_is_no_page(asked: Asked) -> None:

@@ -16,7 +16,7 @@ from tests.support.fakeapi import FakeApi, fake_api
 from tulle.cli import cli
 
 Object = dict[str, Any]
-ASKED = "/api/v1/namespaces/tulle-system/pods/a:15014/proxy/sidecars/shop/web-1"
+ASKED = "/api/v1/namespaces/tulle-system/pods/a/portforward:15014/sidecars/shop/web-1"
 """Where a replica asks a sidecar."""
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
@@ -163,7 +163,7 @@ def test_routes_asks_the_replica_that_has_the_sidecar(shop: FakeApi) -> None:
     """Another one sends on; where none has it, or the sidecar is too old to be asked, there is one sentence."""
     system = "/api/v1/namespaces/tulle-system/pods"
     shop.answers[system]["items"].insert(0, pod("b", namespace="tulle-system"))
-    shop.answers[f"{system}/b:15014/proxy/sidecars/shop/web-1/route"] = (421, b"not here")
+    shop.answers[f"{system}/b/portforward:15014/sidecars/shop/web-1/route"] = (421, b"not here")
     here = run(shop, "routes", "deploy/web", "-n", "shop", "--host", "reviews:8080")
     shop.answers[f"{ASKED}/route"] = (421, b"not here")
     nowhere = run(shop, "routes", "deploy/web", "-n", "shop", "--host", "reviews:8080")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,46 @@ def test_sidecar_is_asked_by_the_control_plane(tmp_path: Path) -> None:
         system = "/api/v1/namespaces/tulle-system/pods"
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}
         api.answers[system] = {"items": [{"metadata": {"namespace": "tulle-system", "name": "a"}, "status": ready}]}
-        path = f"{system}/a:15014/proxy/sidecars/shop/cart-1/reach"
+        path = f"{system}/a/portforward:15014/sidecars/shop/cart-1/reach"
         api.answers[path] = {"endpoint": "10.0.0.1:8080", "identity": "", "failed": "reset"}
         found = greeting.greet(Kube.load(str(api.kubeconfig)), "tulle-system", [PAIR, (("shop", "old"), "shop/web:80")])
 
     assert found[PAIR] == Greeting(failed="reset", endpoint="10.0.0.1:8080")
     assert found[("shop", "old"), "shop/web:80"] == Greeting(proved=False)
     assert ("GET", path, {"cluster": ["shop/web:80"]}) in api.asked
+
+
+def test_replica_that_is_busy_is_asked_again(tmp_path: Path) -> None:
+    """Twenty who greet are more than a replica asks at once; none of them counts as not proved for that."""
+    chosen = [(("shop", f"p{number}"), "shop/web:80") for number in range(greeting.MOST)]
+    busy = set(chosen)
+    under_way = most = 0
+    counting = threading.Lock()
+    everybody = threading.Event()
+
+    def reach(pair: greeting.Pair) -> Any:
+        nonlocal under_way, most
+        with counting:
+            under_way += 1
+            most = max(most, under_way)
+            if under_way == 8:
+                everybody.set()
+        everybody.wait(5.0)
+        with counting:
+            under_way -= 1
+        if pair in busy:
+            busy.discard(pair)
+            return 503, b"16 others are being asked; try again"
+        return {"endpoint": "10.0.0.1:8080", "failed": ""}
+
+    with fake_api(tmp_path) as api:
+        system = "/api/v1/namespaces/tulle-system/pods"
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        api.answers[system] = {"items": [{"metadata": {"namespace": "tulle-system", "name": "a"}, "status": ready}]}
+        for pair in chosen:
+            path = f"{system}/a/portforward:15014/sidecars/shop/{pair[0][1]}/reach"
+            api.answers[path] = lambda _, pair=pair: reach(pair)
+        found = greeting.greet(Kube.load(str(api.kubeconfig)), "tulle-system", chosen)
+
+    assert set(found.values()) == {Greeting(endpoint="10.0.0.1:8080")}
+    assert 1 < most <= 16 // 2
