@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -58,6 +59,8 @@ class Built:
 
     sources: str
     """Digest of all that it was built from in this tree."""
+    base: str
+    """The base it was told to start from; empty for the usual one."""
     digest: str
     """The manifest's, by which a registry knows it."""
     content_bytes: int
@@ -81,16 +84,17 @@ def _names(root: Path) -> list[str]:
 
 
 def present() -> Path | None:
-    """Give the archive that was built from this very tree, if there is one."""
-    told = _told()
-    return ARCHIVE if told is not None and ARCHIVE.exists() and told.sources == sources() else None
+    """Give the archive that was built from this very tree, on the usual base, if there is one."""
+    return ARCHIVE if _of_this_tree("") else None
 
 
-def _told() -> Built | None:
+def _of_this_tree(base: str) -> Built | None:
+    """Tell of the archive, if it is what a build now would make."""
     try:
-        return Built(**json.loads(ARCHIVE.with_suffix(".json").read_text(encoding="utf-8")))
+        told = Built(**json.loads(ARCHIVE.with_suffix(".json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    return told if ARCHIVE.exists() and (told.base, told.sources) == (base, sources()) else None
 
 
 def ensure(*, base: str = "", anew: bool = False) -> Built:
@@ -98,7 +102,7 @@ def ensure(*, base: str = "", anew: bool = False) -> Built:
     PLACE.mkdir(parents=True, exist_ok=True)
     with (PLACE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not anew and present() and (told := _told()):
+        if not anew and (told := _of_this_tree(base)):
             return told
         return _Build().run(base)
 
@@ -126,7 +130,7 @@ class _Build:
             self._say("the image; its steps are told in build/image/build.log")
             how = ["--isolation", "chroot", "--layers=false", "--pull=missing", "--build-arg", based, *self._secrets()]
             self._do([*self._buildah, "build", *how, "-t", tag, "-f", str(context / "Containerfile"), str(context)])
-            return self._write(tag, sources(context))
+            return self._write(tag, sources(context), base)
         finally:
             self._clear()
 
@@ -189,19 +193,22 @@ class _Build:
             kept["cert"] = "/run/roots.pem"
             secrets = ["--secret", f"id=roots,src={known['cert']}"]
         file = self._store[2] / "pip.conf"
+        file.touch(mode=0o600)  # an index may have a password in its address
         file.write_text("".join(["[global]\n", *(f"{key} = {value}\n" for key, value in kept.items())]))
         return [*secrets, "--secret", f"id=pip,src={file}"]
 
-    def _write(self, tag: str, seen: str) -> Built:
+    def _write(self, tag: str, seen: str, base: str) -> Built:
         self._say("the archive")
         fresh, digest = self._store[2] / "tulle.tar", self._store[2] / "digest"
         self._do([*self._buildah, "push", "--quiet", "--digestfile", str(digest), tag, f"oci-archive:{fresh}:{tag}"])
         built = Built(
             sources=seen,
+            base=base,
             digest=digest.read_text().strip(),
             content_bytes=content(fresh),
             archive_bytes=fresh.stat().st_size,
         )
+        ARCHIVE.with_suffix(".json").unlink(missing_ok=True)  # what is told of the archive is never of another one
         fresh.replace(ARCHIVE)
         ARCHIVE.with_suffix(".json").write_text(json.dumps(asdict(built), indent=2) + "\n")
         return built
@@ -292,6 +299,7 @@ def main() -> int:
     if given.present:
         print(present() or "", end="")
         return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun ends, and its storage goes
     try:
         built = ensure(base=given.base, anew=given.anew)
     except ImageError as problem:
