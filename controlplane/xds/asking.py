@@ -37,6 +37,8 @@ LONGEST = 8192
 """Characters of a path and its query."""
 KINDS = frozenset({"application/json", "text/plain"})
 """What an answer may be: it is shown under the name of whoever passes it on, and nothing of a sidecar runs there."""
+_WITHOUT_BODY = frozenset({204, 205, 304})
+"""Statuses after which a client takes a body for the next response (RFC 9112, 6.3)."""
 _HEAD_BYTES = 1024
 
 log = logging.getLogger(__name__)
@@ -205,8 +207,9 @@ def _head(raw: bytes) -> tuple[int, str]:
         status, kind = int(said["status"]), str(said["kind"]).partition(";")[0].strip().lower()
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise Denied(grpc.StatusCode.INVALID_ARGUMENT, "an answer begins with its status and kind") from None
-    if not 200 <= status < 600 or kind not in KINDS:
+    if not 200 <= status < 600 or status in _WITHOUT_BODY or kind not in KINDS:
+        known = ", ".join(sorted(KINDS))
         raise Denied(
-            grpc.StatusCode.INVALID_ARGUMENT, f"an answer has a status of HTTP, and is {', '.join(sorted(KINDS))}"
+            grpc.StatusCode.INVALID_ARGUMENT, f"an answer has a status of HTTP that may have a body, and is {known}"
         )
     return status, kind

@@ -154,7 +154,7 @@ async def test_question_is_answered_while_others_hold_all_the_port_has() -> None
         others = [asked.admin.turns.answer(asked.written(), one) for one in full]
         for one in full:
             await one.sent.wait()
-        route = await held.asking.ask("shop", "web-1", "/route?host=a")
+        route = await ask(held, "shop", "web-1", "/route?host=a")
         for other in others:
             other.gone()
 
@@ -269,6 +269,7 @@ async def test_one_question_at_a_time() -> None:
         (b'{"status": 99, "kind": "a"}',),
         (b'{"status": 200, "kind": "a\\nb: c"}',),
         (b'{"status": 200, "kind": "text/html"}', b"<script>"),
+        (b'{"status": 204, "kind": "text/plain"}', b"HTTP/1.1 200 OK\r\n\r\n"),
         (b'{"status": 1e400, "kind": "text/plain"}',),
         (b"[" * 1020,),
         (HEAD, b"x" * 600, b"x" * 600),
