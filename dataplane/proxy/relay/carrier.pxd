@@ -24,6 +24,7 @@ cdef class Carrier(Receiver):
     cdef public Receiver user
     cdef readonly bint last
     cdef CarrierCodec _codec
+    cdef bint _heard
     cdef double _end
     cdef double _until
     cdef Timer _timer

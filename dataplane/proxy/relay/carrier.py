@@ -58,7 +58,19 @@ class Keeper:
 class Carrier(Receiver):
     """One connection between two sidecars."""
 
-    __slots__ = ("_codec", "_end", "_timer", "_until", "context", "keeper", "last", "runtime", "stream", "user")
+    __slots__ = (
+        "_codec",
+        "_end",
+        "_heard",
+        "_timer",
+        "_until",
+        "context",
+        "keeper",
+        "last",
+        "runtime",
+        "stream",
+        "user",
+    )
 
     def __init__(self, runtime: Runtime, stream: Stream, keeper: Keeper, context: object, *, caller: bool) -> None:
         """Begin with a connection on it; `context` is the TLS context it was made with."""
@@ -73,6 +85,8 @@ class Carrier(Receiver):
         self._end = runtime.poller.now + min(LIFE_SECONDS, valid)
         """From then on nothing more is carried."""
         self._codec = CarrierCodec(caller)
+        self._heard = False
+        """The user was told of the peer's end. The codec, ahead of that, has read what comes before it."""
         self._timer: Timer | None = None
         self._until = 0.0
         stream.receiver = self
@@ -97,7 +111,7 @@ class Carrier(Receiver):
         codec = self._codec
         if not codec.ended:
             self.stream.write(codec.end())
-            if codec.peer_ended:
+            if self._heard:
                 self._over()
 
     def close(self) -> None:
@@ -171,6 +185,7 @@ class Carrier(Receiver):
                 self.user.received(piece)
             elif piece == _END:
                 self.user.ended()
+                self._heard = True
                 if codec.ended and self.stream.open:
                     self._over()
             elif piece == _ACCEPT:
@@ -206,6 +221,7 @@ class Carrier(Receiver):
         user.lost(reason)
 
     def _over(self) -> None:
+        self._heard = False
         user, self.user = self.user, NOBODY
         self.stream.resume()  # what was left unread of this connection is nobody's concern, what comes is of the next
         self.keeper.over(self)

@@ -25,6 +25,7 @@ from dataplane.proxy.relay.carriers import Carriers
 from dataplane.proxy.relay.relay import Relay
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.compile import compile_tables
+from dataplane.tables.endpoints import EndpointSlot
 from meshapi import names
 from meshapi.records import replace
 from tests.dataplane.proxy.rig import Rig
@@ -87,6 +88,16 @@ class Dialer:
             self.reached(stream, theirs)
 
 
+class Waiting(Receiver):
+    """Hears a client before its relay begins."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def received(self, data: bytes) -> None:
+        self.data += data
+
+
 class Connection:
     """A client, its app once there is one, and what passed."""
 
@@ -127,6 +138,8 @@ class CarrierMachine(Flowing):
         self.seen: set[Any] = set()
         """The callee's relays that were looked at."""
         self.app_there = True
+        self.eager = 0
+        """Bytes an app sends at once, and ends; none: it waits."""
         self.carriers = 0
         self.denied = self.gone = False
 
@@ -157,6 +170,10 @@ class CarrierMachine(Flowing):
         return made
 
     @property
+    def slots(self) -> list[EndpointSlot]:
+        return [slot for table in self.caller.tables.clusters.values() for slot in table.all_slots()]
+
+    @property
     def streams(self) -> list[Stream]:
         return [one for one in self.all if one.open] if self.rig is not None else []
 
@@ -183,20 +200,24 @@ class CarrierMachine(Flowing):
         near.receiver.opened()
 
     def answer(self, stream: Stream, theirs: Any) -> None:
-        """The app takes a connection, of the client that asked last."""
-        stream.receiver.opened()
+        """The app takes a connection, of the client that asked last; an eager one answers and ends in the same turn."""
         wire = Wire(theirs)
         self.wires.append(wire)
-        self.connections[-1].wires.append(wire)
+        asked = self.connections[-1]
+        asked.wires.append(wire)
+        if self.eager:
+            self.put(asked, 1, self.eager)
+            wire.end()
+        stream.receiver.opened()
 
     def pick(self, at: int) -> Connection | None:
         return self.connections[at % len(self.connections)] if self.connections else None
 
     # --- what happens
 
-    @rule(first=SIZES)
-    def connect(self, first: int) -> None:
-        """A client comes; sometimes with bytes at once, and mostly the one before is gone."""
+    @rule(first=SIZES, ended=st.booleans())
+    def connect(self, first: int, ended: bool = False) -> None:
+        """A client comes; sometimes with bytes at once, or ended before its relay begins. Mostly the one before is gone."""
         if len([one for one in self.connections if not one.over]) >= AT_ONCE:
             return
         self.made += 1
@@ -208,7 +229,13 @@ class CarrierMachine(Flowing):
         if first < 1000:
             self.put(made, 0, first)
         relay = Relay(self.caller, self.caller.tables.listeners["l"].chains[0], ("10.0.0.1", 80))
-        relay.start(self.stream(ours, Receiver()), b"")
+        waiting = Waiting()
+        stream = self.stream(ours, waiting)
+        if ended:
+            client.end()
+            self.quiet()
+            assert stream.at_end
+        relay.start(stream, waiting.data)
         self.quiet()
         if len(made.wires) < 2:
             assert self.denied or self.gone or not self.app_there, "a connection reached no app"
@@ -321,6 +348,10 @@ class CarrierMachine(Flowing):
         if gone:
             assert not self.caller.resting, "a carrier to an endpoint that is gone is kept"
 
+    @rule(size=st.sampled_from([0, 0, 1, 500, 65_536]))
+    def haste(self, size: int) -> None:
+        self.eager = size
+
     @rule(there=st.booleans())
     def app(self, there: bool) -> None:
         self.app_there = there
@@ -381,6 +412,9 @@ class CarrierMachine(Flowing):
     def few_rest(self) -> None:
         if self.rig is not None:
             assert len(self.caller.resting) <= 4
+            for slot in self.slots:
+                kept = [] if slot.carriers is None else slot.carriers._kept
+                assert len(kept) == len(set(kept)), "a carrier is kept twice"
             assert not set(self.caller.resting) & set(self.callee.resting)
 
     def teardown(self) -> None:
@@ -395,8 +429,7 @@ class CarrierMachine(Flowing):
             for carrier in list(runtime.resting):
                 carrier.sweep(float("inf"))
         self.quiet()
-        slots = [slot for table in self.caller.tables.clusters.values() for slot in table.all_slots()]
-        assert all(slot.active == 0 for slot in slots)
+        assert all(slot.active == 0 for slot in self.slots)
         for runtime in (self.caller, self.callee):
             assert runtime.relays == 0, "opened and closed do not agree"
             assert runtime.metrics.refused.of("carrier_framing").value == 0
@@ -432,6 +465,20 @@ def test_machine_finds_a_planted_defect(defect: str, monkeypatch: pytest.MonkeyP
 
     with pytest.raises((AssertionError, BaseExceptionGroup)):
         finds(CarrierMachine, 100, 40)
+
+
+def test_answer_and_end_that_come_with_the_acceptance_reach_a_client_that_has_ended() -> None:
+    """All three are read at once, before the client's own end is passed on: the connection is over once, and after its bytes."""
+    m = CarrierMachine()
+    m.begin_all()
+    m.come_and_go(first=0)
+    m.eager = 500
+    m.connect(first=1000, ended=True)
+    m.settle()
+    assert (m.carriers, len(m.caller.resting)) == (1, 1)
+    assert not m.connections
+    m.few_rest()
+    m.teardown()
 
 
 CarrierMachine.TestCase.settings = bounded(300, 40)
