@@ -1,7 +1,8 @@
 """The sidecar's own small HTTP server (port 15020): metrics, health, live configuration, the app's probes, draining.
 
 In: connections, and handlers by method and path from `app`. Out: answers, long ones a slice at a time (`slices`). Speaks HTTP/1.1 by the proxy's own codec. Refuses
-unknown paths with 404 and a list of what there is, and others than the pod itself what is the pod's own with 403; bodies are not read. Who asks and does not read is not listened to.
+unknown paths with 404 and a list of what there is, and others than the pod itself what is the pod's own with 403; bodies are not read:
+after the answer to a request whose body is still to come the connection ends. Who asks and does not read is not listened to.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Request:
 
     @property
     def local(self) -> bool:
-        """Whether the caller sits in this pod: it, and who comes by its loopback as `kubectl port-forward` does."""
+        """Whether the caller sits in this pod, as coming by its loopback shows (so does `kubectl port-forward`). The pod's own address shows nothing: others may come by SNAT to it."""
         return self.peer in {"127.0.0.1", "::1"} or self.peer.startswith("127.")
 
 
@@ -81,7 +82,8 @@ def own(handler: Handler) -> Handler:
     def answer(request: Request) -> Answer | Awaitable[Answer]:
         if not request.local:
             return text(
-                f"only this pod itself may ask its sidecar for {request.path}; `tulle` asks the control plane", 403
+                f"only this pod itself may ask its sidecar for {request.path}, by its loopback (127.0.0.1 or ::1); `tulle` asks the control plane",
+                403,
             )
         return handler(request)
 
@@ -252,6 +254,8 @@ class AdminConnection(Receiver):
             headers.append((b"content-length", b"%d" % len(answer.body), b"content-length"))
         else:
             headers.append((b"vary", b"accept, accept-encoding", b"vary"))
+        if self._codec.lacks(0):
+            self._codec.goaway()  # nobody reads the rest of the request
         self._codec.send_response(number, answer.status, b"", headers, bare and answer.slices is not None)
 
     def send(self, number: int, data: bytes, *, end: bool = False) -> bool:

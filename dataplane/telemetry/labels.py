@@ -130,6 +130,13 @@ def unnamed(peers: Peers) -> Peers:
     return replace(peers, source=workload({}, peers.source.principal))
 
 
+def plain(value: str) -> str:
+    """Make control characters and braces, which break naive scrapers, `?`: of what a peer may say before pairs are told apart by it, or two would be shown as one."""
+    if value.isprintable() and "}" not in value:
+        return value
+    return "".join(c if c.isprintable() and c != "}" else "?" for c in value)
+
+
 _TOLD = ("workload", "namespace", "app", "version")
 _LONGEST = 253
 
@@ -142,7 +149,7 @@ def introduce(own: Workload) -> bytes:
 
 def introduced(told: bytes, principal: str) -> dict[str, str]:
     """Read what a sidecar said about itself; its namespace is the proven one where there is one, nonsense is nothing."""
-    parts = told.decode("ascii", "replace").split("|")
+    parts = plain(told.decode("ascii", "replace")).split("|")
     if len(parts) != len(_TOLD) or any(len(part) > _LONGEST for part in parts):
         return {}
     found = {name: part for name, part in zip(_TOLD, parts, strict=True) if part}

@@ -364,10 +364,5 @@ def render(pairs: list[tuple[str, str]]) -> bytes:
 
 
 def escape(value: str) -> str:
-    """Escape a label value; control characters and braces, which break naive scrapers, become `?`."""
-    plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return (
-        plain
-        if plain.isprintable() and "}" not in plain
-        else "".join(c if c.isprintable() and c != "}" else "?" for c in plain)
-    )
+    """Escape a label value, made `labels.plain` where it is not."""
+    return labels.plain(value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"))

@@ -211,6 +211,32 @@ async def test_request_cut_in_the_middle_is_answered_after_one_sent_ahead(port: 
     await writer.wait_closed()
 
 
+@pytest.mark.parametrize("path", [b"/json", b"/long", b"/slow", b"/nope"])
+@pytest.mark.parametrize(
+    "body", [b"content-length: 5\r\n\r\n", b"content-length: 5\r\n\r\nab", b"transfer-encoding: chunked\r\n\r\n"]
+)
+async def test_connection_ends_after_an_answer_that_came_before_the_body(port: int, path: bytes, body: bytes) -> None:
+    """Nobody would read the rest, nor see that the client is gone."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET " + path + b" HTTP/1.1\r\nhost: a\r\n" + body)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 404" if path == b"/nope" else b"HTTP/1.1 200")
+    assert b"connection: close\r\n" in answer
+
+
+async def test_connection_goes_on_after_a_body_that_came_with_its_request(port: int) -> None:
+    """It is thrown away."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(2):
+        writer.write(b"GET /under/b HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello")
+        assert b"connection: close" not in await asyncio.wait_for(reader.readuntil(b"/b\n"), 5)
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_unknown_path_lists_what_there_is(port: int) -> None:
     """A person with curl finds the way."""
     answer = await ask(port, b"GET /nope HTTP/1.1\r\nhost: a\r\n\r\n")
@@ -315,3 +341,4 @@ def test_paths_that_are_the_pods_own_are_refused_to_others() -> None:
     assert [answer.status for answer in answers if isinstance(answer, Answer)] == [403, 200]
     assert isinstance(answers[0], Answer)
     assert b"only this pod itself" in answers[0].body
+    assert b"by its loopback" in answers[0].body

@@ -382,11 +382,13 @@ async def test_outcomes_of_a_pair_that_stays_expire(two: tuple[dataplane.app.Sid
     assert sum(other.timings[group.series[next(iter(group.series))].timing.outcome].buckets) == 2, "of 200 and 203"
 
 
-async def test_gone_worker_is_asked_nothing(two: tuple[dataplane.app.Sidecar, Worker]) -> None:
+async def test_gone_worker_is_asked_nothing(
+    two: tuple[dataplane.app.Sidecar, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nor waited for: a scrape while others end takes no longer than one before."""
     first, worker = two
     first.workers._stopping = True
-    worker._take = worker._link._take = lambda _: None  # it hears nothing any more
+    monkeypatch.setattr(worker._link, "_take", lambda _: None)  # it hears nothing any more
     asked = asyncio.ensure_future(first.workers.ask("wanted"))
     await asyncio.sleep(0)
     assert worker._link._writer is not None

@@ -178,3 +178,15 @@ def test_names_of_an_identity_that_are_not_used_make_room_again() -> None:
 
     assert told(PEER_LIMIT - 1) in metrics.groups
     assert told(PEER_LIMIT) not in metrics.groups
+
+
+def test_names_that_are_shown_alike_are_one_pair() -> None:
+    """Else a caller that calls itself both would have a series told twice, and a scrape refused."""
+    metrics, own = Metrics(), labels.Workload(workload="me")
+    for told in (b"a}|ns||", b"a?|ns||", b"a\x7f|ns||", b"a\n|ns||"):
+        peers = labels.inbound(own, "", labels.introduced(told, ""), secure=False)
+        metrics.requests(peers).of(200, -1, False, 0).note(1.0, 0, 0)
+        metrics.tcp(peers)
+
+    assert [group.peers.source.workload for group in metrics.groups.values()] == ["a?"]
+    assert len(metrics.tcps) == 1
