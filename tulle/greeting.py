@@ -98,6 +98,8 @@ def of_greetings(look: Look, first: Mapping[Pair, Greeting], again: Mapping[Pair
     """Claim that sidecars reach each other; `again` are those that failed before, tried once more."""
     failed = {pair: one for pair, one in again.items() if one.failed and first[pair].failed}
     proved = sum(one.proved and not one.failed for one in first.values())
+    unknown = sum(not one.proved for one in first.values())
+    unasked = f", {unknown} could not be asked" if unknown else ""
     told = [
         f"{who(caller, look)} to {cluster} at {one.endpoint}: {one.failed}"
         for (caller, cluster), one in sorted(failed.items())
@@ -105,6 +107,7 @@ def of_greetings(look: Look, first: Mapping[Pair, Greeting], again: Mapping[Pair
     return claim(
         not failed,
         "sidecars reach each other by mutual TLS",
-        detail=some(told, "; ") or (f"{proved} tried" if proved else "no two that talk were found: nothing was proved"),
+        detail=some(told, "; ")
+        or (f"{proved} tried{unasked}" if proved else f"no two that talk were found{unasked}: nothing was proved"),
         advice="kubectl logs <pod> -c tulle-proxy at both ends",
     )

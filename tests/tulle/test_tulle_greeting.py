@@ -50,6 +50,16 @@ def test_greeting_that_fails_twice_is_a_finding_with_both_ends() -> None:
     assert (nothing.status, "nothing was proved" in nothing.detail) == (OK, True)
 
 
+def test_greetings_that_could_not_be_had_are_told_of() -> None:
+    """What was not proved does not pass for what was."""
+    other = (("shop", "old"), "shop/web:80")
+    some = greeting.of_greetings(look(), {PAIR: Greeting(), other: Greeting(proved=False)}, {})
+    none = greeting.of_greetings(look(), {other: Greeting(proved=False)}, {})
+
+    assert some.detail == "1 tried, 1 could not be asked"
+    assert (", 1 could not be asked" in none.detail, "nothing was proved" in none.detail) == (True, True)
+
+
 def test_sidecar_is_asked_by_the_control_plane(tmp_path: Path) -> None:
     """One that does not know the question proves nothing and accuses nobody."""
     with fake_api(tmp_path) as api:
