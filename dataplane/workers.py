@@ -25,7 +25,7 @@ from meshapi.records import field, record
 
 ANSWER_SECONDS = 5.0
 COUNT_SECONDS = 1.0
-"""For what a worker counted: a scrape goes by what it said before then."""
+"""For what workers counted, once all have told it: a scrape goes by what was said before then."""
 
 
 class WorkerGoneError(RuntimeError):
@@ -130,7 +130,8 @@ class Workers:
         if not self.links:
             return
         if self._counting is None or self._counting.done():
-            self._counting = asyncio.ensure_future(self.ask("metrics", COUNT_SECONDS))
+            seconds = COUNT_SECONDS if all(mirror.told for mirror in self.mirrors) else ANSWER_SECONDS
+            self._counting = asyncio.ensure_future(self.ask("metrics", seconds))
         await asyncio.shield(self._counting)
 
     async def expire(self, metrics: Metrics) -> None:

@@ -45,6 +45,8 @@ class Mirror:
         """By their labels, as the rest."""
         self.tcps: dict[bytes, TcpSeries] = {}
         self.rows: list[Row] = []
+        self.told = False
+        """Whether it said anything yet."""
         self._groups: dict[bytes, RequestGroup] = {}
         self._tcps: dict[bytes, TcpSeries] = {}
         self._owner = Metrics()
@@ -69,6 +71,7 @@ class Mirror:
             ]
             self.groups, self.tcps = self._groups, self._tcps
             self._groups, self._tcps = {}, {}
+            self.told = True
 
     def drop(self, marks: Marks) -> None:
         """Forget what its worker was told to forget: it may be long until it says so."""

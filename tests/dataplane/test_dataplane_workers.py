@@ -400,6 +400,28 @@ async def test_gone_worker_is_asked_nothing(
     assert time.monotonic() - begun < 0.5
 
 
+@pytest.mark.parametrize("told_before", [True, False])
+async def test_scrape_waits_longer_for_a_worker_that_has_said_nothing_yet(
+    two: tuple[dataplane.app.Sidecar, Worker], monkeypatch: pytest.MonkeyPatch, told_before: bool
+) -> None:
+    """There is nothing to go by in its place; for others it goes by what they said before."""
+    first, worker = two
+    monkeypatch.setattr("dataplane.workers.COUNT_SECONDS", 0.01)
+    note(worker._engine.runtime.metrics)
+    if told_before:
+        await first.workers.count()
+        assert shown(first) == 1
+        monkeypatch.setattr(worker._link, "_take", lambda _: None)
+        await asyncio.wait_for(first.workers.count(), 2.0)
+    else:
+        take = worker._link._take
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(worker._link, "_take", lambda message: loop.call_later(0.1, take, message))
+        await first.workers.count()
+
+    assert shown(first) == 1
+
+
 def test_telling_that_was_cut_is_none_of_the_next() -> None:
     """What had been said of it is forgotten with the beginning of another."""
     metrics, mirror = Metrics(), told.Mirror()
