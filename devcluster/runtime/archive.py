@@ -31,6 +31,8 @@ _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 _LINKS: Final = 40
 """As many as the kernel follows."""
+_DEPTH: Final = 255
+"""Directories in each other; what takes a tree away goes down into it step by step."""
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -171,11 +173,47 @@ def _recipe(config: Object) -> Recipe:
     )
 
 
+def within(root: Path, name: str, made: set[Path] | None = None) -> Path:
+    """Find a name inside an image, links followed as in there; with a set makes the directories that are missing and adds them.
+
+    Raises ArchiveError for links that go in circles, directories too deep in each other, and where one can be made nowhere.
+    """
+    here, left, links = root, _steps(name), 0
+    while left:
+        part = left.pop(0)
+        if part == "..":
+            here = here if here == root else here.parent
+            continue
+        following = here / part
+        if following.is_symlink():
+            links += 1
+            if links > _LINKS:
+                raise ArchiveError(f"its links go in circles at {name}")
+            goal = str(following.readlink())
+            here = root if goal.startswith("/") else here
+            left = _steps(goal) + left
+            continue
+        if len(following.parts) - len(root.parts) > _DEPTH:
+            raise ArchiveError(f"{name[:80]}... is more than {_DEPTH} directories deep")
+        if made is not None and not following.is_dir():
+            if following.exists():
+                raise ArchiveError(f"{name} is below something that is no directory")
+            following.mkdir(0o755)
+            made.add(following)
+        here = following
+    return here
+
+
+def _steps(name: str) -> list[str]:
+    """Take a path apart."""
+    return [part for part in name.split("/") if part not in {"", "."}]
+
+
 class _Tree:
     """A file system that grows layer by layer and never leaves its directory, whatever links the layers bring."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = root.resolve()
         self._entries = 0
         self._bytes = 0
         self._modes: dict[Path, tarfile.TarInfo] = {}
@@ -186,17 +224,17 @@ class _Tree:
         own: set[Path] = set()
         for entry in layer:
             self._count(entry)
-            parts = [part for part in entry.name.split("/") if part not in {"", "."}]
+            parts = _steps(entry.name)
             if ".." in parts:
                 raise ArchiveError(f"entry {entry.name!r} leads out of the image")
             if not parts:
                 self._modes[self._root] = entry
                 continue
-            place = self._place(parts[:-1], own) / parts[-1]
+            place = within(self._root, "/".join(parts[:-1]), own) / parts[-1]
             if parts[-1] == _OPAQUE:
                 self._empty(place.parent, own)
             elif parts[-1].startswith(_WHITEOUT):
-                self._remove(place.with_name(parts[-1].removeprefix(_WHITEOUT)))
+                self._remove(place.with_name(_whited_out(entry.name, parts[-1])))
             else:
                 self._write(layer, entry, place)
                 own.add(place)
@@ -204,7 +242,7 @@ class _Tree:
     def finish(self) -> None:
         """Give directories their modes and times, the inner ones first."""
         for place, entry in sorted(self._modes.items(), reverse=True):
-            if place.is_dir() and not place.is_symlink():
+            if place.is_dir() and place.resolve() == place:
                 _own(place, entry)
 
     def _count(self, entry: tarfile.TarInfo) -> None:
@@ -212,31 +250,6 @@ class _Tree:
         self._bytes += max(0, entry.size)
         if self._entries > _ENTRIES or self._bytes > _BYTES:
             raise ArchiveError(f"it unpacks to more than {_ENTRIES} entries or {_BYTES >> 30} GiB")
-
-    def _place(self, parts: list[str], own: set[Path]) -> Path:
-        """Find a directory by its name inside the image, links followed as in there, and make what is missing."""
-        here, left, links = self._root, list(parts), 0
-        while left:
-            part = left.pop(0)
-            if part == "..":
-                here = here if here == self._root else here.parent
-                continue
-            following = here / part
-            if following.is_symlink():
-                links += 1
-                if links > _LINKS:
-                    raise ArchiveError(f"its links go in circles at {'/'.join(parts)}")
-                goal = str(following.readlink())
-                here = self._root if goal.startswith("/") else here
-                left = [step for step in goal.split("/") if step not in {"", "."}] + left
-                continue
-            if not following.is_dir():
-                if following.exists():
-                    raise ArchiveError(f"{'/'.join(parts)} is below something that is no directory")
-                following.mkdir(0o755)
-                own.add(following)
-            here = following
-        return here
 
     def _empty(self, directory: Path, own: set[Path]) -> None:
         """Take away what lower layers have put here; what this layer brings stays, in whichever order it comes."""
@@ -247,7 +260,10 @@ class _Tree:
                 self._empty(entry, own)
 
     def _remove(self, place: Path) -> None:
+        """Take a place away, and what was to be done to directories there: a link may stand in their place next."""
         if place.is_dir() and not place.is_symlink():
+            for directory, _, _ in os.walk(place):
+                self._modes.pop(Path(directory), None)
             shutil.rmtree(place)
         else:
             place.unlink(missing_ok=True)
@@ -264,16 +280,24 @@ class _Tree:
             place.symlink_to(entry.linkname)
             _own(place, entry)
         elif entry.islnk():
-            parts = [part for part in entry.linkname.split("/") if part not in {"", "."}]
+            parts = _steps(entry.linkname)
             if not parts or ".." in parts:
                 raise ArchiveError(f"entry {entry.name!r} is a link to {entry.linkname!r}, out of the image")
-            os.link(self._place(parts[:-1], set()) / parts[-1], place, follow_symlinks=False)
+            os.link(within(self._root, "/".join(parts[:-1]), set()) / parts[-1], place, follow_symlinks=False)
         elif entry.isreg():
             source = layer.extractfile(entry)
             assert source is not None
             with place.open("xb") as file:
                 shutil.copyfileobj(source, file, _CHUNK)
             _own(place, entry)
+
+
+def _whited_out(entry: str, name: str) -> str:
+    """Say what a whiteout takes away from its directory; raises ArchiveError where that is no name in there."""
+    found = name.removeprefix(_WHITEOUT)
+    if found in {"", ".", ".."}:
+        raise ArchiveError(f"entry {entry!r} takes away {found!r}, which is no file's name")
+    return found
 
 
 def _own(place: Path, entry: tarfile.TarInfo) -> None:

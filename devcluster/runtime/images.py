@@ -23,9 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from devcluster.runtime.archive import ArchiveError, Recipe, unpack
+from devcluster.runtime.archive import ArchiveError, Recipe, unpack, within
 
 SYSTEM_PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+_ACCOUNTS: Final = 4 << 20
+"""Characters of a passwd or group file that are looked at."""
 
 
 class ImageError(Exception):
@@ -63,7 +66,8 @@ class Image:
         if not self.root:
             return 0, 0
         user, _, group = self.recipe.user.partition(":")
-        row = self._row("etc/passwd", user or "0")
+        user = user or "0"
+        row = self._row("etc/passwd", user)
         if row is None and not user.isdigit():
             raise ImageError(f"unable to find user {user}: no matching entries in passwd file")
         uid = int(row[2]) if row else int(user)
@@ -77,8 +81,9 @@ class Image:
     def _row(self, file: str, who: str) -> list[str] | None:
         """Find somebody in the image's passwd or group, by name or number."""
         try:
-            rows = [line.split(":") for line in Path(self.root, file).read_text(encoding="utf-8").splitlines()]
-        except (OSError, ValueError):
+            with within(Path(self.root), file).open(encoding="utf-8") as opened:
+                rows = [line.split(":") for line in opened.read(_ACCOUNTS).splitlines()]
+        except (OSError, ValueError, ArchiveError):
             return None
         return next((row for row in rows if len(row) > 3 and who in {row[0], row[2]} and row[2].isdigit()), None)
 

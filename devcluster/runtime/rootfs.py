@@ -52,9 +52,9 @@ def build(spec: Mapping[str, Any]) -> None:
         _volume(item)
     for program in spec["programs"]:
         _reach(program, Path(_NODE + spec["stage"]))
-    Path(spec["cwd"]).mkdir(parents=True, exist_ok=True)
     linux.detach(_NODE)
     Path(_NODE).rmdir()
+    _inside(spec["cwd"]).mkdir(parents=True, exist_ok=True)
     if spec["read_only"]:
         _read_only({item["target"] for item in spec["mounts"]})
 
@@ -127,7 +127,7 @@ def _show(paths: Iterable[str], *, below: str = "") -> None:
 
 def _kernel(*, privileged: bool) -> None:
     for place in ("/proc", "/sys", "/dev"):
-        Path(place).mkdir(exist_ok=True)
+        _inside(place).mkdir(exist_ok=True)
     try:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     except OSError:  # a user namespace inside a container whose own /proc is masked may not have a new one
@@ -178,15 +178,25 @@ def _reach(program: str, stage: Path) -> None:
 
 
 def _volume(item: Mapping[str, Any]) -> None:
-    source, target = _NODE + item["source"], Path(item["target"])
+    source, named = _NODE + item["source"], Path(item["target"])
+    directory = Path(source).is_dir()
+    target = _inside(named) if directory else _inside(named.parent) / named.name
     try:
-        _make_place(target, directory=Path(source).is_dir())
+        _make_place(target, directory=directory)
     except OSError as refused:
         if refused.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise
         _copy_tree_of_links(next(parent for parent in target.parents if parent.exists()))
-        _make_place(target, directory=Path(source).is_dir())
+        _make_place(target, directory=directory)
     linux.bind(source, str(target), read_only=item["read_only"])
+
+
+def _inside(place: str | Path) -> Path:
+    """Say where a name leads without any link; raises OSError where an image's links lead to the machine's tree."""
+    found = Path(os.path.realpath(place))
+    if found.is_relative_to(_NODE):
+        raise OSError(errno.EXDEV, f"{place} leads to {found}, out of the image")
+    return found
 
 
 def _make_place(target: Path, *, directory: bool) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from devcluster.runtime.archive import ArchiveError, Recipe, unpack
 from devcluster.runtime.images import Image, ImageError, Images
-from tests.support.archives import directory, docker_archive, file, link, oci_archive, oci_members, programs, tar
+from tests.support.archives import Layer, directory, docker_archive, file, link, oci_archive, oci_members, programs, tar
 from tests.support.node import Node, in_node
 from tests.support.objects import container, pod
 
@@ -104,6 +104,32 @@ def test_a_whiteout_takes_the_link_and_not_what_it_names(tmp_path: Path) -> None
     assert list((root / "c").iterdir()) == []
 
 
+def test_a_link_in_a_directorys_place_leads_none_of_its_rights_outside(tmp_path: Path) -> None:
+    """As where one layer fills /var/run and the next makes it a link to /run: the machine's own stays as it was."""
+    outside = tmp_path / "outside"
+    (outside / "x").mkdir(parents=True)
+    given = directory("run/x", mode=0o777)
+    given.uid = 1337
+
+    root = unpacked(
+        tmp_path, docker_archive(tmp_path / "a.tar", [directory("run"), given], [link("run", str(outside))])
+    )
+
+    assert (root / "run").readlink() == outside
+    seen = (outside / "x").stat()
+    assert (seen.st_mode & 0o7777, seen.st_uid) == (0o755, 0)
+    assert seen.st_mtime != given.mtime
+
+
+def test_a_directory_that_was_taken_away_leaves_its_rights_to_no_other(tmp_path: Path) -> None:
+    """What a later layer puts there without a word about the directory has the usual ones."""
+    lower = [directory("a", mode=0o700), directory("a/b", mode=0o700)]
+
+    root = unpacked(tmp_path, docker_archive(tmp_path / "a.tar", lower, [file(".wh.a")], [file("a/b/c")]))
+
+    assert [(root / name).stat().st_mode & 0o7777 for name in ("a", "a/b")] == [0o755, 0o755]
+
+
 @pytest.mark.parametrize(
     ("layer", "sentence"),
     [
@@ -112,6 +138,10 @@ def test_a_whiteout_takes_the_link_and_not_what_it_names(tmp_path: Path) -> None
         ([link("h", "../../etc/passwd", hard=True)], "is a link to '../../etc/passwd', out of the image"),
         ([link("a", "b"), link("b", "a"), file("a/x")], "links go in circles at a"),
         ([file("a", b"1"), file("a/b", b"2")], "a is below something that is no directory"),
+        ([file("a/.wh...")], "entry 'a/.wh...' takes away '..', which is no file's name"),
+        ([file(".wh..")], "entry '.wh..' takes away '.', which is no file's name"),
+        ([file(".wh.")], "entry '.wh.' takes away '', which is no file's name"),
+        ([file("d/" * 300 + "x")], "is more than 255 directories deep"),
     ],
 )
 def test_what_would_leave_the_image_is_refused(tmp_path: Path, layer: Any, sentence: str) -> None:
@@ -185,6 +215,26 @@ echo x 2>/dev/null >/opt/x/mine && echo written || echo kept
 test -w /dev/null && test -e /proc/self/status && echo kernel
 """
 PASSWD = b"root:x:0:0::/:/bin/sh\nme:x:1337:1338::/:/bin/sh\n"
+
+
+def owner(tmp_path: Path, layer: Layer, user: str = "") -> tuple[int, int]:
+    archive = docker_archive(tmp_path / "a.tar", layer, config={"User": user})
+    return found({"i": {"archive": str(archive)}}, "i", tmp_path).owner()
+
+
+@pytest.mark.parametrize(("user", "expected"), [("", (0, 0)), ("7", (7, 0)), (":5", (0, 5)), ("7:5", (7, 5))])
+def test_an_image_without_a_passwd_file_has_numbers_for_users(tmp_path: Path, user: str, expected: Any) -> None:
+    """One that names nobody is root's, as an image of a single program is."""
+    assert owner(tmp_path, [file("x")], user) == expected
+
+
+def test_users_are_read_from_the_images_own_passwd_file(tmp_path: Path) -> None:
+    """A link there is followed as in the image, never to the machine's."""
+    (tmp_path / "passwd").write_bytes(PASSWD)
+
+    assert owner(tmp_path, [link("etc/passwd", "/usr/passwd"), file("usr/passwd", PASSWD)], "me") == (1337, 1338)
+    with pytest.raises(ImageError, match="unable to find user me"):
+        owner(tmp_path, [link("etc/passwd", str(tmp_path / "passwd"))], "me")
 
 
 def machine_of_its_own(tmp_path: Path) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from tests.support.archives import directory, link, oci_archive, programs
 from tests.support.node import Node, in_node
 from tests.support.objects import container, pod
 
@@ -38,3 +40,34 @@ def test_image_in_a_closed_directory_below_tmp_is_there_for_every_user(tmp_path:
         Path(home).chmod(0o700)
         in_node(tmp_path, scenario, {"*": {"path": [str(programs)]}})
         assert Path(home).stat().st_mode & 0o777 == 0o700
+
+
+def image(place: Path, *entries: Any, **config: Any) -> dict[str, str]:
+    whole = {"Cmd": ["sh", "-c", "pwd"], "Env": ["PATH=/bin"], "User": "0", **config}
+    return {"archive": str(oci_archive(place, [*programs("sh"), *entries], config=whole))}
+
+
+def test_an_image_has_no_way_to_the_machines_files_while_its_pod_starts(tmp_path: Path) -> None:
+    """Neither by a link in the place of /etc or /dev nor by its working directory; such links are refused with a sentence."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "hosts").write_text("mine")
+    former = f"/.node{outside}"
+    table = {
+        "etc": image(tmp_path / "etc.tar", link("etc", former)),
+        "far": image(tmp_path / "far.tar", directory("opt"), link("opt/way", former), link("etc", "/opt/way/deeper")),
+        "dev": image(tmp_path / "dev.tar", link("dev", former)),
+        "cwd": image(tmp_path / "cwd.tar", WorkingDir=f"{former}/made"),
+    }
+
+    async def scenario(node: Node) -> None:
+        for name in table:
+            await node.make(pod(name, restartPolicy="Never", containers=[{"name": "app", "image": name}]))
+        for name in table:
+            await node.phase(name, "Failed")
+            ended = node.get("pods", name)["status"]["containerStatuses"][0]["state"]["terminated"]
+            assert f"leads to {former}" in ended["message"]
+            assert "out of the image" in ended["message"]
+
+    in_node(tmp_path, scenario, table)
+    assert [(p.name, p.read_text()) for p in outside.iterdir()] == [("hosts", "mine")]
