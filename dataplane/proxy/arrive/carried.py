@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsUnavailableError
+from dataplane.net.tls_library import SSLError
 from dataplane.proxy.arrive import standing
 from dataplane.proxy.relay.carrier import Carrier, Keeper
 from dataplane.proxy.relay.relay import Relay
@@ -67,17 +68,14 @@ class Carried(Keeper):
 
     def over(self, carrier: Carrier) -> None:
         """Let the caller open another, or close."""
-        if self._leaves(carrier):
+        if self._leaves(carrier) or self._barred(carrier):
             carrier.close()
         else:
             carrier.rest(KEPT_SECONDS)
 
     def review(self, carrier: Carrier) -> None:
         """Close one that could carry nothing any more."""
-        stream = carrier.stream
-        verdict, chain = standing.judge(self._chain, self._gate.runtime.tables, stream, standing.secured(stream))
-        self._chain = chain
-        if verdict != standing.FOLLOWS or bars(chain, stream) or self.stale(carrier):
+        if self._barred(carrier):
             carrier.close()
 
     def stale(self, carrier: Carrier) -> bool:
@@ -87,8 +85,14 @@ class Carried(Keeper):
             return True
         try:
             return self._gate.runtime.tls.server(tls, spoken(self._chain)).context is not carrier.context
-        except TlsUnavailableError:
+        except (TlsUnavailableError, SSLError):  # the second: roots that are none
             return True
+
+    def _barred(self, carrier: Carrier) -> bool:
+        """Whether tables, rules or certificates of now would let nothing on it pass."""
+        stream = carrier.stream
+        verdict, self._chain = standing.judge(self._chain, self._gate.runtime.tables, stream, standing.secured(stream))
+        return verdict != standing.FOLLOWS or bars(self._chain, stream) or self.stale(carrier)
 
     def _leaves(self, carrier: Carrier) -> bool:
         runtime = self._gate.runtime

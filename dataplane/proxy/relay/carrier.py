@@ -170,8 +170,9 @@ class Carrier(Receiver):
             self.close()
 
     def review(self) -> None:
-        """Other tables are in force."""
-        self.keeper.review(self)
+        """Other tables are in force. What it carries is judged by itself: only a carrier that rests is closed by them."""
+        if self in self.runtime.resting:
+            self.keeper.review(self)
 
     # --- what the stream tells ----------------------------------------------------------------------------------------
 

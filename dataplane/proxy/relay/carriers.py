@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from dataplane.net.tls import ClientTls, TlsUnavailableError
+from dataplane.net.tls_library import SSLError
 from dataplane.proxy.relay.carrier import Carrier, Keeper
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
@@ -52,7 +53,14 @@ class Carriers(Keeper):
         """Keep it, or close it."""
         runtime = self._runtime
         leaving = self._retired or runtime.draining or runtime.saving
-        if leaving or carrier.last or carrier.old or len(self._kept) >= MOST or not self._circuit.may_connect():
+        if leaving or carrier.last or carrier.old or not self._circuit.may_connect() or self.stale(carrier):
+            carrier.close()
+            return
+        before = [one for one in self._kept if one.context is not carrier.context]
+        for one in before:  # they would not be taken again, and stand in the way of those that would
+            self._kept.remove(one)
+            one.close()
+        if len(self._kept) >= MOST:
             carrier.close()
         else:
             self._kept.append(carrier)
@@ -69,7 +77,7 @@ class Carriers(Keeper):
             return True
         try:
             return self._runtime.tls.client(self._context, OFFERED, self._slot.identity).context is not carrier.context
-        except TlsUnavailableError:
+        except (TlsUnavailableError, SSLError):  # the second: roots that are none
             return True
 
     # --- what tables tell ---------------------------------------------------------------------------------------------
@@ -89,7 +97,15 @@ class Carriers(Keeper):
 
 
 def carriers_of(runtime: Runtime, cluster: ClusterTable, slot: EndpointSlot) -> Carriers:
-    """Return the endpoint's, made when first asked for; whether they fit the cluster is seen to when tables change."""
+    """Return the endpoint's, made when first asked for; whether they fit the cluster is seen to when tables change.
+
+    Where the cluster in force takes other connections by now than `cluster` did, which one was begun by: some that keep none.
+    """
+    now = runtime.tables.clusters.get(cluster.name)
+    if now is None or now.mesh_tls != cluster.mesh_tls:
+        late = Carriers(runtime, cluster, slot)
+        late.retire()
+        return late
     found: Carriers | None = slot.carriers
     if found is None:
         found = slot.carriers = Carriers(runtime, cluster, slot)
