@@ -9,16 +9,18 @@ directory. Extended attributes, device nodes and sockets are left out: a contain
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import os
 import platform
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Self
 
 Object = dict[str, Any]
 _DOCUMENT_BYTES: Final = 4 << 20
@@ -33,11 +35,23 @@ _LINKS: Final = 40
 """As many as the kernel follows."""
 _DEPTH: Final = 255
 """Directories in each other; what takes a tree away goes down into it step by step."""
+_DESCRIPTIONS: Final = {
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+}  # fmt: skip
+_HEADER_BYTES: Final = 1 << 20
+"""Of an entry's long name or further properties, which are read as a whole."""
 _MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class ArchiveError(Exception):
     """An archive is no image that can be run; the message says which and why."""
+
+
+_BROKEN: Final = (
+    OSError, EOFError, tarfile.TarError, zlib.error, ValueError, KeyError, TypeError, AttributeError,
+    OverflowError, RecursionError, MemoryError,
+)  # fmt: skip
+"""What reading hostile bytes ends with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +68,7 @@ class Recipe:
 def unpack(archive: Path, into: Path) -> Recipe:
     """Lay an image out in an empty directory; raises ArchiveError."""
     try:
-        with tarfile.open(archive) as outer:
+        with tarfile.open(archive, tarinfo=_Entry) as outer:
             image = _Image(outer)
             tree = _Tree(into)
             for layer in image.layers:
@@ -63,10 +77,21 @@ def unpack(archive: Path, into: Path) -> Recipe:
             tree.finish()
     except ArchiveError as refused:
         raise ArchiveError(f"image archive {archive}: {refused}") from None
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as broken:
+    except _BROKEN as broken:
         said = str(broken) or type(broken).__name__
         raise ArchiveError(f"image archive {archive} cannot be read as an OCI or docker archive: {said}") from None
     return image.recipe
+
+
+class _Entry(tarfile.TarInfo):
+    """An entry whose own description is of a bounded size."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _DESCRIPTIONS and not 0 <= found.size <= _HEADER_BYTES:
+            raise ArchiveError(f"an entry's description has {found.size} bytes; {_HEADER_BYTES} is the bound")
+        return found
 
 
 class _Image:
@@ -74,7 +99,9 @@ class _Image:
 
     def __init__(self, outer: tarfile.TarFile) -> None:
         self._outer = outer
-        self._names = {os.path.normpath(name): name for name in outer.getnames()}
+        self._contents: dict[str, str] = {}
+        """What layers shall have for digests when they are decompressed, where their names do not say what they have before."""
+        self._names = {os.path.normpath(entry.name): entry.name for entry in map(_forward, outer)}
         if "oci-layout" in self._names:
             manifest = self._chosen(self._document("index.json"), _INDEXES)
             self.layers = [_blob(layer["digest"]) for layer in manifest["layers"]]
@@ -85,6 +112,10 @@ class _Image:
                 raise ArchiveError(f"it holds {len(listed)} images; one is wanted")
             self.layers = [os.path.normpath(name) for name in listed[0]["Layers"]]
             config = self._document(os.path.normpath(listed[0]["Config"]))
+            sums = (config.get("rootfs") or {}).get("diff_ids") or []
+            if len(sums) != len(self.layers):
+                raise ArchiveError(f"it has {len(self.layers)} layers and digests (rootfs.diff_ids) of {len(sums)}")
+            self._contents = {name: _blob(digest) for name, digest in zip(self.layers, sums, strict=True)}
         else:
             raise ArchiveError("it has neither an oci-layout nor a manifest.json, so it is no image's archive")
         if len(self.layers) > _LAYERS:
@@ -95,13 +126,14 @@ class _Image:
     def layer(self, name: str) -> Iterator[tarfile.TarFile]:
         """Open a layer, plain or compressed, and hold it to its digest when all of it was read."""
         with self._open(name) as file:
-            checked = _Checked(file)
+            content = self._contents.get(name)
+            checked = _Checked(_plain(file) if content else file)
             try:
-                with tarfile.open(fileobj=checked, mode="r|*") as opened:  # type: ignore[call-overload]
+                with tarfile.open(fileobj=checked, mode="r|*", tarinfo=_Entry) as opened:  # type: ignore[call-overload]
                     yield opened
             except tarfile.ReadError as broken:
                 raise ArchiveError(f"layer {name} is no tar, plain or gzip: {broken}") from None
-            checked.hold_to(name)
+            checked.hold_to(name, content or name)
 
     def _chosen(self, index: Object, further: int) -> Object:
         """Find the manifest for this machine, through indexes of indexes."""
@@ -122,7 +154,7 @@ class _Image:
             data = file.read(_DOCUMENT_BYTES + 1)
         if len(data) > _DOCUMENT_BYTES:
             raise ArchiveError(f"{name} has more than {_DOCUMENT_BYTES >> 20} MiB")
-        _hold_to(name, hashlib.sha256(data))
+        _hold_to(name, name, hashlib.sha256(data))
         return json.loads(data)
 
     def _open(self, name: str) -> IO[bytes]:
@@ -135,7 +167,7 @@ class _Image:
 class _Checked:
     """A blob as a stream that knows the digest of what was read."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes] | gzip.GzipFile) -> None:
         self._file = file
         self._sum = hashlib.sha256()
 
@@ -144,10 +176,10 @@ class _Checked:
         self._sum.update(data)
         return data
 
-    def hold_to(self, name: str) -> None:
+    def hold_to(self, name: str, blob: str) -> None:
         while self.read(_CHUNK):
             pass
-        _hold_to(name, self._sum)
+        _hold_to(name, blob, self._sum)
 
 
 def _blob(digest: str) -> str:
@@ -157,20 +189,47 @@ def _blob(digest: str) -> str:
     return f"blobs/sha256/{value}"
 
 
-def _hold_to(name: str, found: Any) -> None:
-    """Refuse what is named by a digest and has another."""
-    if name.startswith("blobs/sha256/") and found.hexdigest() != name.rpartition("/")[2]:
+def _forward(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Refuse an entry that has the next one before it, which would be read for ever."""
+    if entry.size < 0:
+        raise ArchiveError(f"entry {entry.name[:80]!r} has {entry.size} bytes")
+    return entry
+
+
+def _plain(file: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+    """Decompress what is compressed."""
+    begin = file.read(2)
+    file.seek(0)
+    return gzip.open(file) if begin == b"\x1f\x8b" else file
+
+
+def _hold_to(name: str, blob: str, found: Any) -> None:
+    """Refuse what shall be the blob of a digest and has another."""
+    if blob.startswith("blobs/sha256/") and found.hexdigest() != blob.rpartition("/")[2]:
         raise ArchiveError(f"{name} has the digest {found.hexdigest()}: the archive is damaged")
 
 
 def _recipe(config: Object) -> Recipe:
     return Recipe(
-        env=dict(entry.split("=", 1) for entry in config.get("Env") or [] if "=" in entry),
-        entrypoint=tuple(config.get("Entrypoint") or ()),
-        command=tuple(config.get("Cmd") or ()),
-        user=config.get("User") or "",
-        directory=config.get("WorkingDir") or "",
+        env=dict(entry.split("=", 1) for entry in _words(config, "Env") if "=" in entry),
+        entrypoint=_words(config, "Entrypoint"),
+        command=_words(config, "Cmd"),
+        user=_word("User", config.get("User") or ""),
+        directory=_word("WorkingDir", config.get("WorkingDir") or ""),
     )
+
+
+def _words(config: Object, key: str) -> tuple[str, ...]:
+    found = config.get(key) or []
+    if not isinstance(found, list):
+        raise ArchiveError(f"its config has {str(found)[:80]!r} for {key}, which is no list")
+    return tuple(_word(key, word) for word in found)
+
+
+def _word(key: str, found: object) -> str:
+    if not isinstance(found, str) or b"\0" in found.encode():
+        raise ArchiveError(f"its config has {str(found)[:80]!r} in {key}, which is no text without NUL")
+    return found
 
 
 def within(root: Path, name: str, made: set[Path] | None = None) -> Path:
@@ -223,7 +282,7 @@ class _Tree:
         """Put a layer on top."""
         own: set[Path] = set()
         for entry in layer:
-            self._count(entry)
+            self._count(_forward(entry))
             parts = _steps(entry.name)
             if ".." in parts:
                 raise ArchiveError(f"entry {entry.name!r} leads out of the image")
@@ -247,7 +306,7 @@ class _Tree:
 
     def _count(self, entry: tarfile.TarInfo) -> None:
         self._entries += 1
-        self._bytes += max(0, entry.size)
+        self._bytes += entry.size
         if self._entries > _ENTRIES or self._bytes > _BYTES:
             raise ArchiveError(f"it unpacks to more than {_ENTRIES} entries or {_BYTES >> 30} GiB")
 

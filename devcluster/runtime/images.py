@@ -30,6 +30,9 @@ SYSTEM_PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bi
 _ACCOUNTS: Final = 4 << 20
 """Characters of a passwd or group file that are looked at."""
 
+_NO_ID: Final = (1 << 32) - 1
+"""What the kernel takes for "leave as it is"."""
+
 
 class ImageError(Exception):
     """There is no such image; the message says what there is."""
@@ -67,25 +70,31 @@ class Image:
             return 0, 0
         user, _, group = self.recipe.user.partition(":")
         user = user or "0"
-        row = self._row("etc/passwd", user)
-        if row is None and not user.isdigit():
-            raise ImageError(f"unable to find user {user}: no matching entries in passwd file")
+        row = self._row("etc/passwd", user, numbers=slice(2, 4))
+        if row is None and not _is_number(user):
+            raise ImageError(f"unable to find user {user[:80]}: no matching entries in passwd file")
         uid = int(row[2]) if row else int(user)
         if not group:
             return uid, int(row[3]) if row else 0
-        named = self._row("etc/group", group)
-        if named is None and not group.isdigit():
-            raise ImageError(f"unable to find group {group}: no matching entries in group file")
+        named = self._row("etc/group", group, numbers=slice(2, 3))
+        if named is None and not _is_number(group):
+            raise ImageError(f"unable to find group {group[:80]}: no matching entries in group file")
         return uid, int(named[2]) if named else int(group)
 
-    def _row(self, file: str, who: str) -> list[str] | None:
-        """Find somebody in the image's passwd or group, by name or number."""
+    def _row(self, file: str, who: str, *, numbers: slice) -> list[str] | None:
+        """Find somebody in the image's passwd or group, by name or number; a row without its numbers is none."""
         try:
             with within(Path(self.root), file).open(encoding="utf-8") as opened:
                 rows = [line.split(":") for line in opened.read(_ACCOUNTS).splitlines()]
         except (OSError, ValueError, ArchiveError):
             return None
-        return next((row for row in rows if len(row) > 3 and who in {row[0], row[2]} and row[2].isdigit()), None)
+        fitting = (row for row in rows if len(row) > 3 and who in {row[0], row[2]})
+        return next((row for row in fitting if all(map(_is_number, row[numbers]))), None)
+
+
+def _is_number(word: str) -> bool:
+    """Say whether a word is the number of a user or group."""
+    return word.isdecimal() and len(word) <= 10 and int(word) < _NO_ID
 
 
 class Images:
@@ -135,6 +144,6 @@ class Images:
         root = Path(tempfile.mkdtemp(dir=self._store))
         try:
             return str(root), unpack(archive, root)
-        except ArchiveError:
+        except BaseException:
             shutil.rmtree(root)
             raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,18 @@ import pytest
 
 from devcluster.runtime.archive import ArchiveError, Recipe, unpack
 from devcluster.runtime.images import Image, ImageError, Images
-from tests.support.archives import Layer, directory, docker_archive, file, link, oci_archive, oci_members, programs, tar
+from tests.support.archives import (
+    Layer,
+    directory,
+    docker_archive,
+    docker_members,
+    file,
+    link,
+    oci_archive,
+    oci_members,
+    programs,
+    tar,
+)
 from tests.support.node import Node, in_node
 from tests.support.objects import container, pod
 
@@ -183,6 +196,94 @@ def test_a_broken_archive_is_one_sentence(tmp_path: Path, broken: Any, sentence:
     assert list((tmp_path / "store").iterdir()) == []
 
 
+def pax(**said: str) -> Layer:
+    entry, data = file("x", b"1")
+    entry.pax_headers = said
+    return [(entry, data)]
+
+
+ODD: list[tuple[Layer, dict[str, Any], str]] = [
+    (pax(mtime="1e30"), {}, "timestamp out of range"),
+    (pax(mtime="inf"), {}, "timestamp out of range"),
+    (pax(size="-1536"), {}, "entry 'x' has -1536 bytes"),
+    (pax(uid="-5"), {}, "uid is less than minimum"),
+    (pax(uid="99999999999999"), {}, "uid is"),
+    ([], {"User": 5}, "its config has '5' in User, which is no text"),
+    ([], {"WorkingDir": "a\0b"}, "in WorkingDir, which is no text without NUL"),
+    ([], {"Cmd": "ls"}, "its config has 'ls' for Cmd, which is no list"),
+    ([], {"Entrypoint": [1]}, "its config has '1' in Entrypoint, which is no text"),
+    ([], {"Env": [None]}, "its config has 'None' in Env, which is no text"),
+]
+
+
+@pytest.mark.parametrize(("layer", "config", "sentence"), ODD, ids=[str(n) for n in range(len(ODD))])
+def test_odd_values_are_one_sentence(tmp_path: Path, layer: Layer, config: Any, sentence: str) -> None:
+    """And leave nothing behind."""
+    archive = docker_archive(tmp_path / "a.tar", layer, config=config)
+
+    with pytest.raises(ImageError, match=rf'^failed to pull image "i": image archive {archive}.*{sentence}'):
+        found({"i": {"archive": str(archive)}}, "i", tmp_path)
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_document_nested_too_deep_is_one_sentence(tmp_path: Path) -> None:
+    """And so is one that is a link to itself."""
+    for members in ([file("manifest.json", b"[" * 200_000)], [link("manifest.json", "manifest.json")]):
+        (tmp_path / "a.tar").write_bytes(tar(members))
+        with pytest.raises(ArchiveError, match="cannot be read as an OCI or docker archive: maximum recursion depth"):
+            unpack(tmp_path / "a.tar", tmp_path)
+
+
+def test_an_archive_whose_entries_go_in_circles_ends(tmp_path: Path) -> None:
+    """A size below nothing puts the next entry where this one is."""
+    (tmp_path / "a.tar").write_bytes(tar([file("first"), *pax(size="-1536")]))
+
+    with pytest.raises(ArchiveError, match="entry 'x' has -1536 bytes"):
+        unpack(tmp_path / "a.tar", tmp_path)
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"X", b"L", b"K"])
+def test_an_entrys_description_is_bounded_before_it_is_read(tmp_path: Path, kind: bytes) -> None:
+    """A few bytes that announce gigabytes, in the archive or in a layer."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 2 << 30
+    announced = header.tobuf(tarfile.GNU_FORMAT) + bytes(10_240)
+    members = docker_members([]) | {"0/layer.tar": announced}
+
+    for whole in (announced, tar([file(name, data) for name, data in members.items()])):
+        (tmp_path / "a.tar").write_bytes(whole)
+        with pytest.raises(ArchiveError, match="an entry's description has 2147483648 bytes; 1048576 is the bound"):
+            unpack(tmp_path / "a.tar", tmp_path)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_docker_layer_is_held_to_the_digest_of_its_config(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """One that was cut between two files unpacks well otherwise, with fewer of them."""
+    members = docker_members([file("a", b"1" * 512), file("b", b"2" * 512)])
+    whole = members["0/layer.tar"]
+    root = tmp_path / "root"
+    root.mkdir()
+
+    for data in (whole, whole[:1024] + bytes(1024)):
+        members["0/layer.tar"] = pack(data)
+        (tmp_path / "a.tar").write_bytes(tar([file(n, d) for n, d in members.items()]))
+        if data is whole:
+            unpack(tmp_path / "a.tar", root)
+            assert sorted(p.name for p in root.iterdir()) == ["a", "b"]
+        else:
+            with pytest.raises(ArchiveError, match=r"0/layer\.tar has the digest [0-9a-f]+: the archive is damaged"):
+                unpack(tmp_path / "a.tar", root)
+
+
+def test_a_docker_archive_names_the_digest_of_every_layer(tmp_path: Path) -> None:
+    """Without them nobody knows whether it is whole."""
+    members = docker_members([file("a")]) | {"config.json": b"{}"}
+    (tmp_path / "a.tar").write_bytes(tar([file(n, d) for n, d in members.items()]))
+
+    with pytest.raises(ArchiveError, match=r"it has 1 layers and digests \(rootfs.diff_ids\) of 0"):
+        unpack(tmp_path / "a.tar", tmp_path)
+
+
 def test_an_archive_is_unpacked_once_until_it_is_another(tmp_path: Path) -> None:
     """A file of the same name that was written anew is another image."""
     archive = docker_archive(tmp_path / "a.tar", [file("x", b"1")], config=CONFIG)
@@ -235,6 +336,13 @@ def test_users_are_read_from_the_images_own_passwd_file(tmp_path: Path) -> None:
     assert owner(tmp_path, [link("etc/passwd", "/usr/passwd"), file("usr/passwd", PASSWD)], "me") == (1337, 1338)
     with pytest.raises(ImageError, match="unable to find user me"):
         owner(tmp_path, [link("etc/passwd", str(tmp_path / "passwd"))], "me")
+
+
+@pytest.mark.parametrize("user", ["x", "99999999999", "4294967295", "²"])
+def test_what_is_nobodys_number_is_nobody(tmp_path: Path, user: str) -> None:
+    """In the image's config or in its passwd file."""
+    with pytest.raises(ImageError, match=f"unable to find user {user}: no matching entries"):
+        owner(tmp_path, [file("etc/passwd", b"x:x:1:a:::\ny:x:99999999999:1:::\n")], user)
 
 
 def machine_of_its_own(tmp_path: Path) -> dict[str, Any]:

@@ -50,12 +50,18 @@ def tar(layer: Layer) -> bytes:
     return out.getvalue()
 
 
-def docker_archive(path: Path, *layers: Layer, config: dict[str, Any] | None = None) -> Path:
+def docker_members(*layers: Layer, config: dict[str, Any] | None = None) -> dict[str, bytes]:
+    """The files of docker's own archive, its layers plain."""
     members = {f"{number}/layer.tar": tar(layer) for number, layer in enumerate(layers)}
     manifest = [{"Config": "config.json", "RepoTags": ["x:1"], "Layers": list(members)}]
-    members["config.json"] = json.dumps({"config": config or {}}).encode()
+    sums = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in members.values()]
+    members["config.json"] = json.dumps({"config": config or {}, "rootfs": {"diff_ids": sums}}).encode()
     members["manifest.json"] = json.dumps(manifest).encode()
-    path.write_bytes(tar([file(name, data) for name, data in members.items()]))
+    return members
+
+
+def docker_archive(path: Path, *layers: Layer, config: dict[str, Any] | None = None) -> Path:
+    path.write_bytes(tar([file(name, data) for name, data in docker_members(*layers, config=config).items()]))
     return path
 
 
