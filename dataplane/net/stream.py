@@ -2,9 +2,10 @@
 
 In: a connected (or connecting) descriptor and a `Receiver`. Out: calls on the receiver; never from inside its own call
 to the stream: `lost` too comes later in the same turn, once, last. Refuses nothing; what is written to a dead stream is
-dropped. Who writes looks at `high` and pauses its source until `drained`. `close()` sends what waits first, bounded in
-time, and then lets the peer finish (a reset would destroy bytes still on their way to it). A peer that takes no more may
-have answered before: when sending fails, what has arrived is read to its end, and only then is the connection lost.
+dropped. Who writes looks at `high` and pauses its source until `drained`. `close()` sends what waits first, and then
+lets the peer finish (a reset would destroy bytes still on their way to it); what does not leave in time ends in a reset.
+A peer that takes no more may have answered before: when sending fails, what has arrived is read to its end, and only
+then is the connection lost.
 """
 
 import errno
@@ -24,7 +25,7 @@ from dataplane.net.timers import Timer
 READS: Final = 4
 """Receives of one stream in a batch, so that one fast peer does not keep the others waiting."""
 CLOSE_SECONDS: Final = 10.0
-"""How long `close()` tries to send what waits."""
+"""How long `close()` tries to send what waits, before it resets."""
 
 # The same for the hot path: C integers when compiled.
 _READS = READS
@@ -348,6 +349,8 @@ class Stream(Outlet):
 
     def _too_late(self) -> None:
         self._timer = None
+        if not self._connecting:  # but closing, and bytes wait: the peer must not take those it has for all there were
+            self.poller.kernel.reset_on_close(self.fd)
         self._die(CONNECT_TIMEOUT if self._connecting else CLOSE_TIMEOUT)
 
     def _die(self, reason: str) -> None:

@@ -236,17 +236,25 @@ async def test_close_hears_nothing_more() -> None:
         assert not heard.data
 
 
+async def read_out(sock: socket.socket) -> None:
+    """Read to the end."""
+    while await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1_000_000), 5):
+        pass
+
+
 async def test_close_gives_up_on_a_peer_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that never reads cannot hold a closed connection for ever."""
+    """A peer that never reads cannot hold a closed connection for ever, and what it missed must not look finished."""
     monkeypatch.setattr(stream_module, "CLOSE_SECONDS", 0.05)
     async with net() as n:
         heard = Heard()
-        n.pair(heard)
+        peer = n.pair(heard)
         assert heard.stream
         heard.stream.write(b"z" * 20_000_000)
         heard.stream.close()
 
         await heard.hear("lost close_timeout")
+        with pytest.raises(ConnectionResetError):
+            await read_out(peer)
 
 
 @pytest.mark.parametrize("bypassed", [False, True], ids=["queue", "pipe"])
@@ -255,7 +263,7 @@ async def test_close_of_a_blocked_stream_gives_up_too(monkeypatch: pytest.Monkey
     monkeypatch.setattr(stream_module, "CLOSE_SECONDS", 0.05)
     async with net() as n:
         heard, source = Heard(), Heard()
-        n.pair(heard)
+        taker = n.pair(heard)
         assert heard.stream
         if bypassed:
             peer = n.pair(source)
@@ -272,6 +280,8 @@ async def test_close_of_a_blocked_stream_gives_up_too(monkeypatch: pytest.Monkey
         heard.stream.close()
 
         await heard.hear("lost close_timeout")
+        with pytest.raises(ConnectionResetError):
+            await read_out(taker)
         if bypassed:
             assert source.stream
             source.stream.abort()
