@@ -216,10 +216,12 @@ def _copy_tree_of_links(directory: Path) -> None:
     entries = list(directory.iterdir())
     links = {entry.name: entry.readlink() for entry in entries if entry.is_symlink()}
     kinds = {entry.name: entry.is_dir() for entry in entries if entry.name not in links}
+    covered = os.open(directory, os.O_PATH | os.O_CLOEXEC)
     linux.mount("tmpfs", str(directory), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
     for name, goal in links.items():
         (directory / name).symlink_to(goal)
     for name, is_directory in kinds.items():
         _make_place(directory / name, directory=is_directory)
         with contextlib.suppress(OSError):  # what this user may not see stays empty
-            linux.bind(f"{_NODE}{directory}/{name}", str(directory / name))
+            linux.bind(f"/proc/self/fd/{covered}/{name}", str(directory / name))
+    os.close(covered)

@@ -55,8 +55,9 @@ def rights(pod: Object, container: Object, owner: tuple[int, int] = (0, 0)) -> R
         if "runAsUser" in both:
             raise ConfigError(f"container's runAsUser breaks non-root policy {place}")
         raise ConfigError(f"container has runAsNonRoot and image will run as root {place}")
-    named = both.get("runAsUser") is not None
-    gid = both.get("runAsGroup") or (0 if named else owner[1])
+    gid = both.get("runAsGroup")
+    if gid is None:
+        gid = owner[1] if both.get("runAsUser") is None else 0
     groups = {gid, *(whole.get("supplementalGroups") or ())}
     if whole.get("fsGroup") is not None:
         groups.add(whole["fsGroup"])

@@ -14,6 +14,7 @@ import pytest
 
 from devcluster.runtime.archive import ArchiveError, Recipe, unpack
 from devcluster.runtime.images import Image, ImageError, Images
+from devcluster.runtime.security import rights
 from tests.support.archives import (
     Layer,
     directory,
@@ -336,6 +337,17 @@ def test_users_are_read_from_the_images_own_passwd_file(tmp_path: Path) -> None:
     assert owner(tmp_path, [link("etc/passwd", "/usr/passwd"), file("usr/passwd", PASSWD)], "me") == (1337, 1338)
     with pytest.raises(ImageError, match="unable to find user me"):
         owner(tmp_path, [link("etc/passwd", str(tmp_path / "passwd"))], "me")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [({}, (1337, 1338)), ({"runAsGroup": 0}, (1337, 0)), ({"runAsUser": 7}, (7, 0)), ({"runAsGroup": 5}, (1337, 5))],
+)
+def test_what_the_pod_says_goes_before_the_images_owner(said: dict[str, int], expected: Any) -> None:
+    """Group 0 is a word too."""
+    given = rights(pod("p", securityContext=said), {"name": "app"}, (1337, 1338))
+
+    assert (given.uid, given.gid) == expected
 
 
 @pytest.mark.parametrize("user", ["x", "99999999999", "4294967295", "²"])

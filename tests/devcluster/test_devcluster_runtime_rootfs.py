@@ -71,3 +71,25 @@ def test_an_image_has_no_way_to_the_machines_files_while_its_pod_starts(tmp_path
 
     in_node(tmp_path, scenario, table)
     assert [(p.name, p.read_text()) for p in outside.iterdir()] == [("hosts", "mine")]
+
+
+def test_a_place_below_a_volume_is_made_of_that_volume_and_never_of_the_machine(tmp_path: Path) -> None:
+    """A volume in a read-only one, at a path the machine has too."""
+    place = tmp_path / "conf"
+    place.mkdir()
+    (place / "key").write_text("the machine's")
+    script = f"read word < {place}/key; echo $word; cd {place}/below && pwd"
+    table = {"own": image(tmp_path / "own.tar", Cmd=["sh", "-c", script])}
+    mounts = [{"name": "c", "mountPath": str(place)}, {"name": "e", "mountPath": f"{place}/below"}]
+
+    async def scenario(node: Node) -> None:
+        volumes = [{"name": "c", "configMap": {"name": "given"}}, {"name": "e", "emptyDir": {}}]
+        one = {"name": "app", "image": "own", "volumeMounts": mounts}
+        await node.make(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "given"}, "data": {"key": "given"}},
+            pod("nested", restartPolicy="Never", containers=[one], volumes=volumes),
+        )
+        await node.phase("nested", "Succeeded")
+        assert await node.log("nested", "app") == f"given\n{place}/below\n"
+
+    in_node(tmp_path, scenario, table)
