@@ -173,9 +173,9 @@ class _Large:
         self, request: web.Request, response: web.StreamResponse, body: bytes | bytearray = b""
     ) -> web.StreamResponse:
         """Send a response, and a body that it does not have itself in pieces, as they are read."""
-        await response.prepare(request)
         try:
             async with asyncio.timeout(READ_SECONDS):
+                await response.prepare(request)
                 for start in range(0, len(body), _PIECE):
                     await response.write(bytes(body[start : start + _PIECE]))
                 await response.write_eof()

@@ -6,6 +6,7 @@ answer is part of what was seen, never an error.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,9 @@ from typing import Any
 
 from meshapi import names
 from tulle.kube import Kube, KubeError
-from tulle.lookup import SYSTEM_SELECTOR, ask_pod, ask_sidecar, is_injected, is_ready
+from tulle.lookup import SYSTEM_SELECTOR, ask_pod, is_injected, is_ready
 from tulle.output import Failure
+from tulle.portforward import ask_port
 
 Object = dict[str, Any]
 Place = tuple[str, str]
@@ -89,8 +91,7 @@ def look(kube: Kube, system: str, chosen: Sequence[Place] | None = None) -> Look
         ]
         told = dict(zip((r["metadata"]["name"] for r in replicas), pool.map(_asker(ports), replicas), strict=True))
         asked = choose(found) if chosen is None else [one for one in chosen if one in found]
-        ready = [replica for replica in replicas if is_ready(replica)]
-        said = dict(zip(asked, pool.map(lambda one: said_by(ports, ready, found[one]), asked), strict=True))
+        said = dict(zip(asked, pool.map(lambda one: said_by(ports, found[one]), asked), strict=True))
     return Look(
         pods=found,
         services=tuple(services),
@@ -143,18 +144,17 @@ def _lacking(kube: Kube, replica: Object) -> str:
     return ""
 
 
-def said_by(kube: Kube, replicas: Sequence[Object], pod: Object) -> Said:
-    """Ask a sidecar for its counters, and by the control plane for its configuration; without one there is nothing of that."""
+def said_by(kube: Kube, pod: Object) -> Said:
+    """Ask a sidecar itself, at its own loopback: one that is cut off from the control plane is what this looks for."""
     namespace, name = place(pod)
     where = f"/api/v1/namespaces/{namespace}/pods/{name}:{names.PROXY_ADMIN_PORT}/proxy/metrics"
     try:
         text = kube.request("GET", where).decode(errors="replace")
+        return read(text, json.loads(ask_port(kube, pod, names.PROXY_ADMIN_PORT, "/config")))
     except KubeError as error:
         return Said(silent=str(error), forbidden=error.code in {401, 403})
-    try:
-        return read(text, ask_sidecar(kube, replicas, pod, "/config"))
-    except Failure:
-        return read(text, {})
+    except ValueError:
+        return Said(silent="it answered /config with no JSON")
 
 
 def read(text: str, config: Object) -> Said:

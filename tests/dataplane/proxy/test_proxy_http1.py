@@ -15,6 +15,7 @@ from dataplane.protocol.limits import Limits
 from dataplane.proxy.client.downstream import HttpDownstream
 from dataplane.telemetry import flags
 from tests.dataplane.proxy.rig import Rig, cluster, config
+from tests.dataplane.proxy.test_proxy_carriers import client_context
 from tests.support.certs import Authority
 from tests.support.flowing import Wire
 
@@ -234,7 +235,7 @@ def test_client_that_leaves_chunks_through_tls_is_noticed_at_once(rig: Callable[
     stream = TlsStream(r.poller, plain.fd, Receiver(), plain.peer, contexts.server(authority.context()))
     HttpDownstream(r.runtime, stream, r.runtime.tables.listeners["l"].chains[0], http2=False, secure=True)
     stream.take_over(plain, b"")
-    client = Wire(theirs, contexts.client(authority.context()).context)
+    client = Wire(theirs, client_context(authority, *authority.issue("spiffe://test/ns/a/sa/client")))
     while not client.shake():
         r.turn()
     client.put(CHUNKED + b"5\r\nhello\r\n")
