@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 import msgspec
 from aiohttp import web
@@ -20,6 +19,7 @@ from aiohttp import web
 from controlplane.httplog import ServerLog
 from controlplane.listening import bound
 from controlplane.xds.asking import NotAnsweredError, Told
+from meshapi.addresses import loopback
 
 Json = Mapping[str, object]
 Ask = Callable[[str, str, str], AbstractAsyncContextManager[Told]]
@@ -128,9 +128,7 @@ async def serve(report: Report, *, host: str, port: int) -> web.AppRunner:
 def _is_local(request: web.Request) -> bool:
     """Whether who asks is in this pod, where a port-forward ends."""
     own = request.transport.get_extra_info("peername") if request.transport is not None else None
-    address = ip_address(own[0].partition("%")[0]) if own else None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address is not None and (mapped or address).is_loopback
+    return own is not None and loopback(own[0])
 
 
 class _Large:

@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from controlplane.feed.objects import ObjectStore, Ref
+from controlplane.kube.client import UNREADABLE
 from controlplane.model.workloads import ENDED
 from controlplane.settings import Settings
 
@@ -113,7 +114,7 @@ class Replicas:
             async with request as answer:
                 answer.raise_for_status()
                 said = msgspec.json.decode(await answer.read(), type=Statement)
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, *UNREADABLE) as error:
             log.debug("replica %s at %s was not heard: %s", name, ip, error)
             return
         if said.pod == name:

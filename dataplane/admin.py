@@ -21,6 +21,7 @@ from dataplane.protocol.events import Event, Failure, RequestHead
 from dataplane.protocol.http1.server import Http1Server
 from dataplane.protocol.limits import Limits
 from dataplane.slices import LongAnswer, Turns
+from meshapi.addresses import loopback
 from meshapi.records import field, record
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Request:
     @property
     def local(self) -> bool:
         """Whether the caller sits in this pod, as coming by its loopback shows (so does `kubectl port-forward`). The pod's own address shows nothing: others may come by SNAT to it."""
-        return self.peer in {"127.0.0.1", "::1"} or self.peer.startswith("127.")
+        return loopback(self.peer)
 
 
 @record

@@ -61,8 +61,8 @@ class Client(Protocol):
         """The answer does not end: the client must not take it for whole."""
 
 
-class _Nobody:
-    """Stands for the client of an answer that is over."""
+class Nobody:
+    """A client that takes nothing; stands for that of an answer that is over."""
 
     def begin(self) -> None:
         """Nobody is answered."""
@@ -81,7 +81,7 @@ class _Nobody:
         """It is over already."""
 
 
-_NOBODY = _Nobody()
+_NOBODY = Nobody()
 
 
 class Share:

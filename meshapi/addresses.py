@@ -23,6 +23,12 @@ def ipv4(text: str) -> int | None:
     return number
 
 
+def loopback(text: str) -> bool:
+    """Whether a socket's address is its machine's own (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3), of IPv4 also as mapped into IPv6."""
+    number = ipv4(text.removeprefix("::ffff:"))
+    return text == "::1" if number is None else number >> 24 == 127
+
+
 def canonical(text: str) -> str:
     """Write an address of either kind as everybody does (RFC 5952); raises ValueError for what is none."""
     if ipv4(text) is not None:

@@ -141,12 +141,7 @@ class Kube:
     def request(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> bytes:
         """Do one request and return the answer's body; a list is sent as a JSON patch. Raises KubeError."""
         connection, answer = self._send(method, path, query or {}, body, self.timeout)
-        try:
-            payload = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise KubeError(f"the API server at {self.server} stopped answering: {error}") from None
-        finally:
-            connection.close()
+        payload = self._whole(connection, answer)
         if answer.status >= 300:
             raise KubeError(_sentence(answer.status, payload), answer.status)
         return payload
@@ -156,13 +151,16 @@ class Kube:
         connection, answer = self._send("GET", path, query, None, self.timeout)
         if answer.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
             return connection, answer
+        raise KubeError(_sentence(answer.status, self._whole(connection, answer)), answer.status)
+
+    def _whole(self, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> bytes:
+        """Read an answer's body, and let the connection go. Raises KubeError."""
         try:
-            payload = answer.read()
+            return answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise KubeError(f"the API server at {self.server} stopped answering: {error}") from None
         finally:
             connection.close()
-        raise KubeError(_sentence(answer.status, payload), answer.status)
 
     def _send(
         self, method: str, path: str, query: Query, body: Any, timeout: float

@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from controlplane.bounds import REVIEWS, Budgets, Who
-from controlplane.kube.client import ApiError
+from controlplane.kube.client import UNREADABLE, ApiError
 from meshapi import names
 from meshapi.identity import BadIdentityError, Identity
 
@@ -151,5 +151,5 @@ def _expiry(token: str) -> float:
         payload = token.split(".")[1]
         raw = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
         return msgspec.json.decode(raw, type=_Claims).exp
-    except (IndexError, binascii.Error, msgspec.MsgspecError):
+    except (IndexError, binascii.Error, *UNREADABLE):
         return 0.0

@@ -22,7 +22,7 @@ _KEPT = 256
 
 
 class TlsUnavailableError(Exception):
-    """TLS was asked for, but a certificate or roots are not there (yet); the message says which."""
+    """TLS was asked for, but a certificate or roots are not there (yet), or cannot be used; the message says which."""
 
 
 class Credentials(Protocol):
@@ -120,7 +120,7 @@ class TlsContexts:
         if noun.require_client_certificate and not roots:
             raise TlsUnavailableError("there are no roots to check client certificates with yet")
         wanted = (True, noun.require_client_certificate, alpn or noun.alpn, chain, key, roots)
-        return ServerTls(self._made.get(wanted) or self._make_server(wanted), noun)
+        return ServerTls(self._context(wanted), noun)
 
     def client(self, noun: TlsContext, alpn: tuple[str, ...] = (), identity: str = "") -> ClientTls:
         """Return the setup of a dialled connection; `alpn` is what is about to be spoken, `identity` the URI expected."""
@@ -131,7 +131,7 @@ class TlsContexts:
             raise TlsUnavailableError(f"there are no roots {noun.trust.trust_secret!r} yet")
         host = bool(noun.sni and noun.trust and any(m.exact == noun.sni and not m.invert for m in noun.trust.dns))
         wanted = (False, host, alpn or noun.alpn, chain, key, roots)
-        return ClientTls(self._made.get(wanted) or self._make_client(wanted), noun, identity)
+        return ClientTls(self._context(wanted), noun, identity)
 
     def _material(self, noun: TlsContext) -> tuple[bytes, bytes, bytes]:
         """Find certificate, key and roots: inline, in a named secret, or the sidecar's own."""
@@ -148,6 +148,16 @@ class TlsContexts:
                 secret = self.secrets.get(noun.trust.trust_secret)
                 roots = secret.roots if secret is not None and secret.roots else self.credentials.roots_pem
         return chain, key, roots
+
+    def _context(self, wanted: tuple[Any, ...]) -> Context:
+        """Return what was made of this, or make it."""
+        found = self._made.get(wanted)
+        if found is None:
+            try:
+                found = self._make_server(wanted) if wanted[0] else self._make_client(wanted)
+            except (tls_library.SSLError, ValueError) as problem:
+                raise TlsUnavailableError(f"its certificate, key or roots cannot be used: {problem}") from None
+        return found
 
     def _make_server(self, wanted: tuple[Any, ...]) -> Context:
         _, required, _, _, _, roots = wanted

@@ -18,6 +18,7 @@ from dataplane import slices
 from dataplane.admin import Admin, Answer, Request, as_json, own
 from dataplane.net.dial import Dialer
 from dataplane.net.poller import Poller
+from dataplane.slices import Nobody
 from dataplane.xds.asked import Asked
 from dataplane.xds.channel import CallListener, Channel, GrpcCall
 from dataplane.xds.session import Session
@@ -69,27 +70,15 @@ class Sidecar(CallListener):
             yield b"x" * 32768
 
 
-class Full:
-    """A client that takes nothing."""
+class Full(Nobody):
+    """A client that tells of what it is sent."""
 
     def __init__(self) -> None:
         self.sent = asyncio.Event()
 
-    def begin(self) -> None:
-        pass
-
     def slice(self, data: bytes) -> bool:
         self.sent.set()
         return not data
-
-    def end(self) -> None:
-        pass
-
-    def refuse(self, sentence: str) -> None:
-        pass
-
-    def cut(self) -> None:
-        pass
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from dataplane.net.listen import ListenSocket, bind
 from dataplane.net.poller import ROUNDS, Poller
 from dataplane.net.receiver import NOBODY, Receiver
 from dataplane.net.stream import Stream
-from dataplane.slices import LongAnswer, State, Turns
+from dataplane.slices import LongAnswer, Nobody, State, Turns
 from dataplane.telemetry import told
 from dataplane.telemetry.labels import Peers, Workload
 from dataplane.telemetry.metrics import Metrics
@@ -295,22 +295,10 @@ async def test_answer_that_is_over_is_freed_at_once(ends: str) -> None:
     poller.close()
 
 
-class Knows:
+class Knows(Nobody):
     """A client that knows its answer, as all do."""
 
     answer: LongAnswer | None = None
 
-    def begin(self) -> None:
-        pass
-
     def slice(self, data: bytes) -> bool:
         return bool(data)
-
-    def end(self) -> None:
-        pass
-
-    def refuse(self, sentence: str) -> None:
-        pass
-
-    def cut(self) -> None:
-        pass

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from meshapi.addresses import canonical, ipv4
+from meshapi.addresses import canonical, ipv4, loopback
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,3 +51,16 @@ def test_usual_address_needs_no_library() -> None:
     done = subprocess.run(command, capture_output=True, check=True, text=True)
 
     assert done.stdout.split() == ["False"]
+
+
+@given(st.ip_addresses())
+@example(ipaddress.ip_address("127.0.0.1"))
+@example(ipaddress.ip_address("::1"))
+@example(ipaddress.ip_address("::ffff:127.8.0.1"))
+@example(ipaddress.ip_address("::ffff:10.0.0.1"))
+def test_loopback_is_what_the_library_says_it_is(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """Of every address, as a socket writes it."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    mapped = getattr(address, "ipv4_mapped", None)
+
+    assert loopback(socket.inet_ntop(family, address.packed)) == (mapped or address).is_loopback

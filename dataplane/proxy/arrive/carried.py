@@ -11,7 +11,6 @@ from typing import Final, Protocol
 
 from dataplane.net.stream import Stream
 from dataplane.net.tls import TlsUnavailableError
-from dataplane.net.tls_library import SSLError
 from dataplane.proxy.arrive import standing
 from dataplane.proxy.relay.carrier import Carrier, Keeper
 from dataplane.proxy.relay.relay import Relay
@@ -85,7 +84,7 @@ class Carried(Keeper):
             return True
         try:
             return self._gate.runtime.tls.server(tls, spoken(self._chain)).context is not carrier.context
-        except (TlsUnavailableError, SSLError):  # the second: roots that are none
+        except TlsUnavailableError:
             return True
 
     def _barred(self, carrier: Carrier) -> bool:

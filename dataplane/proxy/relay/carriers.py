@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Final
 
 from dataplane.net.tls import ClientTls, TlsUnavailableError
-from dataplane.net.tls_library import SSLError
 from dataplane.proxy.relay.carrier import Carrier, Keeper
 from dataplane.proxy.worker.runtime import Runtime
 from dataplane.tables.endpoints import ClusterTable, EndpointSlot
@@ -77,7 +76,7 @@ class Carriers(Keeper):
             return True
         try:
             return self._runtime.tls.client(self._context, OFFERED, self._slot.identity).context is not carrier.context
-        except (TlsUnavailableError, SSLError):  # the second: roots that are none
+        except TlsUnavailableError:
             return True
 
     # --- what tables tell ---------------------------------------------------------------------------------------------

@@ -199,3 +199,18 @@ def test_missing_certificate_or_roots_are_said(authority: Authority) -> None:
     contexts.secrets = {"identity": Secret(name="identity", certificate=certificate, key=key)}
     with pytest.raises(TlsUnavailableError, match="no roots"):
         contexts.client(MESH)
+
+
+@pytest.mark.parametrize("roots", [b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\xff", b"none"])
+def test_roots_that_are_none_are_said(authority: Authority, roots: bytes) -> None:
+    """As those that are missing are: whoever asks for TLS has one failure to know of."""
+    certificate, key = authority.issue(URI)
+    contexts = TlsContexts(
+        secrets={
+            "identity": Secret(name="identity", certificate=certificate, key=key),
+            "trust": Secret(name="trust", roots=roots),
+        }
+    )
+
+    with pytest.raises(TlsUnavailableError, match="cannot be used"):
+        contexts.client(MESH)

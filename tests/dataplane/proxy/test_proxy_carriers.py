@@ -65,6 +65,16 @@ class Mesh:
         assert await exchange(client, data) == data
         client.close()
 
+    async def talk_at_once(self, clients: int) -> None:
+        """So many connections that are there together."""
+        loop = asyncio.get_running_loop()
+        ours = [self.p.net.connect(self.port) for _ in range(clients)]
+        for client in ours:
+            await loop.sock_sendall(client, b"x")
+            assert await loop.sock_recv(client, 1) == b"x"
+        for client in ours:
+            client.close()
+
     async def kept(self, carriers: int = 1) -> None:
         """Wait until so many rest, at both their ends."""
         await self.p.net.settle(lambda: self.resting == 2 * carriers and self.p.runtime.relays == 0)
@@ -317,13 +327,7 @@ async def test_endpoint_that_goes_takes_what_is_kept_for_it_along() -> None:
 async def test_few_are_kept() -> None:
     """Of as many as were used at once."""
     async with mesh() as m:
-        loop = asyncio.get_running_loop()
-        clients = [m.p.net.connect(m.port) for _ in range(carriers.MOST + 2)]
-        for client in clients:
-            await loop.sock_sendall(client, b"x")
-            assert await loop.sock_recv(client, 1) == b"x"
-        for client in clients:
-            client.close()
+        await m.talk_at_once(carriers.MOST + 2)
         await m.kept(carriers.MOST)
 
 
@@ -331,13 +335,7 @@ async def test_least_used_makes_room_where_too_many_rest(monkeypatch: pytest.Mon
     """The bound in all counts both ends here."""
     monkeypatch.setattr(carrier, "MOST", 2)
     async with mesh() as m:
-        loop = asyncio.get_running_loop()
-        clients = [m.p.net.connect(m.port) for _ in range(3)]
-        for client in clients:
-            await loop.sock_sendall(client, b"x")
-            assert await loop.sock_recv(client, 1) == b"x"
-        for client in clients:
-            client.close()
+        await m.talk_at_once(3)
         await m.p.net.settle(lambda: m.p.runtime.relays == 0)
         assert m.resting <= 2
 

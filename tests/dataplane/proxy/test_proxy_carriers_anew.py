@@ -21,13 +21,7 @@ from tests.support.net import Heard
 async def test_those_of_before_make_room_for_those_of_a_renewed_certificate() -> None:
     """They need not wait until they are swept for one that can be used to be kept."""
     async with mesh() as m:
-        loop = asyncio.get_running_loop()
-        clients = [m.p.net.connect(m.port) for _ in range(carriers.MOST)]
-        for client in clients:
-            await loop.sock_sendall(client, b"x")
-            assert await loop.sock_recv(client, 1) == b"x"
-        for client in clients:
-            client.close()
+        await m.talk_at_once(carriers.MOST)
         await m.kept(carriers.MOST)
         m.p.runtime.tls._made.clear()
         for _ in range(3):
